@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The few calls of Airflow's REST API that the local commands make."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from include.local.environment import USER
+from include.local.errors import LocalStackError
+
+COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+_OPEN_STATES = ("queued", "running")
+
+
+class AirflowApi:
+    """
+    One running Airflow, spoken to as its administrator.
+
+    :param url: address without a slash at the end
+    :param password: password of the administrator
+    """
+
+    def __init__(self, url: str, password: str, *, transport: httpx.BaseTransport | None = None) -> None:
+        self.url = url
+        self._password = password
+        # A proxy named in the environment must not get in between us and 127.0.0.1.
+        self._client = httpx.Client(base_url=url, timeout=30.0, trust_env=False, transport=transport)
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._client.close()
+
+    def health(self, *, since: dt.datetime | None = None) -> dict[str, str]:
+        """
+        Ask how the components are.
+
+        :param since: a heartbeat older than this is somebody else's: the component counts as starting
+        :returns: component -> ``healthy``, ``unhealthy``, ``starting`` or ``no answer``
+        """
+        try:
+            answer = self._client.get("/api/v2/monitor/health")
+            report = answer.json() if answer.status_code == httpx.codes.OK else {}
+        except (httpx.HTTPError, ValueError):
+            report = {}
+        return {name: _state(report.get(name), name, since) for name in COMPONENTS}
+
+    def dag(self, dag_id: str) -> dict[str, Any] | None:
+        """Return what Airflow knows about a Dag, or ``None`` as long as it has not read it."""
+        answer = self._request("GET", f"/api/v2/dags/{dag_id}", allow=httpx.codes.NOT_FOUND)
+        return None if answer.status_code == httpx.codes.NOT_FOUND else answer.json()
+
+    def import_errors(self, *, since: dt.datetime) -> list[str]:
+        """List the Dag files that could not be imported after ``since``, each with its error's last line."""
+        found = self._request("GET", "/api/v2/importErrors").json()["import_errors"]
+        return [
+            f"{error['filename']}: {error['stack_trace'].strip().splitlines()[-1]}"
+            for error in found
+            if dt.datetime.fromisoformat(error["timestamp"]) >= since
+        ]
+
+    def unpause(self, dag_id: str) -> None:
+        """Let runs of a Dag start; a paused one only queues them."""
+        self._request("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
+
+    def trigger(self, dag_id: str, run_id: str, conf: dict[str, Any]) -> None:
+        """Start a run, as the trigger form does."""
+        body = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
+        self._request("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)
+
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        """Return the state of a run: queued, running, success or failed."""
+        return str(self._request("GET", _run_path(dag_id, run_id)).json()["state"])
+
+    def fail_run(self, dag_id: str, run_id: str) -> None:
+        """Mark a run failed, which also ends its tasks."""
+        self._request("PATCH", _run_path(dag_id, run_id), json={"state": "failed"})
+
+    def open_runs(self, dag_id: str) -> list[str]:
+        """List runs that are neither done nor failed."""
+        found = self._request("GET", f"/api/v2/dags/{dag_id}/dagRuns", params={"state": list(_OPEN_STATES)})
+        return [str(run["dag_run_id"]) for run in found.json()["dag_runs"]]
+
+    def failed_tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """List the task instances of a run that failed themselves."""
+        path = f"{_run_path(dag_id, run_id)}/taskInstances"
+        found = self._request("GET", path, params={"state": "failed", "limit": 100}).json()
+        return list(found["task_instances"])
+
+    def task_error(self, dag_id: str, run_id: str, task: dict[str, Any]) -> str | None:
+        """Find the error that ended the last attempt of a task, in its log: the message, not the traceback."""
+        path = f"{_run_path(dag_id, run_id)}/taskInstances/{task['task_id']}/logs/{task['try_number']}"
+        params = {"map_index": task["map_index"], "full_content": True}
+        answer = self._request("GET", path, params=params, allow=httpx.codes.NOT_FOUND)
+        if answer.status_code != httpx.codes.OK:
+            return None
+        return last_error(answer.json().get("content") or [])
+
+    def _request(self, method: str, path: str, *, allow: int | None = None, **options: Any) -> httpx.Response:
+        if "Authorization" not in self._client.headers:
+            self._log_in()
+        try:
+            answer = self._client.request(method, path, **options)
+        except httpx.HTTPError as error:
+            raise LocalStackError(f"Airflow at {self.url} does not answer: {error}") from error
+        if answer.is_success or answer.status_code == allow:
+            return answer
+        raise LocalStackError(f"Airflow refused {method} {path}: HTTP {answer.status_code} {_detail(answer)}")
+
+    def _log_in(self) -> None:
+        try:
+            answer = self._client.post("/auth/token", json={"username": USER, "password": self._password})
+        except httpx.HTTPError as error:
+            raise LocalStackError(f"Airflow at {self.url} does not answer: {error}") from error
+        if not answer.is_success:
+            raise LocalStackError(
+                f"Airflow at {self.url} refuses the log-in of this checkout (HTTP {answer.status_code}): "
+                "is it another checkout's? Choose another AIRFLOW_PORT"
+            )
+        self._client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+
+
+def _run_path(dag_id: str, run_id: str) -> str:
+    return f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}"
+
+
+def _state(report: dict[str, Any] | None, name: str, since: dt.datetime | None) -> str:
+    if not report:
+        return "no answer"
+    beat = report.get(f"latest_{name}_heartbeat")
+    if name != "metadatabase" and since and (beat is None or dt.datetime.fromisoformat(beat) < since):
+        return "starting"
+    return str(report.get("status") or "unhealthy")
+
+
+def _detail(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json().get("detail", answer.text))
+    except (ValueError, AttributeError):
+        return answer.text[:200]
+
+
+def last_error(content: list[Any]) -> str | None:
+    """Find the last exception, or else the last line of level error, in a task's structured log."""
+    message = None
+    for line in content:
+        if not isinstance(line, dict):
+            continue
+        details = line.get("error_detail")
+        if details:
+            last = details[-1]
+            return_value = str(last.get("exc_value") or "").strip()
+            message = return_value or str(last.get("exc_type"))
+        elif message is None and str(line.get("level")) in {"error", "critical"}:
+            message = str(line.get("event"))
+    return message

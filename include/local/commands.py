@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`make up`, `make down` and `make status`: the stack kept for the UI."""
+
+from __future__ import annotations
+
+import contextlib
+
+from rich.console import Console
+from rich.table import Table
+
+from include.local import processes
+from include.local import stack as stacks
+from include.local.airflow_api import AirflowApi
+from include.local.environment import USER, load_secrets
+from include.local.paths import Places
+from include.local.ports import chosen_ports
+from include.local.run import DAG_ID
+from include.local.stack import Stack
+
+
+def up(places: Places, console: Console) -> int:
+    """
+    Start the stack and return once it is healthy; harmless if it runs already.
+
+    :raises LocalStackError: it cannot be started; nothing is left running then
+    """
+    with stacks.sole_starter(places, "up"):
+        stack = stacks.read_record(places)
+        if stack and (stack.owner == "run" or stack.dead()):
+            console.print("Stopping what is left of an earlier stack.")
+            stacks.stop(places, stack)
+            stack = None
+        if stack:
+            console.print("The stack runs already.")
+        started = stack or stacks.start(
+            places, chosen_ports(), "up", lambda what: console.print(f"Starting {what}")
+        )
+        try:
+            with contextlib.closing(_api(places, started)) as api:
+                stacks.wait_until_healthy(started, api)
+                stacks.wait_for_dag(started, api, DAG_ID)
+        except BaseException:
+            if not stack:
+                stacks.stop(places, started)
+            raise
+    _tell(places, started, console)
+    return 0
+
+
+def down(places: Places, console: Console) -> int:
+    """
+    Stop everything that runs.
+
+    :raises LocalStackError: something does not stop
+    """
+    stack = stacks.read_record(places)
+    if stack is None:
+        console.print("Nothing runs here.")
+        return 0
+    names = [component.name for component in stack.running()]
+    killed = stacks.stop(places, stack)
+    console.print(
+        f"Stopped: {', '.join(names)}." + (f" Had to be killed: {', '.join(killed)}." if killed else "")
+    )
+    return 0
+
+
+def status(places: Places, console: Console) -> int:
+    """Show what runs, where, and how it is; 1 if a part of the stack is down or unwell."""
+    stack = stacks.read_record(places)
+    if stack is None:
+        console.print("Nothing runs here. Start it with: make up")
+        return 0
+    with contextlib.closing(_api(places, stack)) as api:
+        health = api.health(since=stack.started_at)
+    health["api-server"] = "healthy" if health["metadatabase"] != "no answer" else "no answer"
+    health["sandbox"] = stacks.sandbox_health(stack.ports)
+    table = Table(
+        title=f"{stack.owner}, since {stack.started_at:%Y-%m-%d %H:%M:%S} UTC", title_justify="left"
+    )
+    for heading in ("component", "process", "health", "log"):
+        table.add_column(heading, overflow="fold")
+    well = True
+    for component in stack.components:
+        alive = processes.is_running(component)
+        state = (
+            health.get(component.name.replace("-", "_"), health.get(component.name, "")) if alive else "ended"
+        )
+        well = well and state == "healthy"
+        table.add_row(component.name, str(component.pid), state, places.shown(component.log))
+    console.print(table)
+    _tell(places, stack, console)
+    return 0 if well else 1
+
+
+def _api(places: Places, stack: Stack) -> AirflowApi:
+    return AirflowApi(stack.ports.airflow_url, load_secrets(places).password)
+
+
+def _tell(places: Places, stack: Stack, console: Console) -> None:
+    for line in (
+        f"Airflow   {stack.ports.airflow_url}   user {USER}, password {load_secrets(places).password}",
+        f"Sandbox   {stack.ports.sandbox_url}",
+        f"Logs      {places.shown(places.component_logs)}/ and, of tasks, {places.shown(places.task_logs)}/",
+        "Stop with make down",
+    ):
+        console.print(line, markup=False, soft_wrap=True)

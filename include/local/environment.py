@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The environment in which the local Airflow runs: its configuration, its keys, its log-in."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from include.local.paths import Places
+from include.local.ports import HOST, Ports
+
+# Two cores run about this many tasks at once; the waiting happens in the triggerer and takes no slot.
+TASK_SLOTS = 4
+USER = "admin"
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """Keys and password of one checkout, generated once."""
+
+    fernet_key: str
+    api_secret_key: str
+    jwt_secret: str
+    password: str
+
+
+def load_secrets(places: Places) -> Secrets:
+    """
+    Read this checkout's keys, or generate them on first use.
+
+    A password instead of Airflow's ``simple_auth_manager_all_admins``: other people on the machine, and web pages
+    open in a browser, can reach 127.0.0.1 too, and an administrator of Airflow can read every connection.
+    """
+    places.airflow_home.mkdir(parents=True, exist_ok=True)
+    if places.secrets.exists():
+        found = Secrets(**json.loads(places.secrets.read_text()))
+    else:
+        found = Secrets(
+            fernet_key=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+            api_secret_key=secrets.token_urlsafe(32),
+            jwt_secret=secrets.token_urlsafe(64),
+            password=secrets.token_urlsafe(12),
+        )
+        _write_private(places.secrets, json.dumps(vars(found)))
+    _write_private(places.passwords, json.dumps({USER: found.password}))
+    # All configuration is in the environment. Without this file Airflow would write one, our keys included.
+    (places.airflow_home / "airflow.cfg").touch()
+    return found
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner may read, whole or not at all."""
+    partial = path.with_suffix(".partial")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text + "\n")
+    partial.rename(path)
+
+
+def stack_environment(
+    places: Places, ports: Ports, keys: Secrets, inherited: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """
+    Build the environment of every component.
+
+    Airflow settings of the calling shell stay outside: one AIRFLOW_CONN_GOENHANCE_DEFAULT left over in it would
+    make a trial run pay for real swaps. Whoever wants a setting in here writes it into `.env`, as with Astro.
+    """
+    environment = {
+        name: value for name, value in inherited.items() if not name.startswith(("AIRFLOW_", "_AIRFLOW_"))
+    }
+    # Airflow has four entry points; without cached bytecode each would compile the same thousands of files.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    environment["PYTHONUNBUFFERED"] = "1"
+    environment["PATH"] = os.pathsep.join(
+        [str(Path(sys.executable).parent), environment.get("PATH", os.defpath)]
+    )
+    for name in ("no_proxy", "NO_PROXY"):
+        environment[name] = ",".join(filter(None, [environment.get(name), HOST, "localhost"]))
+    environment["AIRFLOW_HOME"] = str(places.airflow_home)
+    for (section, option), value in _configuration(places, ports, keys).items():
+        environment[f"AIRFLOW__{section}__{option}".upper()] = value
+    overrides = dotenv_values(places.root / ".env", interpolate=False)
+    return environment | {name: value for name, value in overrides.items() if value is not None}
+
+
+def _configuration(places: Places, ports: Ports, keys: Secrets) -> dict[tuple[str, str], str]:
+    return {
+        ("core", "dags_folder"): str(places.root / "dags"),
+        ("core", "plugins_folder"): str(places.root / "plugins"),
+        ("core", "load_examples"): "False",
+        ("core", "executor"): "LocalExecutor",
+        ("core", "parallelism"): str(TASK_SLOTS),
+        # The default asks the name service, which may hang on a machine without one.
+        ("core", "hostname_callable"): "socket.gethostname",
+        ("core", "test_connection"): "Enabled",
+        ("core", "fernet_key"): keys.fernet_key,
+        ("core", "simple_auth_manager_users"): f"{USER}:admin",
+        ("core", "simple_auth_manager_passwords_file"): str(places.passwords),
+        ("core", "execution_api_server_url"): f"{ports.airflow_url}/execution/",
+        # Dags can be triggered at once, yet nothing starts by the clock: a stack left running overnight must not
+        # run the nightly batch. With AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE=True in .env it does.
+        ("core", "dags_are_paused_at_creation"): "False",
+        ("scheduler", "use_job_schedule"): "False",
+        ("scheduler", "scheduler_idle_sleep_time"): "0.5",
+        # A killed stack's tasks are noticed within a minute of the next start instead of five.
+        ("scheduler", "task_instance_heartbeat_timeout"): "60",
+        ("database", "sql_alchemy_conn"): f"sqlite:///{places.airflow_home / 'airflow.db'}",
+        ("dag_processor", "min_file_process_interval"): "15",
+        ("dag_processor", "refresh_interval"): "30",
+        ("logging", "base_log_folder"): str(places.task_logs),
+        ("logging", "dag_processor_child_process_log_directory"): str(places.task_logs / "dag_processor"),
+        ("logging", "colored_console_log"): "False",
+        ("api", "base_url"): ports.airflow_url,
+        ("api", "host"): HOST,
+        ("api", "port"): str(ports.airflow),
+        ("api", "workers"): "1",
+        ("api", "secret_key"): keys.api_secret_key,
+        ("api_auth", "jwt_secret"): keys.jwt_secret,
+        # Five seconds are not always enough when every core is busy.
+        ("workers", "execution_api_timeout"): "30",
+        # A task's supervisor may notice its end only at the next heartbeat; at most 15 s without one, as by default.
+        ("workers", "min_heartbeat_interval"): "1",
+        ("workers", "max_failed_heartbeats"): "15",
+        ("goenhance", "storage"): str(places.swaps),
+    }

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two ports of the stack, the variables that change them, and who sits on one that is taken."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import psutil
+
+from include.local.errors import LocalStackError
+
+HOST = "127.0.0.1"
+AIRFLOW_DEFAULT, SANDBOX_DEFAULT = 8080, 8765
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where Airflow and the sandbox listen, both on 127.0.0.1."""
+
+    airflow: int = AIRFLOW_DEFAULT
+    sandbox: int = SANDBOX_DEFAULT
+
+    @property
+    def airflow_url(self) -> str:
+        """The address of the UI and the REST API, without a slash at the end."""
+        return f"http://{HOST}:{self.airflow}"
+
+    @property
+    def sandbox_url(self) -> str:
+        """The address of the sandbox, without a slash at the end."""
+        return f"http://{HOST}:{self.sandbox}"
+
+
+def chosen_ports(environment: Mapping[str, str] = os.environ) -> Ports:
+    """
+    Read AIRFLOW_PORT and SANDBOX_PORT.
+
+    :raises LocalStackError: a value is no port, or both are the same
+    """
+    ports = Ports(
+        _port(environment, "AIRFLOW_PORT", AIRFLOW_DEFAULT),
+        _port(environment, "SANDBOX_PORT", SANDBOX_DEFAULT),
+    )
+    if ports.airflow == ports.sandbox:
+        raise LocalStackError(f"AIRFLOW_PORT and SANDBOX_PORT are both {ports.airflow}: choose two ports")
+    return ports
+
+
+def _port(environment: Mapping[str, str], variable: str, default: int) -> int:
+    text = environment.get(variable, "").strip()
+    if not text:
+        return default
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise LocalStackError(f"{variable}={text!r} is not a port: give a number from 1 to 65535")
+    return int(text)
+
+
+def require_free(ports: Ports) -> None:
+    """
+    Make sure that nothing listens on either port yet.
+
+    :raises LocalStackError: names the port, its variable and, where visible, the program that holds it
+    """
+    for port, variable in ((ports.airflow, "AIRFLOW_PORT"), (ports.sandbox, "SANDBOX_PORT")):
+        if not _is_free(port):
+            raise LocalStackError(
+                f"port {port} on {HOST} is taken{_holder(port)}. "
+                f"Stop that program, or choose another port: {variable}={_free_port()} make ..."
+            )
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As the servers do it: a port that is merely cooling down after its last user counts as free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _holder(port: int) -> str:
+    try:
+        for connection in psutil.net_connections("inet"):
+            local = connection.laddr
+            if connection.status == psutil.CONN_LISTEN and local and local.port == port and connection.pid:
+                command = " ".join(psutil.Process(connection.pid).cmdline())[:80]
+                return f" by process {connection.pid} ({command})"
+    except psutil.Error:
+        # Other people's processes are not always visible; the port alone has to do then.
+        return ""
+    return ""

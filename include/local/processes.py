@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Start and stop the components of the stack as whole sessions.
+
+Airflow puts every task into a process group of its own, and a killed scheduler leaves its workers behind. What
+all descendants of a component do share is the *session* it was started in, so that is what gets stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from include.local.errors import LocalStackError
+
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True)
+class Component:
+    """
+    One started program.
+
+    :param name: what people call it, e.g. ``scheduler``
+    :param pid: process id of its first process, which is also the id of its session
+    :param birth: tells this process from a later one that got the same id, see :func:`birth_mark`
+    :param log: file its output goes to
+    """
+
+    name: str
+    pid: int
+    birth: str
+    log: str
+
+
+def start(
+    name: str, command: Sequence[str], *, environment: Mapping[str, str], cwd: Path, log: Path
+) -> Component:
+    """
+    Start a program in a session of its own, its output going to ``log``.
+
+    :raises LocalStackError: the program cannot be started
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        try:
+            process = subprocess.Popen(  # noqa: S603
+                command,
+                cwd=cwd,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise LocalStackError(f"{name} could not be started: {error}") from error
+    return Component(name, process.pid, birth_mark(process.pid) or "", str(log))
+
+
+def birth_mark(pid: int) -> str | None:
+    """
+    Name the moment a process began, in a form that survives clock changes; ``None`` once it is gone.
+
+    On Linux: which boot, and how many ticks after it. Elsewhere: the second it was created.
+    """
+    _reap(pid)
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        stat = Path(f"/proc/{pid}/stat")
+        if stat.exists():
+            return f"{_boot()}:{stat.read_text().rpartition(')')[2].split()[19]}"
+        return f"{_boot()}:{process.create_time():.0f}"
+    except (psutil.Error, OSError):
+        return None
+
+
+def _boot() -> str:
+    """Name this boot of the machine, where the system does; process ids begin anew with each."""
+    boot_id = Path("/proc/sys/kernel/random/boot_id")
+    return boot_id.read_text().strip() if boot_id.exists() else ""
+
+
+def _reap(pid: int) -> None:
+    """Collect our own dead child; somebody else's is not ours to wait for."""
+    with contextlib.suppress(OSError):
+        os.waitpid(pid, os.WNOHANG)
+
+
+def is_running(component: Component) -> bool:
+    """Say whether the component's first process is still the one that was started."""
+    return birth_mark(component.pid) == component.birth
+
+
+def members(component: Component) -> list[int]:
+    """
+    List the living processes of the component's session.
+
+    While any member lives, the kernel gives the session's number to nobody else; so a process that bears the
+    number but another birth mark proves that the session is long gone.
+    """
+    mark = birth_mark(component.pid)
+    if mark not in {None, component.birth} or component.birth.partition(":")[0] != _boot():
+        return []
+    found = []
+    for pid in psutil.pids():
+        with contextlib.suppress(OSError, psutil.Error):
+            in_session = os.getsid(pid) == component.pid
+            if in_session and pid != os.getpid() and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                found.append(pid)
+    return found
+
+
+def stop(components: Iterable[Component], *, grace: float) -> list[str]:
+    """
+    Stop components with everything they started: SIGTERM to each, after ``grace`` seconds SIGKILL.
+
+    The first process of each is asked first, because it knows best how to stop its own children. Whatever
+    remains of the session a moment later is asked directly, then killed.
+
+    :returns: names of components of which something had to be killed
+    :raises LocalStackError: a process survives even that
+    """
+    wanted = list(components)
+    for component in wanted:
+        if is_running(component):
+            _send(component.pid, signal.SIGTERM)
+    _wait_until_gone(wanted, grace)
+    for component in wanted:
+        for pid in members(component):
+            _send(pid, signal.SIGTERM)
+    left = _wait_until_gone(wanted, min(grace, 3.0))
+    for component in left:
+        for pid in members(component):
+            _send(pid, signal.SIGKILL)
+    undead = _wait_until_gone(left, 10.0)
+    if undead:
+        names = ", ".join(f"{c.name} ({' '.join(map(str, members(c)))})" for c in undead)
+        raise LocalStackError(f"these processes do not stop, not even by SIGKILL: {names}")
+    return [component.name for component in left]
+
+
+def _send(pid: int, signal_number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal_number)
+
+
+def _wait_until_gone(components: list[Component], seconds: float) -> list[Component]:
+    """Wait for the sessions to empty; return those that did not in time."""
+    deadline = time.monotonic() + seconds
+    left = [component for component in components if members(component)]
+    while left and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+        left = [component for component in left if members(component)]
+    return left
+
+
+def log_tail(component: Component, lines: int = 15) -> str:
+    """Return the last lines a component wrote."""
+    try:
+        text = Path(component.log).read_text(errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(text.splitlines()[-lines:])

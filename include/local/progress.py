@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `make run` shows: a bar while it works, a table when it is done, one line of counts at the very end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from urllib.parse import unquote, urlsplit
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from include.local.paths import Places
+from include.local.results import SwapRow
+
+# The order in which a row passes through them.
+STATUSES = ("planned", "submitting", "submitted", "succeeded", "reused", "failed", "rejected", "unknown")
+_OPEN = frozenset({"planned", "submitting", "submitted"})
+_STYLES = {"succeeded": "green", "reused": "green", "failed": "red", "rejected": "red", "unknown": "yellow"}
+SHOWN_ROWS = 40
+
+
+class RunProgress:
+    """
+    A bar on a terminal; elsewhere a line whenever something has changed.
+
+    :param console: where to
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last = ""
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[detail]}"),
+            console=console,
+            transient=True,
+        )
+        self._task = self._bar.add_task("swaps", total=None, detail="")
+
+    def __enter__(self) -> RunProgress:
+        """Show the bar."""
+        if self._console.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take the bar away."""
+        self._bar.stop()
+
+    def show(self, state: str, counts: Mapping[str, int]) -> None:
+        """Show where the run is."""
+        total, finished = sum(counts.values()), done(counts)
+        detail = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts.get(status))
+        if self._console.is_terminal:
+            self._bar.update(
+                self._task, total=total or None, completed=finished, detail=f"run {state}  {detail}"
+            )
+            return
+        line = f"run {state}: {finished} of {total} swaps done" + (f" ({detail})" if detail else "")
+        if line != self._last:
+            self._last = line
+            self._console.print(line, highlight=False, soft_wrap=True)
+
+
+def done(counts: Mapping[str, int]) -> int:
+    """Count the rows that have reached their end."""
+    return sum(number for status, number in counts.items() if status not in _OPEN)
+
+
+def results_table(rows: Sequence[SwapRow], places: Places) -> Table:
+    """
+    Lay out the rows of a run; of a long run, only those that need a person.
+
+    :param rows: all rows of the run
+    """
+    shown = list(rows)
+    if len(rows) > SHOWN_ROWS:
+        shown = [row for row in rows if row.status not in {"succeeded", "reused"}][:SHOWN_ROWS]
+    table = Table(title=_title(len(rows), len(shown)), title_justify="left")
+    for heading in ("pair", "status", "uuid"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("kept picture or reason", overflow="fold")
+    for row in shown:
+        style = _STYLES.get(row.status, "cyan")
+        end = _picture(row.result_uri, places) if row.result_uri else _reason(row)
+        # Text, not markup: a vendor's message may hold square brackets.
+        table.add_row(Text(row.pair_id), Text(row.status, style=style), Text(row.img_uuid or ""), Text(end))
+    return table
+
+
+def _title(total: int, shown: int) -> str:
+    if shown == total:
+        return f"{total} swaps"
+    return f"{shown} of {total} swaps; the results table holds them all"
+
+
+def _picture(uri: str, places: Places) -> str:
+    """Name a picture by its path below the checkout where it is there."""
+    path = unquote(urlsplit(uri).path) if uri.startswith("file:") else uri
+    return places.shown(path)
+
+
+def _reason(row: SwapRow) -> str:
+    place = f"row {row.row_number}: " if row.row_number is not None and row.status == "rejected" else ""
+    return place + (row.error_message or row.error_code or "")
+
+
+def closing_line(run_id: str, counts: Mapping[str, int]) -> str:
+    """Write the line of counts that other programs read; its form is fixed."""
+    shown = ("succeeded", "reused", "failed", "rejected", "unknown")
+    return f"run {run_id}: pairs={sum(counts.values())} " + " ".join(
+        f"{name}={counts.get(name, 0)}" for name in shown
+    )

@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stack: a sandbox and the four components of Airflow, started and stopped together."""
+
+from __future__ import annotations
+
+import datetime as dt
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+import httpx
+
+from include.local import processes
+from include.local.airflow_api import AirflowApi
+from include.local.environment import load_secrets, stack_environment
+from include.local.errors import LocalStackError
+from include.local.paths import Places
+from include.local.ports import Ports, require_free
+from include.local.processes import Component
+from include.local.signals import shielded
+
+Owner = Literal["up", "run"]
+Say = Callable[[str], None]
+
+START_TIMEOUT = 180.0
+_SANDBOX = "sandbox"
+_AIRFLOW = [sys.executable, "-m", "airflow"]
+# First whoever starts tasks; last those whom running tasks still need to report their end.
+_STOP_ORDER = (("scheduler", "triggerer", "dag-processor"), ("api-server", _SANDBOX))
+_GRACE = {"scheduler": 10.0, "api-server": 6.0}
+
+
+@dataclass
+class Stack:
+    """
+    A stack that was started, as recorded in `.local/stack.json`.
+
+    :param owner: ``up``: stays until `make down`; ``run``: belongs to one `make run` and ends with it
+    :param ports: where it listens
+    :param since: when it was started (UTC, ISO 8601)
+    :param components: the programs that were started
+    """
+
+    owner: Owner
+    ports: Ports
+    since: str
+    components: list[Component] = field(default_factory=list)
+
+    @property
+    def started_at(self) -> dt.datetime:
+        """When it was started."""
+        return dt.datetime.fromisoformat(self.since)
+
+    def running(self) -> list[Component]:
+        """List components of which at least one process lives."""
+        return [component for component in self.components if processes.members(component)]
+
+    def dead(self) -> list[Component]:
+        """List components whose first process has ended."""
+        return [component for component in self.components if not processes.is_running(component)]
+
+    def require_alive(self) -> None:
+        """
+        Make sure that no component has ended.
+
+        :raises LocalStackError: one has; quotes the end of its log
+        """
+        for component in self.dead():
+            tail = processes.log_tail(component)
+            raise LocalStackError(
+                f"{component.name} has ended by itself. The end of {component.log}:\n{tail}"
+            )
+
+
+def require_whole(stack: Stack) -> None:
+    """
+    Make sure that a stack which is to be used has all its components.
+
+    :raises LocalStackError: one has ended
+    """
+    if dead := stack.dead():
+        names = ", ".join(component.name for component in dead)
+        raise LocalStackError(f"the stack of `make up` is not whole ({names} ended): make up mends it")
+
+
+def read_record(places: Places) -> Stack | None:
+    """Return the recorded stack if anything of it still lives."""
+    try:
+        record = json.loads(places.record.read_text())
+        stack = Stack(
+            record["owner"],
+            Ports(**record["ports"]),
+            record["since"],
+            [Component(**component) for component in record["components"]],
+        )
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError) as error:
+        raise LocalStackError(
+            f"{places.shown(places.record)} is damaged ({error!r}): look for processes of this checkout "
+            "with `ps`, end them, and delete the file"
+        ) from error
+    return stack if stack.running() else None
+
+
+def _write_record(places: Places, stack: Stack) -> None:
+    partial = places.record.with_suffix(".partial")
+    partial.write_text(json.dumps(asdict(stack), indent=2) + "\n")
+    partial.rename(places.record)
+
+
+@contextmanager
+def sole_starter(places: Places, command: str) -> Iterator[None]:
+    """
+    Hold the right to start a stack in this checkout.
+
+    :param command: who wants it, for the message to the next one
+    :raises LocalStackError: another command holds it
+    """
+    places.local.mkdir(exist_ok=True)
+    with places.lock.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise LocalStackError(
+                f"{lock.read() or 'another make'} is at work in this checkout: wait for it"
+            ) from None
+        lock.truncate(0)
+        lock.write(f"make {command} (process {os.getpid()})")
+        lock.flush()
+        yield
+
+
+def start(places: Places, ports: Ports, owner: Owner, say: Say) -> Stack:
+    """
+    Start the sandbox and Airflow and return without waiting for them to be ready.
+
+    What was started is on record before the next thing starts, so that `make down` finds it whatever happens.
+
+    :raises LocalStackError: a port is taken, the settings are wrong, or a program cannot be started
+    """
+    require_free(ports)
+    environment = stack_environment(places, ports, load_secrets(places))
+    environment |= {"AIRFLOW_PORT": str(ports.airflow), "SANDBOX_PORT": str(ports.sandbox)}
+    stack = Stack(owner, ports, dt.datetime.now(dt.UTC).isoformat())
+
+    def launch(name: str, command: list[str]) -> None:
+        log = places.component_logs / f"{name}.log"
+        with shielded():
+            component = processes.start(name, command, environment=environment, cwd=places.root, log=log)
+            stack.components.append(component)
+            _write_record(places, stack)
+
+    try:
+        say(f"sandbox on {ports.sandbox_url}")
+        state = str(places.sandbox_state)
+        launch(
+            _SANDBOX,
+            [sys.executable, "-m", "include.sandbox", "--port", str(ports.sandbox), "--state-dir", state],
+        )
+        say(f"Airflow on {ports.airflow_url}")
+        # The api-server takes longest to start, and needs no database for that.
+        launch("api-server", [*_AIRFLOW, "api-server"])
+        _prepare(places, environment)
+        # Their log servers would listen on every interface; all logs are on this disk anyway.
+        launch("scheduler", [*_AIRFLOW, "scheduler", "--skip-serve-logs"])
+        launch("triggerer", [*_AIRFLOW, "triggerer", "--skip-serve-logs"])
+        launch("dag-processor", [*_AIRFLOW, "dag-processor"])
+    except BaseException:
+        stop(places, stack)
+        raise
+    return stack
+
+
+def _prepare(places: Places, environment: dict[str, str]) -> None:
+    log = places.component_logs / "prepare.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as output:
+        command = [sys.executable, "-m", "include.local.prepare"]
+        done = subprocess.run(  # noqa: S603
+            command, cwd=places.root, env=environment, stdout=output, stderr=subprocess.STDOUT, check=False
+        )
+    if done.returncode:
+        last = (log.read_text(errors="replace").strip().splitlines() or ["no message"])[-1]
+        raise LocalStackError(
+            f"Airflow's metadata database could not be prepared: {last} (log: {places.shown(log)}; if an "
+            f"interrupted start damaged it, delete {places.shown(places.airflow_home / 'airflow.db')})"
+        )
+
+
+def wait_until_healthy(stack: Stack, api: AirflowApi, *, timeout: float = START_TIMEOUT) -> None:
+    """
+    Wait until all components report healthy and the sandbox answers.
+
+    :param timeout: seconds
+    :raises LocalStackError: a component ended, or not all are healthy in time
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        stack.require_alive()
+        health = {**api.health(since=stack.started_at), _SANDBOX: sandbox_health(stack.ports)}
+        waiting = {name: state for name, state in health.items() if state != "healthy"}
+        if not waiting:
+            return
+        if time.monotonic() > deadline:
+            states = ", ".join(f"{name}: {state}" for name, state in waiting.items())
+            raise LocalStackError(f"not healthy after {timeout:.0f} s: {states}")
+        time.sleep(0.3)
+
+
+def wait_for_dag(stack: Stack, api: AirflowApi, dag_id: str, *, timeout: float = START_TIMEOUT) -> None:
+    """
+    Wait until the dag-processor of this stack has read a Dag.
+
+    :param timeout: seconds
+    :raises LocalStackError: its file cannot be imported, a component ended, or it takes too long
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        stack.require_alive()
+        if api.health()["metadatabase"] == "healthy":
+            dag = api.dag(dag_id)
+            if dag and dt.datetime.fromisoformat(dag["last_parsed_time"]) > stack.started_at:
+                return
+            broken = api.import_errors(since=stack.started_at)
+            if broken:
+                raise LocalStackError("Airflow cannot import these files:\n  " + "\n  ".join(broken))
+        if time.monotonic() > deadline:
+            raise LocalStackError(
+                f"Airflow has not found the Dag {dag_id} within {timeout:.0f} s: is it in dags/?"
+            )
+        time.sleep(0.3)
+
+
+def sandbox_health(ports: Ports) -> str:
+    """Ask the sandbox: ``healthy`` or ``no answer``."""
+    try:
+        answer = httpx.get(f"{ports.sandbox_url}/health", timeout=5.0, trust_env=False)
+    except httpx.HTTPError:
+        return "no answer"
+    return "healthy" if answer.status_code == httpx.codes.OK else "unhealthy"
+
+
+def stop(places: Places, stack: Stack) -> list[str]:
+    """
+    Stop everything of a stack and forget it.
+
+    :returns: names of components that had to be killed
+    :raises LocalStackError: something survives
+    """
+    killed: list[str] = []
+    with shielded():
+        for names in _STOP_ORDER:
+            group = [component for component in stack.components if component.name in names]
+            grace = max((_GRACE.get(component.name, 5.0) for component in group), default=0.0)
+            killed += processes.stop(group, grace=grace)
+        places.record.unlink(missing_ok=True)
+    return killed

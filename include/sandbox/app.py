@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ASGI application: both sides of the sandbox behind the fault gate."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from . import control, endpoints, page
+from .contract import SECURITY_SCHEMES
+from .faults import FaultPlan
+from .gate import FaultGate
+from .state import Sandbox, start_switches
+from .wire import envelope
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.types import ASGIApp
+
+    from .connections import Connections
+    from .settings import Settings
+
+_ABOUT = """
+A local stand-in for the GoEnhance image face swap API. It answers in the vendor's shape, swaps faces on this
+machine and keeps its own ledger. It is not GoEnhance: speed, limits and pictures differ. Faults and everything the
+vendor leaves undocumented are switches, see `PUT /sandbox/faults`.
+"""
+
+
+def create_app(settings: Settings, connections: Connections) -> ASGIApp:
+    """
+    Build the application.
+
+    :raises SwitchError: for a start switch that does not exist or cannot take its value.
+    """
+    plan = FaultPlan(start_switches(settings))
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.sandbox = Sandbox(settings, plan, connections)
+        yield
+        await app.state.sandbox.close()
+
+    app = FastAPI(
+        title="GoEnhance sandbox", version="1", description=_ABOUT, lifespan=lifespan, redoc_url=None
+    )
+    app.include_router(endpoints.router)
+    app.include_router(control.router)
+    app.include_router(page.router)
+    app.add_exception_handler(HTTPException, _plain_error)
+    app.add_exception_handler(Exception, _server_error)
+    app.add_exception_handler(RequestValidationError, _bad_parameter)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return FaultGate(app, plan, connections)
+
+
+async def _plain_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
+    return envelope(error.status_code, error.detail, status=error.status_code, **(error.headers or {}))
+
+
+async def _server_error(_: Request, __: Exception) -> Response:
+    return envelope(500, "", status=500)
+
+
+async def _bad_parameter(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class only
+    first = error.errors()[0]
+    return envelope(400, f"{first['loc'][-1]}: {first['msg']}", status=400)
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        schema = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )
+        schema.setdefault("components", {})["securitySchemes"] = SECURITY_SCHEMES
+        _document_errors_as_they_are(schema)
+        app.openapi_schema = schema
+    return app.openapi_schema
+
+
+def _document_errors_as_they_are(schema: dict[str, Any]) -> None:
+    # FastAPI documents its own 422 body, which this application never sends.
+    for operations in schema["paths"].values():
+        for operation in operations.values():
+            if operation["responses"].pop("422", None):
+                operation["responses"].setdefault("400", {"description": "A parameter that cannot be read."})
+    for name in ("HTTPValidationError", "ValidationError"):
+        schema["components"].get("schemas", {}).pop(name, None)

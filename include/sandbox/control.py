@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sandbox's own side: ledger, switches, reset, sample pictures, health. Local only, so without a token."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request
+from starlette.responses import FileResponse, JSONResponse, Response
+
+from .endpoints import picture
+from .jobs import LOAD_MODE_NOTE, ledger_entry
+from .switches import SwitchError, Switches
+from .wire import envelope
+
+if TYPE_CHECKING:
+    from .state import Sandbox
+
+router = APIRouter(tags=["sandbox"])
+
+_REFUSED: dict[int | str, dict[str, Any]] = {
+    400: {"description": "A switch that does not exist or cannot take the value; `msg` names it."}
+}
+_NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"description": "There is no such picture."}}
+
+
+def _sandbox(request: Request) -> Sandbox:
+    sandbox: Sandbox = request.app.state.sandbox
+    return sandbox
+
+
+@router.get("/sandbox/submissions")
+async def submissions(
+    request: Request,
+    after: Annotated[int, Query(ge=0, le=2**53, description="only later sequence numbers")] = 0,
+    limit: Annotated[int | None, Query(ge=0, le=2**53)] = None,
+) -> Response:
+    """List every accepted submit, first to last: the sandbox's own ledger, to check a client's against."""
+    jobs = (job for job in list(_sandbox(request).jobs.values()) if job.sequence > after)
+    return JSONResponse([ledger_entry(job) for job in islice(jobs, limit)])
+
+
+@router.get("/sandbox/faults", response_model=Switches)
+async def faults(request: Request) -> Response:
+    """Show all switches, with how often each fault struck."""
+    return JSONResponse(_sandbox(request).live_switches().model_dump())
+
+
+@router.put(
+    "/sandbox/faults",
+    response_model=Switches,
+    responses=_REFUSED,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Switches"}}},
+        }
+    },
+)
+async def change_faults(request: Request) -> Response:
+    """Change some switches; those that are not sent stay."""
+    try:
+        changes = await request.json()
+    except (ValueError, RecursionError):
+        return envelope(400, "the switches must be a JSON object", status=400)
+    try:
+        switches = _sandbox(request).change_switches(changes)
+    except SwitchError as error:
+        return envelope(400, str(error), status=400)
+    return JSONResponse(switches.model_dump())
+
+
+@router.post("/sandbox/reset")
+async def reset(request: Request) -> Response:
+    """Forget all jobs and pictures, restore the balance and the switches of the start."""
+    _sandbox(request).reset()
+    return JSONResponse({"status": "reset"})
+
+
+@router.get("/sandbox/overview")
+async def overview(request: Request, limit: Annotated[int, Query(ge=0, le=200)] = 12) -> Response:
+    """Tell what the live page shows: figures, switches that are not at their default, latest jobs."""
+    sandbox = _sandbox(request)
+    latest = list(islice(reversed(sandbox.jobs.values()), limit))
+    return JSONResponse(
+        {
+            "token": sandbox.settings.token,
+            "engine": sandbox.settings.engine,
+            "credits": sandbox.credits,
+            "accepted": len(sandbox.jobs),
+            "queued": sandbox.runner.queued,
+            "running": sandbox.runner.running,
+            "switches": _changed(sandbox.switches),
+            "jobs": [ledger_entry(job) | {"picture": job.state == "success"} for job in latest],
+        }
+    )
+
+
+@router.get("/sandbox/pictures/{img_uuid}", responses=_NOT_FOUND, response_class=Response)
+async def kept_picture(request: Request, img_uuid: str) -> Response:
+    """Serve a job's result to the live page, untouched by faults and without a signed link."""
+    sandbox = _sandbox(request)
+    job = sandbox.jobs.get(img_uuid)
+    if job is None or job.state != "success":
+        return envelope(404, "no such result", status=404)
+    return picture(sandbox, job)
+
+
+@router.get("/images")
+async def images(request: Request) -> Response:
+    """List the sample pictures."""
+    folder = _sandbox(request).settings.images
+    names = sorted(path.name for path in folder.iterdir() if path.is_file()) if folder else []
+    return JSONResponse(names)
+
+
+@router.api_route("/images/{name}", methods=["GET", "HEAD"], responses=_NOT_FOUND, response_class=Response)
+async def image(request: Request, name: Annotated[str, Path(pattern=r"^[\w][\w.-]*$")]) -> Response:
+    """Serve a sample picture, to stand for the picture host of a real batch."""
+    folder = _sandbox(request).settings.images
+    if folder is None or not (folder / name).is_file():
+        return envelope(404, "no such picture", status=404)
+    return FileResponse(folder / name)
+
+
+@router.get("/health")
+async def health(request: Request) -> Response:
+    """Answer as soon as the sandbox can take submits."""
+    sandbox = _sandbox(request)
+    answer: dict[str, Any] = {"status": "ok", "engine": sandbox.settings.engine}
+    if sandbox.settings.engine == "none":
+        answer["note"] = LOAD_MODE_NOTE
+    return JSONResponse(answer)
+
+
+def _changed(switches: Switches) -> dict[str, Any]:
+    plain = Switches()
+    names = [name for name in Switches.model_fields if getattr(switches, name) != getattr(plain, name)]
+    return switches.model_dump(include=set(names) - {"credits"})

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The GoEnhance side: submit, job detail, tokens, and the result links."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import FileResponse, Response
+
+from . import contract
+from .blank import blank_picture
+from .jobs import LOAD_MODE_NOTE, Job, job_data
+from .state import OutOfCreditsError, Sandbox
+from .wire import BadSubmitError, carries_token, envelope, expired_link, no_credits, read_submit, token_error
+
+if TYPE_CHECKING:
+    from .switches import Switches
+
+router = APIRouter(tags=["GoEnhance"])
+
+
+def _sandbox(request: Request) -> Sandbox:
+    sandbox: Sandbox = request.app.state.sandbox
+    return sandbox
+
+
+def _refused(request: Request) -> bool:
+    token = _sandbox(request).settings.token
+    return not carries_token(request.headers.get("authorization"), token)
+
+
+@router.post("/api/v1/imagefaceswap/generate", **contract.SUBMIT)
+async def submit(request: Request) -> Response:
+    """Accept one pair; a paid job that cannot be cancelled. Repeating the call is a second job."""
+    if _refused(request):
+        return token_error()
+    sandbox = _sandbox(request)
+    try:
+        source_img, reference_img = read_submit(await request.body())
+        job = await sandbox.accept(source_img, reference_img)
+    except BadSubmitError as error:
+        at_400 = sandbox.switches.bad_request == "http_400"
+        return envelope(400, str(error), status=400 if at_400 else 200)
+    except sqlite3.Error as error:
+        print(f"sandbox: a submit could not be recorded: {error}", file=sys.stderr)
+        return envelope(500, "", status=500)
+    except OutOfCreditsError:
+        return no_credits(at_200=sandbox.switches.out_of_credits == "code_at_200")
+    data: dict[str, str | int] = {"img_uuid": job.img_uuid}
+    if sandbox.switches.show_cost:
+        data["cost"] = job.cost
+    return envelope(0, "Success", data)
+
+
+@router.get("/api/v1/jobs/detail", **contract.DETAIL)
+async def detail(request: Request, img_uuid: Annotated[str, Query()] = "") -> Response:
+    """Show one job: its status, and the link to its picture once it is finished."""
+    if _refused(request):
+        return token_error()
+    sandbox = _sandbox(request)
+    job = sandbox.jobs.get(img_uuid)
+    if job is None:
+        return _unknown_job(img_uuid, sandbox.switches)
+    link = sandbox.link(job)
+    if link is not None:
+        link = f"{request.url.scheme}://{request.url.netloc}{link}"
+    data = job_data(job, sandbox.switches, link, time.time())
+    if job.state == "failed" and sandbox.switches.failed_body in {"msg", "code"}:
+        return envelope(1 if sandbox.switches.failed_body == "code" else 0, job.error, data)
+    return envelope(0, "Success", data)
+
+
+@router.get("/api/v1/user/tokens", **contract.TOKENS)
+async def tokens(request: Request) -> Response:
+    """Tell the remaining credits."""
+    if _refused(request):
+        return token_error()
+    sandbox = _sandbox(request)
+    data = {"count": sandbox.credits}
+    if sandbox.switches.show_queue_limit:
+        # 3 is what the one client that reads the field assumes.
+        data["queueLimit"] = sandbox.switches.queue_limit or 3
+    return envelope(0, "success", data)
+
+
+@router.api_route("/results/{result_path:path}", methods=["GET", "HEAD"], **contract.RESULT)
+async def result(request: Request, result_path: str) -> Response:
+    """Serve a finished picture to the holder of a signed link."""
+    sandbox = _sandbox(request)
+    verdict, job = sandbox.check_link(result_path, request.url.query)
+    if verdict == "tampered":
+        return expired_link("The signature does not match")
+    if verdict != "good":
+        return expired_link("Request has expired")
+    if job is None:
+        return envelope(404, "no such result", status=404)
+    return picture(sandbox, job)
+
+
+def picture(sandbox: Sandbox, job: Job) -> Response:
+    """Answer with a job's picture."""
+    if job.engine == "none":
+        return Response(blank_picture(job.img_uuid, LOAD_MODE_NOTE), media_type=job.media_type)
+    path = sandbox.pictures / job.result_path
+    if not path.is_file():
+        return envelope(404, "the picture is gone from the state folder", status=404)
+    return FileResponse(path, media_type=job.media_type)
+
+
+def _unknown_job(img_uuid: str, switches: Switches) -> Response:
+    match switches.unknown_job:
+        case "http_404":
+            return envelope(404, "Job not found", status=404)
+        case "http_500":
+            return envelope(500, "", status=500)
+        case "null_data":
+            return envelope(0, "Success", None)
+        case "code_at_200":
+            return envelope(404, "Job not found", None)
+        case word:
+            job = Job(0, img_uuid, "", "", time.time(), 0, "mesh", 0.0, state="running")
+            if word == "failed":
+                job.state = "failed"
+            return envelope(0, "Success", job_data(job, switches, None, time.time()))

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Skin colour: what a person's bare skin looks like, which pixels are skin, and how to match one skin to another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+# Mesh points around patches that are bare on nearly everybody: cheeks below any glasses, nose, chin above any collar.
+# fmt: off
+_BARE = (
+    (50, 101, 100, 142, 203, 206, 216, 192, 187, 147, 123),
+    (280, 330, 329, 371, 423, 426, 436, 416, 411, 376, 352),
+    (5, 51, 45, 4, 275, 281),
+    (18, 83, 182, 194, 32, 140, 171, 175, 396, 369, 262, 418, 406, 313),
+)
+# fmt: on
+_SPREAD = (0.8, 1.25)
+_CHROMA_SPREAD = (0.7, 1.4)
+_GRAIN_TILE = 256
+_NO_COLOUR = 2.0
+# How much of the scene's light and shade, and of its local skin colour, the laid face takes on.
+_TONE_SHARE = (0.6, 0.8, 0.8)
+
+
+@dataclass(frozen=True)
+class Skin:
+    """
+    One person's bare skin in Lab.
+
+    :param middle: L, a, b (L 0 to 100)
+    :param spread: their standard deviations without outliers
+    """
+
+    middle: np.ndarray
+    spread: np.ndarray
+
+    @property
+    def colourless(self) -> bool:
+        """Whether the picture seems to be grey."""
+        return bool(np.abs(self.middle[1:]).max() < _NO_COLOUR and self.spread[1:].max() < _NO_COLOUR)
+
+
+def to_lab(rgb: np.ndarray) -> np.ndarray:
+    """Float32 Lab (L 0 to 100) of uint8 RGB."""
+    return cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+
+
+def to_rgb(lab: np.ndarray) -> np.ndarray:
+    """Float32 RGB, 0 to 255, of float32 Lab."""
+    return cv2.cvtColor(lab, cv2.COLOR_LAB2RGB) * 255
+
+
+def bare_area(points: np.ndarray, width: int, height: int) -> np.ndarray:
+    """True on cheeks, nose and chin."""
+    area = np.zeros((height, width), np.uint8)
+    for patch in _BARE:
+        cv2.fillPoly(area, [np.round(points[list(patch), :2]).astype(np.int32)], 1)
+    return area.astype(bool)
+
+
+def measure(lab: np.ndarray, area: np.ndarray) -> Skin | None:
+    """The skin in this area; ``None`` if there is too little of it to tell."""
+    pixels = lab[area]
+    if len(pixels) < 24:
+        return None
+    middle = np.median(pixels, axis=0)
+    # A beard, a strand of hair or a highlight is not skin: keep what is near the middle.
+    far = np.abs(pixels - middle) / np.maximum(np.percentile(np.abs(pixels - middle), 75, axis=0) * 2.2, 2)
+    near = pixels[far.max(axis=1) <= 1]
+    if len(near) < 16:
+        near = pixels
+    return Skin(near.mean(axis=0, dtype=np.float32), near.std(axis=0, dtype=np.float32))
+
+
+def likeness(lab: np.ndarray, skin: Skin, *, shade: float = 0.75) -> np.ndarray:
+    """
+    How much each pixel looks like this person's skin, 0 to 1.
+
+    :param shade: how much a darker pixel counts as different: skin in the shade is still skin
+    """
+    reach = np.array([13.0, 5.0, 6.0], np.float32) + 2 * skin.spread
+    away = (lab - skin.middle) / reach
+    light = away[:, :, 0]
+    np.multiply(light, np.float32(shade), out=light, where=light < 0)
+    distance = np.sqrt(np.einsum("yxc,yxc->yx", away, away))
+    return 1 / (1 + np.exp((distance - np.float32(1.75)) * 4))
+
+
+def match(lab: np.ndarray, giver: Skin, receiver: Skin, *, keep_colourless: bool) -> np.ndarray:
+    """
+    Move Lab pixels from the giver's skin tone to the receiver's.
+
+    :param keep_colourless: the giver's picture is grey: take the receiver's colour as it is
+    """
+    ratio = receiver.spread / np.maximum(giver.spread, 0.5)
+    out = np.empty_like(lab)
+    contrast = np.float32(np.clip(ratio[0], *_SPREAD))
+    out[:, :, 0] = (lab[:, :, 0] - giver.middle[0]) * contrast + receiver.middle[0]
+    if receiver.colourless:
+        out[:, :, 1:] = 0
+        return out
+    if keep_colourless or giver.colourless:
+        # A grey face has no colour to move: bright and middle tones take the receiver's.
+        share = np.clip(lab[:, :, 0] / max(giver.middle[0], np.float32(1)), 0, 1)
+        out[:, :, 1:] = share[:, :, None] * receiver.middle[1:]
+        return out
+    # Only what is coloured like skin moves with the skin: eyes, teeth and glass stay neutral.
+    chroma, tone = lab[:, :, 1:], giver.middle[1:]
+    share = np.clip(chroma @ (tone / max(tone @ tone, np.float32(1e-3))), 0, 1.3)[:, :, None]
+    steep = np.clip(ratio[1:], *_CHROMA_SPREAD).astype(np.float32)
+    out[:, :, 1:] = (chroma - share * tone) * steep + share * receiver.middle[1:]
+    return out
+
+
+def tone_field(laid: np.ndarray, here: np.ndarray, weight: np.ndarray, sigma: float) -> np.ndarray:
+    """
+    The slow difference in tone between the laid face and the face under it, read on skin only: light and shade.
+
+    :param laid: matched Lab of the laid face
+    :param here: Lab of the scene
+    :param weight: where both are bare skin, 0 to 1
+    :param sigma: how slow, in pixels
+    """
+    height, width = weight.shape
+    # Slow things need few pixels.
+    scale = min(1.0, 4.0 / sigma)
+    fit = (max(4, round(width * scale)), max(4, round(height * scale)))
+    difference = np.clip(here - laid, -30, 30) * weight[:, :, None]
+    difference = cv2.resize(difference, fit, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(weight, fit, interpolation=cv2.INTER_AREA)
+    # A little weight on zero keeps the field calm where there is no skin to read.
+    total = cv2.GaussianBlur(small, (0, 0), sigma * scale)[:, :, None] + np.float32(0.08)
+    field = cv2.GaussianBlur(difference, (0, 0), sigma * scale) / total * np.array(_TONE_SHARE, np.float32)
+    return cv2.resize(field, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def grain_level(lab: np.ndarray, area: np.ndarray) -> float:
+    """How grainy the skin is: typical step of lightness from a pixel to its surroundings."""
+    light = np.ascontiguousarray(lab[:, :, 0])
+    steps = np.abs(light - cv2.GaussianBlur(light, (0, 0), 1.2))[area]
+    return float(np.median(steps)) * 1.48 if len(steps) else 0.0
+
+
+def grain(level: float, height: int, width: int) -> np.ndarray:
+    """The same grain each time: normal steps of lightness, float32 height x width."""
+    tile = np.random.default_rng(468).standard_normal((_GRAIN_TILE, _GRAIN_TILE), np.float32) * np.float32(level)
+    across, down = -(-width // _GRAIN_TILE), -(-height // _GRAIN_TILE)
+    return np.tile(tile, (down, across))[:height, :width]

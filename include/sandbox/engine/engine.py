@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The face swap engine: decode, find, warp, blend, encode, in that order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from .errors import EngineError
+
+if TYPE_CHECKING:
+    from .decode import Photo
+    from .errors import Picture
+    from .mesh import Face
+
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Swap:
+    """
+    One finished picture.
+
+    :param data: the file's bytes
+    :param media_type: ``image/jpeg``, ``image/png`` or ``image/webp``
+    :param extension: with its dot, e.g. ``.jpg``
+    :param faces: left, top, right, bottom of each face that was changed, in pixels
+    """
+
+    data: bytes
+    media_type: str
+    extension: str
+    faces: list[Box] = field(default_factory=list)
+
+
+class FaceSwapEngine:
+    """
+    Puts the face of one picture on the people of another.
+
+    Safe to call from several threads; the networks take turns. OpenCV, NumPy and Pillow load here, not on import.
+
+    :param faces: whose face of the reference image changes: the ``largest``, or ``all`` of them
+    :param opencv_threads: threads that OpenCV may use in this process; ``None`` leaves that as it is
+    :raises RuntimeError: the model files are missing or not the ones this package came with
+    """
+
+    def __init__(
+        self, faces: Literal["largest", "all"] = "largest", *, opencv_threads: int | None = None
+    ) -> None:
+        if faces not in {"largest", "all"}:
+            raise ValueError(f"faces must be 'largest' or 'all', not {faces!r}.")
+        import cv2
+
+        from .nets import DETECTOR, MESH, Net, triangles
+
+        if opencv_threads is not None:
+            cv2.setNumThreads(opencv_threads)
+        self.faces = faces
+        self._detector = Net(DETECTOR)
+        self._mesh = Net(MESH)
+        triangles()
+
+    def swap(self, source: bytes, reference: bytes) -> Swap:
+        """
+        Give the reference image the source image's face.
+
+        :param source: a JPEG, PNG or WebP file that shows a face; the largest one is taken
+        :param reference: a JPEG, PNG or WebP file that keeps its scene, size and format
+        :raises EngineError: one of the pictures cannot be used; ``code`` and ``picture`` say why and which
+        """
+        from .blend import replace_face
+        from .decode import decode
+        from .encode import encode
+        from .warp import FaceTexture
+
+        giver = decode(source, "source_img")
+        giver_face = self._find(giver, "source_img", only_largest=True)[0]
+        texture = FaceTexture.cut(giver.flat(), giver_face, grey=giver.grey)
+        del giver
+        scene = decode(reference, "reference_img")
+        faces = self._find(scene, "reference_img", only_largest=self.faces == "largest")
+        # Far (small) faces first: where two overlap, the near one stays in front.
+        for face in reversed(faces):
+            replace_face(scene, face, texture)
+        data, media_type, extension = encode(scene)
+        return Swap(data, media_type, extension, [_inside(face.box, scene) for face in faces])
+
+    def _find(self, photo: Photo, picture: Picture, *, only_largest: bool) -> list[Face]:
+        from .mesh import MIN_FACE, find_faces
+
+        faces = find_faces(self._detector, self._mesh, photo.flat(), only_largest=only_largest)
+        if not faces:
+            raise EngineError(
+                "no_face",
+                picture,
+                f"{picture} shows no face that can be read; send a picture with an uncovered face.",
+            )
+        large = [face for face in faces if face.size >= MIN_FACE]
+        if not large:
+            raise EngineError(
+                "face_too_small",
+                picture,
+                f"The largest face of {picture} is {faces[0].size:.0f} pixels high; "
+                f"it needs at least {MIN_FACE:.0f}.",
+            )
+        return large
+
+
+def _inside(box: Box, photo: Photo) -> Box:
+    height, width = photo.rgb.shape[:2]
+    left, top, right, bottom = box
+    return max(left, 0), max(top, 0), min(right, width), min(bottom, height)

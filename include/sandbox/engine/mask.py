@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which pixels change: the face, but not the hair, hat or collar over it."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from .mesh import OVAL
+
+# Brows, eyes, nose, mouth: inside these a pixel always changes, whatever its colour.
+# fmt: off
+_FEATURES = (70, 63, 105, 66, 107, 336, 296, 334, 293, 300, 276, 446, 340, 280, 425, 287, 335, 200, 106, 57, 205, 50,
+             111, 226, 46)
+_INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
+# fmt: on
+# At eye level the covered person's glasses go, out to a little before the oval: (feature, oval point beside it).
+_TEMPLES = ((70, 21), (46, 162), (226, 127), (111, 234), (300, 251), (276, 389), (446, 356), (340, 454))
+_TOWARDS_TEMPLE = 0.92
+_EYE_CORNERS = (33, 133, 362, 263)
+_MOUTH_ENDS = (78, 308)
+_LIPS_MIDDLE = (13, 14)
+_SHUT, _OPEN = 0.06, 0.14
+
+
+def polygon(points: np.ndarray, corners: tuple[int, ...], width: int, height: int) -> np.ndarray:
+    """Float32 picture of a polygon over mesh points: 1 inside, smooth at its edge."""
+    area = np.zeros((height, width), np.uint8)
+    fixed = np.round(points[list(corners), :2] * 16).astype(np.int32)
+    cv2.fillPoly(area, [fixed], 255, cv2.LINE_AA, 4)
+    return area.astype(np.float32) / 255
+
+
+def face_mask(
+    points: np.ndarray, size: float, angle: float, skin_here: np.ndarray, skin_laid: np.ndarray
+) -> np.ndarray:
+    """
+    How much of the new face shows at each pixel, 0 to 1.
+
+    :param points: mesh of the face that is covered, in pixels of the mask
+    :param size: the face's size in the same pixels
+    :param angle: how far the face is turned, in radians
+    :param skin_here: likeness to the covered person's skin
+    :param skin_laid: likeness of the laid-on pixels to their person's skin, times the trust in them
+    """
+    height, width = skin_here.shape
+    oval = polygon(points, OVAL, width, height)
+    features = points[list(_FEATURES), :2]
+    inner, outer = (points[list(side), :2] for side in zip(*_TEMPLES, strict=True))
+    wide = np.concatenate([features, inner + (outer - inner) * _TOWARDS_TEMPLE])
+    free_here = np.maximum(_hull(wide, size, width, height), _soft(skin_here, size, 0.3, 0.75))
+    # Stricter with what is laid on: a fringe casts a shadow, and nobody misses the skin beside it.
+    bare = cv2.erode(skin_laid, np.ones((3, 3), np.uint8), iterations=max(1, round(size * 0.012)))
+    free_laid = np.maximum(_hull(features, size, width, height), _soft(bare, size, 0.35, 0.8))
+    shown = oval * _below_hair(free_here, points, angle, size) * _below_hair(free_laid, points, angle, size)
+    # Round off islands and holes, then fade inwards from the edge.
+    shown = cv2.GaussianBlur(shown, (0, 0), max(size * 0.022, 1.0))
+    shown = _step(shown, 0.35, 0.85)
+    inwards = cv2.distanceTransform((oval > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
+    edge = _step(inwards / max(size * 0.055, 1.5), 0.0, 1.0)
+    return np.minimum(shown, edge)
+
+
+def _hull(points: np.ndarray, size: float, width: int, height: int) -> np.ndarray:
+    hull = cv2.convexHull(np.round(points * 16).astype(np.int32))
+    area = np.zeros((height, width), np.uint8)
+    cv2.fillConvexPoly(area, hull, 255, cv2.LINE_AA, 4)
+    return cv2.GaussianBlur(area.astype(np.float32) / 255, (0, 0), max(size * 0.02, 0.8))
+
+
+def _soft(skin: np.ndarray, size: float, low: float, high: float) -> np.ndarray:
+    return _step(cv2.GaussianBlur(skin, (0, 0), max(size * 0.018, 0.8)), low, high)
+
+
+def _below_hair(free: np.ndarray, points: np.ndarray, angle: float, size: float) -> np.ndarray:
+    """Above the eyes, what lies over hair or a hat is hair or hat too, whatever its colour: light strands, badges."""
+    height, width = free.shape
+    eyes = points[list(_EYE_CORNERS), :2].mean(axis=0)
+    turn = cv2.getRotationMatrix2D((float(eyes[0]), float(eyes[1])), float(np.degrees(angle)), 1.0)
+    upright = cv2.warpAffine(free, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    eye_row = int(np.clip(eyes[1], 1, height - 1))
+    above = cv2.blur(upright[:eye_row], (max(3, round(size * 0.05)), 1))
+    lowest = np.minimum.accumulate(above[::-1], axis=0)[::-1]
+    upright[:eye_row] = np.minimum(upright[:eye_row], lowest)
+    back = cv2.warpAffine(upright, turn, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                          borderMode=cv2.BORDER_REPLICATE)
+    return np.minimum(free, back)
+
+
+def _step(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    t = np.clip((values - low) / (high - low), 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def openness(points: np.ndarray) -> float:
+    """Height of the gap between the lips over the mouth's width."""
+    gap = np.hypot(*(points[_LIPS_MIDDLE[1], :2] - points[_LIPS_MIDDLE[0], :2]))
+    wide = np.hypot(*(points[_MOUTH_ENDS[1], :2] - points[_MOUTH_ENDS[0], :2]))
+    return float(gap / max(wide, 1e-3))
+
+
+def keeps_own_mouth(giver: np.ndarray, receiver: np.ndarray) -> bool:
+    """Whether the covered mouth's inside stays: a shut mouth has no teeth to lend, an open one no shut line."""
+    one, other = openness(giver), openness(receiver)
+    return min(one, other) < _SHUT and max(one, other) > _OPEN
+
+
+def mouth(points: np.ndarray, size: float, width: int, height: int) -> np.ndarray:
+    """The inside of the mouth with the line where the lips meet, 0 to 1."""
+    inside = polygon(points, _INNER_LIPS, width, height)
+    edge = np.round(points[list(_INNER_LIPS), :2] * 16).astype(np.int32)
+    cv2.polylines(inside, [edge], True, 1.0, max(1, round(size * 0.012)), cv2.LINE_8, 4)
+    return cv2.GaussianBlur(inside, (0, 0), max(size * 0.006, 0.6))

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lends a little of the giver's own proportions to the face it is laid on: eyes, nose and brows tell who it is."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .mesh import OVAL
+
+_STRENGTH = 0.6
+# fmt: off
+# Points that hold still whatever the face does: brow ridge, eye corners, nose, temples. They set the pose.
+_RIGID = (33, 133, 362, 263, 6, 168, 197, 195, 5, 4, 1, 98, 327, 127, 356, 234, 454, 151, 9, 8, 93, 323)
+_LIPS = (61, 291, 0, 17, 13, 14, 78, 308)
+# fmt: on
+
+
+def lend_shape(giver: np.ndarray, receiver: np.ndarray) -> np.ndarray:
+    """
+    Move the receiver's inner points towards the giver's, set in the receiver's pose; the oval and rings stay.
+
+    :param giver: mesh with rings, N x 3
+    :param receiver: mesh with rings, N x 3
+    :return: where to draw the giver's points, N x 3
+    """
+    count = 468
+    posed = _in_pose(giver[:count], receiver[:count])
+    weight = _weights(receiver[:count]) * _STRENGTH
+    moved = receiver.copy()
+    moved[:count, :2] += weight[:, None] * (posed[:, :2] - receiver[:count, :2])
+    return moved.astype(np.float32)
+
+
+def _in_pose(giver: np.ndarray, receiver: np.ndarray) -> np.ndarray:
+    """The giver's mesh turned, scaled and moved to lie on the receiver's (least squares over the rigid points)."""
+    rigid = list(_RIGID)
+    one, other = giver[rigid].astype(np.float64), receiver[rigid].astype(np.float64)
+    centre_one, centre_other = one.mean(axis=0), other.mean(axis=0)
+    one, other = one - centre_one, other - centre_other
+    left, strength, right = np.linalg.svd(other.T @ one)
+    flip = np.array([1.0, 1.0, np.sign(np.linalg.det(left @ right))])
+    turn = (left * flip) @ right
+    scale = float((strength * flip).sum() / max((one**2).sum(), 1e-9))
+    return scale * (giver - centre_one) @ turn.T + centre_other
+
+
+def _weights(points: np.ndarray) -> np.ndarray:
+    """How far each point may follow: fully in the middle of the face, not at all on the oval and at the mouth."""
+    oval = points[list(OVAL)]
+    size = float(np.ptp(points[:, :2], axis=0).max())
+    distance = np.linalg.norm(points[:, None, :2] - oval[None, :, :2], axis=2).min(axis=1)
+    weight = np.clip(distance / (0.18 * size), 0, 1)
+    # The mouth's shape is what the receiver does with it, not who the giver is.
+    lips = points[list(_LIPS), :2].mean(axis=0)
+    near = np.exp(-((np.linalg.norm(points[:, :2] - lips, axis=1) / (0.2 * size)) ** 2))
+    return weight * (1 - near)

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lays one face's pixels over another face's mesh: piecewise affine, painted from far to near, in one remap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from .mesh import OVAL
+from .nets import triangles
+
+if TYPE_CHECKING:
+    from .mesh import Face
+
+# How far the texture reaches beyond the face oval, as shares of the way from the middle of the face.
+_RINGS = (1.03, 1.08)
+_SHIFT = 4
+
+
+@dataclass(frozen=True)
+class FaceTexture:
+    """
+    The giving face: its pixels and its mesh over them.
+
+    :param rgb: the part of the picture around the face, uint8
+    :param points: mesh and rings in pixels of ``rgb``, float32 N x 3
+    :param grey: the pixels carry no colour of their own
+    :param size: the face's size in pixels of ``rgb``
+    """
+
+    rgb: np.ndarray
+    points: np.ndarray
+    grey: bool
+    size: float
+
+    @classmethod
+    def cut(cls, rgb: np.ndarray, face: Face, *, grey: bool) -> FaceTexture:
+        """Cut the face out of its picture, so that the picture itself can be let go."""
+        points = with_rings(face.points)
+        height, width = rgb.shape[:2]
+        low = np.clip(np.floor(points[:, :2].min(axis=0)).astype(int) - 8, 0, [width - 1, height - 1])
+        high = np.ceil(points[:, :2].max(axis=0)).astype(int) + 8
+        part = rgb[low[1] : max(high[1], low[1] + 1), low[0] : max(high[0], low[0] + 1)].copy()
+        moved = points.copy()
+        moved[:, :2] -= low
+        return cls(part, moved, grey or _colourless(part), face.size)
+
+    def scaled_to(self, size: float) -> FaceTexture:
+        """The same face no larger than needed: a much larger one would alias in the remap."""
+        scale = size / self.size
+        if scale >= 0.9:
+            return self
+        height, width = self.rgb.shape[:2]
+        fit = (max(2, round(width * scale)), max(2, round(height * scale)))
+        points = self.points * np.array([fit[0] / width, fit[1] / height, scale], np.float32)
+        small = cv2.resize(self.rgb, fit, interpolation=cv2.INTER_AREA)
+        return FaceTexture(small, points, self.grey, size)
+
+
+def _colourless(rgb: np.ndarray) -> bool:
+    small = cv2.resize(rgb, (64, 64), interpolation=cv2.INTER_AREA).astype(np.int16)
+    return bool(np.percentile(small.max(axis=2) - small.min(axis=2), 98) <= 6)
+
+
+def with_rings(points: np.ndarray) -> np.ndarray:
+    """The mesh with rings of extra points outside its oval, each on the line from the middle of the face."""
+    oval = points[list(OVAL)]
+    middle = oval.mean(axis=0)
+    rings = [middle + (oval - middle) * reach for reach in _RINGS]
+    return np.concatenate([points, *rings]).astype(np.float32)
+
+
+@cache
+def topology() -> np.ndarray:
+    """Triangles of the mesh and of its rings, int32 T x 3."""
+    count = len(OVAL)
+    inner = np.array(OVAL)
+    parts = [triangles()]
+    for number in range(len(_RINGS)):
+        outer = 468 + number * count + np.arange(count)
+        parts.extend((
+            np.stack([inner, np.roll(inner, -1), outer], axis=1),
+            np.stack([np.roll(inner, -1), np.roll(outer, -1), outer], axis=1),
+        ))
+        inner = outer
+    return np.concatenate(parts).astype(np.int32)
+
+
+def remap_tables(
+    source: np.ndarray, target: np.ndarray, width: int, height: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """
+    For each pixel of the target, where its colour comes from in the source.
+
+    :param source: mesh points with rings in the source, N x 3
+    :param target: the same in the target
+    :return: x and y (float32, height x width), and how far these pixels can be trusted, 0 to 1: less where few pixels
+        of the source are drawn out over many, 0 where the mesh does not reach
+    """
+    corners = topology()
+    order = np.argsort(-target[corners, 2].mean(axis=1), kind="stable")
+    painted = np.zeros((height, width), np.int32)
+    fixed = np.round(target[:, :2] * (1 << _SHIFT)).astype(np.int32)
+    polygons = fixed[corners]
+    for number in order:
+        cv2.fillConvexPoly(painted, polygons[number], int(number) + 1, cv2.LINE_8, _SHIFT)
+    affine = _affine(source, target, corners)
+    here = np.concatenate([np.zeros((1, 2, 3)), affine]).astype(np.float32)[painted]
+    trust = np.concatenate([[0], _trust(affine[:, :, :2])]).astype(np.float32)[painted]
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    from_x = here[:, :, 0, 0] * x + here[:, :, 0, 1] * y + here[:, :, 0, 2]
+    from_y = here[:, :, 1, 0] * x + here[:, :, 1, 1] * y + here[:, :, 1, 2]
+    return from_x, from_y, trust
+
+
+def _affine(source: np.ndarray, target: np.ndarray, corners: np.ndarray) -> np.ndarray:
+    """For each triangle the 2 x 3 map from target to source; a flat triangle gets its middle's plain shift."""
+    at = target[corners, :2].astype(np.float64)
+    to = source[corners, :2].astype(np.float64)
+    sides = at[:, 1:] - at[:, :1]
+    area = sides[:, 0, 0] * sides[:, 1, 1] - sides[:, 0, 1] * sides[:, 1, 0]
+    flat = np.abs(area) < 1e-3
+    sides[flat] = np.eye(2)
+    across = to[:, 1:] - to[:, :1]
+    across[flat] = np.eye(2)
+    linear = np.linalg.solve(sides, across).transpose(0, 2, 1)
+    middle = to.mean(axis=1) - np.einsum("nij,nj->ni", linear, at.mean(axis=1))
+    return np.concatenate([linear, middle[:, :, None]], axis=2)
+
+
+def _trust(linear: np.ndarray) -> np.ndarray:
+    """How little each triangle is drawn out, against the mesh as a whole: 1 up to twice as far, 0 from five times."""
+    narrow = np.linalg.svd(linear, compute_uv=False)[:, 1]
+    usual = np.median(narrow[: len(triangles())])
+    return np.clip((narrow / max(usual, 1e-6) - 0.2) / 0.3, 0, 1)

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One job: what was accepted, how it went, and how job detail shows it."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+from .wire import IMAGE_FACE_SWAP_MODEL, JOB_TYPE, iso_time
+
+if TYPE_CHECKING:
+    from .switches import Switches
+
+State = Literal["queued", "running", "success", "failed"]
+LOAD_MODE_NOTE = "sandbox load mode (--engine none): no picture was fetched and no face was swapped"
+
+
+@dataclass(slots=True)
+class Job:
+    """An accepted submit; `sequence` is its place in the ledger, times are Unix seconds."""
+
+    sequence: int
+    img_uuid: str
+    source_img: str
+    reference_img: str
+    accepted_at: float
+    cost: int
+    engine: str
+    seconds: float
+    fate: str = ""
+    fate_reason: str = ""
+    state: State = "queued"
+    ended_at: float | None = None
+    result_path: str = ""
+    media_type: str = ""
+    link_from: int = 0
+    link_until: int = 0
+    error: str = ""
+    refunded: bool = False
+    processing_at: float | None = None
+
+    @property
+    def ended(self) -> bool:
+        """True once the job can no longer change."""
+        return self.state in {"success", "failed"}
+
+    def name_result(self, extension: str) -> None:
+        """Give the result its path, dated and named apart from img_uuid as the vendor does."""
+        day = time.strftime("%Y/%m/%d", time.gmtime())
+        self.result_path = f"user/{day}/{uuid.uuid4()}_0.{extension}"
+
+
+JOB_COLUMNS = tuple(f.name for f in fields(Job) if f.name != "processing_at")
+
+
+def status_word(job: Job, switches: Switches, now: float) -> str:
+    """Translate a job's state into the word job detail shows under the present switches."""
+    if job.state == "queued":
+        return switches.waiting_word
+    if job.state == "running":
+        started = job.processing_at is not None and now >= job.processing_at
+        word = (switches.unknown_status or "processing") if started else "pending"
+    else:
+        word = switches.success_word if job.state == "success" else "failed"
+    return word.upper() if switches.status_case == "upper" else word
+
+
+def job_data(job: Job, switches: Switches, link: str | None, now: float) -> dict[str, Any]:
+    """
+    Build the `data` of a job detail answer.
+
+    Fields and their order follow the examples of docs.goenhance.ai/api-reference/tasks/detail; `error`,
+    `img_url` and `sandbox` are the sandbox's own and documented in docs/sandbox.md.
+    """
+    data: dict[str, Any] = {
+        "img_uuid": job.img_uuid,
+        "status": status_word(job, switches, now),
+        "type": JOB_TYPE,
+        "start_time": iso_time(job.accepted_at),
+    }
+    if job.ended_at is not None:
+        data["end_time"] = iso_time(job.ended_at)
+    data["model_id"] = IMAGE_FACE_SWAP_MODEL
+    data["json"] = [{"type": "image", "value": link}] if link else None
+    data["job_type"] = JOB_TYPE
+    if link and switches.show_img_url:
+        data["img_url"] = link
+    if job.state == "failed" and switches.failed_body == "error":
+        data["error"] = job.error
+    if job.engine == "none":
+        data["sandbox"] = LOAD_MODE_NOTE
+    return data
+
+
+def ledger_entry(job: Job) -> dict[str, Any]:
+    """Describe an accepted submit as GET /sandbox/submissions lists it."""
+    return {
+        "sequence": job.sequence,
+        "img_uuid": job.img_uuid,
+        "source_img": job.source_img,
+        "reference_img": job.reference_img,
+        "accepted_at": iso_time(job.accepted_at),
+        "cost": job.cost,
+        "refunded": job.refunded,
+        "state": job.state,
+        "error": job.error or None,
+        "ended_at": iso_time(job.ended_at) if job.ended_at is not None else None,
+    }

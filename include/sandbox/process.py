@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A sandbox in a process of its own, for tests, benchmarks and the local stack."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import IO, Any, Self
+
+from .settings import DEFAULT_TOKEN
+
+_START_SECONDS = 30.0
+_STOP_SECONDS = 5.0
+
+
+class SandboxError(RuntimeError):
+    """A sandbox that did not start, or refused a control call; the message says why."""
+
+
+class SandboxProcess:
+    """
+    Starts, steers and stops one sandbox on 127.0.0.1.
+
+    It ends with this process, whatever ends this process.
+
+    :param engine: `none` (load mode, no picture is fetched) or `mesh` (faces are swapped).
+    :param port: 0 takes a free one; a later start() keeps it.
+    :param state_dir: where ledger and pictures live; None: a temporary folder that close() removes.
+    :param token: the bearer token to accept.
+    :param images: folder served under /images/; None: the sample pictures.
+    :param workers: processes that swap faces.
+    :param credits: balance of a new state folder; None: the default.
+    :param switches: switches to start with, as in `PUT /sandbox/faults`.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: str = "none",
+        port: int = 0,
+        state_dir: Path | str | None = None,
+        token: str = DEFAULT_TOKEN,
+        images: Path | str | None = None,
+        workers: int = 1,
+        credits: int | None = None,  # noqa: A002 - the vendor's word
+        **switches: Any,
+    ) -> None:
+        self.token = token
+        self.port = port
+        self._own_state = state_dir is None
+        self.state_dir = Path(
+            tempfile.mkdtemp(prefix="goenhance-sandbox-") if state_dir is None else state_dir
+        )
+        self._options = ["--engine", engine, "--workers", str(workers), "--state-dir", str(self.state_dir)]
+        if images is not None:
+            self._options += ["--images", str(images)]
+        if credits is not None:
+            self._options += ["--credits", str(credits)]
+        for name, value in switches.items():
+            self._options += ["--switch", f"{name}={json.dumps(value)}"]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._errors: IO[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Base URL, without a slash at its end."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """Process id of the server."""
+        if self._process is None:
+            raise SandboxError("the sandbox is not running; call start() first")
+        return self._process.pid
+
+    def start(self) -> Self:
+        """
+        Start it, on the port and state it had before if it ran before, and wait until it is ready.
+
+        :raises SandboxError: with what the sandbox said, if it does not come up.
+        """
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        self._process = subprocess.Popen(  # noqa: S603
+            # Our own interpreter and module, no shell.
+            [sys.executable, "-m", _package(), "--port", str(self.port), "--end-with-stdin", *self._options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=os.environ | {"SANDBOX_TOKEN": self.token, "PYTHONPATH": _python_path()},
+        )
+        line = self._first_line()
+        if "ready on" not in line:
+            self._process.kill()
+            self._process.wait()
+            message = self._said()
+            self._release()
+            raise SandboxError(f"the sandbox did not start: {message or 'no answer in time'}")
+        self.port = int(line.split("ready on ")[1].split(" ")[0].rsplit(":", 1)[1])
+        return self
+
+    def stop(self) -> int:
+        """End it as a supervisor would (SIGTERM), keep its state, and return its exit code."""
+        if self._process is None:
+            return 0
+        self._process.terminate()
+        try:
+            return self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+        finally:
+            self._release()
+
+    def kill(self) -> None:
+        """End it as a crash would (SIGKILL), keep its state."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._release()
+
+    def close(self) -> None:
+        """End it and remove its state, unless the state folder was given."""
+        self.stop()
+        if self._own_state:
+            shutil.rmtree(self.state_dir, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def put_faults(self, **switches: Any) -> dict[str, Any]:
+        """
+        Change switches and return all of them.
+
+        :raises SandboxError: naming the switch that does not exist or cannot take the value.
+        """
+        answer: dict[str, Any] = self._call("PUT", "/sandbox/faults", switches)
+        return answer
+
+    def faults(self) -> dict[str, Any]:
+        """Read all switches."""
+        answer: dict[str, Any] = self._call("GET", "/sandbox/faults")
+        return answer
+
+    def submissions(self) -> list[dict[str, Any]]:
+        """Read the sandbox's own ledger: every accepted submit, first to last."""
+        ledger: list[dict[str, Any]] = self._call("GET", "/sandbox/submissions")
+        return ledger
+
+    def reset(self) -> None:
+        """Forget jobs and pictures, restore balance and switches of the start."""
+        self._call("POST", "/sandbox/reset", {})
+
+    def image(self, name: str) -> str:
+        """Return the URL of a sample picture."""
+        return f"{self.url}/images/{name}"
+
+    def submit(self, source_img: str, reference_img: str) -> str:
+        """Submit a pair as a client would and return its img_uuid."""
+        args = {"source_img": source_img, "reference_img": reference_img}
+        body = {"type": "mx-image-face-swap", "args": args}
+        return str(self._call("POST", "/api/v1/imagefaceswap/generate", body)["data"]["img_uuid"])
+
+    def detail(self, img_uuid: str) -> dict[str, Any]:
+        """Read the `data` of a job detail."""
+        data: dict[str, Any] = self._call("GET", f"/api/v1/jobs/detail?img_uuid={img_uuid}")["data"]
+        return data
+
+    def wait_for(self, img_uuid: str, *, seconds: float = 30.0) -> dict[str, Any]:
+        """
+        Poll a job until it has an end_time and return its detail.
+
+        :raises SandboxError: if it has not ended after `seconds`.
+        """
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            data = self.detail(img_uuid)
+            if "end_time" in data:
+                return data
+            time.sleep(0.02)
+        raise SandboxError(f"job {img_uuid} has not ended after {seconds:g} s; it shows {data['status']}")
+
+    def _call(self, method: str, path: str, body: Any = None) -> Any:
+        request = urllib.request.Request(  # noqa: S310 - always our own http URL
+            self.url + path,
+            None if body is None else json.dumps(body).encode(),
+            {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"},
+            method=method,
+        )
+        # No proxy, whatever the environment says: this never leaves the machine.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(request, timeout=30) as response:
+                return json.load(response)
+        except urllib.error.HTTPError as error:
+            raise SandboxError(f"{method} {path}: HTTP {error.code} {error.read().decode()}") from None
+
+    def _first_line(self) -> str:
+        assert self._process is not None  # noqa: S101 - only called by start()
+        assert self._process.stdout is not None  # noqa: S101 - opened as a pipe
+        ready, _, _ = select.select([self._process.stdout], [], [], _START_SECONDS)
+        return self._process.stdout.readline().decode() if ready else ""
+
+    def _said(self) -> str:
+        assert self._errors is not None  # noqa: S101 - only called by start()
+        self._errors.seek(0)
+        return self._errors.read().decode(errors="replace").strip()
+
+    def _release(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    stream.close()
+        if self._errors is not None:
+            self._errors.close()
+            self._errors = None
+
+
+def _package() -> str:
+    # This package has one name in its repository and another in the wheel.
+    return __package__ or "include.sandbox"
+
+
+def _python_path() -> str:
+    root = Path(__file__).resolve().parents[len(_package().split("."))]
+    return os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Running the application: the port, the ready line, and an end within two seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import signal
+import socket
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from .app import create_app
+from .connections import Connections
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import IO
+
+    from .settings import Settings
+
+HOST = "127.0.0.1"
+_LAST_ANSWERS_SECONDS = 1
+
+
+class StartError(Exception):
+    """Why the sandbox cannot start, in one line."""
+
+
+def open_port(port: int) -> socket.socket:
+    """
+    Take a port on the loopback address; 0 takes any free one.
+
+    :raises StartError: if the port is taken.
+    """
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # A sandbox that is restarted must get its port back while old connections still linger.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port))
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        raise StartError(
+            f"port {port} on {HOST} cannot be used ({error.strerror}); choose another with --port or SANDBOX_PORT"
+        ) from None
+    return listener
+
+
+def lock_state(settings: Settings) -> IO[str]:
+    """
+    Make the state folder ours until this process ends.
+
+    :raises StartError: if another sandbox uses it, or it cannot be made.
+    """
+    try:
+        settings.state_dir.mkdir(parents=True, exist_ok=True)
+        lock = (settings.state_dir / "lock").open("w")
+    except OSError as error:
+        raise StartError(f"state folder {settings.state_dir} cannot be used ({error.strerror})") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise StartError(
+            f"state folder {settings.state_dir} is in use by another sandbox; choose another with --state-dir"
+        ) from None
+    return lock
+
+
+def serve(settings: Settings, port: int, *, end_with_stdin: bool = False, verbose: bool = False) -> None:
+    """
+    Run a sandbox until SIGTERM or SIGINT.
+
+    :param end_with_stdin: end too when standard input closes, so that it cannot outlive who started it.
+    :raises StartError: if port or state folder cannot be had.
+    :raises SwitchError: for a bad start switch.
+    """
+    connections = Connections()
+    app = create_app(settings, connections)
+    with lock_state(settings), open_port(port) as listener:
+        config = uvicorn.Config(
+            app,
+            http=connections.protocol(),
+            ws="none",
+            lifespan="on",
+            log_level="info" if verbose else "warning",
+            access_log=verbose,
+            # Needed to find a request's connection by its client address.
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=_LAST_ANSWERS_SECONDS,
+        )
+        _Server(config, connections, settings, end_with_stdin=end_with_stdin).run([listener])
+
+
+class _Server(uvicorn.Server):
+    def __init__(
+        self, config: uvicorn.Config, connections: Connections, settings: Settings, *, end_with_stdin: bool
+    ) -> None:
+        super().__init__(config)
+        self._connections = connections
+        self._settings = settings
+        self._end_with_stdin = end_with_stdin
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        port = sockets[0].getsockname()[1] if sockets else 0
+        settings = self._settings
+        print(
+            f"GoEnhance sandbox ready on http://{HOST}:{port} "
+            f"(token {settings.token}, engine {settings.engine}, state {settings.state_dir})",
+            flush=True,
+        )
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._connections.closing.set()
+        await super().shutdown(sockets)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # uvicorn's own raises the signal again after a clean end; being told to end is not a failure here.
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end)
+        if self._end_with_stdin:
+            threading.Thread(target=self._watch_stdin, args=(loop,), daemon=True).start()
+        yield
+
+    def _end(self) -> None:
+        self.should_exit = True
+
+    def _watch_stdin(self, loop: asyncio.AbstractEventLoop) -> None:
+        while os.read(sys.stdin.fileno(), 1024):
+            pass
+        loop.call_soon_threadsafe(self._end)

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a sandbox is started with; what can change while it runs lives in switches.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+DEFAULT_PORT = 8765
+# Not a secret: every sandbox starts with it. Real keys start with `sk-` too, so checks on the shape pass.
+DEFAULT_TOKEN = "sk-sandbox-token"  # noqa: S105
+DEFAULT_CREDITS = 1_000_000
+DEFAULT_STATE_DIR = Path(".local/sandbox")
+
+
+def find_images() -> Path | None:
+    """Look for sample pictures inside this package first, then beside it."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "images", here.parent / "images"):
+        if folder.is_dir():
+            return folder
+    return None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The start options of one sandbox."""
+
+    token: str = DEFAULT_TOKEN
+    state_dir: Path = DEFAULT_STATE_DIR
+    images: Path | None = field(default_factory=find_images)
+    engine: Literal["mesh", "none"] = "mesh"
+    workers: int = 1
+    faces: Literal["largest", "all"] = "largest"
+    credits: int = DEFAULT_CREDITS
+    switches: dict[str, Any] = field(default_factory=dict)

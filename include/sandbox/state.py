@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One sandbox: its jobs, balance, switches and links, in memory and on disk."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import sqlite3
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from .faults import FaultPlan
+from .jobs import Job
+from .ledger import Ledger
+from .links import LinkSigner
+from .runner import Runner
+from .swapping import SwapPool
+from .switches import Switches, merge
+
+if TYPE_CHECKING:
+    from .connections import Connections
+    from .settings import Settings
+
+
+class OutOfCreditsError(Exception):
+    """A submit that the balance does not cover."""
+
+
+class Sandbox:
+    """
+    What the endpoints share. Must be made inside a running event loop.
+
+    :param settings: the start options; the folder `settings.state_dir` is made if it is missing.
+    :param connections: the server's open connections, for faults that end one.
+    """
+
+    def __init__(self, settings: Settings, plan: FaultPlan, connections: Connections) -> None:
+        self.settings = settings
+        self.plan = plan
+        self.connections = connections
+        self.pictures = settings.state_dir / "pictures"
+        self.pictures.mkdir(parents=True, exist_ok=True)
+        self.ledger = Ledger(settings.state_dir / "ledger.sqlite3")
+        self.jobs: dict[str, Job] = {}
+        self._by_result: dict[str, Job] = {}
+        pool = SwapPool(settings.workers, settings.faces) if settings.engine == "mesh" else None
+        if pool is not None:
+            pool.warm_up()
+        self.runner = Runner(plan, pool, settings.workers, self.pictures)
+        self.runner.on_end = self._ended
+        self._sequence = 0
+        self._resume()
+
+    @property
+    def switches(self) -> Switches:
+        """The switches as they are now."""
+        return self.plan.switches
+
+    async def accept(self, source_img: str, reference_img: str) -> Job:
+        """
+        Take a paid submit: charge it, record it on disk, then start its job.
+
+        :raises OutOfCreditsError: when the balance does not cover the cost; nothing is recorded then.
+        :raises sqlite3.Error: when it cannot be recorded; it is not accepted then.
+        """
+        cost = self.switches.cost
+        if self._credits < cost:
+            raise OutOfCreditsError
+        self._credits -= cost
+        self._sequence += 1
+        fault = self.plan.for_job()
+        job = Job(
+            sequence=self._sequence,
+            img_uuid=str(uuid.uuid4()),
+            source_img=source_img,
+            reference_img=reference_img,
+            accepted_at=time.time(),
+            cost=cost,
+            engine=self.settings.engine,
+            seconds=self.plan.job_seconds(),
+            fate=fault.kind if fault else "",
+            fate_reason=fault.error if fault else "",
+        )
+        self.jobs[job.img_uuid] = job
+        try:
+            await self.ledger.keep(job, credits=self._credits)
+        except sqlite3.Error:
+            del self.jobs[job.img_uuid]
+            self._credits += cost
+            raise
+        # A reset may have come in between; a job it forgot must not start.
+        if job.img_uuid in self.jobs:
+            self.runner.add(job)
+        return job
+
+    def change_switches(self, changes: Any) -> Switches:
+        """
+        Merge changes into the switches.
+
+        :raises SwitchError: naming the switch that does not exist or cannot take the value.
+        """
+        switches = merge(self.live_switches(), changes)
+        self.plan.change(switches, reseed="seed" in changes)
+        if "credits" in changes:
+            self._set_credits(switches.credits)
+        self.runner.start_waiting()
+        return switches
+
+    def live_switches(self) -> Switches:
+        """Return the switches with the balance of this moment in them."""
+        self.switches.credits = self._credits
+        return self.switches
+
+    @property
+    def credits(self) -> int:
+        """The balance."""
+        return self._credits
+
+    def reset(self) -> None:
+        """Go back to how the sandbox was started: no jobs, full balance, the switches of the start."""
+        self.runner.drop_all()
+        self.jobs.clear()
+        self._by_result.clear()
+        self.ledger.clear()
+        shutil.rmtree(self.pictures, ignore_errors=True)
+        self.pictures.mkdir(exist_ok=True)
+        self._sequence = 0
+        self.plan.change(start_switches(self.settings), reseed=True)
+        self._set_credits(self.settings.credits)
+
+    def link(self, job: Job) -> str | None:
+        """Return path and query of the job's result link, None while there is none."""
+        if job.state != "success":
+            return None
+        if self.switches.link_signed == "at_completion":
+            return self._signer.sign(job.result_path, job.link_from, job.link_until)
+        return self._signer.sign(job.result_path, *self._link_window(time.time()))
+
+    def check_link(self, result_path: str, query: str) -> tuple[str, Job | None]:
+        """Judge a result link and find its job."""
+        return self._signer.check(result_path, query, time.time()), self._by_result.get(result_path)
+
+    async def close(self) -> None:
+        """Stop the jobs and write what is left."""
+        await self.runner.close()
+        self.ledger.close()
+
+    def _ended(self, job: Job) -> None:
+        if job.state == "success":
+            job.link_from, job.link_until = self._link_window(job.ended_at or 0)
+            self._by_result[job.result_path] = job
+        elif self.switches.refund_failed:
+            job.refunded = True
+            self._credits += job.cost
+        self.ledger.keep(job, credits=self._credits)
+
+    def _link_window(self, now: float) -> tuple[int, int]:
+        # The vendor's example opens its window one second before end_time.
+        start = int(now) - 1
+        return start, start + 1 + self.switches.link_seconds
+
+    def _set_credits(self, value: int) -> None:
+        self._credits = value
+        self.ledger.keep(credits=value)
+
+    def _resume(self) -> None:
+        kept: Any = self.ledger.fact("credits")
+        self._credits = self.settings.credits if kept is None else int(kept)
+        key = self.ledger.fact("link_key")
+        if not isinstance(key, bytes):
+            key = secrets.token_bytes(32)
+            self.ledger.keep(link_key=key, credits=self._credits)
+        self._signer = LinkSigner(key)
+        for job in self.ledger.load():
+            self._sequence = job.sequence
+            self.jobs[job.img_uuid] = job
+            if job.state == "success":
+                self._by_result[job.result_path] = job
+            elif job.state != "failed":
+                job.seconds = max(0.0, job.accepted_at + job.seconds - time.time())
+                job.engine = self.settings.engine
+                self.runner.add(job)
+
+
+def start_switches(settings: Settings) -> Switches:
+    """
+    Build the switches a sandbox starts with.
+
+    :raises SwitchError: for a start option that names no switch or a value that it cannot take.
+    """
+    return merge(Switches(credits=settings.credits), settings.switches)

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The async client: three calls, each retried only as far as that cannot cost a second time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..exceptions import ConnectionLostError, GoEnhanceError, RateLimitedError, UnreachableError
+from .answers import RawAnswer, read_credits, read_job, read_submission, without_query
+from .models import CREDITS_PATH, DETAIL_PATH, SUBMIT_PATH, Credits, Job, Submission, submit_body
+from .throttle import Throttle
+
+if TYPE_CHECKING:
+    import aiohttp
+    import tenacity
+
+    from .account import Account
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Seconds to make a connection. Running out of them proves that nothing was sent.
+CONNECT_TIMEOUT = 10.0
+#: An idle connection older than this is not used again: a POST on one that the server just closed has no known outcome.
+KEEPALIVE_SECONDS = 3.0
+
+GET_ATTEMPTS = 4
+SUBMIT_ATTEMPTS = 6
+#: The longest wait between two tries of one call, seconds. ``Retry-After`` beyond it ends the tries.
+MAX_WAIT = 120.0
+
+
+class GoEnhanceClient:
+    """
+    Speaks to GoEnhance as one account. Make it with :func:`open_client`.
+
+    :param account: where and as whom
+    :param session: a session made by :func:`open_client`, which carries headers, time-outs and pool limits
+    """
+
+    def __init__(self, account: Account, session: aiohttp.ClientSession) -> None:
+        self.account = account
+        self.session = session
+        self.throttle = Throttle(account.max_concurrency, account.requests_per_second)
+
+    async def submit(self, source_img: str, reference_img: str) -> Submission:
+        """
+        Submit one face swap. Paid, and not idempotent: sent again only when it surely was not taken.
+
+        :param source_img: URL of the picture that gives the face
+        :param reference_img: URL of the picture that receives it
+        :raises GoEnhanceError: ``maybe_accepted`` says whether a job may run, and bill, all the same
+        """
+        body = submit_body(source_img, reference_img)
+
+        async def once() -> Submission:
+            answer = await self._request("POST", SUBMIT_PATH, "submit", paced=True, json=body)
+            return read_submission(answer)
+
+        return await self._retried(once, SUBMIT_ATTEMPTS, _surely_not_taken)
+
+    async def get_job(self, img_uuid: str) -> Job:
+        """
+        Ask how a job is doing. Safe to repeat.
+
+        :raises GoEnhanceError: of the class that fits, after a few tries
+        """
+
+        async def once() -> Job:
+            params = {"img_uuid": img_uuid}
+            return read_job(await self._request("GET", DETAIL_PATH, "status call", params=params), img_uuid)
+
+        return await self._retried(once, GET_ATTEMPTS, _may_get_better)
+
+    async def get_credits(self) -> Credits:
+        """
+        Ask for the balance. Free, so it is what proves a token.
+
+        :raises GoEnhanceError: of the class that fits, after a few tries
+        """
+
+        async def once() -> Credits:
+            return read_credits(await self._request("GET", CREDITS_PATH, "credits call"))
+
+        return await self._retried(once, GET_ATTEMPTS, _may_get_better)
+
+    async def _request(
+        self, method: str, path: str, what: str, *, paced: bool = False, **kwargs: Any
+    ) -> RawAnswer:
+        import aiohttp
+
+        account = str(self.account)
+        async with self.throttle.slot(paced=paced):
+            try:
+                async with self.session.request(
+                    method,
+                    self.account.base_url.rstrip("/") + path,
+                    allow_redirects=False,  # a redirected POST would be sent twice; the API never redirects
+                    **{**self.account.request_options, **kwargs},
+                ) as response:
+                    body = await response.text(errors="replace")
+                    retry_after = response.headers.get("Retry-After")
+                    answer = RawAnswer(response.status, body, retry_after, what, account)
+            except aiohttp.InvalidURL as error:
+                raise UnreachableError(f"{account} has no usable host: {error}.") from None
+            except (
+                aiohttp.ClientConnectorError,
+                aiohttp.ConnectionTimeoutError,
+                aiohttp.ClientHttpProxyError,
+            ) as error:
+                raise UnreachableError(
+                    f"Could not reach GoEnhance at {account}: {_cause(error)}. Nothing was sent by this {what}."
+                ) from None
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                raise ConnectionLostError(
+                    f"The connection of {account} broke during the {what}: {_cause(error)}."
+                ) from None
+        return answer
+
+    async def _retried(
+        self, once: Callable[[], Awaitable[T]], attempts: int, may_repeat: Callable[[BaseException], bool]
+    ) -> T:
+        import tenacity
+
+        async for attempt in tenacity.AsyncRetrying(
+            stop=tenacity.stop_after_attempt(attempts),
+            retry=tenacity.retry_if_exception(may_repeat),
+            wait=_wait,
+            before_sleep=self._before_sleep,
+            reraise=True,
+        ):
+            with attempt:
+                return await once()
+        raise AssertionError("tenacity either returns or raises")
+
+    def _before_sleep(self, state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        wait = state.next_action.sleep if state.next_action else 0.0
+        if isinstance(error, RateLimitedError):
+            # The limit is the account's: hold back the other submits too.
+            self.throttle.pause(wait)
+        log.info("%s Trying again in %.1f s (try %d failed).", error, wait, state.attempt_number)
+
+
+def _may_get_better(error: BaseException) -> bool:
+    if isinstance(error, RateLimitedError) and (error.retry_after or 0) > MAX_WAIT:
+        return False
+    return isinstance(error, GoEnhanceError) and error.retryable
+
+
+def _surely_not_taken(error: BaseException) -> bool:
+    return isinstance(error, RateLimitedError | UnreachableError) and _may_get_better(error)
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    import tenacity
+
+    error = state.outcome.exception() if state.outcome else None
+    if isinstance(error, RateLimitedError) and error.retry_after is not None:
+        return error.retry_after
+    return float(tenacity.wait_exponential_jitter(initial=0.5, max=15.0, jitter=0.5)(state))
+
+
+def _cause(error: BaseException) -> str:
+    if isinstance(error, TimeoutError) and not str(error):
+        return "no answer in time"
+    return without_query(str(error)) or type(error).__name__
+
+
+@asynccontextmanager
+async def open_client(account: Account) -> AsyncIterator[GoEnhanceClient]:
+    """
+    Open a client with one session for all its calls.
+
+    :param account: where and as whom, with time-outs and limits
+    """
+    import aiohttp
+
+    session = aiohttp.ClientSession(
+        headers={**account.headers, "Authorization": f"Bearer {account.token}"},
+        timeout=aiohttp.ClientTimeout(
+            total=account.request_timeout, sock_connect=min(CONNECT_TIMEOUT, account.request_timeout)
+        ),
+        connector=aiohttp.TCPConnector(
+            limit=max(1, account.max_concurrency), keepalive_timeout=KEEPALIVE_SECONDS
+        ),
+        trust_env=True,
+    )
+    async with session:
+        yield GoEnhanceClient(account, session)
+        # Let TLS transports close, as the aiohttp documentation asks.
+        await asyncio.sleep(0)

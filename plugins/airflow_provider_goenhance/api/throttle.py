@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How many requests may be under way, how fast they may start, and when the vendor asked for a pause."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class Throttle:
+    """
+    Shared by all requests of one client.
+
+    :param max_concurrency: requests under way at once
+    :param per_second: paced requests started per second, ``0`` for no limit
+    """
+
+    def __init__(self, max_concurrency: int, per_second: float = 0.0) -> None:
+        self._slots = asyncio.Semaphore(max(1, max_concurrency))
+        self._interval = 1.0 / per_second if per_second > 0 else 0.0
+        self._next_turn = 0.0
+        self._paused_until = 0.0
+
+    def pause(self, seconds: float) -> None:
+        """Let nothing paced start for so many seconds from now: the vendor asked for it."""
+        self._paused_until = max(self._paused_until, asyncio.get_running_loop().time() + seconds)
+
+    @asynccontextmanager
+    async def slot(self, *, paced: bool = False) -> AsyncIterator[None]:
+        """Hold a slot for one request, waiting for it as long as it takes."""
+        async with self._slots:
+            if paced:
+                await self._wait_for_turn()
+            yield
+
+    async def _wait_for_turn(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._interval:
+            turn = max(loop.time(), self._next_turn)
+            self._next_turn = turn + self._interval
+            await asyncio.sleep(max(0.0, turn - loop.time()))
+        # A pause may be lengthened while we wait for its end.
+        while (wait := self._paused_until - loop.time()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(wait)

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""File and folder names made of ids that anybody may have chosen: safe everywhere, and never shared by two ids."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+_LONGEST = 100
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+# Names of these two shapes are given by us, so an id that looks like one must not get it as it is.
+_LOOKS_HASHED = re.compile(r".*-[0-9a-f]{12}")
+_LOOKS_NUMBERED = re.compile(r".*__[1-9][0-9]*")
+
+
+def folder_for(run_id: str) -> str:
+    """Give the folder name of a run; what had to change is told apart by a hash of the id."""
+    return _safe(run_id, "run")
+
+
+def file_name_for(pair_id: str, extension: str, index: int = 0) -> str:
+    """
+    Give the file name of one picture of a pair.
+
+    :param pair_id: any text
+    :param extension: with its dot, e.g. ``.jpg``
+    :param index: 0 for the first picture of a job; the further ones are numbered ``<pair>__1``, ``<pair>__2``, ...
+        (two underscores: ``pair_1`` is too usual an id to take its name away)
+    """
+    number = f"__{index}" if index else ""
+    return f"{_safe(pair_id, 'pair')}{number}{extension}"
+
+
+def _safe(identifier: str, what: str) -> str:
+    cleaned = _UNSAFE.sub("_", identifier).strip("._")[:_LONGEST]
+    if cleaned == identifier and identifier and not _is_taken(identifier):
+        return identifier
+    digest = hashlib.sha256(identifier.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    if _RESERVED.fullmatch(cleaned):
+        cleaned = f"{what}_{cleaned}"
+    return f"{cleaned.rstrip('.') or what}-{digest}"
+
+
+def _is_taken(identifier: str) -> bool:
+    return any(shape.fullmatch(identifier) for shape in (_RESERVED, _LOOKS_HASHED, _LOOKS_NUMBERED))

@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Keep files in a local folder or an object store: whole or not at all, and harmless to repeat.
+
+A local file is written beside its place and moved there in one step. An object store shows an object only when its
+upload is complete. Other remote file systems are treated like local ones: a part file, then a move.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from airflow_provider_goenhance.collect.names import file_name_for, folder_for
+from airflow_provider_goenhance.exceptions import CollectError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow.sdk import ObjectStoragePath
+
+    from airflow_provider_goenhance.collect.mark import MarkOutcome
+
+_OBJECT_STORES = frozenset(
+    {"s3", "s3a", "s3n", "gs", "gcs", "abfs", "abfss", "adl", "az", "wasb", "wasbs", "oss"}
+)
+
+_PROVIDERS = {
+    "s3": "apache-airflow-providers-amazon[s3fs]",
+    "gs": "apache-airflow-providers-google",
+    "abfs": "apache-airflow-providers-microsoft-azure",
+}
+
+
+@dataclass(frozen=True)
+class KeptPicture:
+    """
+    One picture that is safely kept.
+
+    :param uri: where; begins with the storage as it was named, a local one as ``file:///...``
+    :param sha256: hex digest of the kept bytes
+    :param size: bytes
+    :param mark: what became of the provenance mark, ``None`` if marking was switched off
+    :param sidecar_uri: where its sidecar is, if it has one
+    """
+
+    uri: str
+    sha256: str
+    size: int
+    mark: MarkOutcome | None = None
+    sidecar_uri: str | None = None
+
+
+def keep_picture(
+    file: Path,
+    storage: str,
+    run_id: str,
+    pair_id: str,
+    extension: str,
+    *,
+    index: int = 0,
+    conn_id: str | None = None,
+) -> KeptPicture:
+    """
+    Keep a picture as ``<storage>/<run>/<pair>.<ext>``.
+
+    :param file: the picture, complete and on a local disk
+    :param storage: a local folder or the URL of a store (``s3://bucket/folder``); a connection may stand in it
+        as Airflow writes it (``s3://my_conn@bucket/folder``)
+    :param run_id: run, gives the folder
+    :param pair_id: pair, gives the file
+    :param extension: with its dot
+    :param index: which picture of the job
+    :param conn_id: Airflow connection of the store
+    :raises CollectError: ``not_kept`` if the storage cannot be used
+    """
+    name = f"{folder_for(run_id)}/{file_name_for(pair_id, extension, index)}"
+    data = file.read_bytes()
+    uri = keep_bytes(data, storage, name, conn_id=conn_id)
+    return KeptPicture(uri, hashlib.sha256(data).hexdigest(), len(data))
+
+
+def keep_bytes(data: bytes, storage: str, name: str, *, conn_id: str | None = None) -> str:
+    """
+    Keep these bytes under a name below the storage; the same bytes there already are left alone.
+
+    :param data: the content
+    :param storage: as in :func:`keep_picture`
+    :param name: relative, made of safe names
+    :param conn_id: Airflow connection of the store
+    :return: the URI of what was kept
+    :raises CollectError: ``not_kept`` if the storage cannot be used
+    """
+    with _saying("keep", f"{storage.rstrip('/')}/{name}"):
+        folder = _local_path(storage, quoted=False)
+        if folder is not None:
+            path = Path(folder.expanduser().absolute(), name)
+            if not (path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data):
+                _write_local(path, data)
+            return path.as_uri()
+        uri = f"{storage.rstrip('/')}/{name}"
+        remote = _remote_path(uri, conn_id)
+        if not _same_remote(remote, data):
+            _write_remote(remote, data)
+        return uri
+
+
+def picture_exists(uri: str, conn_id: str | None = None) -> bool:
+    """
+    Say whether a kept file is still there.
+
+    :param uri: as :func:`keep_picture` gave it, or a plain local path
+    :param conn_id: Airflow connection of the store
+    :raises CollectError: ``not_kept`` if the storage cannot be asked
+    """
+    with _saying("look for", uri):
+        path = _existing_local_path(uri)
+        if path is not None:
+            return path.is_file()
+        remote = _remote_path(uri, conn_id)
+        remote.fs.invalidate_cache(remote.path)
+        return bool(remote.fs.exists(remote.path))
+
+
+def read_picture(uri: str, conn_id: str | None = None) -> bytes:
+    """
+    Read a kept file.
+
+    :param uri: as :func:`keep_picture` gave it, or a plain local path
+    :param conn_id: Airflow connection of the store
+    :raises CollectError: ``not_kept`` if it is not there or the storage cannot be used
+    """
+    with _saying("read", uri):
+        path = _existing_local_path(uri)
+        if path is not None:
+            return path.read_bytes()
+        remote = _remote_path(uri, conn_id)
+        data: bytes = remote.fs.cat_file(remote.path)
+        return data
+
+
+def _local_path(storage: str, *, quoted: bool) -> Path | None:
+    """Give the path of a local storage, nothing for a remote one."""
+    if not storage.strip():
+        raise CollectError("No storage for the pictures is named.", error_code="not_kept")
+    if "://" not in storage:
+        return Path(storage)
+    parts = urlsplit(storage)
+    if parts.scheme not in {"file", "local"}:
+        return None
+    if parts.netloc not in {"", "localhost"}:
+        raise CollectError(
+            f"The storage {storage!r} names no absolute path: write {parts.scheme}:///folder.",
+            error_code="not_kept",
+        )
+    # Not parts.path: a folder may have # and ? in its name.
+    path = storage.split("://", 1)[1].removeprefix("localhost")
+    return Path(unquote(path) if quoted else path)
+
+
+def _existing_local_path(uri: str) -> Path | None:
+    """Resolve a local URI, which we write quoted; one that Airflow wrote is not."""
+    path = _local_path(uri, quoted=True)
+    if path is None or path.exists():
+        return path
+    return _local_path(uri, quoted=False)
+
+
+def _remote_path(uri: str, conn_id: str | None) -> ObjectStoragePath:
+    from airflow.sdk import ObjectStoragePath
+    from airflow.sdk.io import has_fs
+
+    parts = urlsplit(uri)
+    if not has_fs(parts.scheme):
+        package = _PROVIDERS.get(parts.scheme, "the Airflow provider package that brings it")
+        raise CollectError(
+            f"Airflow has no file system for {parts.scheme}://; install {package}.", error_code="not_kept"
+        )
+    user, found, _ = parts.netloc.rpartition("@")
+    if found and ":" in user:
+        raise CollectError(
+            "The storage has a password in its URL: put it into an Airflow connection and name that.",
+            error_code="not_kept",
+        )
+    return ObjectStoragePath(uri, conn_id=conn_id)
+
+
+def _write_local(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, part = _open_part(path)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.truncate()
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _open_part(path: Path) -> tuple[int, Path]:
+    """
+    Open the part file of a picture, taking over what a killed collector left.
+
+    Who writes a part file holds its lock, and only the holder moves it. So a part that can be locked, and is still
+    the file of that name, has no living writer. A live one is left to its owner; then we write beside it.
+    """
+    part = path.with_name(f".{path.name}.part")
+    handle = os.open(part, os.O_CREAT | os.O_RDWR, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if part.stat().st_ino == os.fstat(handle).st_ino:
+            return handle, part
+    except OSError:
+        pass
+    os.close(handle)
+    part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
+    return os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666), part
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name itself survive a power cut, where the file system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _same_remote(remote: ObjectStoragePath, data: bytes) -> bool:
+    remote.fs.invalidate_cache(remote.path)
+    try:
+        info: dict[str, Any] = remote.fs.info(remote.path)
+    except FileNotFoundError:
+        return False
+    return info.get("size") == len(data) and remote.fs.cat_file(remote.path) == data
+
+
+def _write_remote(remote: ObjectStoragePath, data: bytes) -> None:
+    if remote.protocol in _OBJECT_STORES:
+        remote.fs.pipe_file(remote.path, data)
+        return
+    folder, _, name = remote.path.rpartition("/")
+    part = f"{folder}/.{name}.{os.urandom(4).hex()}.part"
+    remote.fs.makedirs(folder, exist_ok=True)
+    try:
+        remote.fs.pipe_file(part, data)
+        remote.fs.mv(part, remote.path)
+    except BaseException:
+        with contextlib.suppress(Exception):
+            remote.fs.rm_file(part)
+        raise
+
+
+@contextlib.contextmanager
+def _saying(doing: str, uri: str) -> Iterator[None]:
+    """Turn whatever a storage may raise into one error that names the place and the cause."""
+    try:
+        yield
+    except CollectError:
+        raise
+    except FileNotFoundError as error:
+        raise CollectError(
+            f"Could not {doing} {uri}: there is no such file, folder or bucket.", error_code="not_kept"
+        ) from error
+    except Exception as error:
+        cause = str(error).strip() or type(error).__name__
+        raise CollectError(f"Could not {doing} {uri}: {cause}", error_code="not_kept") from error

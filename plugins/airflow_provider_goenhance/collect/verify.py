@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tell a complete picture of a known kind from everything else a server may send with a 200."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from airflow_provider_goenhance.collect import jpeg, png, webp
+from airflow_provider_goenhance.collect.container import BrokenContainerError
+from airflow_provider_goenhance.exceptions import CollectError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PictureKind = Literal["jpeg", "png", "webp", "gif"]
+
+# More pixels than any result of the API; below what Pillow itself calls a decompression bomb.
+DEFAULT_MAX_PIXELS = 80_000_000
+
+EXTENSIONS: dict[PictureKind, str] = {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "gif": ".gif"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """
+    What a file turned out to be.
+
+    :param kind: jpeg, png, webp or gif
+    :param extension: the usual file name extension with its dot
+    :param width: pixels
+    :param height: pixels
+    """
+
+    kind: PictureKind
+    extension: str
+    width: int
+    height: int
+
+
+def kind_of_bytes(head: bytes) -> PictureKind | None:
+    """Recognise a picture by its first 12 bytes."""
+    if head.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if head.startswith(png.SIGNATURE):
+        return "png"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "webp"
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return "gif"
+    return None
+
+
+def identify_picture(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
+    """
+    Check that a file is one whole picture, by decoding it.
+
+    :param path: the file
+    :param max_pixels: width times height above which the file is refused before it is decoded
+    :raises CollectError: ``not_an_image``, ``truncated_image`` or ``too_many_pixels``
+    """
+    data = path.read_bytes()
+    kind = kind_of_bytes(data[:12])
+    if kind is None:
+        raise CollectError(
+            f"What came is not a picture of a known kind (JPEG, PNG, WebP, GIF): {_looks_like(data)}.",
+            error_code="not_an_image",
+        )
+    _check_complete(data, kind)
+    width, height = _decode(data, kind, max_pixels)
+    return Picture(kind, EXTENSIONS[kind], width, height)
+
+
+def _check_complete(data: bytes, kind: PictureKind) -> None:
+    broken: str | None = None
+    try:
+        if kind == "jpeg":
+            jpeg.check_complete(data)
+        elif kind == "png":
+            png.check_complete(data)
+        elif kind == "webp":
+            webp.check_complete(data)
+        elif data.rstrip(b"\0")[-1:] != b";":
+            broken = "its end is missing"
+    except BrokenContainerError as error:
+        broken = str(error)
+    if broken is not None:
+        raise CollectError(
+            f"The picture ({kind}, {len(data)} bytes) is not whole: {broken}.", error_code="truncated_image"
+        )
+
+
+def _decode(data: bytes, kind: PictureKind, max_pixels: int) -> tuple[int, int]:
+    """Decode everything once: only that proves that what is inside the container is a picture."""
+    import io
+
+    from PIL import Image
+
+    failure: CollectError
+    try:
+        with Image.open(io.BytesIO(data), formats=[kind.upper()]) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise _too_many_pixels(kind, f"{width} x {height} pixels")
+            image.load()
+            return width, height
+    except CollectError:
+        raise
+    except Image.DecompressionBombError:
+        failure = _too_many_pixels(kind, "a size that only a decompression bomb has")
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
+        failure = CollectError(
+            f"The picture ({kind}, {len(data)} bytes) cannot be decoded: {error}.",
+            error_code="truncated_image",
+        )
+    raise failure
+
+
+def _too_many_pixels(kind: str, what: str) -> CollectError:
+    return CollectError(
+        f"The picture ({kind}) has {what}; that is not decoded.", error_code="too_many_pixels"
+    )
+
+
+def _looks_like(data: bytes) -> str:
+    """Describe what came instead of a picture, without quoting it."""
+    head = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if not data:
+        return "the answer was empty"
+    if not data.strip(b"\0"):
+        return f"{len(data)} bytes of zeros"
+    if head.startswith((b"<!doctype html", b"<html")) or b"<html" in head:
+        return "it is an HTML page"
+    if head.startswith((b"<?xml", b"<error", b"<")):
+        return "it is an XML document"
+    if head.startswith((b"{", b"[")):
+        return "it is a JSON document"
+    return f"{len(data)} bytes of something else"

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The chunks of a WebP file: is it whole, where is its XMP, does it carry a C2PA manifest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from airflow_provider_goenhance.collect.container import BrokenContainerError, NoRoomError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_XMP_FLAG, _ALPHA_FLAG = 0x04, 0x10
+
+
+class Chunk(NamedTuple):
+    """One RIFF chunk: its four-letter name and its content without the padding byte."""
+
+    name: bytes
+    content: bytes
+
+    def encode(self) -> bytes:
+        """Give the chunk as it stands in the file."""
+        return (
+            self.name
+            + len(self.content).to_bytes(4, "little")
+            + self.content
+            + b"\x00" * (len(self.content) % 2)
+        )
+
+
+def chunks(data: bytes) -> Iterator[Chunk]:
+    """
+    Give all chunks of the RIFF container.
+
+    :raises BrokenContainerError: the file ends early
+    """
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
+        raise BrokenContainerError("it does not begin as a WebP")
+    stop = 8 + int.from_bytes(data[4:8], "little")
+    if stop > len(data):
+        raise BrokenContainerError(f"it announces {stop} bytes and has {len(data)}")
+    position = 12
+    while position + 8 <= stop:
+        length = int.from_bytes(data[position + 4 : position + 8], "little")
+        end = position + 8 + length
+        if end > stop:
+            raise BrokenContainerError("it ends within a chunk")
+        yield Chunk(data[position : position + 4], data[position + 8 : end])
+        position = end + length % 2
+
+
+def check_complete(data: bytes) -> None:
+    """Walk all chunks; raises :class:`BrokenContainerError` where the file is cut."""
+    if not {chunk.name for chunk in chunks(data)} & {b"VP8 ", b"VP8L", b"ANMF"}:
+        raise BrokenContainerError("it has no picture data")
+
+
+def read_xmp(data: bytes) -> bytes | None:
+    """Give the XMP packet."""
+    return next((chunk.content for chunk in chunks(data) if chunk.name == b"XMP "), None)
+
+
+def write_xmp(data: bytes, packet: bytes) -> bytes:
+    """
+    Give the file with this XMP packet in place of its own, or at its end where the format wants it.
+
+    :raises NoRoomError: the file is of no shape that can be extended
+    """
+    parts = list(chunks(data))
+    xmp = Chunk(b"XMP ", packet)
+    if parts[0].name != b"VP8X":
+        parts.insert(0, _extended_header(parts[0]))
+    header = parts[0].content
+    parts[0] = Chunk(b"VP8X", bytes([header[0] | _XMP_FLAG]) + header[1:])
+    place = next((i for i, chunk in enumerate(parts) if chunk.name == b"XMP "), None)
+    if place is None:
+        parts.append(xmp)
+    else:
+        parts[place] = xmp
+    body = b"WEBP" + b"".join(chunk.encode() for chunk in parts)
+    behind = data[8 + int.from_bytes(data[4:8], "little") :]
+    return b"RIFF" + len(body).to_bytes(4, "little") + body + behind
+
+
+def has_claim(data: bytes) -> bool:
+    """Say whether a C2PA manifest (chunk ``C2PA``) is embedded."""
+    return any(chunk.name == b"C2PA" for chunk in chunks(data))
+
+
+def _extended_header(picture: Chunk) -> Chunk:
+    """Make the VP8X chunk that a simple file lacks and metadata needs."""
+    flags = 0
+    if picture.name == b"VP8 ":
+        # three bytes of frame tag, the start code 9d 01 2a, then 14 bits each, two bits of scaling above them
+        width = int.from_bytes(picture.content[6:8], "little") & 0x3FFF
+        height = int.from_bytes(picture.content[8:10], "little") & 0x3FFF
+    elif picture.name == b"VP8L":
+        # one signature byte, then 14 bits width - 1, 14 bits height - 1, one bit alpha
+        bits = int.from_bytes(picture.content[1:5], "little")
+        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        flags = _ALPHA_FLAG if bits >> 28 & 1 else 0
+    else:
+        raise NoRoomError(f"it begins with an unexpected chunk {picture.name!r}")
+    size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    return Chunk(b"VP8X", bytes([flags, 0, 0, 0]) + size)

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Links beside a task in the Airflow UI."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from airflow.providers.common.compat.sdk import BaseOperatorLink, conf
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator
+    from airflow.sdk.types import TaskInstanceKey
+
+#: Where the plugin's pages are mounted in the API server.
+URL_PREFIX = "/goenhance"
+
+
+class SwappedPicturesLink(BaseOperatorLink):
+    """
+    Leads to the pictures of a task, and to how far they are while it is still deferred.
+
+    The address follows from the task instance alone, so it is the same before, during and after the wait.
+    """
+
+    name = "Swapped pictures"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """Return the address of the page that shows the task's rows."""
+        query = urlencode(
+            {
+                "dag_id": ti_key.dag_id,
+                "run_id": ti_key.run_id,
+                "task_id": ti_key.task_id,
+                "map_index": ti_key.map_index,
+            }
+        )
+        base = conf.get("api", "base_url", fallback="") or ""
+        return f"{base.rstrip('/')}{URL_PREFIX}/swaps?{query}"

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Find the manifest's columns in a header row, and say what is wrong with one that lacks them."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from airflow_provider_goenhance.exceptions import ManifestError
+
+log = logging.getLogger(__name__)
+
+REQUIRED = ("source_img", "reference_img")
+KNOWN = (*REQUIRED, "pair_id", "consent_ref")
+
+# What people call these columns elsewhere, beyond what a likeness of spelling finds.
+_OTHER_NAMES = {
+    "source": "source_img",
+    "src": "source_img",
+    "src_img": "source_img",
+    "face": "source_img",
+    "face_img": "source_img",
+    "reference": "reference_img",
+    "ref": "reference_img",
+    "ref_img": "reference_img",
+    "target": "reference_img",
+    "target_img": "reference_img",
+    "target_image": "reference_img",
+    "id": "pair_id",
+    "consent": "consent_ref",
+}
+_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+_MOST_NAMES_SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """
+    Where the manifest's columns stand in the file.
+
+    :param header: all names of the header row, trimmed
+    :param position: index of each known column that the file has
+    """
+
+    header: list[str]
+    position: dict[str, int]
+
+    @property
+    def width(self) -> int:
+        """How many values a row should have."""
+        return len(self.header)
+
+
+def find_columns(header: list[str], location: str) -> Columns:
+    """
+    Find the columns of a manifest in its header row; others are ignored, and logged.
+
+    :param header: the values of the header row
+    :param location: the file, for messages
+    :raises ManifestError: if a required column is missing, or a known one is there twice
+    """
+    names = [name.strip() for name in header]
+    missing = [name for name in REQUIRED if name not in names]
+    if missing:
+        raise ManifestError(_missing_message(names, missing, location))
+    twice = [name for name, count in Counter(names).items() if count > 1 and name in KNOWN]
+    if twice:
+        where = " and ".join(str(i) for i, name in enumerate(names, start=1) if name == twice[0])
+        raise ManifestError(
+            f"manifest {location}, row 1: the column {twice[0]} is there twice (columns {where}): "
+            "remove or rename one"
+        )
+    extra = [name or "(no name)" for name in names if name not in KNOWN]
+    if extra:
+        log.info("Manifest %s: ignoring the columns %s", location, _listed(extra))
+    return Columns(names, {name: names.index(name) for name in KNOWN if name in names})
+
+
+def _missing_message(names: list[str], missing: list[str], location: str) -> str:
+    what = "column" if len(missing) == 1 else "columns"
+    start = f"manifest {location}, row 1: the {what} {' and '.join(missing)}"
+    if any(name.lower().startswith(("http://", "https://")) for name in names):
+        return (
+            f"{start} cannot be found, as row 1 holds data: put a header row {','.join(REQUIRED)} (in the order "
+            "of your columns) above it"
+        )
+    message = f"{start} {'is' if len(missing) == 1 else 'are'} missing; found: {_listed(names)}"
+    return message + (_delimiter_hint(names) or _rename_hint(names, missing))
+
+
+def _delimiter_hint(names: list[str]) -> str:
+    if names[0].lower().startswith("sep="):
+        return ". Delete this first row and separate the columns by commas"
+    for delimiter, called in _DELIMITERS.items():
+        pieces = {piece.strip().strip('"') for name in names for piece in name.split(delimiter)}
+        if pieces.issuperset(REQUIRED):
+            return f". The columns are separated by {called}: save the file with commas"
+    return ""
+
+
+def _rename_hint(names: list[str], missing: list[str]) -> str:
+    free = {name.lower().replace(" ", "_").replace("-", "_"): name for name in names if name not in KNOWN}
+    hints = []
+    for name in missing:
+        called = [key for key, meant in _OTHER_NAMES.items() if meant == name and key in free]
+        likely = (
+            [key for key in free if key == name] or called or get_close_matches(name, free, n=1, cutoff=0.7)
+        )
+        if likely:
+            hints.append(f"{_listed([free.pop(likely[0])])} -> {name}")
+    return f". Rename {', '.join(hints)}?" if hints else ""
+
+
+def _listed(names: list[str]) -> str:
+    # A header can be anything, a whole binary file included: show it safely and in short.
+    shown = [ascii(name[:40]) if not name.isprintable() else name[:40] for name in names[:_MOST_NAMES_SHOWN]]
+    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+    return ", ".join(shown) + more

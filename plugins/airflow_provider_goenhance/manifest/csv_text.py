@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A CSV file as text and as records, and where exactly it stops being either."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING
+
+from airflow_provider_goenhance.exceptions import ManifestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_goenhance.manifest.source import Source
+
+_HEADER_LIMIT = 65_536  # characters; keeps a file that is no table at all from being read as one header
+_BLOCK = 1 << 18
+_SAVE_AS_UTF8 = 'save it as UTF-8 (in Excel: "CSV UTF-8") and run again'
+_OTHER_KINDS = {
+    b"PK\x03\x04": "an Excel workbook or a zip file, not a CSV file: export it as CSV",
+    b"\x1f\x8b": "compressed with gzip: unpack it",
+    codecs.BOM_UTF16_LE: f"UTF-16, not UTF-8: {_SAVE_AS_UTF8}",
+    codecs.BOM_UTF16_BE: f"UTF-16, not UTF-8: {_SAVE_AS_UTF8}",
+}
+
+
+class NulByteError(Exception):
+    """The text has a NUL in it, which no parser of CSV handles well."""
+
+
+class ManifestText(io.TextIOBase):
+    """Text that refuses NULs and lets its reader put a line back in front."""
+
+    def __init__(self, inner: IO[str]) -> None:
+        self._inner = inner
+        self._ahead = ""
+
+    def put_back(self, line: str) -> None:
+        """Give ``line`` out again before the rest."""
+        self._ahead = line + self._ahead
+
+    def readable(self) -> bool:
+        """Pandas asks."""
+        return True
+
+    def read(self, size: int | None = -1, /) -> str:
+        """Read up to ``size`` characters; what was put back comes alone, whatever its length."""
+        if self._ahead:
+            ahead, self._ahead = self._ahead, ""
+            return ahead
+        return self._sound(self._inner.read(-1 if size is None else size))
+
+    def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
+        """Read one line."""
+        return self._sound(self._inner.readline(size))
+
+    @staticmethod
+    def _sound(text: str) -> str:
+        if "\0" in text:
+            raise NulByteError
+        return text
+
+
+class Records:
+    """
+    The records of a CSV text, numbered as a spreadsheet numbers rows: the header is 1.
+
+    A record may span several lines of the file (a quoted value with line breaks in it) and still counts as one.
+    """
+
+    def __init__(self, text: Iterator[str]) -> None:
+        self.number = 0
+        self.record: list[str] = []
+        self._lines: list[str] = []
+        self._text = text
+
+    def _feed(self) -> Iterator[str]:
+        for line in self._text:
+            self._lines.append(line)
+            yield line
+
+    def __iter__(self) -> Iterator[list[str]]:
+        """Each record once; a blank line is an empty record."""
+        for record in csv.reader(self._feed()):
+            self.number += 1
+            self.record = record
+            yield record
+            self._lines.clear()
+
+    def ends_inside_quotes(self) -> bool:
+        """Whether the record just read, taken as the last one, has a quote that nothing closes."""
+        # An open quote swallows whatever follows; otherwise two more lines are two more records.
+        return len(list(csv.reader([*self._lines, "\n", "-"]))) == 1
+
+
+@contextmanager
+def open_text(source: Source) -> Iterator[ManifestText]:
+    """
+    Open a manifest as UTF-8 text, with or without a byte order mark.
+
+    :raises ManifestError: where the bytes are not UTF-8 text, naming row, column and byte
+    """
+    try:
+        with source.open() as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
+            yield ManifestText(text)
+    except (UnicodeDecodeError, NulByteError):
+        raise ManifestError(_bad_byte_message(source)) from None
+
+
+def read_header(text: ManifestText, location: str) -> list[str]:
+    """
+    Read the header row and leave ``text`` at the row after it.
+
+    :raises ManifestError: if there is none
+    """
+    records = Records(_header_lines(text, location))
+    header = next(iter(records), None)
+    if header is not None and records.ends_inside_quotes():
+        raise ManifestError(f"manifest {location}, row 1: a quote is opened and never closed")
+    if header is None or not any(value.strip() for value in header):
+        while block := text.read(_BLOCK):
+            if block.strip(", \t\r\n"):
+                raise ManifestError(f"manifest {location}, row 1 is blank: the column names must be in row 1")
+        raise ManifestError(f"manifest {location} is empty: it needs a header row and at least one pair")
+    return header
+
+
+def _header_lines(text: ManifestText, location: str) -> Iterator[str]:
+    room = _HEADER_LIMIT
+    while line := text.readline(room):
+        room -= len(line)
+        if room <= 0:
+            raise ManifestError(
+                f"manifest {location}, row 1 is longer than {_HEADER_LIMIT} characters: this is not a table "
+                "with a header row, or a quote in row 1 is never closed"
+            )
+        yield line
+
+
+def _bad_byte_message(source: Source) -> str:
+    with source.open() as stream:
+        offset, byte, kind = _find_bad_byte(stream)
+    if kind:
+        return f"manifest {source.location} is {kind}"
+    with source.open() as stream:
+        row, column = _place_of(stream, offset)
+    where = f"manifest {source.location}, row {row}" + (f", column {column}" if column else "")
+    if byte == 0:
+        return (
+            f"{where}: a NUL character (byte {offset} of the file). The file is damaged or not plain text: "
+            f"{_SAVE_AS_UTF8}"
+        )
+    return f"{where}: byte 0x{byte:02X} (byte {offset} of the file) is not UTF-8: {_SAVE_AS_UTF8}"
+
+
+def _find_bad_byte(stream: IO[bytes]) -> tuple[int, int, str]:
+    """Find the first byte, counted from 0, that is NUL or no UTF-8; and the kind of file if it tells."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    start = 0
+    kind = ""
+    while True:
+        block = stream.read(_BLOCK)
+        if start == 0:
+            kind = next((name for magic, name in _OTHER_KINDS.items() if block.startswith(magic)), "")
+        pending = decoder.getstate()[0]
+        nul = block.find(0)
+        try:
+            decoder.decode(block if nul < 0 else block[:nul], final=nul >= 0 or not block)
+        except UnicodeDecodeError as error:
+            return start - len(pending) + error.start, error.object[error.start], kind
+        if nul >= 0:
+            return start + nul, 0, kind
+        if not block:
+            raise OSError("the file changed while it was read")
+        start += len(block)
+
+
+def _place_of(stream: IO[bytes], offset: int) -> tuple[int, str]:
+    """Tell the row, and the column's name if it has one, in which a byte stands."""
+    text = io.TextIOWrapper(io.BufferedReader(_Beginning(stream, offset)), encoding="utf-8-sig", newline="")
+    records = Records(text)
+    header: list[str] = []
+    try:
+        for record in records:
+            header = header or record
+    except csv.Error:  # a single value beyond the csv module's limit: the row is known all the same
+        return records.number + 1, ""
+    index = len(records.record) - 1
+    return records.number, header[index].strip() if records.number > 1 and index < len(header) else ""
+
+
+class _Beginning(io.RawIOBase):
+    """The first bytes of a stream, and one letter where the next byte would be."""
+
+    def __init__(self, stream: IO[bytes], length: int) -> None:
+        self._stream = stream
+        self._left = length
+        self._ended = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        data = self._stream.read(min(self._left, len(buffer)))
+        self._left -= len(data)
+        if not data and not self._ended:
+            self._ended = True
+            data = b"-"
+        buffer[: len(data)] = data
+        return len(data)

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read a CSV manifest, in chunks, with every row numbered as a spreadsheet numbers it."""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING
+
+from airflow_provider_goenhance.exceptions import ManifestError
+from airflow_provider_goenhance.manifest.columns import Columns, find_columns
+from airflow_provider_goenhance.manifest.csv_text import Records, open_text, read_header
+from airflow_provider_goenhance.manifest.rows import CHUNK_ROWS, Rows
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from airflow_provider_goenhance.manifest.source import Source
+
+
+def read_csv(source: Source) -> Generator[Rows]:
+    """
+    Read a CSV manifest chunk by chunk; blank rows are counted and left out.
+
+    pandas' C parser reads. It cannot tell which row it gave up on (too many values, a quote never closed), and its
+    Python engine silently drops rows in such files, so from the chunk with the first such row on, records are taken
+    one by one.
+
+    :raises ManifestError: if the file as a whole cannot be used
+    """
+    from pandas.errors import ParserError
+
+    last_row = 1
+    try:
+        for number, rows in _by_pandas(source):
+            yield rows
+            last_row = number
+    except ParserError:
+        yield from _record_by_record(source, after=last_row)
+
+
+def _by_pandas(source: Source) -> Iterator[tuple[int, Rows]]:
+    """Give each chunk with the number of its last row, blank rows included."""
+    import pandas as pd
+
+    with open_text(source) as text:
+        columns = find_columns(read_header(text, source.location), source.location)
+        # pandas takes the width it holds later rows to from the first row, which it does not check. So a blank row,
+        # one value wider than the header, stands in for row 1; what reaches into that last column is overflow.
+        text.put_back("," * columns.width + "\n")
+        frames = pd.read_csv(
+            text,
+            engine="c",
+            header=None,
+            names=range(columns.width + 1),
+            index_col=False,
+            dtype=object,  # keeps each value the text it is, in every version of pandas
+            na_filter=False,  # "NA" and "null" are names too
+            skip_blank_lines=False,
+            chunksize=CHUNK_ROWS,
+        )
+        with frames:
+            for frame in frames:
+                numbers = list(range(frame.index[0] + 1, frame.index[-1] + 2))
+                values = [frame[position].tolist() for position in range(columns.width + 1)]
+                yield numbers[-1], _rows(columns, numbers, values)
+
+
+def _record_by_record(source: Source, after: int) -> Iterator[Rows]:
+    """Give the rows after row ``after`` by the standard library's reader."""
+    with open_text(source) as text:
+        columns = find_columns(read_header(text, source.location), source.location)
+        records = Records(text)
+        records.number = 1
+        numbers: list[int] = []
+        values: list[list[str]] = []
+        try:
+            for record in records:
+                if records.number <= after:
+                    continue
+                numbers.append(records.number)
+                values.append(_fitted(record, columns.width))
+                if len(numbers) == CHUNK_ROWS:
+                    yield _rows(columns, numbers, _transposed(values))
+                    numbers, values = [], []
+        except csv.Error as error:
+            raise ManifestError(
+                f"manifest {source.location}, row {records.number + 1} cannot be read ({error}): "
+                "is a quote opened in it and never closed?"
+            ) from None
+        if records.ends_inside_quotes():
+            raise ManifestError(_open_quote_message(source.location, columns, records))
+        if numbers:
+            yield _rows(columns, numbers, _transposed(values))
+
+
+def _fitted(record: list[str], width: int) -> list[str]:
+    """Bring a record to the header's width plus one value that holds all there is beyond it."""
+    beyond = ",".join(record[width:])
+    return [*record[:width], *[""] * (width - len(record)), beyond]
+
+
+def _transposed(values: list[list[str]]) -> list[list[str]]:
+    return [list(column) for column in zip(*values, strict=True)]
+
+
+def _rows(columns: Columns, numbers: list[int], values: list[list[str]]) -> Rows:
+    """Pick the manifest's columns out of all columns, trim, and leave the blank rows out."""
+    absent = [""] * len(numbers)
+
+    def column(name: str) -> list[str]:
+        position = columns.position.get(name)
+        return absent if position is None else [value.strip() for value in values[position]]
+
+    texts = [column(name) for name in ("source_img", "reference_img", "pair_id", "consent_ref")]
+    texts.append([value.strip(", \t\r\n") for value in values[columns.width]])
+    blank = {
+        index
+        for index, cells in enumerate(zip(*texts, strict=True))
+        if not any(cells) and not any(column[index].strip() for column in values[: columns.width])
+    }
+    if blank:
+        kept = [index for index in range(len(numbers)) if index not in blank]
+        numbers = [numbers[index] for index in kept]
+        texts = [[text[index] for index in kept] for text in texts]
+    return Rows(numbers, *texts)
+
+
+def _open_quote_message(location: str, columns: Columns, records: Records) -> str:
+    index = len(records.record) - 1
+    where = f"manifest {location}, row {records.number}"
+    if 0 <= index < columns.width and columns.header[index]:
+        where += f", column {columns.header[index]}"
+    return f"{where}: a quote is opened and never closed, so the rest of the file cannot be told apart"

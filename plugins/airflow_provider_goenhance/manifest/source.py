@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Find and open the file that a manifest location names, wherever it is kept."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import stat
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from airflow_provider_goenhance.exceptions import ManifestError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_BLOCK = 1 << 18  # bytes asked of a remote storage at a time
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
+_PASSWORD = re.compile(r"(?<=://)([^/?#@:]*):[^/?#]*@")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """
+    A manifest file that exists.
+
+    :param location: how to name it in messages and records: no password, no signed query
+    :param opener: opens it for reading bytes, any number of times
+    """
+
+    location: str
+    opener: Callable[[], IO[bytes]]
+
+    @contextmanager
+    def open(self) -> Iterator[IO[bytes]]:
+        """
+        Open the file and close it afterwards.
+
+        :raises ManifestError: if it cannot be read, at once or later on
+        """
+        try:
+            with self.opener() as stream:
+                yield stream
+        except OSError as error:
+            raise ManifestError(f"manifest {self.location} cannot be read: {_cause(error)}") from error
+
+
+def public_location(location: str) -> str:
+    """Take passwords and, for web addresses, query and fragment (signed links carry their key there) off."""
+    if location.lower().startswith(("http://", "https://")):
+        location = re.split(r"[?#]", location, maxsplit=1)[0]
+    return _PASSWORD.sub(r"\1:***@", location)
+
+
+def find_source(location: str, conn_id: str | None = None) -> Source:
+    """
+    Find the file at a location.
+
+    :param location: local path, or URI: ``file://``, ``http(s)://``, or any storage that an installed provider
+        registers with Airflow's object storage (``s3://``, ``gs://``, ...)
+    :param conn_id: Airflow connection for that storage; not used for local files and web addresses
+    :raises ManifestError: if there is no such file, it is a folder, or it cannot be reached
+    """
+    scheme = _SCHEME.match(location)
+    if scheme is None or scheme[1].lower() == "file":
+        return _local_source(location)
+    if scheme[1].lower() in {"http", "https"}:
+        return _web_source(location)
+    return _stored_source(location, conn_id)
+
+
+def _local_source(location: str) -> Source:
+    text = location[len("file://") :] if location.lower().startswith("file://") else location
+    path = Path(text).expanduser()
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        looked = "" if path.is_absolute() else f" (looked in {Path.cwd()})"
+        raise ManifestError(f"there is no manifest {location}{looked}: check the path") from None
+    except (OSError, ValueError) as error:
+        raise ManifestError(f"manifest {location} cannot be read: {_cause(error)}") from error
+    if stat.S_ISDIR(mode):
+        raise ManifestError(f"manifest {location} is a folder: name the file in it")
+    if not stat.S_ISREG(mode):
+        # Opening a pipe or a device could wait for ever, and neither can be read twice.
+        raise ManifestError(f"manifest {location} is not a regular file: copy what it gives to a file")
+    return Source(location, lambda: path.open("rb"))
+
+
+def _web_source(location: str) -> Source:
+    import fsspec  # type: ignore[import-untyped]
+
+    # Read as one stream (block size 0): many web servers do not answer range requests.
+    opener = _remote_opener(lambda: fsspec.filesystem("http").open(location, "rb", block_size=0))
+    source = Source(public_location(location), opener)
+    with source.open():  # a missing file is found out here, as for the other storages
+        return source
+
+
+def _stored_source(location: str, conn_id: str | None) -> Source:
+    shown = public_location(location)
+    if shown != location:
+        raise ManifestError(f"manifest {shown} carries a password: keep it in an Airflow connection instead")
+    try:
+        from airflow.sdk import ObjectStoragePath
+
+        path = ObjectStoragePath(location, conn_id=conn_id)
+        exists, is_dir = path.exists(), path.is_dir()
+    except Exception as error:  # each storage and its client library raises classes of its own
+        raise ManifestError(
+            f"manifest {shown} cannot be reached: {_cause(error)}. The storage needs the Airflow provider that "
+            "registers it (for s3://: apache-airflow-providers-amazon[s3fs]) and a connection that may read it"
+        ) from error
+    if is_dir:
+        raise ManifestError(f"manifest {shown} is a folder: name the file in it")
+    if not exists:
+        raise ManifestError(f"there is no manifest {shown}: check bucket, key and connection")
+    return Source(shown, _remote_opener(lambda: path.fs.open(path.path, "rb")))
+
+
+class _RemoteFile(io.RawIOBase):
+    """A file on a remote storage; whatever the storage's client library raises becomes an ``OSError``."""
+
+    def __init__(self, opener: Callable[[], Any]) -> None:
+        self._inner = _as_oserror(opener)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        data = _as_oserror(lambda: self._inner.read(len(buffer)))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self._inner.close()
+
+
+def _as_oserror(action: Callable[[], Any]) -> Any:
+    try:
+        return action()
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(_cause(error)) from error
+
+
+def _remote_opener(opener: Callable[[], Any]) -> Callable[[], IO[bytes]]:
+    return lambda: io.BufferedReader(_RemoteFile(opener), _BLOCK)
+
+
+def _cause(error: BaseException) -> str:
+    """Say what went wrong without repeating the location, which may hold a signed query."""
+    if status := getattr(error, "status", None):
+        return f"HTTP status {status}"
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno)
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    text = re.sub(r"\?\S+", "?***", _PASSWORD.sub(r"\1:***@", str(error)))
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Check the rows of a manifest one by one: good ones become pairs, bad ones are reported, none is lost.
+
+Codes of a rejected row: ``missing_value``, ``not_http_url``, ``no_host``, ``bad_host``, ``unsafe_characters``,
+``too_long``, ``credentials_in_url``, ``same_picture``, ``duplicate_pair_id``, ``too_many_values``.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from airflow_provider_goenhance.manifest.model import Pair, RejectedRow
+from airflow_provider_goenhance.manifest.pair_ids import (
+    MAX_PAIR_ID_LENGTH,
+    PLAIN_PAIR_ID,
+    default_pair_id,
+    pair_id_problem,
+)
+from airflow_provider_goenhance.manifest.urls import (
+    MAX_URL_LENGTH,
+    PLAIN_URL,
+    shown_url,
+    url_problem,
+    without_secrets,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_goenhance.manifest.rows import Rows
+
+#: column (empty: the row as a whole), code, and a clause for the reason
+Problem = tuple[str, str, str]
+
+
+class RowChecker:
+    """
+    Takes the rows of one manifest in file order and sorts them into pairs and rejected rows.
+
+    :param limit: stop at this many pairs, ``None`` to take all
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.pairs: list[Pair] = []
+        self.rejected: list[RejectedRow] = []
+        self._limit = limit
+        self._row_of: dict[str, int] = {}
+
+    @property
+    def full(self) -> bool:
+        """Whether the limit is reached: rows that follow are not looked at."""
+        return self._limit is not None and len(self.pairs) >= self._limit
+
+    def add(self, rows: Rows) -> None:
+        """
+        Check some rows.
+
+        A pair_id is taken by the first row that is accepted with it, so a corrected row further down may repeat
+        the pair_id of a rejected one.
+        """
+        # One pass over plain values, no pandas: both URLs are matched in under 1 us a row, faster than the
+        # string methods of a Series, and the pairs have to be made one by one in any case.
+        plain_url, plain_id = PLAIN_URL.fullmatch, PLAIN_PAIR_ID.fullmatch
+        most = self._limit or sys.maxsize
+        for number, source, reference, pair_id, consent, overflow in rows:
+            sound = (
+                plain_url(source)
+                and plain_url(reference)
+                and plain_id(pair_id)
+                and source != reference
+                and not overflow
+            )
+            if not sound and (problems := row_problems(source, reference, pair_id, overflow)):
+                self._reject(number, source, reference, pair_id, problems)
+                continue
+            name = pair_id or default_pair_id(source, reference)
+            if (first := self._row_of.setdefault(name, number)) != number:
+                self.rejected.append(_duplicate(number, source, reference, name, first, derived=not pair_id))
+                continue
+            self.pairs.append(Pair(name, source, reference, number, consent or None))
+            if len(self.pairs) >= most:
+                return
+
+    def _reject(
+        self, number: int, source: str, reference: str, pair_id: str, problems: list[Problem]
+    ) -> None:
+        # Values in the wrong columns, or a URL that is at fault, may hold a password where nobody looks for one.
+        suspect = {column for column, _, _ in problems}
+        everything = "" in suspect
+        self.rejected.append(
+            RejectedRow(
+                row_number=number,
+                pair_id=_kept(pair_id, MAX_PAIR_ID_LENGTH, secret=everything),
+                source_img=_kept(source, MAX_URL_LENGTH, secret=everything or "source_img" in suspect),
+                reference_img=_kept(
+                    reference, MAX_URL_LENGTH, secret=everything or "reference_img" in suspect
+                ),
+                column=problems[0][0],
+                code=problems[0][1],
+                reason="; ".join(clause for _, _, clause in problems),
+            )
+        )
+
+
+def row_problems(source: str, reference: str, pair_id: str, overflow: str) -> list[Problem]:
+    """Find everything that is wrong with one row of trimmed values, duplicates aside."""
+    if overflow:
+        # Its values stand in the wrong columns, so there is nothing to say about each.
+        clause = (
+            f"the row has more values than the header has columns, beginning with {shown_url(overflow)}: "
+            "put values that contain a comma in double quotes"
+        )
+        return [("", "too_many_values", clause)]
+    checks = (
+        ("source_img", url_problem(source)),
+        ("reference_img", url_problem(reference)),
+        ("pair_id", pair_id_problem(pair_id)),
+    )
+    problems = [(column, found[0], f"{column} {found[1]}") for column, found in checks if found]
+    if source and source == reference:
+        clause = "reference_img is the same picture as source_img: there is no face to swap"
+        problems.append(("reference_img", "same_picture", clause))
+    return problems
+
+
+def _duplicate(
+    number: int, source: str, reference: str, pair_id: str, first: int, *, derived: bool
+) -> RejectedRow:
+    if derived:
+        reason = (
+            f"the same pictures as row {first}, and no pair_id: "
+            "give it a pair_id of its own to have it swapped again"
+        )
+    else:
+        reason = f"pair_id {pair_id} is already used by row {first}: each needs its own"
+    return RejectedRow(number, pair_id, source, reference, "pair_id", "duplicate_pair_id", reason)
+
+
+def _kept(value: str, longest: int, *, secret: bool) -> str:
+    """Prepare a bad row's value for the record."""
+    text = without_secrets(value) if secret else value
+    return text if len(text) <= longest else text[:longest] + "..."

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One pair in one task."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..exceptions import (
+    BadRequestError,
+    CollectError,
+    GoEnhanceError,
+    JobFailedError,
+    JobTimedOutError,
+    SubmitOutcomeUnknownError,
+)
+from .base import FaceSwapOperatorBase
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from ..api.account import Account
+    from ..manifest.model import Manifest
+    from ..results.ledger import RunKey
+    from ..results.stores import SwapStore
+    from ..results.swap import Swap
+
+
+class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
+    """
+    Swap the face of one picture into another.
+
+    Works with a results table (``results_conn_id``) or without one: then the row lives in Airflow's task state store,
+    which is there from Airflow 3.3 on.
+
+    :param source_img: URL of the picture that gives the **face**, at most 5 MB (templated)
+    :param reference_img: URL of the **target** picture that keeps its scene, at most 5 MB (templated)
+    :param pair_id: name of the pair, also of the file kept (templated); default: made from the two URLs
+    :param consent_ref: where the consent of the person shown is filed (templated)
+    :return: the job's ``img_uuid``
+    :raises GoEnhanceError: of the class that fits; the message says what was paid and what a retry will do
+    """
+
+    template_fields: Sequence[str] = (
+        "source_img",
+        "reference_img",
+        "pair_id",
+        "consent_ref",
+        *FaceSwapOperatorBase.shared_template_fields,
+    )
+
+    def __init__(
+        self,
+        *,
+        source_img: str,
+        reference_img: str,
+        pair_id: str | None = None,
+        consent_ref: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.source_img = source_img
+        self.reference_img = reference_img
+        self.pair_id = pair_id
+        self.consent_ref = consent_ref
+
+    @property
+    def label(self) -> str:
+        """What a mapped task is called in the UI."""
+        if self.pair_id:
+            return str(self.pair_id)
+        from ..manifest.pair_ids import default_pair_id
+
+        return default_pair_id(str(self.source_img), str(self.reference_img))
+
+    def open_store(self, context: Context, account: Account) -> SwapStore:
+        """Return this task's one row, planned."""
+        from .planning import rows_of
+
+        key = self.run_key(context)
+        manifest = self._manifest()
+        rows = rows_of(manifest, key, self.task_id, map_index=self.map_index_of(context))
+        return (
+            self._in_table(rows, key, account) if self.results_conn_id else self._in_task_state(rows, context)
+        )
+
+    def _manifest(self) -> Manifest:
+        from ..manifest.records import check_pairs
+
+        pair = {
+            "source_img": self.source_img,
+            "reference_img": self.reference_img,
+            "pair_id": self.pair_id,
+            "consent_ref": self.consent_ref,
+        }
+        manifest = check_pairs([pair], location=f"task {self.task_id}")
+        for row in manifest.rejected:
+            raise BadRequestError(f"Task {self.task_id!r}: {row.reason}. Nothing was sent or paid.")
+        return manifest
+
+    def _in_table(self, rows: list[Swap], key: RunKey, account: Account) -> SwapStore:
+        from ..hooks.results import open_results
+        from ..results.ledger import Ledger
+        from ..results.stores import TableStore
+        from .planning import with_reused
+
+        ledger = Ledger(open_results(str(self.results_conn_id)))
+        if self.reuse == "succeeded":
+            rows = with_reused(rows, ledger, account.fingerprint, storage_conn_id=self.storage_conn_id)
+        ledger.plan(key, rows)
+        ids = [row.swap_id for row in rows]
+        return TableStore(ledger, lambda: ledger.by_ids(ids))
+
+    def _in_task_state(self, rows: list[Swap], context: Context) -> SwapStore:
+        from ..results.task_state import MemoryStateStore, TaskStateStore
+
+        state: Any = context.get("task_state_store")
+        if state is None:
+            logging.getLogger(__name__).warning(
+                "This Airflow has no task state store (3.3 and later have): without a results table a retry, or a "
+                "killed worker, cannot know of this submit and pays again. Set results_conn_id to be safe."
+            )
+            state = MemoryStateStore()
+        return TaskStateStore(state, rows[0])
+
+    def push_uuids(self, context: Context, swaps: Sequence[Swap]) -> None:
+        """Push the UUID under the key ``img_uuid``."""
+        for swap in swaps:
+            if swap.img_uuid:
+                context["ti"].xcom_push(key="img_uuid", value=swap.img_uuid)
+
+    def conclude(self, swaps: Sequence[Swap]) -> str | None:
+        """Return the UUID, or raise what became of the swap."""
+        (swap,) = swaps
+        if swap.status.value in {"succeeded", "reused", "submitted"}:
+            self.log.info(
+                "%s is %s as job %s. %s", swap.named, swap.status, swap.img_uuid, swap.result_uri or ""
+            )
+            return swap.img_uuid
+        raise _error_of(swap)
+
+
+_CLASSES: dict[str, type[GoEnhanceError]] = {
+    error.error_code: error
+    for error in (JobFailedError, JobTimedOutError, SubmitOutcomeUnknownError, BadRequestError)
+}
+
+
+def _error_of(swap: Swap) -> GoEnhanceError:
+    paid = (
+        f"Job {swap.img_uuid} was paid for."
+        if swap.img_uuid
+        else f"{swap.attempts} submits may have been paid for."
+    )
+    message = f"{swap.named} is {swap.status.value}: {swap.error_message} {paid}"
+    code = swap.error_code or ""
+    if swap.img_uuid and code not in _CLASSES:
+        return CollectError(message, error_code=code, img_uuid=swap.img_uuid)
+    return _CLASSES.get(code, BadRequestError)(message, img_uuid=swap.img_uuid)

@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The three rounds of a face swap task, without Airflow: submit, wait, bring home. Each is one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..api.client import GoEnhanceClient, open_client
+from ..api.models import Job, JobState
+from ..api.polling import WaitOutcome, wait_for_jobs
+from ..exceptions import CollectError, GoEnhanceError, JobFailedError, JobTimedOutError, TokenRefusedError
+from ..results.ledger import Outcome
+from ..results.states import Status
+from ..results.submitting import SubmitReport, submit_swaps
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import aiohttp
+
+    from ..api.account import Account
+    from ..results.stores import SwapStore
+    from ..results.swap import Swap
+    from ..results.transitions import Claimant
+
+log = logging.getLogger(__name__)
+
+#: Pictures fetched at once.
+COLLECT_CONCURRENCY = 8
+PROGRESS_EVERY = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """
+    Where pictures go, and how.
+
+    :param storage: local folder or URL of a store
+    :param run_id: the folder below it
+    :param conn_id: Airflow connection of the store
+    :param marking: write the provenance mark
+    """
+
+    storage: str
+    run_id: str
+    conn_id: str | None = None
+    marking: bool = True
+    sidecar: bool = False
+
+
+def submit_round(account: Account, store: SwapStore, who: Claimant, swaps: list[Swap]) -> SubmitReport:
+    """
+    Submit rows and commit what becomes of each.
+
+    :raises ResultsTableError: when the rows cannot be written
+    """
+
+    async def round_() -> SubmitReport:
+        async with open_client(account) as client:
+            return await submit_swaps(client.submit, writer, swaps, concurrency=account.max_concurrency)
+
+    with store.writer(who) as writer:
+        return asyncio.run(round_())
+
+
+def wait_round(
+    account: Account, uuids: Sequence[str], *, deadline: float, poll_interval: float
+) -> WaitOutcome:
+    """
+    Wait inline, holding the worker.
+
+    :raises TokenRefusedError: when the token is refused
+    """
+
+    async def round_() -> WaitOutcome:
+        async with open_client(account) as client:
+            return await wait_for_jobs(
+                client.get_job,
+                uuids,
+                deadline=deadline,
+                poll_interval=poll_interval,
+                max_concurrency=account.max_concurrency,
+            )
+
+    return asyncio.run(round_())
+
+
+def bring_home(
+    account: Account, store: SwapStore, swaps: Sequence[Swap], waited: WaitOutcome, keeping: Keeping
+) -> None:
+    """
+    Record what the wait found, and collect the pictures of the jobs that are done.
+
+    :param swaps: the rows waited for, each with its ``img_uuid``
+    :param waited: what is not listed there as failed, declined or running is done
+    :raises TokenRefusedError: when the token is refused; rows not collected yet stay ``submitted``
+    """
+    done: list[Swap] = []
+    outcomes: list[Outcome] = []
+    for swap in swaps:
+        outcome = _outcome_of_wait(swap, waited)
+        if outcome is None:
+            done.append(swap)
+        else:
+            outcomes.append(outcome)
+    store.record_outcomes(outcomes)
+    if done:
+        asyncio.run(_collect_all(account, store, done, keeping))
+
+
+def _outcome_of_wait(swap: Swap, waited: WaitOutcome) -> Outcome | None:
+    uuid = str(swap.img_uuid)
+    if uuid in waited.failed:
+        return _failed_job(swap, waited.failed[uuid])
+    if uuid in waited.declined:
+        return Outcome(
+            swap.swap_id,
+            uuid,
+            Status.FAILED,
+            error_code="job_not_found",
+            error_message=f"{waited.declined[uuid]} The job was paid for; a retry or clear asks about it again, free.",
+        )
+    if uuid in waited.running:
+        trouble = f" The last time it was asked: {waited.last_error}" if waited.last_error else ""
+        return Outcome(
+            swap.swap_id,
+            uuid,
+            Status.FAILED,
+            error_code=JobTimedOutError.error_code,
+            error_message="Still running at GoEnhance when the time to wait was over; it goes on, and bills. "
+            f"A retry or clear re-attaches to it and pays nothing.{trouble}",
+        )
+    return None
+
+
+def _failed_job(swap: Swap, reason: str) -> Outcome:
+    said = (
+        f"GoEnhance reports that the job failed: {reason}"
+        if reason
+        else "GoEnhance reports that the job failed."
+    )
+    return Outcome(
+        swap.swap_id,
+        str(swap.img_uuid),
+        Status.FAILED,
+        error_code=JobFailedError.error_code,
+        error_message=said,
+    )
+
+
+class _Collector:
+    """Collects the pictures of many jobs, and records each as soon as it is kept."""
+
+    def __init__(
+        self, client: GoEnhanceClient, downloads: aiohttp.ClientSession, store: SwapStore, keeping: Keeping
+    ) -> None:
+        self._client = client
+        self._downloads = downloads
+        self._store = store
+        self._keeping = keeping
+        self._slots = asyncio.Semaphore(COLLECT_CONCURRENCY)
+        self._recording = asyncio.Lock()
+        self._last_line = time.monotonic()
+        self._done = 0
+
+    async def all(self, swaps: Sequence[Swap]) -> None:
+        """Collect them; a picture that cannot be had fails alone, a refused token ends the round."""
+        async with asyncio.TaskGroup() as tasks:
+            for swap in swaps:
+                tasks.create_task(self._one(swap, len(swaps)))
+
+    async def _one(self, swap: Swap, total: int) -> None:
+        async with self._slots:
+            outcome = await self._outcome(swap)
+        if outcome is not None:
+            async with self._recording:
+                # In this thread: Airflow's task state store may not be used from another one.
+                self._store.record_outcomes([outcome])
+        self._done += 1
+        if time.monotonic() - self._last_line >= PROGRESS_EVERY:
+            self._last_line = time.monotonic()
+            log.info("Collected %d of %d pictures.", self._done, total)
+
+    async def _outcome(self, swap: Swap) -> Outcome | None:
+        uuid = str(swap.img_uuid)
+        try:
+            job = await self._client.get_job(uuid)
+            if job.state is JobState.FAILED:
+                return _failed_job(swap, job.reason or "")
+            if job.state is JobState.RUNNING:
+                log.warning("%s: job %s is running again, says GoEnhance; left submitted.", swap.named, uuid)
+                return None
+            return await self._keep(swap, job)
+        except TokenRefusedError:
+            raise
+        except GoEnhanceError as error:
+            code = error.error_code if isinstance(error, CollectError) else "collect_failed"
+            log.warning("%s: %s", swap.named, error)
+            return Outcome(
+                swap.swap_id,
+                uuid,
+                Status.FAILED,
+                error_code=code,
+                error_message=f"The job succeeded at GoEnhance and was paid for, but its picture was not kept: {error} "
+                "A retry or clear fetches it again and pays nothing, as long as GoEnhance still has it.",
+            )
+
+    async def _keep(self, swap: Swap, job: Job) -> Outcome:
+        from ..collect.collector import collect_picture
+        from ..collect.sidecar import SwapFacts
+
+        finished = _moment(job.ended_at)
+        kept = await collect_picture(
+            self._downloads,
+            self._links(job),
+            storage=self._keeping.storage,
+            run_id=self._keeping.run_id,
+            pair_id=swap.pair_id,
+            conn_id=self._keeping.conn_id,
+            marking=self._keeping.marking,
+            sidecar=self._keeping.sidecar,
+            facts=SwapFacts(
+                img_uuid=job.img_uuid,
+                source_img=swap.source_img,
+                reference_img=swap.reference_img,
+                consent_ref=swap.consent_ref,
+                submitted_at=swap.submitted_at,
+                finished_at=finished,
+                collected_at=dt.datetime.now(dt.UTC),
+            ),
+        )
+        return Outcome(
+            swap.swap_id,
+            job.img_uuid,
+            Status.SUCCEEDED,
+            result_uri=kept[0].uri,
+            result_sha256=kept[0].sha256,
+            finished_at=finished,
+        )
+
+    def _links(self, job: Job) -> Callable[[bool], Awaitable[list[str]]]:
+        async def links(anew: bool) -> list[str]:
+            current = await self._client.get_job(job.img_uuid) if anew else job
+            return list(current.links)
+
+        return links
+
+
+async def _collect_all(account: Account, store: SwapStore, swaps: Sequence[Swap], keeping: Keeping) -> None:
+    import aiohttp
+
+    async with (
+        open_client(account) as client,
+        # A session of its own: the token is GoEnhance's, not for the host that serves the pictures.
+        aiohttp.ClientSession(trust_env=True, proxy=account.request_options.get("proxy")) as downloads,
+    ):
+        try:
+            await _Collector(client, downloads, store, keeping).all(swaps)
+        except* GoEnhanceError as group:
+            raise group.exceptions[0] from None
+
+
+def _moment(text: str | None) -> dt.datetime | None:
+    """Read the vendor's ISO 8601 time; ``None`` where there is none that makes sense."""
+    try:
+        moment = dt.datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=dt.UTC) if moment and moment.tzinfo is None else moment

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What this package adds to the Airflow UI."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.plugins_manager import AirflowPlugin
+
+from .links import URL_PREFIX, SwappedPicturesLink
+from .web.lazy import LazyApp
+
+
+class GoEnhancePlugin(AirflowPlugin):
+    """The page with a task's pictures, and the link to it."""
+
+    name = "goenhance"
+
+    fastapi_apps: list[dict[str, Any]] = [  # noqa: RUF012  Airflow reads it from the class
+        {"app": LazyApp(), "url_prefix": URL_PREFIX, "name": "GoEnhance face swaps"}
+    ]
+    operator_extra_links: list[Any] = [SwappedPicturesLink()]  # noqa: RUF012

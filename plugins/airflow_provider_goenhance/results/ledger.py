@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The results table as the tasks use it: planning a run, recovering rows, recording outcomes."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from ..exceptions import JobFailedError
+from .database import IN_LIST, ResultsDatabase
+from .states import Status
+from .swap import Swap
+from .transitions import MESSAGE_LENGTH
+
+log = logging.getLogger(__name__)
+
+INSERT_ROWS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class RunKey:
+    """One run of one Dag."""
+
+    dag_id: str
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanResult:
+    """
+    What planning came to.
+
+    :param added: rows that are new
+    :param known: rows that an earlier attempt had planned already, left as they stand
+    :param withdrawn: rows planned earlier and not sent yet that the manifest no longer holds
+    """
+
+    added: int
+    known: int
+    withdrawn: int
+
+
+class Ledger:
+    """
+    Reads and writes rows of the results table outside the submit loop.
+
+    :param database: where the results table is
+    """
+
+    def __init__(self, database: ResultsDatabase) -> None:
+        self.database = database
+        self.swaps = database.swaps
+
+    # -- planning ---------------------------------------------------------------------------------------------
+
+    def plan(self, key: RunKey, swaps: Sequence[Swap], *, task_id: str | None = None) -> PlanResult:
+        """
+        Add rows to a run; those that are there already stay exactly as they stand.
+
+        :param swaps: the rows, with ids from :func:`.swap.swap_id_for`
+        :param task_id: the task whose rows these are: its rows that were planned before, are not sent yet, and are
+            no longer among ``swaps``, become ``rejected`` with the code ``withdrawn``
+        """
+        now = dt.datetime.now(dt.UTC)
+        wanted = {swap.swap_id: swap for swap in swaps}
+
+        def work(connection: sa.Connection) -> PlanResult:
+            existing = self._ids(connection, key, task_id)
+            new = [
+                {**swap.to_row(), "planned_at": swap.planned_at or now}
+                for swap_id, swap in wanted.items()
+                if swap_id not in existing
+            ]
+            for start in range(0, len(new), INSERT_ROWS):
+                connection.execute(sa.insert(self.swaps), new[start : start + INSERT_ROWS])
+            gone = [swap_id for swap_id in existing if swap_id not in wanted]
+            withdrawn = self._withdraw(connection, gone, now) if task_id else 0
+            return PlanResult(added=len(new), known=len(wanted) - len(new), withdrawn=withdrawn)
+
+        return self.database.run(work)
+
+    def _ids(self, connection: sa.Connection, key: RunKey, task_id: str | None) -> set[str]:
+        query = sa.select(self.swaps.c.swap_id).where(*self._of(key))
+        if task_id is not None:
+            query = query.where(self.swaps.c.task_id == task_id)
+        return set(connection.execute(query).scalars())
+
+    def _withdraw(self, connection: sa.Connection, ids: list[str], now: dt.datetime) -> int:
+        withdrawn = 0
+        for start in range(0, len(ids), IN_LIST):
+            withdrawn += connection.execute(
+                sa.update(self.swaps)
+                .where(
+                    self.swaps.c.swap_id.in_(ids[start : start + IN_LIST]),
+                    self.swaps.c.status == Status.PLANNED.value,
+                )
+                .values(
+                    status=Status.REJECTED.value,
+                    error_code="withdrawn",
+                    error_message="The manifest no longer held this row when the run was planned again. Never sent.",
+                    finished_at=now,
+                )
+            ).rowcount
+        return withdrawn
+
+    def reusable(self, fingerprints: Iterable[str], account: str) -> dict[str, Swap]:
+        """
+        Return earlier swaps whose picture can serve again: succeeded and kept, same pair, same account.
+
+        :return: pair fingerprint -> the latest such swap
+        """
+        found: dict[str, Swap] = {}
+        wanted = list(dict.fromkeys(fingerprints))
+        for start in range(0, len(wanted), IN_LIST):
+            query = (
+                sa.select(self.swaps)
+                .where(
+                    self.swaps.c.pair_fingerprint.in_(wanted[start : start + IN_LIST]),
+                    self.swaps.c.status == Status.SUCCEEDED.value,
+                    self.swaps.c.account == account,
+                    self.swaps.c.result_uri.is_not(None),
+                )
+                .order_by(self.swaps.c.finished_at)
+            )
+            for row in self.database.read(query):
+                found[row["pair_fingerprint"]] = Swap.from_row(row)
+        return found
+
+    # -- reading ----------------------------------------------------------------------------------------------
+
+    def of_run(
+        self,
+        key: RunKey,
+        *,
+        task_id: str | None = None,
+        batch: int | None = None,
+        map_index: int | None = None,
+        statuses: Iterable[Status] | None = None,
+    ) -> list[Swap]:
+        """Return the rows of a run, or of one batch of it, in the manifest's order."""
+        query = sa.select(self.swaps).where(*self._of(key))
+        if task_id is not None:
+            query = query.where(self.swaps.c.task_id == task_id)
+        if batch is not None:
+            query = query.where(self.swaps.c.batch == batch)
+        if map_index is not None:
+            query = query.where(self.swaps.c.map_index == map_index)
+        if statuses is not None:
+            query = query.where(self.swaps.c.status.in_([status.value for status in statuses]))
+        query = query.order_by(self.swaps.c.row_number, self.swaps.c.pair_id)
+        return [Swap.from_row(row) for row in self.database.read(query)]
+
+    def by_ids(self, swap_ids: Sequence[str]) -> list[Swap]:
+        """Return rows by primary key, in the order asked for; missing ones are left out."""
+        found: dict[str, Swap] = {}
+        for start in range(0, len(swap_ids), IN_LIST):
+            query = sa.select(self.swaps).where(self.swaps.c.swap_id.in_(swap_ids[start : start + IN_LIST]))
+            found |= {row["swap_id"]: Swap.from_row(row) for row in self.database.read(query)}
+        return [found[swap_id] for swap_id in swap_ids if swap_id in found]
+
+    def waiting(
+        self, *, older_than: dt.datetime | None = None, key: RunKey | None = None, account: str | None = None
+    ) -> list[Swap]:
+        """
+        Return the rows of any run that wait to be collected: paid for, and not brought home yet.
+
+        :param older_than: only rows submitted before this moment
+        :param key: only rows of this run
+        :param account: only rows of this account
+        """
+        c = self.swaps.c
+        not_brought_home = sa.and_(
+            c.status.in_([Status.SUBMITTED.value, Status.SUCCEEDED.value, Status.FAILED.value]),
+            sa.or_(c.error_code.is_(None), c.error_code != JobFailedError.error_code),
+        )
+        query = sa.select(self.swaps).where(c.img_uuid.is_not(None), c.result_uri.is_(None), not_brought_home)
+        if key is not None:
+            query = query.where(*self._of(key))
+        if older_than is not None:
+            query = query.where(c.submitted_at < older_than)
+        if account is not None:
+            query = query.where(c.account == account)
+        return [Swap.from_row(row) for row in self.database.read(query.order_by(c.submitted_at))]
+
+    def counts(self, key: RunKey, *, task_id: str | None = None) -> dict[Status, int]:
+        """Return how many rows of a run are in each state; states without rows are 0."""
+        query = sa.select(self.swaps.c.status, sa.func.count().label("n")).where(*self._of(key))
+        if task_id is not None:
+            query = query.where(self.swaps.c.task_id == task_id)
+        found = {row["status"]: row["n"] for row in self.database.read(query.group_by(self.swaps.c.status))}
+        return {status: int(found.get(status.value, 0)) for status in Status}
+
+    def _of(self, key: RunKey) -> tuple[sa.ColumnElement[bool], ...]:
+        return (self.swaps.c.dag_id == key.dag_id, self.swaps.c.run_id == key.run_id)
+
+    # -- recovering and recording -----------------------------------------------------------------------------
+
+    def settle_abandoned(self, swaps: Iterable[Swap]) -> int:
+        """
+        Make rows ``unknown`` whose execution claimed them for a submit and will not report on them.
+
+        Should that execution be alive after all and learn its job's name, the name still reaches the row.
+
+        :param swaps: rows as they were read; one that has moved since is left alone
+        :return: how many of them were in ``submitting``
+        """
+        abandoned = [swap for swap in swaps if swap.status is Status.SUBMITTING]
+        if not abandoned:
+            return 0
+        now = dt.datetime.now(dt.UTC)
+
+        def work(connection: sa.Connection) -> None:
+            connection.execute(
+                sa.update(self.swaps)
+                .where(
+                    self.swaps.c.swap_id == sa.bindparam("the_id"),
+                    self.swaps.c.status == Status.SUBMITTING.value,
+                    self.swaps.c.claimed_by == sa.bindparam("the_claimant"),
+                )
+                .values(
+                    status=Status.UNKNOWN.value,
+                    error_code="submit_outcome_unknown",
+                    error_message="The worker ended between sending this submit and storing its job: it may have been "
+                    "accepted and paid for. Compare with the vendor's console, then run it again with "
+                    "on_unknown_submit='resubmit' if it was not.",
+                    finished_at=now,
+                ),
+                [{"the_id": s.swap_id, "the_claimant": s.claimed_by} for s in abandoned],
+            )
+
+        self.database.run(work)
+        return len(abandoned)
+
+    def record_outcomes(self, outcomes: Sequence[Outcome]) -> None:
+        """Write down what became of jobs. A picture once kept is not forgotten through a later, worse report."""
+        if not outcomes:
+            return
+        now = dt.datetime.now(dt.UTC)
+
+        def work(connection: sa.Connection) -> None:
+            connection.execute(
+                sa.update(self.swaps)
+                .where(
+                    self.swaps.c.swap_id == sa.bindparam("the_id"),
+                    self.swaps.c.img_uuid == sa.bindparam("the_uuid"),
+                    self.swaps.c.result_uri.is_(None),
+                )
+                .values(
+                    status=sa.bindparam("the_status"),
+                    error_code=sa.bindparam("the_code"),
+                    error_message=sa.bindparam("the_message"),
+                    result_uri=sa.bindparam("the_uri"),
+                    result_sha256=sa.bindparam("the_sha"),
+                    finished_at=sa.bindparam("the_end"),
+                ),
+                [outcome.parameters(now) for outcome in outcomes],
+            )
+
+        self.database.run(work)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """
+    What became of one job.
+
+    :param status: ``succeeded`` or ``failed``
+    :param result_uri: where the picture is kept
+    :param finished_at: when the job ended, default: now
+    """
+
+    swap_id: str
+    img_uuid: str
+    status: Status
+    error_code: str | None = None
+    error_message: str | None = None
+    result_uri: str | None = None
+    result_sha256: str | None = None
+    finished_at: dt.datetime | None = None
+
+    def parameters(self, now: dt.datetime) -> dict[str, Any]:
+        """Return the values of the update."""
+        values = dataclasses.asdict(self)
+        message = self.error_message
+        return {
+            "the_id": values["swap_id"],
+            "the_uuid": values["img_uuid"],
+            "the_status": self.status.value,
+            "the_code": values["error_code"],
+            "the_message": message[:MESSAGE_LENGTH] if message else None,
+            "the_uri": values["result_uri"],
+            "the_sha": values["result_sha256"],
+            "the_end": self.finished_at or now,
+        }

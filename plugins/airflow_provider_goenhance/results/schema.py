@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The columns of the results table. Those of the published contract keep their names and meaning."""
+
+from __future__ import annotations
+
+import datetime as dt
+from functools import lru_cache
+from typing import Any
+
+import sqlalchemy as sa
+
+DEFAULT_TABLE = "goenhance_swaps"
+
+
+class UtcDateTime(sa.types.TypeDecorator[dt.datetime]):
+    """An aware UTC datetime on every database, SQLite's naive text included."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: dt.datetime | None, dialect: sa.Dialect) -> dt.datetime | None:
+        """Refuse a naive value rather than guess its zone."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("The results table takes only datetimes with a time zone")
+        value = value.astimezone(dt.UTC)
+        return value.replace(tzinfo=None) if dialect.name in {"sqlite", "mysql", "mariadb"} else value
+
+    def process_result_value(self, value: dt.datetime | None, dialect: sa.Dialect) -> dt.datetime | None:
+        """Give back what was put in."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
+
+
+# MySQL's DATETIME drops fractions and its keys cannot hold TEXT: hence lengths on everything that is indexed.
+_Time = UtcDateTime
+_Key = sa.String(250)
+
+
+@lru_cache(maxsize=8)
+def swaps_table(name: str = DEFAULT_TABLE, schema: str | None = None) -> sa.Table:
+    """
+    Return the table's definition.
+
+    :param name: table name, default ``goenhance_swaps``
+    :param schema: database schema, default: the connection's own
+    """
+    columns: list[Any] = [
+        sa.Column("swap_id", sa.String(36), primary_key=True),
+        # Where it belongs.
+        sa.Column("dag_id", _Key, nullable=False),
+        sa.Column("run_id", _Key, nullable=False),
+        sa.Column("task_id", _Key),
+        sa.Column("map_index", sa.Integer),
+        sa.Column("batch", sa.Integer),
+        # What was asked for.
+        sa.Column("manifest", sa.Text),
+        sa.Column("row_number", sa.Integer),
+        sa.Column("pair_id", _Key, nullable=False),
+        sa.Column("source_img", sa.Text, nullable=False),
+        sa.Column("reference_img", sa.Text, nullable=False),
+        sa.Column("pair_fingerprint", sa.String(64), nullable=False),
+        sa.Column("consent_ref", sa.Text),
+        # What became of it.
+        sa.Column("status", sa.String(16), nullable=False),
+        sa.Column("img_uuid", sa.String(128)),
+        sa.Column("former_uuids", sa.Text),
+        sa.Column("attempts", sa.Integer, nullable=False, server_default=sa.text("0")),
+        sa.Column("cost", sa.Integer),
+        sa.Column("account", sa.String(32)),
+        sa.Column("error_code", sa.String(64)),
+        sa.Column("error_message", sa.Text),
+        sa.Column("result_uri", sa.Text),
+        sa.Column("result_sha256", sa.String(64)),
+        sa.Column("reused_from", sa.String(36)),
+        # Who moved it, and when (UTC).
+        sa.Column("claimed_by", sa.String(400)),
+        sa.Column("max_tries", sa.Integer),
+        sa.Column("planned_at", _Time),
+        sa.Column("claimed_at", _Time),
+        sa.Column("submitted_at", _Time),
+        sa.Column("finished_at", _Time),
+    ]
+    return sa.Table(
+        name,
+        sa.MetaData(schema=schema),
+        *columns,
+        sa.Index(f"ix_{name}_run", "dag_id", "run_id", "task_id", "map_index"),
+        sa.Index(f"ix_{name}_pair", "pair_fingerprint", "status"),
+        sa.Index(f"ix_{name}_uuid", "img_uuid"),
+        sa.Index(f"ix_{name}_status", "status"),
+        mysql_charset="utf8mb4",
+    )

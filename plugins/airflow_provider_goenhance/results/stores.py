@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a task keeps its rows: the results table, or Airflow's own task state for a single pair."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol
+
+from .states import Status
+
+if TYPE_CHECKING:
+    from .ledger import Ledger, Outcome
+    from .swap import Swap
+    from .transitions import Claimant, Transition
+
+#: After so many seconds a claim of *another* task instance counts as abandoned. Longer than any submit can take.
+FOREIGN_CLAIM_SECONDS = 1800.0
+
+
+class Writer(Protocol):
+    """Commits steps of rows."""
+
+    def write(self, steps: Sequence[Transition]) -> Future[list[bool]]:
+        """Commit steps; see :meth:`.group_commit.GroupCommit.write`."""
+
+
+class SwapStore(Protocol):
+    """The rows that one task works on."""
+
+    def load(self) -> list[Swap]:
+        """Return the rows as they stand now."""
+
+    def settle(self, who: Claimant, task_key: str) -> int:
+        """Make rows ``unknown`` that an ended execution of this task left in ``submitting``."""
+
+    def abandon(self, who: Claimant) -> int:
+        """Make rows ``unknown`` that this very execution has in ``submitting``: it is being killed."""
+
+    def writer(self, who: Claimant) -> AbstractContextManager[Writer]:
+        """Open the writer for a round of submits."""
+
+    def record_outcomes(self, outcomes: Sequence[Outcome]) -> None:
+        """Write down what became of jobs."""
+
+
+def abandoned(swaps: Sequence[Swap], who: Claimant, task_key: str) -> list[Swap]:
+    """
+    Return the rows whose submit nobody is working on any more.
+
+    :param task_key: what the claims of this task instance's executions begin with
+    """
+    horizon = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=FOREIGN_CLAIM_SECONDS)
+    return [
+        swap
+        for swap in swaps
+        if swap.status is Status.SUBMITTING
+        and swap.claimed_by != who.name
+        and (
+            (swap.claimed_by or "").startswith(task_key)
+            or swap.claimed_at is None
+            or swap.claimed_at < horizon
+        )
+    ]
+
+
+class TableStore:
+    """
+    Rows in the results table.
+
+    :param ledger: the results table
+    :param load: how to find this task's rows
+    """
+
+    def __init__(self, ledger: Ledger, load: Callable[[], list[Swap]]) -> None:
+        self.ledger = ledger
+        self.load = load
+
+    def settle(self, who: Claimant, task_key: str) -> int:
+        """Make rows ``unknown`` that an ended execution of this task left in ``submitting``."""
+        return self.ledger.settle_abandoned(abandoned(self.load(), who, task_key))
+
+    def abandon(self, who: Claimant) -> int:
+        """Make rows ``unknown`` that this very execution has in ``submitting``: it is being killed."""
+        return self.ledger.settle_abandoned([s for s in self.load() if s.claimed_by == who.name])
+
+    def writer(self, who: Claimant) -> AbstractContextManager[Writer]:
+        """Open a group commit."""
+        from .group_commit import GroupCommit
+
+        return GroupCommit(self.ledger.database, who)
+
+    def record_outcomes(self, outcomes: Sequence[Outcome]) -> None:
+        """Write down what became of jobs."""
+        self.ledger.record_outcomes(outcomes)

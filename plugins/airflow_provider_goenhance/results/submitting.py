@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Submitting many swaps at once, each row committed before and after its POST."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from ..api.models import Submission
+from ..exceptions import (
+    BadRequestError,
+    GoEnhanceError,
+    NotGoEnhanceAnswerError,
+    OutOfCreditsError,
+    RateLimitedError,
+    SubmitOutcomeUnknownError,
+    TokenRefusedError,
+    UnreachableError,
+)
+from .stores import Writer
+from .swap import Swap
+from .transitions import Accepted, Claim, Declined, NotSent, OutcomeUnknown, Transition
+
+log = logging.getLogger(__name__)
+
+#: So many submits in a row without a known outcome, and the rest is left for later: the service is in trouble.
+UNKNOWN_IN_A_ROW = 5
+PROGRESS_EVERY = 15.0
+
+_ENDS_THE_BATCH = (
+    TokenRefusedError,
+    OutOfCreditsError,
+    RateLimitedError,
+    UnreachableError,
+    NotGoEnhanceAnswerError,
+)
+
+
+@dataclass(slots=True)
+class SubmitReport:
+    """
+    What a round of submits came to.
+
+    :param submitted: ``swap_id`` -> ``img_uuid`` of the jobs accepted now
+    :param declined: pairs that GoEnhance would not take
+    :param unknown: pairs whose submit has no known outcome
+    :param taken_elsewhere: rows that another attempt had claimed meanwhile
+    :param stopped_by: why the rest was not sent, ``None`` if everything was
+    """
+
+    submitted: dict[str, str] = field(default_factory=dict)
+    declined: int = 0
+    unknown: int = 0
+    taken_elsewhere: int = 0
+    stopped_by: GoEnhanceError | None = None
+
+
+class _Round:
+    """One round of submits: the slots share the rows to come and the reason to stop."""
+
+    def __init__(
+        self,
+        submit: Callable[[str, str], Awaitable[Submission]],
+        writer: Writer,
+        swaps: Iterable[Swap],
+        total: int,
+    ) -> None:
+        self._submit = submit
+        self._writer = writer
+        self._swaps: Iterator[Swap] = iter(swaps)
+        self._total = total
+        self._unknown_in_a_row = 0
+        self._breaker = UNKNOWN_IN_A_ROW
+        self._last_line = time.monotonic()
+        self.report = SubmitReport()
+        self.broken = False
+
+    async def slot(self) -> None:
+        """
+        Submit one row after the other.
+
+        The outcome of one row and the claim of the next are one commit: the ``img_uuid`` is safe before this slot
+        takes another pair, and the claim is safe before that pair's POST.
+        """
+        outcome: Transition | None = None
+        while True:
+            swap = self._next()
+            steps: list[Transition] = [outcome] if outcome else []
+            if swap is not None:
+                steps.append(Claim(swap.swap_id, swap.status))
+            if not steps:
+                return
+            try:
+                granted = (await asyncio.wrap_future(self._writer.write(steps)))[-1]
+            except BaseException:
+                self.broken = True
+                if isinstance(outcome, Accepted):
+                    log.error(  # noqa: TRY400  the traceback comes with the exception itself
+                        "Paid, but not in the results table: the swap %s is the job %s. Note it down.",
+                        outcome.swap_id,
+                        outcome.img_uuid,
+                    )
+                raise
+            outcome = None
+            if swap is None:
+                return
+            if granted:
+                outcome = await self._send(swap)
+            else:
+                self.report.taken_elsewhere += 1
+            self._show_progress()
+
+    def _next(self) -> Swap | None:
+        return None if self.broken or self.report.stopped_by else next(self._swaps, None)
+
+    async def _send(self, swap: Swap) -> Transition:
+        try:
+            submission = await self._submit(swap.source_img, swap.reference_img)
+        except GoEnhanceError as error:
+            return self._failed(swap, error)
+        self._unknown_in_a_row = 0
+        self.report.submitted[swap.swap_id] = submission.img_uuid
+        log.debug("Submitted %s as job %s.", swap.named, submission.img_uuid)
+        return Accepted(swap.swap_id, submission.img_uuid, submission.cost)
+
+    def _failed(self, swap: Swap, error: GoEnhanceError) -> Transition:
+        if error.maybe_accepted:
+            return self._unknown(swap, error)
+        self._unknown_in_a_row = 0
+        if isinstance(error, _ENDS_THE_BATCH):
+            self.report.stopped_by = self.report.stopped_by or error
+            return NotSent(swap.swap_id, error.error_code, str(error))
+        if not isinstance(error, BadRequestError):
+            log.warning("%s: %s", swap.named, error)
+        self.report.declined += 1
+        return Declined(swap.swap_id, error.error_code, f"{error} Nothing was paid for this pair.")
+
+    def _unknown(self, swap: Swap, error: GoEnhanceError) -> Transition:
+        self.report.unknown += 1
+        self._unknown_in_a_row += 1
+        log.warning("%s: %s It may have been accepted: held as unknown, not sent again.", swap.named, error)
+        if self._unknown_in_a_row >= self._breaker and self.report.stopped_by is None:
+            self.report.stopped_by = error
+        return OutcomeUnknown(
+            swap.swap_id,
+            SubmitOutcomeUnknownError.error_code,
+            f"{error} The submit may have been accepted and paid for; compare with the vendor's console, then "
+            "run it again with on_unknown_submit='resubmit' if it was not.",
+        )
+
+    def _show_progress(self) -> None:
+        if time.monotonic() - self._last_line >= PROGRESS_EVERY:
+            self._last_line = time.monotonic()
+            log.info("Submitted %d of %d pairs.", len(self.report.submitted), self._total)
+
+
+async def submit_swaps(
+    submit: Callable[[str, str], Awaitable[Submission]],
+    writer: Writer,
+    swaps: list[Swap],
+    *,
+    concurrency: int,
+) -> SubmitReport:
+    """
+    Submit rows, so many at once, and commit what becomes of each.
+
+    A bad pair fails alone. A fault of the account or the service (token, credits, rate limit, no connection, a run of
+    unknown outcomes) ends the round: rows not sent yet stay as they are, for a later attempt.
+
+    :param submit: the paid call, as :meth:`airflow_provider_goenhance.api.client.GoEnhanceClient.submit`
+    :param writer: an open group commit
+    :param swaps: rows, in the state in which they were seen
+    :param concurrency: POSTs under way at once
+    :raises ResultsTableError: when the database stays out of reach; jobs it could not record are in the log
+    """
+    round_ = _Round(submit, writer, swaps, len(swaps))
+    slots = [round_.slot() for _ in range(min(concurrency, len(swaps)))]
+    # Not a TaskGroup: one slot's trouble must not cancel another slot's POST, which is paid all the same.
+    for result in await asyncio.gather(*slots, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
+    return round_.report

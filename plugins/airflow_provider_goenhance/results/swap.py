@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A row of the results table as a plain value, and the keys that make planning repeatable."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .states import Status
+
+_NAMESPACE = uuid.UUID("6f1f7c0e-8f0b-5d0e-9a53-5c6f3c1d9b42")
+
+
+def pair_fingerprint(source_img: str, reference_img: str) -> str:
+    """Return what tells one pair of pictures from every other, whatever its ``pair_id``: 64 hex digits."""
+    return hashlib.sha256(f"{source_img}\n{reference_img}".encode()).hexdigest()
+
+
+def swap_id_for(dag_id: str, run_id: str, scope: str, pair_id: str, fingerprint: str) -> str:
+    """
+    Return the primary key of a swap: the same for every attempt, retry and clear of one run.
+
+    :param scope: tells several face swap tasks of one run apart
+    """
+    return str(uuid.uuid5(_NAMESPACE, json.dumps([dag_id, run_id, scope, pair_id, fingerprint])))
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """One pair in one run, as the results table has it. Fields are the columns of :mod:`.schema`."""
+
+    swap_id: str
+    dag_id: str
+    run_id: str
+    pair_id: str
+    source_img: str
+    reference_img: str
+    pair_fingerprint: str
+    status: Status
+    task_id: str | None = None
+    map_index: int | None = None
+    batch: int | None = None
+    manifest: str | None = None
+    row_number: int | None = None
+    consent_ref: str | None = None
+    img_uuid: str | None = None
+    former_uuids: str | None = None
+    attempts: int = 0
+    cost: int | None = None
+    account: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    result_uri: str | None = None
+    result_sha256: str | None = None
+    reused_from: str | None = None
+    claimed_by: str | None = None
+    max_tries: int | None = None
+    planned_at: dt.datetime | None = None
+    claimed_at: dt.datetime | None = None
+    submitted_at: dt.datetime | None = None
+    finished_at: dt.datetime | None = None
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Swap:
+        """Make one from a row; columns of a later release are passed over."""
+        values = {name: row[name] for name in _FIELDS if name in row}
+        return cls(**{**values, "status": Status(row["status"])})
+
+    def to_row(self) -> dict[str, Any]:
+        """Return all columns."""
+        return {**dataclasses.asdict(self), "status": self.status.value}
+
+    @property
+    def named(self) -> str:
+        """How a person finds it: pair id, and the manifest's row where there is one."""
+        return f"pair {self.pair_id!r}" + (f" (row {self.row_number})" if self.row_number else "")
+
+
+_FIELDS = tuple(field.name for field in dataclasses.fields(Swap))

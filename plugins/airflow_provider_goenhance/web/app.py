@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page behind a task's link: its rows, how far they are, and their pictures."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import PurePosixPath
+from typing import Annotated
+
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+from airflow.api_fastapi.core_api.security import requires_access_dag
+from fastapi import Depends, FastAPI, HTTPException, Query, Response
+from fastapi.responses import HTMLResponse
+
+from ..collect.store import read_picture
+from ..exceptions import CollectError, ResultsTableError
+from ..hooks.results import open_results
+from ..results.ledger import Ledger, RunKey
+from ..results.swap import Swap
+from .page import render
+
+log = logging.getLogger(__name__)
+
+_MEDIA_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
+#: Pictures are foreign data: nothing in them may run, and nothing is loaded from elsewhere but pictures.
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; img-src * data:; style-src 'unsafe-inline'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "private, no-store",
+}
+#: Rows on one page.
+MOST_ROWS = 200
+
+
+def create_app() -> FastAPI:
+    """Return the application that Airflow mounts under ``/goenhance``."""
+    app = FastAPI(title="GoEnhance face swaps", docs_url=None, redoc_url=None)
+    may_see = Depends(requires_access_dag("GET", DagAccessEntity.TASK_INSTANCE))
+
+    # Plain `def`: both read a database and a storage, so FastAPI runs them in threads.
+    @app.get("/swaps", dependencies=[may_see])
+    def swaps(dag_id: str, run_id: str, task_id: str | None = None, map_index: int = -1) -> HTMLResponse:
+        """Show the rows of a task, with source, reference and result side by side."""
+        rows = _rows(dag_id, run_id, task_id, map_index)
+        return HTMLResponse(
+            render(rows[:MOST_ROWS], len(rows), RunKey(dag_id, run_id), task_id), headers=_HEADERS
+        )
+
+    @app.get("/picture", dependencies=[may_see])
+    def picture(dag_id: str, swap_id: Annotated[str, Query(max_length=64)]) -> Response:
+        """Give a kept picture of a Dag that the user may see."""
+        found = _using(lambda ledger: ledger.by_ids([swap_id]))
+        # The permission was checked for dag_id: another Dag's picture is as good as not there.
+        if not found or found[0].dag_id != dag_id or not found[0].result_uri:
+            raise HTTPException(404, "There is no such picture.")
+        uri = found[0].result_uri
+        try:
+            data = read_picture(uri)
+        except CollectError as error:
+            log.warning("The picture of swap %s cannot be read: %s", swap_id, error)
+            raise HTTPException(404, "The picture is no longer where it was kept.") from None
+        media_type = _MEDIA_TYPES.get(PurePosixPath(uri).suffix.lower(), "application/octet-stream")
+        return Response(data, media_type=media_type, headers=_HEADERS)
+
+    return app
+
+
+def _rows(dag_id: str, run_id: str, task_id: str | None, map_index: int) -> list[Swap]:
+    index = map_index if map_index >= 0 else None
+    return _using(lambda ledger: ledger.of_run(RunKey(dag_id, run_id), task_id=task_id, map_index=index))
+
+
+def _using(work: Callable[[Ledger], list[Swap]]) -> list[Swap]:
+    try:
+        database = open_results()
+    except ResultsTableError as error:
+        raise HTTPException(503, str(error)) from None
+    try:
+        return work(Ledger(database))
+    except ResultsTableError as error:
+        raise HTTPException(503, str(error)) from None
+    finally:
+        database.close()

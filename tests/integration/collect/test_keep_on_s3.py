@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures on S3, through an Airflow connection, against moto's server."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from airflow_provider_goenhance.collect.collector import collect_picture
+from airflow_provider_goenhance.collect.store import keep_picture, picture_exists, read_picture
+from airflow_provider_goenhance.exceptions import CollectError
+from tests.unit.collect.picture_server import PictureServer
+from tests.unit.collect.pictures import encoded, pixels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CONN_ID = "goenhance_test_pictures"
+
+
+@dataclass
+class Bucket:
+    """A bucket on the server, seen past the code under test."""
+
+    client: Any
+    name: str = "pictures"
+
+    def keys(self) -> list[str]:
+        found = self.client.list_objects_v2(Bucket=self.name).get("Contents", [])
+        return [each["Key"] for each in found]
+
+    def unfinished_uploads(self) -> list[Any]:
+        uploads: list[Any] = self.client.list_multipart_uploads(Bucket=self.name).get("Uploads", [])
+        return uploads
+
+    def version(self, key: str) -> tuple[str, Any]:
+        head = self.client.head_object(Bucket=self.name, Key=key)
+        return head["VersionId"], head["LastModified"]
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    from airflow.sdk.io import store as airflow_store
+
+    connection = {
+        "conn_type": "aws",
+        "login": "test-key-id",
+        "password": "test-secret-key",
+        "extra": {"endpoint_url": endpoint, "region_name": "us-east-1"},
+    }
+    monkeypatch.setenv(f"AIRFLOW_CONN_{CONN_ID.upper()}", json.dumps(connection))
+    monkeypatch.setattr(airflow_store, "_STORE_CACHE", {})
+    client = boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="test-key-id",
+        aws_secret_access_key="test-secret-key",
+    )
+    client.create_bucket(Bucket="pictures")
+    client.put_bucket_versioning(Bucket="pictures", VersioningConfiguration={"Status": "Enabled"})
+    yield Bucket(client)
+    listed = client.list_object_versions(Bucket="pictures")
+    for version in listed.get("Versions", []) + listed.get("DeleteMarkers", []):
+        client.delete_object(Bucket="pictures", Key=version["Key"], VersionId=version["VersionId"])
+    client.delete_bucket(Bucket="pictures")
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "fetched"
+    path.write_bytes(encoded("jpeg"))
+    return path
+
+
+def test_a_picture_is_kept_on_s3_through_an_airflow_connection(picture: Path, bucket: Bucket) -> None:
+    kept = keep_picture(picture, "s3://pictures/swaps", "run-1", "pair-1", ".jpg", conn_id=CONN_ID)
+    assert kept.uri == "s3://pictures/swaps/run-1/pair-1.jpg"
+    assert bucket.keys() == ["swaps/run-1/pair-1.jpg"]
+    assert bucket.unfinished_uploads() == []
+    assert picture_exists(kept.uri, CONN_ID)
+    assert read_picture(kept.uri, CONN_ID) == picture.read_bytes()
+
+
+def test_the_connection_may_stand_in_the_storage_as_airflow_writes_it(picture: Path, bucket: Bucket) -> None:
+    kept = keep_picture(picture, f"s3://{CONN_ID}@pictures/swaps/", "r", "p", ".jpg")
+    assert kept.uri == f"s3://{CONN_ID}@pictures/swaps/r/p.jpg"
+    assert picture_exists(kept.uri)
+    assert read_picture(kept.uri) == picture.read_bytes()
+
+
+def test_keeping_the_same_bytes_again_writes_no_new_version(picture: Path, bucket: Bucket) -> None:
+    keep_picture(picture, "s3://pictures", "r", "p", ".jpg", conn_id=CONN_ID)
+    before = bucket.version("r/p.jpg")
+    keep_picture(picture, "s3://pictures", "r", "p", ".jpg", conn_id=CONN_ID)
+    assert bucket.version("r/p.jpg") == before
+    picture.write_bytes(encoded("jpeg", mode="L"))
+    keep_picture(picture, "s3://pictures", "r", "p", ".jpg", conn_id=CONN_ID)
+    assert bucket.version("r/p.jpg") != before
+
+
+def test_a_picture_that_somebody_deleted_is_seen_to_be_gone(picture: Path, bucket: Bucket) -> None:
+    kept = keep_picture(picture, "s3://pictures", "r", "p", ".jpg", conn_id=CONN_ID)
+    assert picture_exists(kept.uri, CONN_ID)
+    bucket.client.delete_object(Bucket="pictures", Key="r/p.jpg")
+    assert not picture_exists(kept.uri, CONN_ID)
+    with pytest.raises(CollectError, match=r"pictures/r/p\.jpg"):
+        read_picture(kept.uri, CONN_ID)
+
+
+def test_a_bucket_that_does_not_exist_is_an_error_that_names_it(picture: Path, bucket: Bucket) -> None:
+    with pytest.raises(CollectError, match=r"s3://no-such-bucket/r/p\.jpg") as caught:
+        keep_picture(picture, "s3://no-such-bucket", "r", "p", ".jpg", conn_id=CONN_ID)
+    assert caught.value.error_code == "not_kept"
+
+
+async def test_a_job_is_collected_from_its_link_to_s3(bucket: Bucket) -> None:
+    import aiohttp
+
+    async with PictureServer(encoded("png")) as server, aiohttp.ClientSession() as session:
+
+        async def link_of(refresh: bool) -> list[str]:
+            return [server.link("/user/a_0.png" if refresh else "/status/403"), server.link("/user/a_1.png")]
+
+        kept = await collect_picture(
+            session,
+            link_of,
+            storage="s3://pictures/swaps",
+            conn_id=CONN_ID,
+            run_id="scheduled__2026-11-22T02:00:00+00:00",
+            pair_id="../p",
+            sidecar=True,
+        )
+    assert [k.mark for k in kept] == ["marked", "marked"]
+    written = bucket.keys()
+    assert len(written) == 4
+    assert all(key.startswith("swaps/scheduled__2026-11-22T02_00_00_00_00-") for key in written)
+    for each in kept:
+        assert pixels(read_picture(each.uri, CONN_ID)) == pixels(encoded("png"))
+        assert each.sidecar_uri is not None
+        told = json.loads(read_picture(each.sidecar_uri, CONN_ID))
+        assert told["picture"]["sha256"] == each.sha256

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A client for the sandbox, as plain as a client can be."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+
+from include.sandbox.process import SandboxProcess
+
+SUBMIT, DETAIL, TOKENS = "/api/v1/imagefaceswap/generate", "/api/v1/jobs/detail", "/api/v1/user/tokens"
+PAIR = {
+    "source_img": "http://pictures.invalid/face.jpg",
+    "reference_img": "http://pictures.invalid/scene.jpg",
+}
+BODY = {"type": "mx-image-face-swap", "args": PAIR}
+
+
+def client_of(sandbox: SandboxProcess, **options: object) -> httpx.Client:
+    headers = {"Authorization": f"Bearer {sandbox.token}"}
+    return httpx.Client(base_url=sandbox.url, headers=headers, trust_env=False, **{"timeout": 10, **options})
+
+
+@pytest.fixture
+def sandbox(goenhance_sandbox_shared: SandboxProcess) -> SandboxProcess:
+    return goenhance_sandbox_shared
+
+
+@pytest.fixture
+def client(sandbox: SandboxProcess) -> Iterator[httpx.Client]:
+    with client_of(sandbox) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def _swapping_session() -> Iterator[SandboxProcess]:
+    with SandboxProcess(engine="mesh", job_seconds=0.0) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def swapping(_swapping_session: SandboxProcess) -> SandboxProcess:
+    """A sandbox that swaps faces, shared by the session and reset for each test."""
+    _swapping_session.reset()
+    return _swapping_session
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> object:
+    """Return what the condition gave as soon as it is true; fail after the deadline."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.01)
+    raise AssertionError(f"not true within {seconds} s")

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The three GoEnhance endpoints answer as the vendor documents."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+import pytest
+
+from .conftest import BODY, DETAIL, PAIR, SUBMIT, TOKENS
+
+TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
+
+
+def test_a_submit_is_answered_in_the_documented_bytes(client):
+    answer = client.post(SUBMIT, json=BODY)
+    assert answer.status_code == 200
+    img_uuid = answer.json()["data"]["img_uuid"]
+    assert str(uuid.UUID(img_uuid)) == img_uuid
+    assert answer.content == b'{"code":0,"msg":"Success","data":{"img_uuid":"%s"}}' % img_uuid.encode()
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", SUBMIT), ("GET", DETAIL), ("GET", TOKENS)])
+@pytest.mark.parametrize("header", ["", "Bearer wrong", "sk-sandbox-token"])
+def test_a_wrong_token_is_refused_in_the_documented_bytes(client, sandbox, method, path, header):
+    answer = client.request(method, path, json=BODY, headers={"Authorization": header})
+    assert (answer.status_code, answer.content) == (401, b'{"code":401,"msg":"Token Error"}')
+    assert sandbox.submissions() == []
+
+
+def test_a_running_job_shows_the_documented_fields_and_no_result(client, sandbox):
+    sandbox.put_faults(job_seconds=60)
+    img_uuid = client.post(SUBMIT, json=BODY).json()["data"]["img_uuid"]
+    answer = client.get(DETAIL, params={"img_uuid": img_uuid}).json()
+    assert (answer["code"], answer["msg"]) == (0, "Success")
+    data = answer["data"]
+    data.pop("sandbox")
+    assert TIME.match(data.pop("start_time"))
+    assert data == {
+        "img_uuid": img_uuid,
+        "status": "pending",
+        "type": "mx-image-face-swap",
+        "model_id": "-1",
+        "json": None,
+        "job_type": "mx-image-face-swap",
+    }
+
+
+def test_a_job_goes_from_pending_over_processing_to_success(client, sandbox):
+    sandbox.put_faults(job_seconds=0.5)
+    img_uuid = sandbox.submit(**PAIR)
+    words = []
+    while not words or words[-1] != "success":
+        word = sandbox.detail(img_uuid)["status"]
+        if not words or words[-1] != word:
+            words.append(word)
+    assert words == ["pending", "processing", "success"]
+
+
+def test_a_finished_job_shows_end_time_and_one_image(sandbox):
+    data = sandbox.wait_for(sandbox.submit(**PAIR))
+    assert TIME.match(data["end_time"])
+    assert data["end_time"] > data["start_time"]
+    (item,) = data["json"]
+    assert item["type"] == "image"
+    assert re.match(
+        rf"{sandbox.url}/results/user/\d{{4}}/\d\d/\d\d/[0-9a-f-]{{36}}_0\.png\?q-sign", item["value"]
+    )
+    assert data["img_uuid"] not in item["value"]
+
+
+def test_each_submit_costs_credits_and_tokens_tells_the_balance(client, sandbox):
+    sandbox.put_faults(credits=10, cost=3)
+    sandbox.submit(**PAIR)
+    assert client.get(TOKENS).content == b'{"code":0,"msg":"success","data":{"count":7}}'
+
+
+def test_repeating_a_submit_is_a_second_paid_job(sandbox):
+    assert sandbox.submit(**PAIR) != sandbox.submit(**PAIR)
+    assert len(sandbox.submissions()) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        (b"no json", "body"),
+        (b'{"type":"mx-v2v","args":{}}', "type"),
+        (b'{"type":"mx-image-face-swap"}', "args"),
+        (b'{"type":"mx-image-face-swap","args":{"source_img":"http://a/b"}}', "args.reference_img"),
+    ],
+)
+def test_a_bad_body_gets_the_envelope_and_costs_nothing(client, sandbox, body, named):
+    answer = client.post(SUBMIT, content=body)
+    assert (answer.status_code, answer.json()["code"]) == (400, 400)
+    assert answer.json()["msg"].startswith(f"{named}:")
+    assert sandbox.submissions() == []
+    sandbox.put_faults(bad_request="code_at_200")
+    answer = client.post(SUBMIT, content=body)
+    assert (answer.status_code, answer.json()["code"]) == (200, 400)
+
+
+def test_the_ledger_lists_every_accepted_submit_in_order(sandbox):
+    pairs = [{"source_img": f"http://a/{n}", "reference_img": f"http://b/{n}"} for n in range(3)]
+    uuids = [sandbox.submit(**pair) for pair in pairs]
+    ledger = sandbox.submissions()
+    assert [entry["img_uuid"] for entry in ledger] == uuids
+    assert [{name: entry[name] for name in PAIR} for entry in ledger] == pairs
+    assert all(TIME.match(entry["accepted_at"]) for entry in ledger)
+
+
+def test_the_ledger_can_be_read_on_from_a_place(client, sandbox):
+    for _ in range(4):
+        sandbox.submit(**PAIR)
+    part = client.get("/sandbox/submissions", params={"after": 1, "limit": 2}).json()
+    assert [entry["sequence"] for entry in part] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/nowhere", 404), ("GET", SUBMIT, 405), ("GET", "/sandbox/submissions?after=x", 400)],
+)
+def test_errors_outside_the_contract_have_the_envelope_too(client, method, path, status):
+    answer = client.request(method, path)
+    assert (answer.status_code, answer.json()["code"]) == (status, status)
+
+
+def test_a_submit_that_cannot_be_recorded_is_not_accepted(goenhance_sandbox):
+    import sqlite3
+
+    from .conftest import client_of
+
+    ledger = sqlite3.connect(goenhance_sandbox.state_dir / "ledger.sqlite3")
+    ledger.execute("DROP TABLE jobs")
+    ledger.close()
+    with client_of(goenhance_sandbox) as client:
+        answer = client.post(SUBMIT, json=BODY)
+        assert (answer.status_code, answer.content) == (500, b'{"code":500,"msg":""}')
+        assert client.get(TOKENS).json()["data"]["count"] == 1_000_000
+        assert goenhance_sandbox.submissions() == []

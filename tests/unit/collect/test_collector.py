@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Collecting the pictures of a job, from link to kept file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from airflow_provider_goenhance.collect.claim import read_claim
+from airflow_provider_goenhance.collect.collector import collect_picture
+from airflow_provider_goenhance.collect.sidecar import SwapFacts
+from airflow_provider_goenhance.collect.store import KeptPicture, read_picture
+from airflow_provider_goenhance.collect.xmp import read_properties
+from airflow_provider_goenhance.exceptions import CollectError, LinkExpiredError
+from tests.unit.collect.certificates import signing_credentials
+from tests.unit.collect.pictures import drawing, encoded, pixels
+from tests.unit.collect.test_mark import MARK, READERS, _claimed
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    import aiohttp
+
+    from tests.unit.collect.picture_server import PictureServer
+
+
+class Links:
+    """Gives links as GoEnhance would, and counts how it was asked."""
+
+    def __init__(self, first: list[str], anew: list[str] | None = None) -> None:
+        self.first, self.anew = first, anew
+        self.asked: list[bool] = []
+
+    async def __call__(self, refresh: bool) -> list[str]:
+        self.asked.append(refresh)
+        return (self.anew if refresh else self.first) or []
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the folder where temporary files go, so that a test can see it empty."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def _nothing_in(folder: Path) -> bool:
+    return list(folder.iterdir()) == []
+
+
+async def _collect(
+    session: aiohttp.ClientSession, links: Links, storage: Path, **more: Any
+) -> list[KeptPicture]:
+    more = {"run_id": "run", "pair_id": "pair", "pause": 0.0} | more
+    return await collect_picture(session, links, storage=str(storage), **more)
+
+
+async def test_a_picture_is_collected_marked_and_kept(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path, scratch: Path
+) -> None:
+    [kept] = await _collect(session, Links([server.link("/user/a_0.jpg")]), tmp_path / "s")
+    assert kept.uri == (tmp_path / "s/run/pair.jpg").as_uri()
+    data = read_picture(kept.uri)
+    packet = READERS["jpeg"].read_xmp(data)
+    assert packet is not None
+    assert read_properties(packet) == MARK
+    assert pixels(data) == pixels(server.picture)
+    assert (kept.mark, kept.sidecar_uri) == ("marked", None)
+    assert _nothing_in(scratch)
+
+
+async def test_the_extension_follows_the_content_and_not_the_link(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    server.picture = encoded("webp")
+    [kept] = await _collect(session, Links([server.link("/user/a_0.jpg")]), tmp_path / "s")
+    assert kept.uri.endswith("/pair.webp")
+
+
+async def test_marking_can_be_switched_off(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    [kept] = await _collect(session, Links([server.link("/user/a")]), tmp_path / "s", marking=False)
+    assert read_picture(kept.uri) == server.picture
+    assert kept.mark is None
+
+
+async def test_every_picture_of_a_job_is_kept(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    links = Links([server.link(f"/user/a_{i}.jpg") for i in range(3)])
+    kept = await _collect(session, links, tmp_path / "s")
+    assert [k.uri.rsplit("/", 1)[1] for k in kept] == ["pair.jpg", "pair__1.jpg", "pair__2.jpg"]
+    assert server.asked == [f"/user/a_{i}.jpg" for i in range(3)]
+
+
+async def test_an_expired_link_is_asked_for_anew_once(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    links = Links([server.link("/status/403")], [server.link("/user/fresh.jpg")])
+    assert len(await _collect(session, links, tmp_path / "s")) == 1
+    assert links.asked == [False, True]
+
+
+async def test_links_that_expire_half_way_do_not_fetch_the_first_picture_again(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    links = Links(
+        [server.link("/user/a_0.jpg"), server.link("/status/403")],
+        [server.link("/user/b_0.jpg"), server.link("/user/b_1.jpg")],
+    )
+    assert len(await _collect(session, links, tmp_path / "s")) == 2
+    assert server.asked == ["/user/a_0.jpg", "/user/b_1.jpg"]
+
+
+@pytest.mark.parametrize("anew", [[], ["/status/404"]])
+async def test_a_link_refused_again_is_a_lost_picture_with_its_uuid(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path, scratch: Path, anew: list[str]
+) -> None:
+    links = Links([server.link("/status/403")], [server.link(path) for path in anew])
+    with pytest.raises(LinkExpiredError, match="succeeded at GoEnhance, but its picture is lost") as caught:
+        await _collect(session, links, tmp_path / "s", facts=SwapFacts(img_uuid="u-1"))
+    assert caught.value.img_uuid == "u-1"
+    assert "q-sign" not in str(caught.value)
+    assert links.asked == [False, True]
+    assert _nothing_in(scratch)
+    assert not (tmp_path / "s").exists()
+
+
+async def test_a_second_expiry_in_one_job_is_not_asked_for_again(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    refused = server.link("/status/403")
+    links = Links([refused, refused], [server.link("/user/a_0.jpg"), refused])
+    with pytest.raises(LinkExpiredError):
+        await _collect(session, links, tmp_path / "s")
+    assert links.asked == [False, True]
+
+
+async def test_a_download_that_breaks_off_is_tried_again(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    server.breaks_left = 2
+    assert len(await _collect(session, Links([server.link("/flaky")]), tmp_path / "s")) == 1
+    assert len(server.asked) == 3
+
+
+async def test_it_is_not_tried_for_ever(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    server.breaks_left = 9
+    with pytest.raises(CollectError, match="ended before"):
+        await _collect(session, Links([server.link("/flaky")]), tmp_path / "s")
+    assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("path", "error_code"),
+    [
+        ("/html", "not_an_image"),
+        ("/zeros", "too_large"),
+        ("/loop", "redirect_loop"),
+        ("/hang", "download_timed_out"),
+    ],
+)
+async def test_a_hostile_answer_is_an_error_and_keeps_nothing(
+    server: PictureServer,
+    session: aiohttp.ClientSession,
+    tmp_path: Path,
+    scratch: Path,
+    path: str,
+    error_code: str,
+) -> None:
+    limits = {"max_bytes": 2**20, "timeout": 0.3}
+    with pytest.raises(CollectError) as caught:
+        await _collect(session, Links([server.link(path)]), tmp_path / "s", **limits)
+    assert caught.value.error_code == error_code
+    assert not (tmp_path / "s").exists()
+    assert _nothing_in(scratch)
+
+
+async def test_a_job_without_a_picture_is_an_error(session: aiohttp.ClientSession, tmp_path: Path) -> None:
+    with pytest.raises(CollectError) as caught:
+        await _collect(session, Links([]), tmp_path / "s", facts=SwapFacts(img_uuid="u-1"))
+    assert (caught.value.error_code, caught.value.img_uuid) == ("no_link", "u-1")
+
+
+async def test_collecting_again_rewrites_nothing(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    links = Links([server.link("/user/a")])
+    first = await _collect(session, links, tmp_path / "s")
+    before = (tmp_path / "s/run/pair.jpg").stat()
+    assert await _collect(session, links, tmp_path / "s") == first
+    assert (tmp_path / "s/run/pair.jpg").stat().st_ino == before.st_ino
+
+
+async def test_a_sidecar_is_written_when_asked_for(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    facts = SwapFacts(img_uuid="u-1", consent_ref="crm/77", source_img=server.link("/user/source.jpg"))
+    [kept] = await _collect(
+        session, Links([server.link("/user/a")]), tmp_path / "s", sidecar=True, facts=facts
+    )
+    assert kept.sidecar_uri == kept.uri + ".json"
+    told = json.loads(read_picture(kept.sidecar_uri))
+    assert (told["img_uuid"], told["consent_ref"]) == ("u-1", "crm/77")
+    assert told["picture"]["sha256"] == kept.sha256
+    assert told["picture"]["sha256_delivered"] != kept.sha256
+    assert told["collected_at"] is not None
+    assert "q-sign" not in json.dumps(told)
+
+
+@pytest.mark.parametrize("kind", READERS)
+async def test_a_picture_with_a_manifest_is_kept_whole_with_a_sidecar_instead(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path, kind: str
+) -> None:
+    server.picture = _claimed(kind)
+    [kept] = await _collect(session, Links([server.link("/user/a")]), tmp_path / "s")
+    assert read_picture(kept.uri) == server.picture
+    assert kept.mark == "left_whole"
+    assert kept.sidecar_uri is not None
+    assert json.loads(read_picture(kept.sidecar_uri))["provenance"]["c2pa"] == "kept"
+
+
+async def test_a_gif_is_kept_with_a_sidecar_instead_of_the_mark(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    drawing("P").save(tmp_path / "gif", "GIF")
+    server.picture = (tmp_path / "gif").read_bytes()
+    [kept] = await _collect(session, Links([server.link("/user/a")]), tmp_path / "s")
+    assert (kept.mark, kept.uri[-4:]) == ("no_room", ".gif")
+    assert kept.sidecar_uri is not None
+
+
+async def test_a_picture_is_marked_first_and_signed_after(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    [kept] = await _collect(
+        session,
+        Links([server.link("/user/a")]),
+        tmp_path / "s",
+        credentials=signing_credentials(),
+        sidecar=True,
+    )
+    path = Path(kept.uri.removeprefix("file://"))
+    packet = READERS["jpeg"].read_xmp(read_picture(kept.uri))
+    assert packet is not None
+    assert read_properties(packet) == MARK
+    manifest = read_claim(path)
+    assert manifest is not None
+    assert manifest["validation_state"] == "Valid"
+    assert kept.sidecar_uri is not None
+    assert json.loads(read_picture(kept.sidecar_uri))["provenance"]["c2pa"] == "signed"
+
+
+async def test_a_cancelled_collector_cleans_up(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path, scratch: Path
+) -> None:
+    task = asyncio.create_task(_collect(session, Links([server.link("/hang")]), tmp_path / "s"))
+    async with asyncio.timeout(10):
+        await server.hanging.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert _nothing_in(scratch)
+    assert not (tmp_path / "s").exists()
+
+
+async def test_many_pictures_are_collected_side_by_side(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    jobs = (
+        _collect(session, Links([server.link(f"/user/{i}")]), tmp_path / "s", pair_id=f"pair_{i}")
+        for i in range(40)
+    )
+    async with asyncio.timeout(60):
+        kept = await asyncio.gather(*jobs)
+    assert sorted(p.name for p in (tmp_path / "s/run").iterdir()) == sorted(
+        f"pair_{i}.jpg" for i in range(40)
+    )
+    assert len({k.sha256 for [k] in kept}) == 1

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fetching one picture, from servers good and bad."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import socket
+import traceback
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+
+from airflow_provider_goenhance.collect.fetch import fetch_picture, name_of_link
+from airflow_provider_goenhance.exceptions import CollectError, LinkExpiredError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.unit.collect.picture_server import PictureServer
+
+
+async def test_a_picture_is_streamed_to_the_file(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    fetched = await fetch_picture(session, server.link("/user/face_0.jpg"), tmp_path / "p")
+    assert (tmp_path / "p").read_bytes() == server.picture
+    assert fetched.size == len(server.picture)
+    assert fetched.sha256 == hashlib.sha256(server.picture).hexdigest()
+    assert fetched.content_type == "image/jpeg"
+
+
+async def test_a_few_redirects_are_followed(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    fetched = await fetch_picture(session, server.link("/moved/5"), tmp_path / "p")
+    assert fetched.size == len(server.picture)
+
+
+async def test_a_redirect_loop_ends_after_the_sixth_request(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    with pytest.raises(CollectError, match="redirected more than 5 times") as caught:
+        await fetch_picture(session, server.link("/loop"), tmp_path / "p")
+    assert caught.value.error_code == "redirect_loop"
+    assert len(server.asked) == 6
+
+
+async def test_two_gigabytes_of_zeros_stop_at_the_limit(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    with pytest.raises(CollectError, match="larger than the 1 MB allowed") as caught:
+        await fetch_picture(session, server.link("/zeros"), tmp_path / "p", max_bytes=2**20)
+    assert caught.value.error_code == "too_large"
+    assert server.zeros_sent < 32 * 2**20, "the server was read far beyond the limit"
+    assert not (tmp_path / "p").exists()
+
+
+async def test_a_picture_announced_too_large_is_not_read_at_all(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    with pytest.raises(CollectError) as caught:
+        await fetch_picture(session, server.link("/announced"), tmp_path / "p", timeout=5)
+    assert caught.value.error_code == "too_large"
+
+
+async def test_a_picture_of_exactly_the_limit_is_fetched(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    limit = len(server.picture)
+    fetched = await fetch_picture(session, server.link("/user/a"), tmp_path / "p", max_bytes=limit)
+    assert fetched.size == limit
+    with pytest.raises(CollectError):
+        await fetch_picture(session, server.link("/user/a"), tmp_path / "q", max_bytes=limit - 1)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 410])
+async def test_a_refused_link_is_an_expired_link(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path, status: int
+) -> None:
+    with pytest.raises(LinkExpiredError) as caught:
+        await fetch_picture(session, server.link(f"/status/{status}"), tmp_path / "p")
+    assert caught.value.error_code == "link_expired"
+    assert caught.value.http_status == status
+
+
+@pytest.mark.parametrize("status", [204, 206, 400, 429, 500, 503])
+async def test_another_status_is_a_failed_download_that_names_it(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path, status: int
+) -> None:
+    with pytest.raises(CollectError, match=f"HTTP {status}") as caught:
+        await fetch_picture(session, server.link(f"/status/{status}"), tmp_path / "p")
+    assert caught.value.error_code == "download_failed"
+
+
+async def test_a_connection_that_breaks_off_leaves_no_file(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    with pytest.raises(CollectError, match="ended before the picture did") as caught:
+        await fetch_picture(session, server.link("/cut"), tmp_path / "p")
+    assert caught.value.error_code == "download_failed"
+    assert not (tmp_path / "p").exists()
+
+
+async def test_a_server_that_hangs_is_left_when_the_time_is_over(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    with pytest.raises(CollectError, match=r"not complete within 0\.3 s") as caught:
+        await fetch_picture(session, server.link("/hang"), tmp_path / "p", timeout=0.3)
+    assert caught.value.error_code == "download_timed_out"
+    assert not (tmp_path / "p").exists()
+
+
+async def test_no_server_at_all_says_so(session: aiohttp.ClientSession, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, never listening: connections are refused
+        link = f"http://127.0.0.1:{taken.getsockname()[1]}/a.jpg?sig=SECRET"
+        with pytest.raises(CollectError, match="no connection") as caught:
+            await fetch_picture(session, link, tmp_path / "p")
+    assert caught.value.error_code == "download_failed"
+
+
+@pytest.mark.parametrize(
+    "link", ["", "not a link", "file:///etc/hostname", "ftp://127.0.0.1/a", "http://", "http://[::1/a?SECRET"]
+)
+async def test_what_is_no_web_address_is_refused(
+    session: aiohttp.ClientSession, tmp_path: Path, link: str
+) -> None:
+    with pytest.raises(CollectError) as caught:
+        await fetch_picture(session, link, tmp_path / "p")
+    assert caught.value.error_code == "bad_link"
+
+
+async def test_a_redirect_out_of_the_web_is_not_followed(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    with pytest.raises(CollectError) as caught:
+        await fetch_picture(session, server.link("/to-file"), tmp_path / "p")
+    assert caught.value.error_code == "bad_link"
+
+
+async def test_the_signature_arrives_byte_for_byte(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    query = "a=%2F%2f&q-sign-time=1%3B2;3&b=%7E~&c=a+b%20c"
+    await fetch_picture(session, f"{server.base}/query?{query}", tmp_path / "p")
+    assert server.asked == [f"/query?{query}"]
+
+
+async def test_a_session_that_would_send_the_token_along_is_refused(
+    server: PictureServer, tmp_path: Path
+) -> None:
+    async with aiohttp.ClientSession(headers={"authorization": "Bearer sk-x"}) as session:
+        with pytest.raises(ValueError, match="API token"):
+            await fetch_picture(session, server.link("/user/a"), tmp_path / "p")
+    assert server.asked == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/status/403", "/status/500", "/loop", "/nowhere", "/to-file", "/cut", "/hang", "/announced", "/zeros"],
+)
+async def test_no_error_and_no_log_line_holds_the_signature(
+    server: PictureServer,
+    session: aiohttp.ClientSession,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    path: str,
+) -> None:
+    link = server.link(path).replace("http://", "http://user:SECRET@")
+    with caplog.at_level(logging.DEBUG), pytest.raises(CollectError) as caught:
+        await fetch_picture(session, link, tmp_path / "p", max_bytes=2**20, timeout=0.3)
+    told = "".join(traceback.format_exception(caught.value)) + repr(caught.value) + str(caught.value)
+    assert caught.value.__context__ is None
+    assert caught.value.__cause__ is None
+    # The server's own access log knows the query, of course; ours must not.
+    logged = [r.getMessage() for r in caplog.records if r.name != "aiohttp.access"]
+    for text in (told, *logged):
+        assert "SECRET" not in text
+        assert "q-sign" not in text
+
+
+def test_a_link_is_named_by_host_and_file() -> None:
+    link = "https://u:p@static.example.org:8443/user/2026/11/22/abc_0.jpg?q-signature=x#y"
+    assert name_of_link(link) == "static.example.org/…/abc_0.jpg"
+    assert name_of_link("http://[broken") == "an address that cannot be read"

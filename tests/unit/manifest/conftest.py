@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the manifest's tests share: a file to write rows into."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@pytest.fixture
+def manifest_file(tmp_path: Path) -> Callable[..., str]:
+    """Write text or bytes to a file, by default ``pairs.csv``, and give its path."""
+
+    def write(content: str | bytes, name: str = "pairs.csv") -> str:
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return str(path)
+
+    return write

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What holds for every manifest, whatever is in it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import tempfile
+from pathlib import Path
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_goenhance.exceptions import ManifestError
+from airflow_provider_goenhance.manifest import read_csv as read_csv_module
+from airflow_provider_goenhance.manifest.pair_ids import PLAIN_PAIR_ID, pair_id_problem
+from airflow_provider_goenhance.manifest.read import read_manifest
+from airflow_provider_goenhance.manifest.read_csv import _by_pandas, _record_by_record
+from airflow_provider_goenhance.manifest.source import find_source
+from airflow_provider_goenhance.manifest.urls import PLAIN_URL, url_problem
+
+FACES = [f"https://pictures.example/faces/{n}.jpg" for n in range(3)]
+SCENES = [f"https://pictures.example/scenes/{n},x.jpg" for n in range(3)]
+good_rows = st.tuples(
+    st.sampled_from(["", "a", "b", "NA", "007"]), st.sampled_from(FACES), st.sampled_from(SCENES)
+)
+bad_urls = st.sampled_from(
+    ["", "ftp://x/y", "https://", "https://u:s3cret@h/", "https://a b/", "x\ny", 'q"', "nan"]
+)
+bad_rows = st.one_of(
+    st.tuples(st.just("a"), bad_urls, st.sampled_from(SCENES)),
+    st.tuples(st.just(""), st.sampled_from(FACES), bad_urls),
+    st.tuples(st.just("c"), st.sampled_from(FACES), st.sampled_from(SCENES), st.just("more")),
+    st.tuples(st.just("c"), st.sampled_from(FACES), st.sampled_from(SCENES), st.just(""), st.just("more")),
+    st.tuples(st.just("only")),
+    st.tuples(st.text("x\x01\u2028", min_size=1), st.sampled_from(FACES), st.sampled_from(SCENES)),
+)
+blank_rows = st.sampled_from([(), ("", ""), ("", "", ""), (" ", "\t", ""), ("", "", "", "", "")])
+
+
+def as_csv(rows: list[tuple[str, ...]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(("pair_id", "source_img", "reference_img"))
+    for row in rows:
+        if row:
+            writer.writerow(row)
+        else:
+            out.write("\n")
+    return out.getvalue()
+
+
+def in_file(text: str) -> tuple[tempfile.TemporaryDirectory, str]:
+    folder = tempfile.TemporaryDirectory()
+    path = Path(folder.name) / "pairs.csv"
+    path.write_bytes(text.encode())
+    return folder, str(path)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(st.one_of(good_rows, good_rows, bad_rows, blank_rows), max_size=25), st.integers(1, 9))
+def test_every_row_is_a_pair_or_rejected_exactly_once_with_its_own_row_number(rows, chunk_rows):
+    expected = {
+        number: row for number, row in enumerate(rows, start=2) if any(value.strip() for value in row)
+    }
+    folder, location = in_file(as_csv(rows))
+    usual, read_csv_module.CHUNK_ROWS = read_csv_module.CHUNK_ROWS, chunk_rows
+    try:
+        manifest = read_manifest(location)
+    except ManifestError as error:
+        assert not expected, error
+        return
+    finally:
+        read_csv_module.CHUNK_ROWS = usual
+        folder.cleanup()
+
+    assert sorted(r.row_number for r in (*manifest.pairs, *manifest.rejected)) == sorted(expected)
+    for pair in manifest.pairs:
+        pair_id, source, reference = (value.strip() for value in expected[pair.row_number][:3])
+        assert (pair.source_img, pair.reference_img) == (source, reference)
+        assert pair.pair_id == pair_id or not pair_id
+    assert len({pair.pair_id for pair in manifest.pairs}) == len(manifest.pairs)
+    assert all(rejected.reason and rejected.code for rejected in manifest.rejected)
+    assert "s3cret" not in str(manifest.rejected)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.text('a",\n\r \ufeffé', max_size=40))
+@example('a,"x""y"z\nb"c,d\n')
+@example("a,b\r\nc,d\re,f\n")
+@example('"a,b\nc,d\n')
+def test_pandas_and_the_record_reader_tell_rows_and_values_apart_in_the_same_way(body):
+    # Where pandas gives up, the other reader goes on from the row it had reached: they must count alike.
+    from pandas.errors import ParserError
+
+    folder, location = in_file(f"source_img,reference_img\n{body}")
+    with folder:
+        try:
+            by_pandas = [row for _, rows in _by_pandas(find_source(location)) for row in rows]
+        except ParserError:
+            return
+        assert [
+            row for rows in _record_by_record(find_source(location), after=1) for row in rows
+        ] == by_pandas
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.binary(max_size=60))
+@example(b"\xef\xbb\xbf\xef\xbb\xbf\n")
+@example(b'"\xff')
+@example(b'"' + b"\n" * 10)
+def test_any_bytes_at_all_give_a_manifest_or_an_error_that_names_the_file(content):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "pairs.csv"
+        for head in (b"", b"source_img,reference_img\n"):
+            path.write_bytes(head + content)
+            try:
+                read_manifest(str(path))
+            except ManifestError as error:
+                assert str(path) in str(error)
+
+
+@settings(max_examples=400)
+@given(st.from_regex(PLAIN_URL, fullmatch=True))
+@example("https://-/")
+@example("http://" + "a" * 63 + "/" + "x" * 1900)
+@example("http://xn--/")
+def test_a_url_that_is_waved_through_has_no_problem(url):
+    assert url_problem(url) is None
+
+
+@given(st.from_regex(PLAIN_PAIR_ID, fullmatch=True))
+def test_a_pair_id_that_is_waved_through_has_no_problem(pair_id):
+    assert pair_id_problem(pair_id) is None
+
+
+@given(st.text(max_size=60), st.sampled_from(["", "https://", "http://h", "https://u:p@"]))
+def test_any_text_can_be_asked_about_as_a_url(text, start):
+    problem = url_problem((start + text).strip())
+    assert problem is None or (problem[0] and problem[1])

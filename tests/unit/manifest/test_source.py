@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a manifest may be kept, and that its location gives no secret away."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from airflow_provider_goenhance.exceptions import ManifestError
+from airflow_provider_goenhance.manifest.read import read_manifest
+from airflow_provider_goenhance.manifest.source import public_location
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+GOOD = "source_img,reference_img,pair_id\nhttps://a.example/1.jpg,https://a.example/2.jpg,p1\n"
+
+
+def test_a_file_uri_and_a_home_folder_are_local_files(manifest_file, tmp_path, monkeypatch):
+    location = manifest_file(GOOD)
+    assert read_manifest(f"file://{location}").location == f"file://{location}"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert len(read_manifest("~/pairs.csv").pairs) == 1
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """Attach a storage of our own to Airflow, once without and once with a connection."""
+    from airflow.sdk.io import attach, store
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    monkeypatch.setattr(store, "_STORE_CACHE", {})
+    monkeypatch.setattr(MemoryFileSystem, "store", {})
+    monkeypatch.setattr(MemoryFileSystem, "pseudo_dirs", [""])
+    storage = MemoryFileSystem()
+    storage.pipe("/bucket/night/pairs.csv", GOOD.encode())
+    attach("memory", fs=storage)
+    attach("memory", conn_id="store_eu", fs=storage)
+    return storage
+
+
+def test_a_manifest_in_an_object_storage(bucket):
+    assert [p.pair_id for p in read_manifest("memory://bucket/night/pairs.csv").pairs] == ["p1"]
+    manifest = read_manifest("memory://bucket/night/pairs.csv", conn_id="store_eu")
+    assert [p.row_number for p in manifest.pairs] == [2]
+
+
+def test_a_missing_object_and_a_folder_in_an_object_storage(bucket):
+    with pytest.raises(
+        ManifestError, match=r"^there is no manifest memory://bucket/gone\.csv: check bucket, key"
+    ):
+        read_manifest("memory://bucket/gone.csv")
+    with pytest.raises(
+        ManifestError, match=r"^manifest memory://bucket/night is a folder: name the file in it$"
+    ):
+        read_manifest("memory://bucket/night")
+
+
+def test_a_storage_that_breaks_off_is_an_error_of_the_manifest(bucket, monkeypatch):
+    from fsspec.implementations.memory import MemoryFile
+
+    def read(self, size=-1):
+        raise RuntimeError("token=https://x.example/m.csv?sig=s3cret")
+
+    monkeypatch.setattr(MemoryFile, "read", read)
+    with pytest.raises(
+        ManifestError, match=r"pairs\.csv cannot be read: RuntimeError: token=https"
+    ) as caught:
+        read_manifest("memory://bucket/night/pairs.csv")
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_storage_that_airflow_does_not_know_says_what_is_needed():
+    with pytest.raises(ManifestError, match=r"^manifest nowhere://b/m\.csv cannot be reached: .*provider"):
+        read_manifest("nowhere://b/m.csv")
+
+
+def test_a_password_in_a_storage_uri_is_refused_unseen():
+    with pytest.raises(ManifestError, match="carries a password") as caught:
+        read_manifest("s3://key:s3cret@bucket/m.csv")
+    assert "s3cret" not in str(caught.value)
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args) -> None:
+        pass
+
+
+@pytest.fixture
+def website(tmp_path) -> Iterator[str]:
+    handler = functools.partial(QuietHandler, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_manifest_on_a_web_server(website, manifest_file):
+    manifest_file(GOOD + "\n" * 300_000 + "https://a.example/1.jpg,https://a.example/2.jpg,p2\n")
+    manifest = read_manifest(f"{website}/pairs.csv?sig=s3cret#x")
+    assert [p.row_number for p in manifest.pairs] == [2, 300_003]
+    assert manifest.location == f"{website}/pairs.csv"
+
+
+def test_a_manifest_that_the_web_server_does_not_have(website):
+    with pytest.raises(ManifestError) as caught:
+        read_manifest(f"{website}/gone.csv?sig=s3cret")
+    assert str(caught.value) == f"manifest {website}/gone.csv cannot be read: there is no such file"
+
+
+def test_a_bad_byte_on_a_web_server_is_located_too(website, manifest_file):
+    manifest_file(GOOD.encode() + b"\xe9")
+    with pytest.raises(ManifestError, match=r"row 3, column source_img: byte 0xE9"):
+        read_manifest(f"{website}/pairs.csv")
+
+
+def test_a_web_server_that_is_not_there():
+    with http.server.HTTPServer(("127.0.0.1", 0), QuietHandler) as server:
+        port = server.server_port
+    with pytest.raises(
+        ManifestError, match=rf"^manifest http://127\.0\.0\.1:{port}/m\.csv cannot be read: "
+    ) as caught:
+        read_manifest(f"http://127.0.0.1:{port}/m.csv?sig=s3cret")
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("nightly/pairs.csv", "nightly/pairs.csv"),
+        ("s3://aws_eu@bucket/a#1?.csv", "s3://aws_eu@bucket/a#1?.csv"),
+        ("s3://key:s3cret@bucket/m.csv", "s3://key:***@bucket/m.csv"),
+        ("https://me:s3cret@h.example/m.csv?X-Amz-Signature=1", "https://me:***@h.example/m.csv"),
+    ],
+)
+def test_a_location_is_shown_without_secrets(location, shown):
+    assert public_location(location) == shown
