@@ -49,7 +49,12 @@ def create_app(settings: Settings, connections: Connections) -> ASGIApp:
         await app.state.sandbox.close()
 
     app = FastAPI(
-        title="GoEnhance sandbox", version="1", description=_ABOUT, lifespan=lifespan, redoc_url=None
+        title="GoEnhance sandbox",
+        version="1",
+        description=_ABOUT,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
     )
     app.include_router(endpoints.router)
     app.include_router(control.router)

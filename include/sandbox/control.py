@@ -137,4 +137,4 @@ async def health(request: Request) -> Response:
 def _changed(switches: Switches) -> dict[str, Any]:
     plain = Switches()
     names = [name for name in Switches.model_fields if getattr(switches, name) != getattr(plain, name)]
-    return switches.model_dump(include=set(names) - {"credits"})
+    return switches.model_dump(include=set(names) - {"credits"}, exclude_defaults=True)

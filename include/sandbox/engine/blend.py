@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from . import colour, mask
+from .edge import edge_correction
 from .shape import lend_shape
 from .warp import remap_tables, with_rings
 
@@ -18,12 +19,9 @@ if TYPE_CHECKING:
     from .mesh import Face
     from .warp import FaceTexture
 
-# Masks, tables and the edge correction are smooth: they are made at no more than this many pixels a side.
+# Masks, tables and tones are smooth: they are made at no more than this many pixels a side.
 _WORK = 352
-_CLONE = 176
 _MARGIN = 0.1
-_LIMIT = 45.0
-_FADE = 0.7
 _MOST_GRAIN = 2.0
 _STRIP = 128
 
@@ -38,6 +36,7 @@ class _Place:
     scale: float
     points: np.ndarray
     size: float
+    angle: float
 
 
 def _place(face: Face, photo: Photo) -> _Place | None:
@@ -57,65 +56,113 @@ def _place(face: Face, photo: Photo) -> _Place | None:
         scale=scale,
         points=(moved * scale).astype(np.float32),
         size=face.size * scale,
+        angle=face.angle,
     )
 
 
-def replace_face(photo: Photo, face: Face, texture: FaceTexture) -> None:
+@dataclass(frozen=True)
+class _Paint:
+    """
+    How to colour the laid face and where to show it, at work scale.
+
+    :param giver: skin of the face that is laid on
+    :param receiver: skin of the face that is covered
+    :param shown: share of the new face, 0 to 1
+    :param tone: Lab to add after the skins are matched
+    :param grain: level of grain to add
+    :param edge: RGB to add at the end
+    """
+
+    giver: colour.Skin
+    receiver: colour.Skin
+    shown: np.ndarray
+    tone: np.ndarray
+    grain: float
+    edge: np.ndarray
+
+
+def replace_face(photo: Photo, face: Face, texture: FaceTexture) -> bool:
     """
     Change one face of the photo, in place; pixels off the face are not written.
 
     :param photo: the scene
     :param face: whose face gives way
     :param texture: the face to lay over it
+    :return: whether there was enough of the face inside the picture to change it
     """
     place = _place(face, photo)
     if place is None:
-        return
+        return False
     here = photo.flat(place.part)
-    small_here = cv2.resize(here, (place.width, place.height), interpolation=cv2.INTER_AREA)
     small = texture.scaled_to(place.size)
     target = lend_shape(small.points, place.points)
     tables = remap_tables(small.points, target, place.width, place.height)
-    laid = _lay(small, tables[0], tables[1])
+    laid = colour.to_lab(_lay(small, tables.x, tables.y))
+    scene = cv2.resize(here, (place.width, place.height), interpolation=cv2.INTER_AREA)
+    paint = _prepare(scene, laid, tables.trust, place, small, target)
+    if paint is None:
+        return False
+    if place.scale == 1.0:
+        _mix(photo, place.part, paint.shown, _coloured(laid, paint, small.grey))
+    else:
+        large = texture.scaled_to(face.size)
+        _mix_large(photo, place, paint, large, tables.enlarged(small, large, *here.shape[:2]))
+    return True
 
-    lab_here, lab_laid = colour.to_lab(small_here), colour.to_lab(laid)
-    bare = colour.bare_area(place.points, place.width, place.height)
-    receiver = colour.measure(lab_here, bare)
-    giver = colour.measure(lab_laid, bare & (tables[2] > 0))
+
+def _prepare(
+    scene: np.ndarray,
+    laid: np.ndarray,
+    trust: np.ndarray,
+    place: _Place,
+    texture: FaceTexture,
+    target: np.ndarray,
+) -> _Paint | None:
+    here = colour.to_lab(scene)
+    area = colour.bare_area(place.points, place.width, place.height) & (trust > 0)
+    receiver, giver = colour.measure(here, area), colour.measure(laid, area)
     if receiver is None or giver is None:
-        return
-    matched = colour.match(lab_laid, giver, receiver, keep_colourless=small.grey)
-    skin_here = colour.likeness(lab_here, receiver)
-    skin_laid = colour.likeness(lab_laid, giver, shade=1.3)
-    shown = mask.face_mask(place.points, place.size, face.angle, skin_here, skin_laid * tables[2])
-    field = colour.tone_field(matched, lab_here, shown * skin_here * skin_laid, place.size * 0.1)
-    if mask.keeps_own_mouth(small.points, place.points):
-        shown *= 1 - mask.mouth(target, place.size, place.width, place.height)
-    level = _missing_grain(lab_here, matched, bare & (tables[2] > 0))
-    field[:, :, 0] += colour.grain(level, place.height, place.width)
-    toned = colour.to_rgb(matched + field)
+        return None
+    skin_here = colour.likeness(here, receiver)
+    skin_laid = colour.likeness(laid, giver, shade=1.3) * trust
+    shown = mask.face_mask(place.points, place.size, place.angle, skin_here, skin_laid)
+    matched = colour.match(laid, giver, receiver, keep_colourless=texture.grey)
+    tone = colour.tone_field(matched, here, shown * skin_here * skin_laid, place.size * 0.1)
+    if mask.keeps_own_mouth(texture.points, place.points):
+        shown = shown * (1 - mask.mouth(target, place.size, place.width, place.height))
+    toned = colour.to_rgb(matched + tone)
     # Where hair, a hat or glasses touch the face there is no skin to meet: nothing is to be mended there.
     meets = cv2.GaussianBlur(skin_here, (0, 0), max(place.size * 0.01, 0.8))[:, :, None]
-    correction = _edge_correction(toned, toned + (small_here - toned) * meets, shown)
+    edge = edge_correction(toned, toned + (scene - toned) * meets, shown)
     if receiver.colourless:
-        correction[:] = correction.mean(axis=2, keepdims=True)
+        edge[:] = edge.mean(axis=2, keepdims=True)
+    return _Paint(giver, receiver, shown, tone, _missing_grain(here, matched, area), edge)
 
-    if place.scale == 1.0:
-        _mix(photo, place.part, shown, toned + correction)
-        return
-    large = texture.scaled_to(face.size)
-    from_x, from_y = _enlarged(tables, small, large, here.shape)
-    height, width = here.shape[:2]
-    shown, field, correction = (
-        cv2.resize(one, (width, height), interpolation=cv2.INTER_LINEAR) for one in (shown, field, correction)
-    )
+
+def _coloured(lab: np.ndarray, paint: _Paint, grey: bool) -> np.ndarray:
+    """The laid face in its final colours, float32 RGB."""
+    lab = colour.match(lab, paint.giver, paint.receiver, keep_colourless=grey) + paint.tone
+    lab[:, :, 0] += colour.grain(paint.grain, *lab.shape[:2])
+    rgb: np.ndarray = colour.to_rgb(lab) + paint.edge
+    return rgb
+
+
+def _mix_large(
+    photo: Photo, place: _Place, paint: _Paint, texture: FaceTexture, tables: tuple[np.ndarray, np.ndarray]
+) -> None:
+    """Lay the face on at full size, strip by strip to keep memory small."""
     rows, columns = place.part
-    for top in range(0, height, _STRIP):  # strip by strip, to keep memory small
+    height, width = tables[0].shape
+    shown, tone, edge = (
+        cv2.resize(one, (width, height), interpolation=cv2.INTER_LINEAR)
+        for one in (paint.shown, paint.tone, paint.edge)
+    )
+    for top in range(0, height, _STRIP):
         strip = slice(top, min(top + _STRIP, height))
-        lab = colour.to_lab(_lay(large, from_x[strip], from_y[strip]))
-        lab = colour.match(lab, giver, receiver, keep_colourless=large.grey)
+        lab = colour.to_lab(_lay(texture, tables[0][strip], tables[1][strip]))
+        part = replace(paint, shown=shown[strip], tone=tone[strip], edge=edge[strip])
         at = (slice(rows.start + strip.start, rows.start + strip.stop), columns)
-        _mix(photo, at, shown[strip], colour.to_rgb(lab + field[strip]) + correction[strip])
+        _mix(photo, at, part.shown, _coloured(lab, part, texture.grey))
 
 
 def _missing_grain(here: np.ndarray, laid: np.ndarray, bare: np.ndarray) -> float:
@@ -125,60 +172,7 @@ def _missing_grain(here: np.ndarray, laid: np.ndarray, bare: np.ndarray) -> floa
 
 
 def _lay(texture: FaceTexture, from_x: np.ndarray, from_y: np.ndarray) -> np.ndarray:
-    return cv2.remap(
-        texture.rgb, from_x, from_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-    )
-
-
-def _enlarged(
-    tables: tuple[np.ndarray, np.ndarray, np.ndarray],
-    small: FaceTexture,
-    large: FaceTexture,
-    shape: tuple[int, ...],
-) -> tuple[np.ndarray, np.ndarray]:
-    """The work's tables for the full-size part and the full-size texture: they are straight lines inside each triangle."""
-    height, width = shape[:2]
-    ratio_x = large.rgb.shape[1] / small.rgb.shape[1]
-    ratio_y = large.rgb.shape[0] / small.rgb.shape[0]
-    from_x = cv2.resize(tables[0], (width, height), interpolation=cv2.INTER_LINEAR)
-    from_y = cv2.resize(tables[1], (width, height), interpolation=cv2.INTER_LINEAR)
-    return (from_x + 0.5) * ratio_x - 0.5, (from_y + 0.5) * ratio_y - 0.5
-
-
-def _edge_correction(laid: np.ndarray, here: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    """
-    What must be added to the laid face so that its edge meets the scene: float32 RGB, smooth.
-
-    Gradient-domain cloning alone bleeds the colour of hats and hair across the face. Only its difference to the plain
-    face is used: limited, and weaker towards the middle.
-    """
-    height, width = shown.shape
-    scale = min(1.0, _CLONE / max(height, width))
-    fit = (max(8, round(width * scale)), max(8, round(height * scale)))
-    small = cv2.resize(np.clip(laid, 0, 255), fit, interpolation=cv2.INTER_AREA)
-    scene = cv2.resize(np.clip(here, 0, 255), fit, interpolation=cv2.INTER_AREA)
-    scene = np.round(scene).astype(np.uint8)
-    inside = (cv2.resize(shown, fit, interpolation=cv2.INTER_AREA) > 0.5).astype(np.uint8)
-    inside[:2] = inside[-2:] = 0
-    inside[:, :2] = inside[:, -2:] = 0
-    if int(inside.sum()) < 64:
-        return np.zeros((height, width, 3), np.float32)
-    plain = np.round(small).astype(np.uint8)
-    x, y, w, h = cv2.boundingRect(inside)
-    cloned = cv2.seamlessClone(plain, scene, inside * 255, (x + w // 2, y + h // 2), cv2.NORMAL_CLONE)
-    change = cloned.astype(np.float32) - plain
-    change = _LIMIT * np.tanh(change / _LIMIT)
-    depth = cv2.distanceTransform(inside, cv2.DIST_L2, 3)
-    change *= (1 - _FADE * np.clip(depth / (0.5 * depth.max()), 0, 1))[:, :, None]
-    change = _spread(change, inside, max(fit) * 0.02)
-    return cv2.resize(change, (width, height), interpolation=cv2.INTER_LINEAR)
-
-
-def _spread(change: np.ndarray, inside: np.ndarray, sigma: float) -> np.ndarray:
-    """Smooth the change over the inside only, and carry it a little beyond."""
-    weight = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), sigma)
-    smooth = cv2.GaussianBlur(change * inside[:, :, None], (0, 0), sigma)
-    return smooth / np.maximum(weight, 0.02)[:, :, None]
+    return cv2.remap(texture.rgb, from_x, from_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _mix(photo: Photo, part: tuple[slice, slice], shown: np.ndarray, rgb: np.ndarray) -> None:

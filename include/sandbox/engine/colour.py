@@ -86,7 +86,8 @@ def likeness(lab: np.ndarray, skin: Skin, *, shade: float = 0.75) -> np.ndarray:
     light = away[:, :, 0]
     np.multiply(light, np.float32(shade), out=light, where=light < 0)
     distance = np.sqrt(np.einsum("yxc,yxc->yx", away, away))
-    return 1 / (1 + np.exp((distance - np.float32(1.75)) * 4))
+    like: np.ndarray = 1 / (1 + np.exp((distance - np.float32(1.75)) * 4))
+    return like
 
 
 def match(lab: np.ndarray, giver: Skin, receiver: Skin, *, keep_colourless: bool) -> np.ndarray:
@@ -133,7 +134,9 @@ def tone_field(laid: np.ndarray, here: np.ndarray, weight: np.ndarray, sigma: fl
     small = cv2.resize(weight, fit, interpolation=cv2.INTER_AREA)
     # A little weight on zero keeps the field calm where there is no skin to read.
     total = cv2.GaussianBlur(small, (0, 0), sigma * scale)[:, :, None] + np.float32(0.08)
-    field = cv2.GaussianBlur(difference, (0, 0), sigma * scale) / total * np.array(_TONE_SHARE, np.float32)
+    field: np.ndarray = (
+        cv2.GaussianBlur(difference, (0, 0), sigma * scale) / total * np.array(_TONE_SHARE, np.float32)
+    )
     return cv2.resize(field, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
@@ -146,6 +149,8 @@ def grain_level(lab: np.ndarray, area: np.ndarray) -> float:
 
 def grain(level: float, height: int, width: int) -> np.ndarray:
     """The same grain each time: normal steps of lightness, float32 height x width."""
-    tile = np.random.default_rng(468).standard_normal((_GRAIN_TILE, _GRAIN_TILE), np.float32) * np.float32(level)
+    tile = np.random.default_rng(468).standard_normal((_GRAIN_TILE, _GRAIN_TILE), np.float32) * np.float32(
+        level
+    )
     across, down = -(-width // _GRAIN_TILE), -(-height // _GRAIN_TILE)
     return np.tile(tile, (down, across))[:height, :width]

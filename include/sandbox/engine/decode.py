@@ -123,7 +123,9 @@ def _unknown_kind(data: bytes, picture: Picture) -> EngineError:
             )
     if data[4:8] == b"ftyp":
         return EngineError(
-            "unsupported_format", picture, f"{picture} is a HEIC, AVIF or video file; send a JPEG, PNG or WebP."
+            "unsupported_format",
+            picture,
+            f"{picture} is a HEIC, AVIF or video file; send a JPEG, PNG or WebP.",
         )
     if data[:2] == b"\xff\xd8" or data[:8] == b"\x89PNG\r\n\x1a\n" or data[:4] == b"RIFF":
         return EngineError("broken_image", picture, f"{picture} starts like a picture but cannot be read.")

@@ -126,8 +126,8 @@ def merge(candidates: list[Candidate]) -> list[Candidate]:
         merged.append(
             Candidate(
                 score=best.score,
-                points=sum(w * one.points for w, one in zip(weights, same, strict=True)),  # type: ignore[arg-type]
-                centre=sum(w * one.centre for w, one in zip(weights, same, strict=True)),  # type: ignore[arg-type]
+                points=sum(w * one.points for w, one in zip(weights, same, strict=True)),
+                centre=sum(w * one.centre for w, one in zip(weights, same, strict=True)),
                 size=float(sum(w * one.size for w, one in zip(weights, same, strict=True))),
             )
         )

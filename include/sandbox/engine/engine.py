@@ -80,10 +80,15 @@ class FaceSwapEngine:
         scene = decode(reference, "reference_img")
         faces = self._find(scene, "reference_img", only_largest=self.faces == "largest")
         # Far (small) faces first: where two overlap, the near one stays in front.
-        for face in reversed(faces):
-            replace_face(scene, face, texture)
+        changed = [face for face in reversed(faces) if replace_face(scene, face, texture)]
+        if not changed:
+            raise EngineError(
+                "no_face",
+                "reference_img",
+                "reference_img shows too little of a face; send one that shows it whole.",
+            )
         data, media_type, extension = encode(scene)
-        return Swap(data, media_type, extension, [_inside(face.box, scene) for face in faces])
+        return Swap(data, media_type, extension, [_inside(face.box, scene) for face in reversed(changed)])
 
     def _find(self, photo: Photo, picture: Picture, *, only_largest: bool) -> list[Face]:
         from .mesh import MIN_FACE, find_faces

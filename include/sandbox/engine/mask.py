@@ -15,7 +15,7 @@ _FEATURES = (70, 63, 105, 66, 107, 336, 296, 334, 293, 300, 276, 446, 340, 280, 
 _INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
 # fmt: on
 # At eye level the covered person's glasses go, out to a little before the oval: (feature, oval point beside it).
-_TEMPLES = ((70, 21), (46, 162), (226, 127), (111, 234), (300, 251), (276, 389), (446, 356), (340, 454))
+_TEMPLES = ((46, 162), (226, 127), (111, 234), (276, 389), (446, 356), (340, 454))
 _TOWARDS_TEMPLE = 0.92
 _EYE_CORNERS = (33, 133, 362, 263)
 _MOUTH_ENDS = (78, 308)
@@ -58,7 +58,8 @@ def face_mask(
     shown = _step(shown, 0.35, 0.85)
     inwards = cv2.distanceTransform((oval > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
     edge = _step(inwards / max(size * 0.055, 1.5), 0.0, 1.0)
-    return np.minimum(shown, edge)
+    both: np.ndarray = np.minimum(shown, edge)
+    return both
 
 
 def _hull(points: np.ndarray, size: float, width: int, height: int) -> np.ndarray:
@@ -82,14 +83,21 @@ def _below_hair(free: np.ndarray, points: np.ndarray, angle: float, size: float)
     above = cv2.blur(upright[:eye_row], (max(3, round(size * 0.05)), 1))
     lowest = np.minimum.accumulate(above[::-1], axis=0)[::-1]
     upright[:eye_row] = np.minimum(upright[:eye_row], lowest)
-    back = cv2.warpAffine(upright, turn, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                          borderMode=cv2.BORDER_REPLICATE)
-    return np.minimum(free, back)
+    back = cv2.warpAffine(
+        upright,
+        turn,
+        (width, height),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    lower: np.ndarray = np.minimum(free, back)
+    return lower
 
 
 def _step(values: np.ndarray, low: float, high: float) -> np.ndarray:
     t = np.clip((values - low) / (high - low), 0, 1)
-    return t * t * (3 - 2 * t)
+    smooth: np.ndarray = t * t * (3 - 2 * t)
+    return smooth
 
 
 def openness(points: np.ndarray) -> float:

@@ -30,7 +30,8 @@ _LANDMARKS = ((33, 133), (362, 263), (1, 1), (13, 14))
 _AGREES = 0.1
 _SURE, _STRONG = 0.68, 0.85
 _LOOKS = (1.6, 2.0)
-_TILTS = (0.0, 0.7, -0.7)
+_TILTS = (0.7, -0.7)
+_HOPELESS = 0.3
 _STILL = 0.02
 
 
@@ -68,15 +69,13 @@ class Face:
 
 def read_mesh(net: Net, rgb: np.ndarray, candidate: Candidate) -> Face | None:
     """The mesh of one candidate: trial tilts until the network sees a face, then crops again until it stands still."""
-    face: Face | None = None
+    face = _mesh_at(net, rgb, candidate.centre, candidate.size * 1.5, candidate.angle)
     for tilt in _TILTS:
-        tried = _mesh_at(net, rgb, candidate.centre, candidate.size * 1.5, candidate.angle + tilt)
-        if face is None or tried.presence > face.presence:
-            face = tried
         if face.presence >= MIN_PRESENCE:
             break
-    assert face is not None
-    if face.presence < 0.3:
+        tried = _mesh_at(net, rgb, candidate.centre, candidate.size * 1.5, candidate.angle + tilt)
+        face = max(face, tried, key=lambda one: one.presence)
+    if face.presence < _HOPELESS:
         return None
     for _ in range(3):
         again = _mesh_at(net, rgb, _middle(face), face.size * 1.4, face.angle)

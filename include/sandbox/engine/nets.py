@@ -31,7 +31,9 @@ def checked(path: Path) -> Path:
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise RuntimeError(f"The engine's model file {path.name} cannot be read: {error.strerror}.") from error
+        raise RuntimeError(
+            f"The engine's model file {path.name} cannot be read: {error.strerror}."
+        ) from error
     if digest != SHA256[path.name]:
         raise RuntimeError(
             f"The engine's model file {path.name} has sha256 {digest}, expected {SHA256[path.name]}: "
@@ -67,4 +69,5 @@ class Net:
 def triangles() -> np.ndarray:
     """The mesh's fixed topology: rows of three point numbers, int32 898 x 3."""
     with resources.as_file(resources.files(__package__) / "models" / TRIANGLES) as path:
-        return np.load(checked(path)).astype(np.int32)
+        corners: np.ndarray = np.load(checked(path)).astype(np.int32)
+        return corners

@@ -41,7 +41,8 @@ def _in_pose(giver: np.ndarray, receiver: np.ndarray) -> np.ndarray:
     flip = np.array([1.0, 1.0, np.sign(np.linalg.det(left @ right))])
     turn = (left * flip) @ right
     scale = float((strength * flip).sum() / max((one**2).sum(), 1e-9))
-    return scale * (giver - centre_one) @ turn.T + centre_other
+    posed: np.ndarray = scale * (giver - centre_one) @ turn.T + centre_other
+    return posed
 
 
 def _weights(points: np.ndarray) -> np.ndarray:
@@ -53,4 +54,5 @@ def _weights(points: np.ndarray) -> np.ndarray:
     # The mouth's shape is what the receiver does with it, not who the giver is.
     lips = points[list(_LIPS), :2].mean(axis=0)
     near = np.exp(-((np.linalg.norm(points[:, :2] - lips, axis=1) / (0.2 * size)) ** 2))
-    return weight * (1 - near)
+    follow: np.ndarray = weight * (1 - near)
+    return follow

@@ -82,24 +82,49 @@ def topology() -> np.ndarray:
     parts = [triangles()]
     for number in range(len(_RINGS)):
         outer = 468 + number * count + np.arange(count)
-        parts.extend((
-            np.stack([inner, np.roll(inner, -1), outer], axis=1),
-            np.stack([np.roll(inner, -1), np.roll(outer, -1), outer], axis=1),
-        ))
+        parts.extend(
+            (
+                np.stack([inner, np.roll(inner, -1), outer], axis=1),
+                np.stack([np.roll(inner, -1), np.roll(outer, -1), outer], axis=1),
+            )
+        )
         inner = outer
     return np.concatenate(parts).astype(np.int32)
 
 
-def remap_tables(
-    source: np.ndarray, target: np.ndarray, width: int, height: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+@dataclass(frozen=True)
+class Tables:
     """
     For each pixel of the target, where its colour comes from in the source.
 
+    :param x: column in the source, float32
+    :param y: row in the source, float32
+    :param trust: how far to trust it, 0 to 1: less where few pixels of the source are drawn out over many, 0 where the
+        mesh does not reach
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    trust: np.ndarray
+
+    def enlarged(
+        self, small: FaceTexture, large: FaceTexture, height: int, width: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The tables for a larger target and the larger texture: inside a triangle they are straight lines."""
+        tables = []
+        for table, axis in ((self.x, 1), (self.y, 0)):
+            ratio = large.rgb.shape[axis] / small.rgb.shape[axis]
+            wide = cv2.resize(table, (width, height), interpolation=cv2.INTER_LINEAR)
+            tables.append((wide + np.float32(0.5)) * np.float32(ratio) - np.float32(0.5))
+        return tables[0], tables[1]
+
+
+def remap_tables(source: np.ndarray, target: np.ndarray, width: int, height: int) -> Tables:
+    """
+    Build the tables by painting the triangles from far to near.
+
     :param source: mesh points with rings in the source, N x 3
     :param target: the same in the target
-    :return: x and y (float32, height x width), and how far these pixels can be trusted, 0 to 1: less where few pixels
-        of the source are drawn out over many, 0 where the mesh does not reach
     """
     corners = topology()
     order = np.argsort(-target[corners, 2].mean(axis=1), kind="stable")
@@ -114,7 +139,7 @@ def remap_tables(
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     from_x = here[:, :, 0, 0] * x + here[:, :, 0, 1] * y + here[:, :, 0, 2]
     from_y = here[:, :, 1, 0] * x + here[:, :, 1, 1] * y + here[:, :, 1, 2]
-    return from_x, from_y, trust
+    return Tables(from_x, from_y, trust)
 
 
 def _affine(source: np.ndarray, target: np.ndarray, corners: np.ndarray) -> np.ndarray:
@@ -136,4 +161,5 @@ def _trust(linear: np.ndarray) -> np.ndarray:
     """How little each triangle is drawn out, against the mesh as a whole: 1 up to twice as far, 0 from five times."""
     narrow = np.linalg.svd(linear, compute_uv=False)[:, 1]
     usual = np.median(narrow[: len(triangles())])
-    return np.clip((narrow / max(usual, 1e-6) - 0.2) / 0.3, 0, 1)
+    trust: np.ndarray = np.clip((narrow / max(usual, 1e-6) - 0.2) / 0.3, 0, 1)
+    return trust

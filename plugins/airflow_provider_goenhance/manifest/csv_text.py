@@ -75,10 +75,14 @@ class Records:
         self.number = 0
         self.record: list[str] = []
         self._lines: list[str] = []
+        self._given_out = False
         self._text = text
 
     def _feed(self) -> Iterator[str]:
         for line in self._text:
+            if self._given_out:
+                self._lines.clear()
+                self._given_out = False
             self._lines.append(line)
             yield line
 
@@ -87,8 +91,8 @@ class Records:
         for record in csv.reader(self._feed()):
             self.number += 1
             self.record = record
+            self._given_out = True
             yield record
-            self._lines.clear()
 
     def ends_inside_quotes(self) -> bool:
         """Whether the record just read, taken as the last one, has a quote that nothing closes."""

@@ -47,9 +47,9 @@ def default_pair_id(source_img: str, reference_img: str) -> str:
 
 def _stem(url: str) -> str:
     """Make a short name from the file name in a URL, or from its host if it has none."""
-    path = url.partition("?")[0].partition("#")[0].partition("://")[2]
+    host, _, path = url.partition("?")[0].partition("#")[0].partition("://")[2].partition("/")
     name = path.rstrip("/").rpartition("/")[2]
-    stem = (name.rpartition(".")[0] or name) if name else path.rstrip("/")
+    stem = name.rpartition(".")[0] or name or host
     if "%" in stem:
         stem = unquote(stem)
     if not stem.isascii():

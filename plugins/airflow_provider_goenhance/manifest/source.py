@@ -163,4 +163,6 @@ def _cause(error: BaseException) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
     text = re.sub(r"\?\S+", "?***", _PASSWORD.sub(r"\1:***@", str(error)))
+    if text and type(error) is OSError:  # ours, which names the class already
+        return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

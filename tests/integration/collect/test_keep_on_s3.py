@@ -7,9 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from airflow_provider_goenhance.collect.collector import collect_picture
 from airflow_provider_goenhance.collect.store import keep_picture, picture_exists, read_picture
@@ -20,6 +18,10 @@ from tests.unit.collect.pictures import encoded, pixels
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+boto3 = pytest.importorskip("boto3", reason="the extra s3 is not installed")
+pytest.importorskip("s3fs", reason="the extra s3 is not installed")
+moto_server = pytest.importorskip("moto.server", reason="moto, an S3 server for tests, is not installed")
 
 CONN_ID = "goenhance_test_pictures"
 
@@ -46,7 +48,7 @@ class Bucket:
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"

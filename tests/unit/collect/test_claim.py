@@ -21,6 +21,8 @@ from tests.unit.collect.test_mark import MARK, READERS, read_properties
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytest.importorskip("c2pa", reason="the extra c2pa is not installed")
+
 
 @pytest.fixture(scope="module")
 def credentials() -> SigningCredentials:

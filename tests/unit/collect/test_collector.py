@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -185,6 +186,23 @@ async def test_a_hostile_answer_is_an_error_and_keeps_nothing(
     assert _nothing_in(scratch)
 
 
+async def test_a_full_disk_is_an_error_with_its_reason(
+    server: PictureServer,
+    session: aiohttp.ClientSession,
+    tmp_path: Path,
+    scratch: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("airflow_provider_goenhance.collect.collector.mark_picture", full)
+    with pytest.raises(CollectError, match="No space left on device") as caught:
+        await _collect(session, Links([server.link("/user/a")]), tmp_path / "s")
+    assert caught.value.error_code == "not_kept"
+    assert _nothing_in(scratch)
+
+
 async def test_a_job_without_a_picture_is_an_error(session: aiohttp.ClientSession, tmp_path: Path) -> None:
     with pytest.raises(CollectError) as caught:
         await _collect(session, Links([]), tmp_path / "s", facts=SwapFacts(img_uuid="u-1"))
@@ -239,6 +257,7 @@ async def test_a_gif_is_kept_with_a_sidecar_instead_of_the_mark(
     assert kept.sidecar_uri is not None
 
 
+@pytest.mark.skipif(find_spec("c2pa") is None, reason="the extra c2pa is not installed")
 async def test_a_picture_is_marked_first_and_signed_after(
     server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
 ) -> None:

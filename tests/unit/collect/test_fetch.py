@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
+import yarl
 
-from airflow_provider_goenhance.collect.fetch import fetch_picture, name_of_link
+from airflow_provider_goenhance.collect.fetch import _next_hop, fetch_picture, name_of_link
 from airflow_provider_goenhance.exceptions import CollectError, LinkExpiredError
 
 if TYPE_CHECKING:
@@ -138,6 +139,17 @@ async def test_a_redirect_out_of_the_web_is_not_followed(
     with pytest.raises(CollectError) as caught:
         await fetch_picture(session, server.link("/to-file"), tmp_path / "p")
     assert caught.value.error_code == "bad_link"
+
+
+def test_a_redirect_from_https_to_http_is_not_followed() -> None:
+    secure = yarl.URL("https://static.example.org/a.jpg?sig=SECRET")
+    with pytest.raises(CollectError) as caught:
+        _next_hop(secure, "http://static.example.org/a.jpg?sig=SECRET", str(secure))
+    assert caught.value.error_code == "unsafe_redirect"
+    assert "SECRET" not in caught.value.message
+    assert _next_hop(secure, "/b.jpg?sig=2", str(secure)) == yarl.URL(
+        "https://static.example.org/b.jpg?sig=2"
+    )
 
 
 async def test_the_signature_arrives_byte_for_byte(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_goenhance.exceptions import ManifestError
 from airflow_provider_goenhance.manifest import read_csv as read_csv_module
+from airflow_provider_goenhance.manifest.model import Manifest
 from airflow_provider_goenhance.manifest.pair_ids import PLAIN_PAIR_ID, pair_id_problem
 from airflow_provider_goenhance.manifest.read import read_manifest
 from airflow_provider_goenhance.manifest.read_csv import _by_pandas, _record_by_record
@@ -57,8 +58,10 @@ def in_file(text: str) -> tuple[tempfile.TemporaryDirectory, str]:
     return folder, str(path)
 
 
-@settings(deadline=None, max_examples=150)
-@given(st.lists(st.one_of(good_rows, good_rows, bad_rows, blank_rows), max_size=25), st.integers(1, 9))
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.one_of(good_rows, good_rows, bad_rows, blank_rows), max_size=20), st.sampled_from([1, 4, 50])
+)
 def test_every_row_is_a_pair_or_rejected_exactly_once_with_its_own_row_number(rows, chunk_rows):
     expected = {
         number: row for number, row in enumerate(rows, start=2) if any(value.strip() for value in row)
@@ -67,9 +70,8 @@ def test_every_row_is_a_pair_or_rejected_exactly_once_with_its_own_row_number(ro
     usual, read_csv_module.CHUNK_ROWS = read_csv_module.CHUNK_ROWS, chunk_rows
     try:
         manifest = read_manifest(location)
-    except ManifestError as error:
-        assert not expected, error
-        return
+    except ManifestError:
+        manifest = Manifest(location, [], [])
     finally:
         read_csv_module.CHUNK_ROWS = usual
         folder.cleanup()
@@ -84,7 +86,7 @@ def test_every_row_is_a_pair_or_rejected_exactly_once_with_its_own_row_number(ro
     assert "s3cret" not in str(manifest.rejected)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(st.text('a",\n\r \ufeffé', max_size=40))
 @example('a,"x""y"z\nb"c,d\n')
 @example("a,b\r\nc,d\re,f\n")
@@ -104,7 +106,7 @@ def test_pandas_and_the_record_reader_tell_rows_and_values_apart_in_the_same_way
         ] == by_pandas
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(st.binary(max_size=60))
 @example(b"\xef\xbb\xbf\xef\xbb\xbf\n")
 @example(b'"\xff')
@@ -115,20 +117,30 @@ def test_any_bytes_at_all_give_a_manifest_or_an_error_that_names_the_file(conten
         for head in (b"", b"source_img,reference_img\n"):
             path.write_bytes(head + content)
             try:
-                read_manifest(str(path))
+                said = read_manifest(str(path)).location
             except ManifestError as error:
-                assert str(path) in str(error)
+                said = str(error)
+            assert str(path) in said
 
 
-@settings(max_examples=400)
-@given(st.from_regex(PLAIN_URL, fullmatch=True))
+@settings(max_examples=200)
+@given(
+    st.builds(
+        "{}://{}{}/{}".format,
+        st.sampled_from(["http", "https"]),
+        st.text("aZ0-.", max_size=9),
+        st.sampled_from(["", "", ":8080", ":0", ":99999", "@h", "[", "%", "_"]),
+        st.text("aZ0-_.:@[]/?#% \té", max_size=9),
+    )
+)
 @example("https://-/")
 @example("http://" + "a" * 63 + "/" + "x" * 1900)
 @example("http://xn--/")
 def test_a_url_that_is_waved_through_has_no_problem(url):
-    assert url_problem(url) is None
+    assert not PLAIN_URL.fullmatch(url) or url_problem(url) is None
 
 
+@settings(max_examples=50)
 @given(st.from_regex(PLAIN_PAIR_ID, fullmatch=True))
 def test_a_pair_id_that_is_waved_through_has_no_problem(pair_id):
     assert pair_id_problem(pair_id) is None

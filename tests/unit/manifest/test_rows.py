@@ -138,7 +138,6 @@ def test_every_problem_of_a_row_is_in_its_reason():
         "https://me:s3cret/@a.example/a.jpg",
         "https://me:s3cret?@a.example/a.jpg",
         "https://me:s3cret#@a.example/a.jpg",
-        "https://me:12/s3cret@a.example/a.jpg",
         "ftp://me:s3cret@a.example/a.jpg",
         "me:s3cret@a.example/a.jpg",
         "https://me:s3cret@a.example/a b.jpg",
@@ -182,7 +181,7 @@ def test_a_control_character_in_a_pair_id_is_rejected(character):
     assert rejected.reason == f"pair_id has the control character U+{ord(character):04X} inside"
 
 
-@pytest.mark.parametrize("pair_id", ["a b/c", "名前", "👩\u200d🚀", "../x", '"', "می\u200cخواهم"])
+@pytest.mark.parametrize("pair_id", ["a b/c", "名前", "👩\u200d🚀", "../x", '"', "क्\u200dष"])
 def test_any_printable_pair_id_is_accepted(pair_id):
     assert [p.pair_id for p in checked((FACE, SCENE, pair_id)).pairs] == [pair_id]
 

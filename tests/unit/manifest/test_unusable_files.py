@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -65,7 +66,7 @@ def test_a_file_that_cannot_be_reached(tmp_path, manifest_file):
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read every file")
 def test_a_file_that_may_not_be_read(manifest_file):
     location = manifest_file(GOOD)
-    os.chmod(location, 0)
+    Path(location).chmod(0)
     assert refusal(location).endswith("cannot be read: Permission denied")
 
 
@@ -239,6 +240,16 @@ def test_a_quote_never_closed_names_row_and_column(manifest_file, tail):
     assert message == (
         ", row 4, column source_img: a quote is opened and never closed, so the rest of the file cannot be told apart"
     )
+
+
+def test_a_quote_as_the_very_last_character(manifest_file):
+    message = refusal_of(manifest_file, f'{GOOD}p2,{FACE},"')
+    assert message.startswith(", row 3, column reference_img: a quote is opened and never closed")
+
+
+def test_a_quote_never_closed_is_found_after_a_row_with_too_many_values(manifest_file):
+    message = refusal_of(manifest_file, f'{GOOD}p2,{FACE},{SCENE},x,y\np3,"{FACE},{SCENE}\n')
+    assert message.startswith(", row 4, column source_img: a quote is opened and never closed")
 
 
 def test_a_quote_never_closed_in_front_of_a_long_rest(manifest_file):
