@@ -134,7 +134,7 @@ def _trigger(this: _Run, settings: Settings, manifest: str | None) -> None:
         this.say(f"Connection {API_CONNECTION} does not point at the sandbox: these swaps may be paid ones.")
     this.api.unpause(DAG_ID)
     for open_run in this.api.open_runs(DAG_ID):
-        this.say(f"Airflow also goes on with the run {open_run}, which was not finished.")
+        this.say(f"Airflow first ends the run {open_run}, which had been interrupted; this one follows.")
     conf = _conf(settings, manifest, this.places, this.stack.ports)
     this.api.trigger(DAG_ID, this.run_id, conf)
     this.say(f"Run {this.run_id} of {DAG_ID} on {this.places.shown(conf['manifest'])}")

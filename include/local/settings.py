@@ -84,7 +84,10 @@ def read_settings(path: Path) -> Settings:
         raise LocalStackError(
             f"{path.name} is missing: the connections of the local Airflow are read from it"
         ) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise LocalStackError(f"{path.name} is not valid YAML: {line}{error.problem}") from error
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise LocalStackError(f"{path.name} cannot be read: {error}") from error
     airflow = document.get("airflow") if isinstance(document, dict) else None
     if not isinstance(airflow, dict):

@@ -34,7 +34,7 @@ _SANDBOX = "sandbox"
 _AIRFLOW = [sys.executable, "-m", "airflow"]
 # First whoever starts tasks; last those whom running tasks still need to report their end.
 _STOP_ORDER = (("scheduler", "triggerer", "dag-processor"), ("api-server", _SANDBOX))
-_GRACE = {"scheduler": 10.0, "api-server": 6.0}
+_GRACE_S = 6.0
 
 
 @dataclass
@@ -260,7 +260,6 @@ def stop(places: Places, stack: Stack) -> list[str]:
     with shielded():
         for names in _STOP_ORDER:
             group = [component for component in stack.components if component.name in names]
-            grace = max((_GRACE.get(component.name, 5.0) for component in group), default=0.0)
-            killed += processes.stop(group, grace=grace)
+            killed += processes.stop(group, grace=_GRACE_S)
         places.record.unlink(missing_ok=True)
     return killed
