@@ -76,7 +76,7 @@ def status(places: Places, console: Console) -> int:
     health["api-server"] = "healthy" if health["metadatabase"] != "no answer" else "no answer"
     health["sandbox"] = stacks.sandbox_health(stack.ports)
     table = Table(
-        title=f"{stack.owner}, since {stack.started_at:%Y-%m-%d %H:%M:%S} UTC", title_justify="left"
+        title=f"Started by make {stack.owner}, {stack.started_at:%Y-%m-%d %H:%M:%S} UTC", title_justify="left"
     )
     for heading in ("component", "process", "health", "log"):
         table.add_column(heading, overflow="fold")

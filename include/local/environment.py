@@ -113,7 +113,9 @@ def _configuration(places: Places, ports: Ports, keys: Secrets) -> dict[tuple[st
         ("scheduler", "scheduler_idle_sleep_time"): "0.5",
         # A killed stack's tasks are noticed within a minute of the next start instead of five.
         ("scheduler", "task_instance_heartbeat_timeout"): "60",
-        ("database", "sql_alchemy_conn"): f"sqlite:///{places.airflow_home / 'airflow.db'}",
+        ("database", "sql_alchemy_conn"): f"sqlite:///{places.metadata}",
+        # `prepare` has migrated it; the api-server, which needs no database yet, starts meanwhile.
+        ("database", "check_migrations"): "False",
         ("dag_processor", "min_file_process_interval"): "15",
         ("dag_processor", "refresh_interval"): "30",
         ("logging", "base_log_folder"): str(places.task_logs),

@@ -20,8 +20,13 @@ class Places:
 
     @property
     def airflow_home(self) -> Path:
-        """Airflow's home: metadata database and task logs."""
+        """Airflow's home."""
         return self.local / "airflow"
+
+    @property
+    def metadata(self) -> Path:
+        """Airflow's metadata database."""
+        return self.airflow_home / "airflow.db"
 
     @property
     def task_logs(self) -> Path:

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import sys
 
-from airflow import settings as airflow_settings
 from airflow.models.connection import Connection
 from airflow.models.pool import Pool
 from airflow.models.variable import Variable
@@ -48,15 +46,6 @@ def store(settings: Settings) -> None:
             Variable.set(name, value, session=session)
 
 
-def allow_concurrent_readers() -> None:
-    """Switch a SQLite metadata database to its write-ahead log; otherwise readers and the writer block each other."""
-    url = airflow_settings.get_engine().url
-    if url.get_backend_name() == "sqlite" and url.database:
-        connection = sqlite3.connect(url.database)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.close()
-
-
 def main() -> int:
     """Prepare the database of this checkout's stack."""
     places = this_checkout()
@@ -67,7 +56,6 @@ def main() -> int:
     except LocalStackError as error:
         print(error, file=sys.stderr)
         return 1
-    allow_concurrent_readers()
     db.initdb()
     store(wanted)
     return 0

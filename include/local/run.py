@@ -203,7 +203,6 @@ def _explain(this: _Run, state: str, trouble: str | None, timeout: float) -> Non
         this.say(f"This run cannot be followed to its end: {trouble}")
     else:
         this.say("The run failed.")
-    with contextlib.suppress(LocalStackError):
         for line in _task_errors(this)[:_SHOWN_ERRORS]:
             this.say(f"  {line}")
     logs = this.places.task_logs / f"dag_id={DAG_ID}" / f"run_id={this.run_id}"

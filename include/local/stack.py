@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import fcntl
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
@@ -116,7 +117,7 @@ def _write_record(places: Places, stack: Stack) -> None:
     partial.rename(places.record)
 
 
-@contextmanager
+@contextlib.contextmanager
 def sole_starter(places: Places, command: str) -> Iterator[None]:
     """
     Hold the right to start a stack in this checkout.
@@ -167,6 +168,7 @@ def start(places: Places, ports: Ports, owner: Owner, say: Say) -> Stack:
             [sys.executable, "-m", "include.sandbox", "--port", str(ports.sandbox), "--state-dir", state],
         )
         say(f"Airflow on {ports.airflow_url}")
+        _allow_concurrent_readers(places)
         # The api-server takes longest to start, and needs no database for that.
         launch("api-server", [*_AIRFLOW, "api-server"])
         _prepare(places, environment)
@@ -178,6 +180,12 @@ def start(places: Places, ports: Ports, owner: Owner, say: Say) -> Stack:
         stop(places, stack)
         raise
     return stack
+
+
+def _allow_concurrent_readers(places: Places) -> None:
+    """Give the metadata database a write-ahead log; otherwise its readers and its writer block each other."""
+    with contextlib.closing(sqlite3.connect(places.metadata)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
 
 
 def _prepare(places: Places, environment: dict[str, str]) -> None:
@@ -192,7 +200,7 @@ def _prepare(places: Places, environment: dict[str, str]) -> None:
         last = (log.read_text(errors="replace").strip().splitlines() or ["no message"])[-1]
         raise LocalStackError(
             f"Airflow's metadata database could not be prepared: {last} (log: {places.shown(log)}; if an "
-            f"interrupted start damaged it, delete {places.shown(places.airflow_home / 'airflow.db')})"
+            f"interrupted start damaged it, delete {places.shown(places.metadata)})"
         )
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
@@ -11,12 +12,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from . import control, endpoints, page
 from .contract import SECURITY_SCHEMES
 from .faults import FaultPlan
 from .gate import FaultGate
 from .state import Sandbox, start_switches
+from .switches import Switches
 from .wire import envelope
 
 if TYPE_CHECKING:
@@ -66,9 +69,18 @@ def create_app(settings: Settings, connections: Connections) -> ASGIApp:
     return FaultGate(app, plan, connections)
 
 
-async def _plain_error(_: Request, error: Exception) -> Response:
+async def _plain_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
-    return envelope(error.status_code, error.detail, status=error.status_code, **(error.headers or {}))
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = _methods(request)
+    return envelope(error.status_code, error.detail, status=error.status_code, **headers)
+
+
+def _methods(request: Request) -> str:
+    """List what a path allows; Starlette alone names the methods of the first route that matches."""
+    routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return ", ".join(sorted({method for route in routes for method in route.methods}))
 
 
 async def _server_error(_: Request, __: Exception) -> Response:
@@ -86,7 +98,9 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         schema = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
-        schema.setdefault("components", {})["securitySchemes"] = SECURITY_SCHEMES
+        schema["components"]["securitySchemes"] = SECURITY_SCHEMES
+        changes = Switches.model_json_schema(ref_template="#/components/schemas/{model}")
+        schema["components"]["schemas"] |= changes.pop("$defs") | {"SwitchChanges": changes}
         _document_errors_as_they_are(schema)
         app.openapi_schema = schema
     return app.openapi_schema

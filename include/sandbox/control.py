@@ -54,7 +54,7 @@ async def faults(request: Request) -> Response:
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Switches"}}},
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/SwitchChanges"}}},
         }
     },
 )
@@ -115,7 +115,8 @@ async def images(request: Request) -> Response:
     return JSONResponse(names)
 
 
-@router.api_route("/images/{name}", methods=["GET", "HEAD"], responses=_NOT_FOUND, response_class=Response)
+@router.head("/images/{name}", include_in_schema=False)
+@router.get("/images/{name}", responses=_NOT_FOUND, response_class=Response)
 async def image(request: Request, name: Annotated[str, Path(pattern=r"^[\w][\w.-]*$")]) -> Response:
     """Serve a sample picture, to stand for the picture host of a real batch."""
     folder = _sandbox(request).settings.images

@@ -87,7 +87,8 @@ async def tokens(request: Request) -> Response:
     return envelope(0, "success", data)
 
 
-@router.api_route("/results/{result_path:path}", methods=["GET", "HEAD"], **contract.RESULT)
+@router.head("/results/{result_path:path}", include_in_schema=False)
+@router.get("/results/{result_path:path}", **contract.RESULT)
 async def result(request: Request, result_path: str) -> Response:
     """Serve a finished picture to the holder of a signed link."""
     sandbox = _sandbox(request)

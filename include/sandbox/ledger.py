@@ -20,6 +20,9 @@ _PUT_JOB = f"INSERT OR REPLACE INTO jobs VALUES ({', '.join('?' * len(JOB_COLUMN
 _PUT_FACT = "INSERT OR REPLACE INTO facts VALUES (?, ?)"
 
 
+LEDGER_FILE = "ledger.sqlite3"
+
+
 class Ledger:
     """
     Jobs and balance on disk, written in groups.
@@ -36,6 +39,14 @@ class Ledger:
         self._jobs: dict[int, Job] = {}
         self._facts: dict[str, object] = {}
         self._written: asyncio.Future[None] | None = None
+
+    def check(self) -> None:
+        """
+        Make sure that the jobs on disk are of the shape this version keeps.
+
+        :raises sqlite3.Error: if they are not, or the file is no database.
+        """
+        self._db.execute(f"SELECT {', '.join(JOB_COLUMNS)} FROM jobs LIMIT 0")  # noqa: S608
 
     def load(self) -> list[Job]:
         """Read all jobs in the order they were accepted."""

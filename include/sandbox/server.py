@@ -8,6 +8,7 @@ import fcntl
 import os
 import signal
 import socket
+import sqlite3
 import sys
 import threading
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import uvicorn
 
 from .app import create_app
 from .connections import Connections
+from .ledger import LEDGER_FILE, Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,6 +75,25 @@ def lock_state(settings: Settings) -> IO[str]:
     return lock
 
 
+def check_ledger(settings: Settings) -> None:
+    """
+    Make sure that the state folder's ledger can be used.
+
+    :raises StartError: if it was not written by this version of the sandbox.
+    """
+    try:
+        ledger = Ledger(settings.state_dir / LEDGER_FILE)
+        try:
+            ledger.check()
+        finally:
+            ledger.close()
+    except sqlite3.Error as error:
+        raise StartError(
+            f"state folder {settings.state_dir} holds a ledger this sandbox cannot read ({error}); "
+            "choose another with --state-dir, or remove it"
+        ) from None
+
+
 def serve(settings: Settings, port: int, *, end_with_stdin: bool = False, verbose: bool = False) -> None:
     """
     Run a sandbox until SIGTERM or SIGINT.
@@ -84,6 +105,7 @@ def serve(settings: Settings, port: int, *, end_with_stdin: bool = False, verbos
     connections = Connections()
     app = create_app(settings, connections)
     with lock_state(settings), open_port(port) as listener:
+        check_ledger(settings)
         config = uvicorn.Config(
             app,
             http=connections.protocol(),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .faults import FaultPlan
 from .jobs import Job
-from .ledger import Ledger
+from .ledger import LEDGER_FILE, Ledger
 from .links import LinkSigner
 from .runner import Runner
 from .swapping import SwapPool
@@ -41,7 +41,7 @@ class Sandbox:
         self.connections = connections
         self.pictures = settings.state_dir / "pictures"
         self.pictures.mkdir(parents=True, exist_ok=True)
-        self.ledger = Ledger(settings.state_dir / "ledger.sqlite3")
+        self.ledger = Ledger(settings.state_dir / LEDGER_FILE)
         self.jobs: dict[str, Job] = {}
         self._by_result: dict[str, Job] = {}
         pool = SwapPool(settings.workers, settings.faces) if settings.engine == "mesh" else None

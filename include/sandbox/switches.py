@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 MEGABYTE = 1024 * 1024
-Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=86_400)]
 
 
 class SwitchError(ValueError):
@@ -18,7 +18,7 @@ class SwitchError(ValueError):
 class Rule(BaseModel):
     """When a fault strikes: every time, for the next `count` chances, or by chance (`share`)."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
     count: int | None = Field(
         default=None, ge=0, le=10**9, description="Strike this often, then never; null: no end."
@@ -70,6 +70,22 @@ ApiKind = Literal[
 ]
 
 
+SubmitKind = ApiKind | Literal["missing_img_uuid", "no_credits"]
+FileKind = Literal[
+    "slow",
+    "disconnect",
+    "hang",
+    "http_error",
+    "rate_limited",
+    "html",
+    "expired_link",
+    "zeros",
+    "redirect_loop",
+    "truncated",
+]
+JobKind = Literal["failed", "stuck"]
+
+
 class ApiFault(Fault):
     """A fault of job detail or tokens."""
 
@@ -79,30 +95,19 @@ class ApiFault(Fault):
 class SubmitFault(Fault):
     """A fault of the submit call."""
 
-    kind: ApiKind | Literal["missing_img_uuid", "no_credits"]
+    kind: SubmitKind
 
 
 class FileFault(Fault):
     """A fault of a download: a result, or a sample picture."""
 
-    kind: Literal[
-        "slow",
-        "disconnect",
-        "hang",
-        "http_error",
-        "rate_limited",
-        "html",
-        "expired_link",
-        "zeros",
-        "redirect_loop",
-        "truncated",
-    ]
+    kind: FileKind
 
 
 class JobFault(Rule):
     """What becomes of an accepted job, settled when it is accepted."""
 
-    kind: Literal["failed", "stuck"] = Field(description="stuck: stays in progress for ever.")
+    kind: JobKind = Field(description="stuck: stays in progress for ever.")
     error: str = Field(
         default="no_face: no face was found in source_img", max_length=500, description="failed: reason."
     )
@@ -116,13 +121,32 @@ def _as_list(value: Any) -> Any:
 
 
 # One rule, a bare kind or null are as good as a list of rules.
-OneOrMany = BeforeValidator(_as_list)
+SubmitFaults = Annotated[
+    list[SubmitFault],
+    BeforeValidator(
+        _as_list, json_schema_input_type=list[SubmitFault | SubmitKind] | SubmitFault | SubmitKind | None
+    ),
+]
+ApiFaults = Annotated[
+    list[ApiFault],
+    BeforeValidator(_as_list, json_schema_input_type=list[ApiFault | ApiKind] | ApiFault | ApiKind | None),
+]
+FileFaults = Annotated[
+    list[FileFault],
+    BeforeValidator(
+        _as_list, json_schema_input_type=list[FileFault | FileKind] | FileFault | FileKind | None
+    ),
+]
+JobFaults = Annotated[
+    list[JobFault],
+    BeforeValidator(_as_list, json_schema_input_type=list[JobFault | JobKind] | JobFault | JobKind | None),
+]
 
 
 class Switches(BaseModel):
     """All switches. PUT merges: a key that is not sent stays as it is."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
     seed: int = Field(
         default=0, ge=0, le=2**53, description="Seed of every `share`; sending it starts the draws anew."
@@ -130,16 +154,12 @@ class Switches(BaseModel):
     latency: Seconds = Field(
         default=0.0, description="Seconds added to each call of the three GoEnhance endpoints."
     )
-    submit: Annotated[list[SubmitFault], OneOrMany] = Field(default=[], max_length=100)
-    detail: Annotated[list[ApiFault], OneOrMany] = Field(default=[], max_length=100)
-    tokens: Annotated[list[ApiFault], OneOrMany] = Field(default=[], max_length=100)
-    result: Annotated[list[FileFault], OneOrMany] = Field(
-        default=[], max_length=100, description="Result downloads."
-    )
-    image: Annotated[list[FileFault], OneOrMany] = Field(
-        default=[], max_length=100, description="GET /images/..."
-    )
-    job: Annotated[list[JobFault], OneOrMany] = Field(default=[], max_length=100)
+    submit: SubmitFaults = Field(default=[], description="Faults of the submit call.")
+    detail: ApiFaults = Field(default=[], description="Faults of job detail.")
+    tokens: ApiFaults = Field(default=[], description="Faults of the tokens call.")
+    result: FileFaults = Field(default=[], description="Faults of result downloads.")
+    image: FileFaults = Field(default=[], description="Faults of GET /images/...")
+    job: JobFaults = Field(default=[], description="What becomes of accepted jobs, if not success.")
 
     job_seconds: Seconds = Field(default=2.0, description="Least time from start to end of a job.")
     job_seconds_max: Seconds | None = Field(
@@ -207,8 +227,17 @@ def merge(switches: Switches, changes: Any) -> Switches:
     # The rules as objects, not as copies: their counts of strikes live on.
     kept = {name: getattr(switches, name) for name in Switches.model_fields}
     try:
-        return Switches.model_validate({**kept, **changes})
+        return Switches.model_validate({**kept, **_whole_numbers(changes)})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise SwitchError(f"switch {where}: {first['msg']}") from None
+
+
+def _whole_numbers(value: Any) -> Any:
+    """Turn 3.0 into 3 everywhere: JSON knows one kind of number, the strict models two."""
+    if isinstance(value, dict):
+        return {name: _whole_numbers(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [_whole_numbers(entry) for entry in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

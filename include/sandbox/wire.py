@@ -25,7 +25,7 @@ def envelope(code: int, msg: str, data: Any = ..., *, status: int = 200, **heade
     body: dict[str, Any] = {"code": code, "msg": msg}
     if data is not ...:
         body["data"] = data
-    content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace")
     return Response(content, status, headers or None, "application/json")
 
 

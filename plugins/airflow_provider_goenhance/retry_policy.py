@@ -4,48 +4,93 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
-_MODULE = "airflow_provider_goenhance.exceptions"
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowNotFoundException
 
-#: These cannot get better by themselves, or a retry must not decide them.
-NEVER_RETRIED = (
-    "TokenRefusedError",
-    "BadRequestError",
-    "OutOfCreditsError",
-    "SubmitOutcomeUnknownError",
-    "JobFailedError",
-    "BatchFailedError",
-    "ManifestError",
-)
-#: These pass; a retry goes on with the rows not sent yet and re-attaches to the jobs that run.
-RETRIED_LATER = (
-    "RateLimitedError",
-    "ServerError",
-    "NotGoEnhanceAnswerError",
-    "UnreachableError",
-    "ConnectionLostError",
-)
+from .exceptions import GoEnhanceError
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
 
 
-def face_swap_retry_policy(delay: dt.timedelta = dt.timedelta(minutes=1)) -> Any | None:
+def is_final(error: BaseException) -> bool:
+    """Tell whether a retry would meet the same error again, or must not decide what comes next."""
+    if type(error) is GoEnhanceError:
+        return False  # the wait was lost in the triggerer; a retry takes it up again
+    if isinstance(error, GoEnhanceError):
+        return not error.retryable
+    # A wrong argument, a manifest that cannot be used, a connection that does not exist.
+    return isinstance(error, ValueError | TypeError | AirflowNotFoundException)
+
+
+def wait_before_retry(error: BaseException, context: Context | None) -> dt.timedelta | None:
+    """Return how long GoEnhance asks to wait, where that is longer than the task's own ``retry_delay``."""
+    asked = getattr(error, "retry_after", None)
+    if not asked:
+        return None
+    usual = getattr(context["task"], "retry_delay", None) if context else None
+    wait = dt.timedelta(seconds=asked)
+    return None if isinstance(usual, dt.timedelta) and usual >= wait else wait
+
+
+def face_swap_retry_policy() -> RetryPolicy | None:
     """
     Return the retry policy that the operators of this package use by default.
 
-    :param delay: wait before a retry after a fault that passes (default 1 minute)
+    Faults that pass (rate limit, server error, no connection, a wait that timed out) are retried after the task's
+    ``retry_delay``, or after ``Retry-After`` where that is longer; faults that only a person can mend (token, credits,
+    bad input, a submit with unknown outcome) end the task at once. Anything else follows Airflow's own rules.
+
     :return: ``None`` on Airflow below 3.3, which has no retry policies
     """
     try:
-        from airflow.sdk.definitions.retry_policy import ExceptionRetryPolicy, RetryAction, RetryRule
+        from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
     except ImportError:
         return None
 
-    def paths(names: tuple[str, ...]) -> list[Any]:
-        return [f"{_MODULE}.{name}" for name in names]
+    class FaceSwapRetryPolicy(RetryPolicy):
+        """Asks the error itself."""
 
-    return ExceptionRetryPolicy(
-        rules=[
-            RetryRule(paths(NEVER_RETRIED), RetryAction.FAIL, reason="No retry can change this"),
-            RetryRule(paths(RETRIED_LATER), RetryAction.RETRY, delay, reason="This passes"),
-        ]
-    )
+        def evaluate(
+            self,
+            exception: BaseException,
+            try_number: int,
+            max_tries: int,
+            context: Context | None = None,
+        ) -> RetryDecision:
+            """Decide by the class of the error and what it says about itself."""
+            if is_final(exception):
+                return RetryDecision.fail(reason="No retry can change this")
+            if isinstance(exception, GoEnhanceError):
+                return RetryDecision.retry(wait_before_retry(exception, context), reason="This passes")
+            return RetryDecision.default()
+
+        def serialize(self) -> dict[str, Any]:
+            """Return nothing but its name: it has no settings."""
+            return {"__type": "FaceSwapRetryPolicy"}
+
+        @classmethod
+        def deserialize(cls, data: dict[str, Any]) -> RetryPolicy:
+            """Return an equal one."""
+            return cls()
+
+    return FaceSwapRetryPolicy()
+
+
+#: One for all operators. A default of their signature, because that is where a mapped task takes it from.
+DEFAULT_RETRY_POLICY = face_swap_retry_policy()
+
+
+@contextmanager
+def final_where_no_policy() -> Iterator[None]:
+    """Keep Airflow below 3.3 from retrying what cannot get better: it has no retry policies."""
+    try:
+        yield
+    except (GoEnhanceError, ValueError, TypeError) as error:
+        if DEFAULT_RETRY_POLICY is not None or not is_final(error):
+            raise
+        raise AirflowFailException(str(error)) from None

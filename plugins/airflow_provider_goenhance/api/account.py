@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import hashlib
+import urllib.request
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from .models import DEFAULT_BASE_URL
 
@@ -27,6 +29,9 @@ class Account:
     :param request_timeout: seconds for one request, connecting included (default 60)
     :param headers: further headers of every request
     :param request_options: further ``aiohttp`` request options: ``proxy``, ``ssl``, ...
+    :param verify: check the server's certificate; or the file or folder with the authorities to check it against
+    :param cert: the client's certificate: a file, or a file and the file of its key
+    :param trust_env: take a proxy from the environment where the connection names none (default)
     """
 
     conn_id: str
@@ -38,6 +43,9 @@ class Account:
     request_timeout: float = DEFAULT_REQUEST_TIMEOUT
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     request_options: dict[str, Any] = field(default_factory=dict, repr=False)
+    verify: bool | str = True
+    cert: str | tuple[str, str] | None = field(default=None, repr=False)
+    trust_env: bool = True
 
     def __str__(self) -> str:
         return f"connection {self.conn_id!r} ({self.base_url})"
@@ -51,3 +59,19 @@ class Account:
         """
         identity = self.name or f"{self.base_url}\n{self.token}"
         return hashlib.sha256(f"goenhance-account\n{identity}".encode()).hexdigest()[:12]
+
+    @property
+    def proxy(self) -> str | None:
+        """
+        The proxy to go through: the connection's, else the environment's (``HTTPS_PROXY``, ``NO_PROXY``, ...).
+
+        May hold a password, so it is not for messages.
+        """
+        named = self.request_options.get("proxy")
+        if named or not self.trust_env:
+            return named
+        url = urlsplit(self.base_url)
+        if not url.hostname or urllib.request.proxy_bypass(url.hostname):
+            return None
+        proxies = urllib.request.getproxies()
+        return proxies.get(url.scheme) or proxies.get("all")

@@ -9,10 +9,8 @@ Documented failures are HTTP and ``code`` 401 with ``Token Error`` and 500 with 
 
 from __future__ import annotations
 
-import email.utils
 import json
 import re
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,17 +23,24 @@ from ..exceptions import (
     ServerError,
     TokenRefusedError,
 )
-from .models import Credits, Job, Submission
+from .models import Credits, Job, JobState, Submission, state_of
+from .redaction import excerpt, without_token
+from .retry_after import parse_retry_after
 
-#: A longer wait than this is not waited out inside one call.
-MAX_RETRY_AFTER = 3600.0
+#: No answer of GoEnhance's comes near this; whatever is longer is not read to its end.
+MAX_ANSWER_BYTES = 1024 * 1024
+#: The longest name of a job that is believed, characters. The results table holds so many.
+_LONGEST_UUID = 128
 
+# Close together, so that "no face found; credits returned" does not stop a whole batch.
 _OUT_OF_CREDITS = re.compile(
-    r"\b(credits?|balance|tokens?)\b.*\b(insufficient|not enough|exhausted|run out|used up)\b"
-    r"|\b(insufficient|not enough|no|out of)\b.*\b(credits?|balance|tokens?)\b",
+    r"\b(insufficient|not enough|no|no more|out of|run out of)\s+(\w+\s+)?(credits?|balance)\b"
+    r"|\b(insufficient|not enough)\s+(\w+\s+)?tokens?\b"
+    r"|\b(credits?|balance)\s+(\w+\s+){0,2}(insufficient|not enough|too low|exhausted|run out|ran out|used up)\b",
     re.IGNORECASE,
 )
-_QUERY = re.compile(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>]*")
+# Inside HTTP 4xx the vendor's own code may say more than the status.
+_TELLING_CODES = frozenset({401, 402, 403, 429})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,59 +62,58 @@ class RawAnswer:
     account: str
 
 
-def without_query(text: str) -> str:
-    """Return the text with the query of every URL in it removed: a signed link's query is a secret."""
-    return _QUERY.sub(r"\1?...", text)
-
-
-def parse_retry_after(value: str | None) -> float | None:
+def text_of(body: bytes, token: str) -> str:
     """
-    Return the seconds that a ``Retry-After`` header asks for: a number of seconds or an HTTP date.
+    Return a body as text: JSON is UTF-8, whatever the headers say, and our token has no place in an answer.
 
-    :return: between 0 and :data:`MAX_RETRY_AFTER`; ``None`` when absent or unreadable
+    :param body: the body, or as much of it as was read
+    :param token: the token that was sent with the request
     """
-    if not value:
-        return None
+    return without_token(body.decode("utf-8-sig", errors="replace"), token)
+
+
+def _parsed(body: str) -> Any:
     try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
-        except (TypeError, ValueError):
-            return None
-    return min(max(seconds, 0.0), MAX_RETRY_AFTER) if seconds == seconds else None
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _envelope(answer: RawAnswer) -> dict[str, Any] | None:
-    try:
-        body = json.loads(answer.body)
-    except ValueError:
-        return None
+    body = _parsed(answer.body)
     return body if isinstance(body, dict) and ("code" in body or "data" in body) else None
 
 
 def _as_int(value: Any) -> int | None:
+    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+        return None
     try:
         return int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
-def _excerpt(text: str) -> str:
-    flat = " ".join(without_query(text).split())
-    return flat if len(flat) <= 120 else flat[:117] + "..."
+def _begins(body: str) -> str:
+    """Say what a body that is not understood looks like, without giving a link in it away."""
+    parsed = _parsed(body)
+    if isinstance(parsed, dict):
+        return f"is an object with the keys {excerpt(', '.join(map(str, parsed)), 120) or 'none'}"
+    return f"begins {excerpt(body, 120)!r}" if body.strip() else "is empty"
 
 
 def _refusal(answer: RawAnswer, code: int | None, msg: str) -> GoEnhanceError:
     """Return the error that an answer other than success stands for."""
     said = f"HTTP {answer.status}" + (f", code {code}" if code not in {None, answer.status} else "")
-    said += f", {_excerpt(msg)!r}" if msg else ""
-    details: dict[str, Any] = {"http_status": answer.status, "code": code, "msg": without_query(msg)}
-    number = answer.status if answer.status >= 400 else code
+    msg = excerpt(msg)
+    said += f", {msg!r}" if msg else ""
+    details: dict[str, Any] = {"http_status": answer.status, "code": code, "msg": msg}
+    by_status = answer.status >= 500 or (answer.status >= 400 and code not in _TELLING_CODES)
+    number = answer.status if by_status else code
     if number in {401, 403}:
         return TokenRefusedError(
             f"GoEnhance refused the API token of {answer.account} ({said}). "
-            "Put a valid key into the connection's password field; nothing was sent or paid with this one.",
+            f"Put a valid key into the connection's password field; this {answer.what} was not carried out, and cost "
+            "nothing.",
             **details,
         )
     if number == 402 or (not _is_server_fault(number) and number != 429 and _OUT_OF_CREDITS.search(msg)):
@@ -137,21 +141,25 @@ def _is_server_fault(number: int | None) -> bool:
 def _not_goenhance(answer: RawAnswer, why: str, **details: Any) -> NotGoEnhanceAnswerError:
     return NotGoEnhanceAnswerError(
         f"The answer to the {answer.what} of {answer.account} is not GoEnhance's: {why} "
-        f"(HTTP {answer.status}, begins {_excerpt(answer.body)!r}). A proxy, or a wrong host in the connection?",
+        f"(HTTP {answer.status}, the body {_begins(answer.body)}). A proxy, or a wrong host in the connection?",
         http_status=answer.status,
-        maybe_accepted=not 300 <= answer.status < 500,
+        # 303 sends to the result of what was done; the others say that nothing was.
+        maybe_accepted=answer.status == 303 or not 300 <= answer.status < 500,
         **details,
     )
 
 
 def _data_of(answer: RawAnswer) -> dict[str, Any]:
-    envelope = _envelope(answer)
+    envelope = None if 300 <= answer.status < 400 else _envelope(answer)
     if envelope is None:
         # Without an envelope only these mean the same whoever answers; a bare 404 or 502 is some other server's.
         if answer.status in {401, 429, 500}:
             raise _refusal(answer, None, "")
         raise _not_goenhance(answer, "no JSON envelope with `code` and `data`")
     code = _as_int(envelope.get("code"))
+    if code is None and answer.status < 400:
+        # Neither yes nor no: a submit answered like this may have been taken.
+        raise _not_goenhance(answer, "`code` is not a number")
     if answer.status >= 300 or code != 0:
         raise _refusal(answer, code, str(envelope.get("msg") or ""))
     data = envelope.get("data")
@@ -170,20 +178,23 @@ def read_submission(answer: RawAnswer) -> Submission:
     """
     envelope = _envelope(answer)
     data = envelope.get("data") if envelope else None
-    if isinstance(data, dict) and isinstance(data.get("img_uuid"), str) and data["img_uuid"].strip():
-        return Submission(img_uuid=data["img_uuid"].strip(), cost=_as_int(data.get("cost")))
+    if isinstance(data, dict) and (img_uuid := _uuid(data.get("img_uuid"))):
+        return Submission(img_uuid=img_uuid, cost=_as_int(data.get("cost")))
     _data_of(answer)
     raise _not_goenhance(answer, "`data.img_uuid` is missing", code=0)
+
+
+def _uuid(value: Any) -> str | None:
+    """Return the name of a job; ``None`` for what no table and no URL could take as one."""
+    name = value.strip() if isinstance(value, str) else ""
+    return name if name.isprintable() and 0 < len(name) <= _LONGEST_UUID else None
 
 
 def _links(data: dict[str, Any]) -> tuple[str, ...]:
     items = data.get("json")
     if isinstance(items, str):
         # Seen described as a JSON column; harmless to accept either form.
-        try:
-            items = json.loads(items)
-        except ValueError:
-            items = None
+        items = _parsed(items)
     values = (
         [item.get("value") for item in items if isinstance(item, dict)] if isinstance(items, list) else []
     )
@@ -199,8 +210,16 @@ def _reason(data: dict[str, Any]) -> str | None:
         if isinstance(value, dict):
             value = value.get("message") or json.dumps(value)
         if isinstance(value, str) and value.strip():
-            return _excerpt(value)
+            return excerpt(value)
     return None
+
+
+def _reason_of(data: dict[str, Any], msg: Any) -> str | None:
+    """Return why a job failed; where its data does not say, the envelope's ``msg`` may."""
+    reason = _reason(data)
+    if reason or not isinstance(msg, str) or state_of(data.get("status")) is not JobState.FAILED:
+        return reason
+    return excerpt(msg) if msg.strip().lower() not in {"", "success", "ok"} else None
 
 
 def read_job(answer: RawAnswer, img_uuid: str) -> Job:
@@ -210,11 +229,14 @@ def read_job(answer: RawAnswer, img_uuid: str) -> Job:
     :param img_uuid: the job that was asked for; an answer about another one is not believed
     :raises GoEnhanceError: of the class that fits
     """
-    try:
-        data = _data_of(answer)
-    except GoEnhanceError as error:
-        error.img_uuid = img_uuid
-        raise
+    envelope = _envelope(answer) or {}
+    data = envelope.get("data")
+    if not (answer.status < 300 and _speaks_of(data, img_uuid)):
+        try:
+            data = _data_of(answer)
+        except GoEnhanceError as error:
+            error.img_uuid = img_uuid
+            raise
     named = data.get("img_uuid")
     if named is not None and named != img_uuid:
         raise _not_goenhance(answer, f"it is about another job than {img_uuid}", img_uuid=img_uuid)
@@ -225,10 +247,19 @@ def read_job(answer: RawAnswer, img_uuid: str) -> Job:
         img_uuid=img_uuid,
         status=status,
         links=_links(data),
-        reason=_reason(data),
-        started_at=data.get("start_time"),
-        ended_at=data.get("end_time"),
+        reason=_reason_of(data, envelope.get("msg")),
+        started_at=_text(data.get("start_time")),
+        ended_at=_text(data.get("end_time")),
     )
+
+
+def _speaks_of(data: Any, img_uuid: str) -> bool:
+    # A job spoken of by name is read whatever `code` stands beside it: a failed one may carry its reason there.
+    return isinstance(data, dict) and data.get("img_uuid") == img_uuid and isinstance(data.get("status"), str)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def read_credits(answer: RawAnswer) -> Credits:

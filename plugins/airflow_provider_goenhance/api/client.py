@@ -5,18 +5,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..exceptions import ConnectionLostError, GoEnhanceError, RateLimitedError, UnreachableError
-from .answers import RawAnswer, read_credits, read_job, read_submission, without_query
+from .answers import MAX_ANSWER_BYTES, RawAnswer, read_credits, read_job, read_submission, text_of
 from .models import CREDITS_PATH, DETAIL_PATH, SUBMIT_PATH, Credits, Job, Submission, submit_body
+from .redaction import excerpt, without_token
 from .throttle import Throttle
 
 if TYPE_CHECKING:
     import aiohttp
-    import tenacity
 
     from .account import Account
 
@@ -103,73 +104,77 @@ class GoEnhanceClient:
                     allow_redirects=False,  # a redirected POST would be sent twice; the API never redirects
                     **{**self.account.request_options, **kwargs},
                 ) as response:
-                    body = await response.text(errors="replace")
+                    body = text_of(await _body_of(response), self.account.token)
                     retry_after = response.headers.get("Retry-After")
-                    answer = RawAnswer(response.status, body, retry_after, what, account)
+                    return RawAnswer(response.status, body, retry_after, what, account)
             except aiohttp.InvalidURL as error:
-                raise UnreachableError(f"{account} has no usable host: {error}.") from None
+                raise UnreachableError(
+                    f"{account}, or the proxy to it, has no usable host: {self._cause(error)}. "
+                    f"Nothing was sent by this {what}."
+                ) from None
             except (
                 aiohttp.ClientConnectorError,
                 aiohttp.ConnectionTimeoutError,
                 aiohttp.ClientHttpProxyError,
             ) as error:
                 raise UnreachableError(
-                    f"Could not reach GoEnhance at {account}: {_cause(error)}. Nothing was sent by this {what}."
+                    f"Could not reach GoEnhance at {account}: {self._cause(error)}. Nothing was sent by this {what}."
                 ) from None
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 raise ConnectionLostError(
-                    f"The connection of {account} broke during the {what}: {_cause(error)}."
+                    f"The connection of {account} broke during the {what}: {self._cause(error)}."
                 ) from None
-        return answer
+
+    def _cause(self, error: BaseException) -> str:
+        if isinstance(error, TimeoutError) and not str(error):
+            return f"no answer within {self.account.request_timeout:g} s"
+        return excerpt(without_token(str(error), self.account.token)) or type(error).__name__
 
     async def _retried(
-        self, once: Callable[[], Awaitable[T]], attempts: int, may_repeat: Callable[[BaseException], bool]
+        self, once: Callable[[], Awaitable[T]], attempts: int, may_repeat: Callable[[GoEnhanceError], bool]
     ) -> T:
-        import tenacity
-
-        async for attempt in tenacity.AsyncRetrying(
-            stop=tenacity.stop_after_attempt(attempts),
-            retry=tenacity.retry_if_exception(may_repeat),
-            wait=_wait,
-            before_sleep=self._before_sleep,
-            reraise=True,
-        ):
-            with attempt:
+        attempt = 1
+        while True:
+            try:
                 return await once()
-        raise AssertionError("tenacity either returns or raises")
+            except GoEnhanceError as error:
+                if attempt >= attempts or not may_repeat(error):
+                    raise
+                wait = _wait_after(error, attempt)
+                if isinstance(error, RateLimitedError):
+                    # The limit is the account's: hold back its other calls too.
+                    self.throttle.pause(wait)
+                log.info("%s Trying again in %.1f s (try %d failed).", error, wait, attempt)
+            await asyncio.sleep(wait)
+            attempt += 1
 
-    def _before_sleep(self, state: tenacity.RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        wait = state.next_action.sleep if state.next_action else 0.0
-        if isinstance(error, RateLimitedError):
-            # The limit is the account's: hold back the other submits too.
-            self.throttle.pause(wait)
-        log.info("%s Trying again in %.1f s (try %d failed).", error, wait, state.attempt_number)
 
-
-def _may_get_better(error: BaseException) -> bool:
+def _may_get_better(error: GoEnhanceError) -> bool:
     if isinstance(error, RateLimitedError) and (error.retry_after or 0) > MAX_WAIT:
         return False
-    return isinstance(error, GoEnhanceError) and error.retryable
+    return error.retryable
 
 
-def _surely_not_taken(error: BaseException) -> bool:
+def _surely_not_taken(error: GoEnhanceError) -> bool:
     return isinstance(error, RateLimitedError | UnreachableError) and _may_get_better(error)
 
 
-def _wait(state: tenacity.RetryCallState) -> float:
-    import tenacity
-
-    error = state.outcome.exception() if state.outcome else None
+def _wait_after(error: GoEnhanceError, attempt: int) -> float:
+    """Return the seconds to wait before the next try, spread so that many waiters do not come back at once."""
     if isinstance(error, RateLimitedError) and error.retry_after is not None:
-        return error.retry_after
-    return float(tenacity.wait_exponential_jitter(initial=0.5, max=15.0, jitter=0.5)(state))
+        return error.retry_after + random.uniform(0.05, 0.5)  # noqa: S311  not cryptography
+    return min(15.0, 0.5 * 2.0 ** (attempt - 1)) * random.uniform(1.0, 1.5)  # noqa: S311
 
 
-def _cause(error: BaseException) -> str:
-    if isinstance(error, TimeoutError) and not str(error):
-        return "no answer in time"
-    return without_query(str(error)) or type(error).__name__
+async def _body_of(response: aiohttp.ClientResponse) -> bytes:
+    """Read the body, but no more than an answer of GoEnhance's can have."""
+    body = bytearray()
+    async for block in response.content.iter_any():
+        body += block
+        if len(body) > MAX_ANSWER_BYTES:
+            response.close()
+            break
+    return bytes(body)
 
 
 @asynccontextmanager
@@ -189,9 +194,10 @@ async def open_client(account: Account) -> AsyncIterator[GoEnhanceClient]:
         connector=aiohttp.TCPConnector(
             limit=max(1, account.max_concurrency), keepalive_timeout=KEEPALIVE_SECONDS
         ),
-        trust_env=True,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        proxy=account.proxy,
+        # Else aiohttp reads .netrc before each request, in a thread, and refuses to send our token beside what it finds.
+        trust_env=False,
     )
     async with session:
         yield GoEnhanceClient(account, session)
-        # Let TLS transports close, as the aiohttp documentation asks.
-        await asyncio.sleep(0)

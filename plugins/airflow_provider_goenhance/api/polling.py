@@ -29,8 +29,12 @@ OLD_AFTER = 120.0
 MAX_POLL_INTERVAL = 60.0
 #: An answer like "no such job" must come this many times in a row before a job is given up on.
 DECLINED_LIMIT = 5
-#: Seconds between two lines of progress in the log.
+#: Seconds between two lines of progress, and between two warnings about faults, in the log.
 PROGRESS_EVERY = 30.0
+#: When the deadline is over, every job still open is asked about once more, for at most so many seconds ...
+LAST_ROUND_SECONDS = 90.0
+#: ... and until so many calls in a row have failed: then there is nobody to ask.
+LAST_ROUND_FAULTS = 10
 
 
 @dataclass(slots=True)
@@ -76,16 +80,27 @@ class _Wait:
         self.deadline = deadline
         self.poll_interval = poll_interval
         self.started = time.monotonic()
+        self.faults_in_a_row = 0
+        self._last_line = self.started
+        self._last_warning: float | None = None
         self._open = set(self.outcome.running)
         self._declined: dict[str, int] = {}
-        # Spread over one interval, so that a thousand jobs do not ask in the same instant.
+        # Spread over one interval, so that a thousand jobs do not ask in the same instant; the start of it is drawn,
+        # so that neither do the triggers that a triggerer starts together.
         spread = poll_interval / max(1, len(self._open))
-        self._due = [(self.started + spread * i, uuid) for i, uuid in enumerate(self.outcome.running)]
+        offset = random.uniform(0.0, spread)  # noqa: S311  not cryptography
+        self._due = [
+            (self.started + offset + spread * place, uuid) for place, uuid in enumerate(self.outcome.running)
+        ]
         heapq.heapify(self._due)
 
     @property
     def over(self) -> bool:
         return not self._open or self.seconds_left <= 0
+
+    @property
+    def open_jobs(self) -> list[str]:
+        return [uuid for uuid in self.outcome.running if uuid in self._open]
 
     @property
     def seconds_left(self) -> float:
@@ -106,13 +121,13 @@ class _Wait:
     def ask_again(self, uuid: str, *, factor: float = 1.0) -> None:
         now = time.monotonic()
         interval = next_interval(now - self.started, self.poll_interval) * factor
-        # Scheduling noise, not cryptography.
-        interval *= random.uniform(0.9, 1.1)  # noqa: S311
+        interval *= random.uniform(0.9, 1.1)  # noqa: S311  not cryptography
         heapq.heappush(self._due, (now + interval, uuid))
 
     def record(self, job: Job) -> None:
         self._declined.pop(job.img_uuid, None)
         self.outcome.last_error = None
+        self.faults_in_a_row = 0
         if job.state is JobState.RUNNING:
             self.ask_again(job.img_uuid)
             return
@@ -131,19 +146,31 @@ class _Wait:
                 self._open.discard(uuid)
                 self.outcome.declined[uuid] = str(error)
                 return
-        elif self.outcome.last_error is None:
-            log.warning("%s The job goes on at GoEnhance; asking again until the deadline.", error)
+        else:
             self.outcome.last_error = str(error)
+            self.faults_in_a_row += 1
+            self._warn(error)
         # A service in trouble is asked half as often.
         self.ask_again(uuid, factor=2.0)
 
-    def close(self) -> WaitOutcome:
-        self.outcome.running = [uuid for uuid in self.outcome.running if uuid in self._open]
-        return self.outcome
+    def _warn(self, error: GoEnhanceError) -> None:
+        now = time.monotonic()
+        if self._last_warning is None or now - self._last_warning >= PROGRESS_EVERY:
+            self._last_warning = now
+            log.warning("%s The jobs go on at GoEnhance; they are asked about until the deadline.", error)
 
-    def progress(self) -> str:
-        done = len(self.outcome.succeeded) + len(self.outcome.failed) + len(self.outcome.declined)
-        return f"{done} of {done + len(self._open)} jobs finished, {len(self.outcome.failed)} of them failed"
+    def show_progress(self) -> None:
+        now = time.monotonic()
+        if now - self._last_line >= PROGRESS_EVERY:
+            self._last_line = now
+            outcome = self.outcome
+            done = len(outcome.succeeded) + len(outcome.failed) + len(outcome.declined)
+            total = done + len(self._open)
+            log.info("%d of %d jobs finished, %d of them failed.", done, total, len(outcome.failed))
+
+    def close(self) -> WaitOutcome:
+        self.outcome.running = self.open_jobs
+        return self.outcome
 
 
 async def wait_for_jobs(
@@ -157,8 +184,8 @@ async def wait_for_jobs(
     """
     Ask about jobs until each is done, failed, given up on, or the deadline is over.
 
-    Every job is asked about at least once, also when the deadline has passed already: what is finished is never
-    reported as timed out.
+    What is still open at the deadline is asked about one last time, also when the deadline had passed before the wait
+    began: a job that is finished is not reported as timed out.
 
     :param get_job: the detail call, with its own retries
     :param uuids: the jobs
@@ -168,8 +195,7 @@ async def wait_for_jobs(
     :raises TokenRefusedError: at once: no job can be asked about with this token
     """
     wait = _Wait(uuids, deadline, max(0.05, poll_interval))
-    under_way: set[asyncio.Task[None]] = set()
-    last_line = time.monotonic()
+    slots = max(1, max_concurrency)
 
     async def ask(uuid: str) -> None:
         try:
@@ -179,41 +205,54 @@ async def wait_for_jobs(
         else:
             wait.record(job)
 
-    if wait.seconds_left <= 0:
-        await _ask_once(wait, ask, max_concurrency)
+    await _until_deadline(wait, ask, slots)
+    if wait.open_jobs:
+        await _last_round(wait, ask, slots)
+    return wait.close()
+
+
+async def _until_deadline(wait: _Wait, ask: Callable[[str], Awaitable[None]], slots: int) -> None:
+    under_way: set[asyncio.Task[None]] = set()
     try:
         while not wait.over:
-            for uuid in wait.take_due(max_concurrency - len(under_way)):
-                under_way.add(asyncio.create_task(ask(uuid)))
+            for uuid in wait.take_due(slots - len(under_way)):
+                under_way.add(asyncio.ensure_future(ask(uuid)))
             until_due = wait.seconds_until_due()
-            pause = min(wait.seconds_left, 1.0 if until_due is None else until_due)
+            pause = wait.seconds_left if until_due is None else min(wait.seconds_left, until_due)
             if under_way:
-                full = len(under_way) >= max_concurrency
                 done, under_way = await asyncio.wait(
                     under_way,
-                    timeout=wait.seconds_left if full else pause,
+                    timeout=wait.seconds_left if len(under_way) >= slots else pause,
                     return_when=asyncio.FIRST_COMPLETED,
                 )
                 for task in done:
                     task.result()
             else:
-                await asyncio.sleep(max(0.0, pause))
-            if time.monotonic() - last_line >= PROGRESS_EVERY:
-                last_line = time.monotonic()
-                log.info("%s.", wait.progress())
+                await asyncio.sleep(max(0.0, min(pause, PROGRESS_EVERY)))
+            wait.show_progress()
     finally:
         await _cancel(under_way)
-    return wait.close()
 
 
-async def _ask_once(wait: _Wait, ask: Callable[[str], Awaitable[None]], max_concurrency: int) -> None:
-    slots = asyncio.Semaphore(max_concurrency)
+async def _last_round(wait: _Wait, ask: Callable[[str], Awaitable[None]], slots: int) -> None:
+    wait.faults_in_a_row = 0
+    to_ask = iter(wait.open_jobs)
 
-    async def in_turn(uuid: str) -> None:
-        async with slots:
+    async def slot() -> None:
+        for uuid in to_ask:
+            if wait.faults_in_a_row >= LAST_ROUND_FAULTS:
+                return
             await ask(uuid)
 
-    await asyncio.gather(*(in_turn(uuid) for uuid in list(wait.outcome.running)))
+    tasks = {asyncio.ensure_future(slot()) for _ in range(slots)}
+    try:
+        done, _ = await asyncio.wait(
+            tasks, timeout=LAST_ROUND_SECONDS, return_when=asyncio.FIRST_EXCEPTION
+        )
+        for task in done:
+            task.result()
+    finally:
+        await _cancel(tasks)
 
 
 async def _cancel(tasks: set[asyncio.Task[None]]) -> None:

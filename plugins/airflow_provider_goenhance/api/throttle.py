@@ -23,23 +23,30 @@ class Throttle:
         self._paused_until = 0.0
 
     def pause(self, seconds: float) -> None:
-        """Let nothing paced start for so many seconds from now: the vendor asked for it."""
+        """Let nothing start for so many seconds from now: the vendor asked for it."""
         self._paused_until = max(self._paused_until, asyncio.get_running_loop().time() + seconds)
 
     @asynccontextmanager
     async def slot(self, *, paced: bool = False) -> AsyncIterator[None]:
         """Hold a slot for one request, waiting for it as long as it takes."""
         async with self._slots:
-            if paced:
+            await self._wait_out_pause()
+            if paced and self._interval:
                 await self._wait_for_turn()
             yield
 
-    async def _wait_for_turn(self) -> None:
+    async def _wait_out_pause(self) -> None:
         loop = asyncio.get_running_loop()
-        if self._interval:
-            turn = max(loop.time(), self._next_turn)
-            self._next_turn = turn + self._interval
-            await asyncio.sleep(max(0.0, turn - loop.time()))
         # A pause may be lengthened while we wait for its end.
         while (wait := self._paused_until - loop.time()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(wait)
+
+    async def _wait_for_turn(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            turn = max(loop.time(), self._next_turn, self._paused_until)
+            self._next_turn = turn + self._interval
+            await asyncio.sleep(max(0.0, turn - loop.time()))
+            if self._paused_until <= loop.time():
+                return
+            # A pause came in between: a new turn after it, so that its end is not a burst.

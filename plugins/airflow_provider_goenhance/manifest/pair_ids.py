@@ -11,7 +11,7 @@ from urllib.parse import unquote
 MAX_PAIR_ID_LENGTH = 200
 
 # Control characters, line separators, and the marks that turn the reading direction and so can disguise a name.
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 # Nearly all given pair_ids look like this; pair_id_problem alone decides, as with URLs.
 PLAIN_PAIR_ID = re.compile(r"[ -~]{0,200}")
 

@@ -16,8 +16,9 @@ PLAIN_URL = re.compile(
     r"https?://(?=[^/]{1,63}/)[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?::[1-9][0-9]{0,3})?/[!-~]{0,1900}"
 )
 
-# Zs, Zl, Zp: spaces and line separators; Cc: control characters; Cf: invisible ones, such as a byte order mark.
-_UNSAFE_CATEGORIES = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
+# Zs, Zl, Zp: spaces and line separators; Cc: control characters; Cf: invisible ones, such as a byte order mark;
+# Cs: halves of a character, which no file gives but a value from another task may.
+_UNSAFE_CATEGORIES = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf", "Cs"})
 
 
 def url_problem(url: str) -> tuple[str, str] | None:

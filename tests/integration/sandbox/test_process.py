@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -40,6 +41,20 @@ def test_a_taken_port_is_one_clear_line_and_exit_code_2(tmp_path, monkeypatch):
 def test_a_state_folder_serves_one_sandbox_at_a_time(sandbox):
     state = str(sandbox.state_dir)
     assert_refused(f"state folder {state} is in use by another sandbox", "--port", "0", "--state-dir", state)
+
+
+@pytest.mark.parametrize("content", [b"no database at all" * 100, None])
+def test_a_ledger_of_another_kind_is_refused_and_kept(tmp_path, content):
+    path = tmp_path / "ledger.sqlite3"
+    if content:
+        path.write_bytes(content)
+    else:
+        with sqlite3.connect(path) as ledger:
+            ledger.execute("CREATE TABLE jobs (sequence, of_old, PRIMARY KEY (sequence))")
+        ledger.close()
+    before = path.read_bytes()
+    assert_refused(f"state folder {tmp_path} holds a ledger", "--port", "0", "--state-dir", str(tmp_path))
+    assert content is None or path.read_bytes() == before
 
 
 @pytest.mark.parametrize(

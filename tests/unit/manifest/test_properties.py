@@ -58,7 +58,7 @@ def in_file(text: str) -> tuple[tempfile.TemporaryDirectory, str]:
     return folder, str(path)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(
     st.lists(st.one_of(good_rows, good_rows, bad_rows, blank_rows), max_size=20), st.sampled_from([1, 4, 50])
 )
@@ -86,7 +86,7 @@ def test_every_row_is_a_pair_or_rejected_exactly_once_with_its_own_row_number(ro
     assert "s3cret" not in str(manifest.rejected)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(st.text('a",\n\r \ufeffé', max_size=40))
 @example('a,"x""y"z\nb"c,d\n')
 @example("a,b\r\nc,d\re,f\n")
@@ -106,7 +106,7 @@ def test_pandas_and_the_record_reader_tell_rows_and_values_apart_in_the_same_way
         ] == by_pandas
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(st.binary(max_size=60))
 @example(b"\xef\xbb\xbf\xef\xbb\xbf\n")
 @example(b'"\xff')

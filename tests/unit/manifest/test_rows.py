@@ -71,6 +71,7 @@ BAD_URLS = [
         r"has the character U+200B inside: https://a.example/\u200bb",
     ),
     ("https://a.example/\x7f", "unsafe_characters", "has the character U+007F inside"),
+    ("https://a.example/\ud800", "unsafe_characters", "has the character U+D800 inside"),
     ("https://a\u3000.example/", "unsafe_characters", "has the character U+3000 inside"),
     ("ftp://a.example/a.jpg", "not_http_url", "is not an http:// or https:// URL: ftp://a.example/a.jpg"),
     ("pictures/a.jpg", "not_http_url", "is not an http:// or https:// URL: pictures/a.jpg"),
@@ -174,7 +175,7 @@ def test_a_pair_id_of_200_characters_is_kept_and_a_longer_one_is_rejected_and_cu
     assert (rejected.column, rejected.code, rejected.pair_id) == ("pair_id", "too_long", "ä" * 200 + "...")
 
 
-@pytest.mark.parametrize("character", ["\n", "\t", "\x1b", "\x85", "\u2028", "\u202e", "\u2066"])
+@pytest.mark.parametrize("character", ["\n", "\t", "\x1b", "\x85", "\u2028", "\u202e", "\u2066", "\ud800"])
 def test_a_control_character_in_a_pair_id_is_rejected(character):
     rejected = rejection(FACE, SCENE, f"a{character}b")
     assert (rejected.column, rejected.code) == ("pair_id", "unsafe_characters")

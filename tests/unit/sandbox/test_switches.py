@@ -19,6 +19,10 @@ def test_a_rule_may_be_written_as_a_word_an_object_or_a_list():
     assert merge(merge(Switches(), {"submit": "hang"}), {"submit": None}).submit == []
 
 
+def test_a_whole_number_may_be_written_with_a_point():
+    assert merge(Switches(), {"credits": 7.0, "submit": {"kind": "hang", "count": 2.0}}).credits == 7
+
+
 def test_what_get_shows_put_takes_back():
     switches = merge(Switches(), {"submit": {"kind": "html", "status": 502, "count": 2}, "job": "failed"})
     shown = switches.model_dump(mode="json")
@@ -38,6 +42,11 @@ def test_a_change_elsewhere_keeps_how_often_a_fault_struck():
         ({"a": 1, "b": 2}, "'a', 'b'"),
         ({"job_seconds": -1}, "job_seconds"),
         ({"job_seconds": "soon"}, "job_seconds"),
+        ({"job_seconds": True}, "job_seconds"),
+        ({"link_seconds": False}, "link_seconds"),
+        ({"credits": "7"}, "credits"),
+        ({"credits": 7.5}, "credits"),
+        ({"latency": float("nan")}, "latency"),
         ({"queue_limit": 0}, "queue_limit"),
         ({"link_signed": "later"}, "link_signed"),
         ({"submit": "explode"}, r"submit\.0\.kind"),

@@ -8,11 +8,11 @@ import struct
 import zlib
 
 import pytest
-from conftest import encoded, opened, sample
 from PIL import Image
 
 from include.sandbox.engine import EngineError
 from include.sandbox.engine.decode import MAX_BYTES, decode
+from tests.unit.sandbox.engine.pictures import encoded, opened, sample
 
 
 def bomb(width: int, height: int) -> bytes:

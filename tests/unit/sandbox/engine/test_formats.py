@@ -7,14 +7,28 @@ import io
 
 import numpy as np
 import pytest
-from conftest import encoded, opened, pixels, sample
 from PIL import Image, ImageCms
+
+from tests.unit.sandbox.engine.pictures import encoded, opened, pixels, sample
 
 KINDS = {
     "JPEG": ("image/jpeg", ".jpg"),
     "PNG": ("image/png", ".png"),
     "WEBP": ("image/webp", ".webp"),
 }
+
+
+@pytest.fixture(scope="module")
+def hopper() -> bytes:
+    """A smaller Hopper than the other tests use: kinds of files are tried here, not faces."""
+    return encoded(
+        opened(sample("hopper.jpg")).resize((320, 375), Image.Resampling.LANCZOS), "JPEG", quality=92
+    )
+
+
+@pytest.fixture(scope="module")
+def hopper_png(hopper: bytes) -> bytes:
+    return encoded(opened(hopper), "PNG", compress_level=1)
 
 
 def changed(before: np.ndarray, after: np.ndarray, box: tuple[int, int, int, int]) -> float:
@@ -28,7 +42,7 @@ def test_the_result_has_the_format_and_size_of_the_reference(engine, collins, ho
     swap = engine.swap(collins, reference)
     assert (swap.media_type, swap.extension) == KINDS[kind]
     assert opened(swap.data).format == kind
-    assert opened(swap.data).size == (512, 600)
+    assert opened(swap.data).size == (320, 375)
     assert changed(pixels(reference), pixels(swap.data), swap.faces[0]) > 5
 
 
@@ -43,7 +57,7 @@ def test_a_jpeg_off_the_face_is_as_good_as_it_was(engine, collins, hopper):
     left, top, right, bottom = swap.faces[0]
     difference = np.abs(pixels(swap.data) - pixels(hopper)).max(axis=2)
     difference[top - 16 : bottom + 16, left - 16 : right + 16] = 0
-    assert difference.mean() < 0.5
+    assert difference.mean() < 0.8
     assert 0.5 < len(swap.data) / len(hopper) < 1.5
 
 
@@ -62,7 +76,7 @@ def test_a_picture_stored_on_its_side_comes_out_upright(engine, collins, hopper_
     sideways = encoded(opened(hopper_png).transpose(stored), "PNG", exif=exif, compress_level=1)
     swap = engine.swap(collins, sideways)
     result = opened(swap.data)
-    assert result.size == (512, 600)
+    assert result.size == (320, 375)
     assert result.getexif().get(0x0112, 1) == 1
     upright = engine.swap(collins, hopper_png)
     assert swap.faces == upright.faces
@@ -71,7 +85,9 @@ def test_a_picture_stored_on_its_side_comes_out_upright(engine, collins, hopper_
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
 def test_transparency_is_kept(engine, collins, kind):
-    badge = encoded(opened(sample("hopper_badge.png")), kind, **({"lossless": True} if kind == "WEBP" else {}))
+    badge = encoded(
+        opened(sample("hopper_badge.png")), kind, **({"lossless": True} if kind == "WEBP" else {})
+    )
     swap = engine.swap(collins, badge)
     result = opened(swap.data)
     assert result.mode == "RGBA"
@@ -159,7 +175,7 @@ def test_a_cmyk_jpeg_comes_out_as_a_colour_jpeg(engine, collins, hopper):
     swap = engine.swap(collins, cmyk)
     result = opened(swap.data)
     assert (result.mode, result.format) == ("RGB", "JPEG")
-    difference = np.abs(pixels(swap.data) - pixels(cmyk))[380:]
+    difference = np.abs(pixels(swap.data) - pixels(cmyk))[250:]
     assert difference.mean() < 3
 
 
@@ -181,8 +197,8 @@ def test_where_the_reference_was_taken_is_not_passed_on(engine, collins, hopper)
 
 
 def test_only_the_first_picture_of_an_animation_is_used(engine, collins, hopper):
-    first, second = opened(hopper).convert("RGB"), Image.new("RGB", (512, 600))
+    first, second = opened(hopper).convert("RGB"), Image.new("RGB", (320, 375))
     animation = io.BytesIO()
     first.save(animation, format="WEBP", save_all=True, append_images=[second], lossless=True)
     swap = engine.swap(collins, animation.getvalue())
-    assert np.abs(pixels(swap.data) - pixels(hopper))[400:].mean() < 4
+    assert np.abs(pixels(swap.data) - pixels(hopper))[250:].mean() < 4

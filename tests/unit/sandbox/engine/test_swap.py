@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from conftest import encoded, opened, pixels, sample
 from PIL import Image
 
 from include.sandbox.engine import EngineError, FaceSwapEngine
+from tests.unit.sandbox.engine.pictures import encoded, opened, pixels, sample
 
 
 def inside(box: tuple[int, int, int, int], shape: tuple[int, ...], margin: int = 0) -> np.ndarray:
@@ -33,19 +33,23 @@ def test_the_face_changes_and_every_pixel_off_the_face_stays(engine, collins, ho
 
 
 def test_the_face_becomes_more_like_the_source_in_the_middle_of_the_face(engine, hopper_png):
-    left, top, right, bottom = engine.swap(sample("collins_closeup.jpg"), hopper_png).faces[0]
+    swap = engine.swap(sample("collins_closeup.jpg"), hopper_png)
+    left, top, right, bottom = swap.faces[0]
     # Hopper wears dark glasses, Collins none: the brow line gets lighter, so the darkest fifth of the eye band shrinks.
     band = (slice(top + (bottom - top) // 5, top + (bottom - top) // 2), slice(left + 20, right - 20))
     before = pixels(hopper_png, "L")[band]
-    after = pixels(engine.swap(sample("collins_closeup.jpg"), hopper_png).data, "L")[band]
+    after = pixels(swap.data, "L")[band]
     assert (after < 60).mean() < (before < 60).mean()
 
 
 def test_the_skin_keeps_the_colour_of_the_reference(engine, collins):
     reference = sample("hopper_evening.jpg")
     swap = engine.swap(collins, reference)
-    left, top, right, bottom = swap.faces[0]
-    cheek = (slice(top + 6 * (bottom - top) // 10, top + 7 * (bottom - top) // 10), slice(left + 45, left + 75))
+    left, top, _, bottom = swap.faces[0]
+    cheek = (
+        slice(top + 6 * (bottom - top) // 10, top + 7 * (bottom - top) // 10),
+        slice(left + 45, left + 75),
+    )
     before, after = pixels(reference)[cheek].mean(axis=(0, 1)), pixels(swap.data)[cheek].mean(axis=(0, 1))
     assert np.abs(before - after).max() < 25
 
@@ -65,9 +69,9 @@ def test_the_same_pictures_give_the_same_bytes(engine, collins, hopper):
 def test_threads_share_one_engine_and_get_the_same_bytes(engine, collins, hopper):
     alone = engine.swap(collins, hopper).data, engine.swap(hopper, collins).data
     with ThreadPoolExecutor(4) as pool:
-        jobs = [pool.submit(engine.swap, *pair) for pair in [(collins, hopper), (hopper, collins)] * 4]
+        jobs = [pool.submit(engine.swap, *pair) for pair in [(collins, hopper), (hopper, collins)] * 2]
         results = [job.result().data for job in jobs]
-    assert results == list(alone) * 4
+    assert results == list(alone) * 2
 
 
 def test_only_the_largest_face_changes_unless_all_are_asked_for(engine, collins):
@@ -96,7 +100,9 @@ def test_a_face_held_upside_down_is_found_and_changed(engine, collins, hopper_pn
     left, top, right, bottom = swap.faces[0]
     assert abs((left + right) / 2 - (512 - 263)) < 12
     assert abs((top + bottom) / 2 - (600 - 233)) < 12
-    assert np.abs(pixels(swap.data) - pixels(turned)).max(axis=2)[inside(swap.faces[0], (600, 512))].mean() > 5
+    assert (
+        np.abs(pixels(swap.data) - pixels(turned)).max(axis=2)[inside(swap.faces[0], (600, 512))].mean() > 5
+    )
 
 
 @pytest.mark.parametrize("degrees", [-40, 25])
@@ -117,7 +123,7 @@ def test_a_face_cut_by_the_edge_is_changed_inside_the_picture(engine, collins, h
 
 
 def test_a_large_face_is_changed_at_full_size(engine, hopper):
-    big = opened(sample("collins_closeup.jpg")).resize((1600, 1790), Image.Resampling.BICUBIC)
+    big = opened(sample("collins_closeup.jpg")).resize((1100, 1230), Image.Resampling.BICUBIC)
     png = encoded(big, "PNG", compress_level=1)
     swap = engine.swap(hopper, png)
     change = np.abs(pixels(swap.data) - pixels(png)).max(axis=2)
@@ -129,10 +135,10 @@ def test_a_large_face_is_changed_at_full_size(engine, hopper):
 def test_importing_the_engine_loads_no_picture_library():
     code = (
         "import sys; import include.sandbox.engine; "
-        "sys.exit(','.join(n for n in ('cv2', 'numpy', 'PIL') if n in sys.modules))"
+        "print([name for name in ('cv2', 'numpy', 'PIL') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr.strip()) == (0, "")
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
 
 
 def test_an_unknown_choice_of_faces_is_refused():
@@ -151,10 +157,8 @@ def test_a_picture_without_a_face_is_named(engine, collins, name):
 
 
 def test_a_tiny_face_is_refused_by_its_size(engine, collins, hopper):
-    small = opened(hopper).resize((82, 96), Image.Resampling.LANCZOS)
-    canvas = Image.new("RGB", (128, 128), (90, 120, 160))
-    canvas.paste(small, (20, 20))
-    with pytest.raises(EngineError) as refused:
-        engine.swap(encoded(canvas.resize((118, 118)), "PNG"), collins)
-    assert refused.value.code in {"face_too_small", "no_face"}
-    assert refused.value.picture == "source_img"
+    canvas = Image.new("RGB", (100, 100), (90, 120, 160))
+    canvas.paste(opened(hopper).resize((58, 68), Image.Resampling.LANCZOS), (21, 14))
+    with pytest.raises(EngineError, match="needs at least 32") as refused:
+        engine.swap(encoded(canvas, "PNG"), collins)
+    assert (refused.value.code, refused.value.picture) == ("face_too_small", "source_img")

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How long the vendor, or a proxy before it, asks to wait."""
+
+from __future__ import annotations
+
+import datetime as dt
+import email.utils
+import math
+import time
+
+#: No wait longer than this is believed, seconds.
+MAX_RETRY_AFTER = 3600.0
+
+
+def parse_retry_after(value: str | None) -> float | None:
+    """
+    Return the seconds that a ``Retry-After`` header asks for: a number of seconds or an HTTP date.
+
+    :return: between 0 and :data:`MAX_RETRY_AFTER`; ``None`` when absent or unreadable
+    """
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            moment = email.utils.parsedate_to_datetime(value)
+            # HTTP dates are GMT, also where they say so in a way that Python reads as "no time zone".
+            seconds = (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).timestamp() - time.time()
+        except (TypeError, ValueError, OverflowError, IndexError):
+            return None
+    return None if math.isnan(seconds) else min(max(seconds, 0.0), MAX_RETRY_AFTER)

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Making the SQLAlchemy engine of a results table, with what each kind of database needs to be safe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+#: Seconds a statement waits for SQLite's write lock before it gives up.
+SQLITE_BUSY_SECONDS = 60.0
+#: Seconds to make a connection to a server; without it a host that swallows packets holds a task for minutes.
+CONNECT_SECONDS = 10
+
+# A server that vanished without a word is noticed within a minute, not after the system's two hours.
+_LIBPQ = {"connect_timeout": CONNECT_SECONDS, "keepalives_idle": 20, "keepalives_interval": 10, "keepalives_count": 3}
+_CONNECT_ARGS: dict[str, dict[str, Any]] = {
+    "psycopg": _LIBPQ,
+    "psycopg2": _LIBPQ,
+    "pymysql": {"connect_timeout": CONNECT_SECONDS},
+    "mysqldb": {"connect_timeout": CONNECT_SECONDS},
+    "mariadbconnector": {"connect_timeout": CONNECT_SECONDS},
+}
+
+
+def make_engine(url: sa.URL) -> sa.Engine:
+    """Return an engine for a database; nothing is connected yet."""
+    if url.get_backend_name() == "sqlite":
+        return _sqlite(url)
+    asked = _CONNECT_ARGS.get(url.get_driver_name(), {})
+    arguments = {name: value for name, value in asked.items() if name not in url.query}
+    return sa.create_engine(url, pool_pre_ping=True, pool_size=2, max_overflow=4, connect_args=arguments)
+
+
+def _sqlite(url: sa.URL) -> sa.Engine:
+    if url.database and url.database != ":memory:":
+        Path(url.database).expanduser().parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(url, connect_args={"timeout": SQLITE_BUSY_SECONDS})
+    sa.event.listen(engine, "connect", _set_up_sqlite)
+    sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _set_up_sqlite(connection: Any, _record: Any) -> None:
+    # We say BEGIN ourselves: the driver's own would take the write lock only at the first write, where two
+    # transactions that both read first can no longer be put in order.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    # FULL: a committed row must survive a power cut, or a paid swap could be forgotten.
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    write = connection.get_execution_options().get("goenhance_write")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
