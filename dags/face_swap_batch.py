@@ -29,7 +29,6 @@ with DAG(
     catchup=False,
     # Two runs at once could both pay for a pair that neither has finished yet.
     max_active_runs=1,
-    render_template_as_native_obj=True,
     tags=["goenhance", "face-swap"],
     doc_md=__doc__,
     default_args={"owner": "goenhance", "retries": 2, "retry_delay": dt.timedelta(minutes=1)},
@@ -59,7 +58,8 @@ with DAG(
             True,
             type="boolean",
             title="Wait for the pictures",
-            description="Off: only submit. The rows stay `submitted`; clear the swap tasks to collect the pictures.",
+            description="Off: only submit. The rows stay `submitted`; clear the swap tasks later to collect what is "
+            "done.",
         ),
         "dry_run": Param(
             False,
@@ -93,7 +93,7 @@ with DAG(
 ):
     plan = GoEnhancePlanOperator(
         task_id="plan",
-        manifest="{{ params.manifest or var.value.goenhance_manifest }}",
+        manifest="{{ params.manifest or var.value.get('goenhance_manifest', '') }}",
         pairs_per_task="{{ params.pairs_per_task }}",
         limit="{{ params.limit }}",
         check_only="{{ params.dry_run }}",
@@ -109,7 +109,6 @@ with DAG(
         allowed_failure_share=1.0,
         # Counts deferred tasks too, so it bounds the jobs under way, not only the submits.
         max_active_tis_per_dagrun=16,
-        map_index_template="{{ task.label }}",
     ).expand_kwargs(plan.output)
 
     report = GoEnhanceReportOperator(

@@ -27,12 +27,16 @@ with DAG(
         "source_img": Param(
             type="string",
             format="uri",
+            # Airflow checks a format only where a further library is installed; a pattern always.
+            pattern=r"^https?://[^\s/]+",
             title="Source image",
             description="URL of the picture that gives the face.",
         ),
         "reference_img": Param(
             type="string",
             format="uri",
+            # Airflow checks a format only where a further library is installed; a pattern always.
+            pattern=r"^https?://[^\s/]+",
             title="Reference image",
             description="URL of the target picture that keeps its scene.",
         ),

@@ -109,6 +109,12 @@ class UnreachableError(GoEnhanceError):
     retryable = True
 
 
+class TaskEndedError(UnreachableError):
+    """The task was killed before this was sent: nothing left this machine."""
+
+    error_code = "task_ended"
+
+
 class ConnectionLostError(GoEnhanceError):
     """The connection broke, or no answer came in time, after the request may have been sent."""
 

@@ -32,7 +32,7 @@ class SwappedPicturesLink(BaseOperatorLink):
                 "dag_id": ti_key.dag_id,
                 "run_id": ti_key.run_id,
                 "task_id": ti_key.task_id,
-                "map_index": ti_key.map_index,
+                "map_index": -1 if ti_key.map_index is None else ti_key.map_index,
             }
         )
         base = conf.get("api", "base_url", fallback="") or ""

@@ -9,6 +9,5 @@ from tests.unit.sandbox.engine.fuzz import survives
 
 def test_five_hundred_mangled_pictures_end_in_a_swap_or_a_coded_error():
     outcomes = survives(FaceSwapEngine("all", opencv_threads=1), range(1000, 1500))
-    print(dict(outcomes))
     assert sum(outcomes.values()) == 500
     assert outcomes["swap"] > 100

@@ -230,7 +230,7 @@ def read_job(answer: RawAnswer, img_uuid: str) -> Job:
     :raises GoEnhanceError: of the class that fits
     """
     envelope = _envelope(answer) or {}
-    data = envelope.get("data")
+    data: Any = envelope.get("data")
     if not (answer.status < 300 and _speaks_of(data, img_uuid)):
         try:
             data = _data_of(answer)

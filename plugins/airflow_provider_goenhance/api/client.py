@@ -196,7 +196,7 @@ async def open_client(account: Account) -> AsyncIterator[GoEnhanceClient]:
         ),
         cookie_jar=aiohttp.DummyCookieJar(),
         proxy=account.proxy,
-        # Else aiohttp reads .netrc before each request, in a thread, and refuses to send our token beside what it finds.
+        # Else aiohttp reads .netrc before each request, in a thread, and will not send our token beside its finds.
         trust_env=False,
     )
     async with session:

@@ -246,9 +246,7 @@ async def _last_round(wait: _Wait, ask: Callable[[str], Awaitable[None]], slots:
 
     tasks = {asyncio.ensure_future(slot()) for _ in range(slots)}
     try:
-        done, _ = await asyncio.wait(
-            tasks, timeout=LAST_ROUND_SECONDS, return_when=asyncio.FIRST_EXCEPTION
-        )
+        done, _ = await asyncio.wait(tasks, timeout=LAST_ROUND_SECONDS, return_when=asyncio.FIRST_EXCEPTION)
         for task in done:
             task.result()
     finally:

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
-import json
+import math
+import os
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from ..api.account import DEFAULT_MAX_CONCURRENCY, DEFAULT_REQUEST_TIMEOUT, Account
 from ..api.models import DEFAULT_BASE_URL
@@ -34,11 +36,13 @@ _HTTP_OPTIONS = (
     "verify_ssl",
 )
 
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
 
 def field_of(extra: Mapping[str, Any], name: str) -> Any:
     """Return a field of the connection form, under its plain or its prefixed name; ``None`` where blank."""
-    value = extra.get(name, extra.get(f"extra__goenhance__{name}"))
-    return None if value == "" else value
+    values = (extra.get(key) for key in (name, f"extra__goenhance__{name}"))
+    return next((value for value in values if value is not None and value != ""), None)
 
 
 def is_account_field(key: str) -> bool:
@@ -46,45 +50,145 @@ def is_account_field(key: str) -> bool:
     return key.removeprefix("extra__goenhance__") in ACCOUNT_FIELDS
 
 
-def _number(extra: Mapping[str, Any], name: str, default: float, conn_id: str) -> float:
-    value = field_of(extra, name)
-    if value is None:
+def _number(value: Any, name: str, default: float, conn_id: str) -> float:
+    if value is None or value == "":
         return default
     try:
-        number = float(value)
+        number = -1.0 if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         number = -1.0
-    if number < 0:
+    if number < 0 or not math.isfinite(number):
         raise ValueError(f"Connection {conn_id!r}: {name} must be a number of 0 or more, not {value!r}.")
     return number
 
 
+def _flag(value: Any, name: str, conn_id: str) -> bool:
+    word = str(value).strip().lower()
+    if word not in {"true", "false"}:
+        raise ValueError(f"Connection {conn_id!r}: {name} must be true or false, not {value!r}.")
+    return word == "true"
+
+
 def base_url_of(conn: Connection) -> str:
-    """Return scheme, host and port as the http provider composes them; the real API where no host is given."""
+    """
+    Return scheme, host and port, as the http provider composes them; the real API where no host is given.
+
+    Without a scheme in host or schema field it is https, not http: the token must not travel in the clear by default.
+
+    :raises ValueError: when there is no host in it that can be asked
+    """
     if not conn.host:
         return DEFAULT_BASE_URL
-    url = conn.host if "://" in conn.host else f"{conn.schema or 'https'}://{conn.host}"
-    return f"{url}:{conn.port}" if conn.port else url
+    text = conn.host.strip()
+    text = text if "://" in text else f"{conn.schema or 'https'}://{text}"
+    try:
+        url = urlsplit(text)
+        host, port = url.hostname, url.port
+    except ValueError:
+        url, host, port = urlsplit(""), None, None
+    if url.scheme.lower() not in {"http", "https"} or not host or url.username or url.query or url.fragment:
+        raise ValueError(
+            f"Connection {conn.conn_id!r}: the host must be like https://api.goenhance.ai, with the token in the "
+            "password field only."
+        )
+    port = port or conn.port
+    netloc = (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
+    return urlunsplit((url.scheme.lower(), netloc, url.path.rstrip("/"), "", ""))
 
 
-def _request_options(extra: Mapping[str, Any], base_url: str) -> dict[str, Any]:
-    options: dict[str, Any] = {}
+def _proxy_of(extra: Mapping[str, Any], base_url: str, conn_id: str) -> str | None:
     proxy = extra.get("proxies", extra.get("proxy"))
     if isinstance(proxy, Mapping):
-        scheme = urlsplit(base_url).scheme
-        proxy = proxy.get(scheme) or proxy.get("all")
-    if proxy:
-        options["proxy"] = proxy
-    verify = extra.get("verify", extra.get("verify_ssl"))
-    if isinstance(verify, str) and verify.strip().lower() in {"true", "false"}:
-        verify = json.loads(verify.strip().lower())
-    if verify is False:
-        options["ssl"] = False
-    elif isinstance(verify, str) and verify:
-        import ssl
+        url = urlsplit(base_url)
+        # The order in which requests looks.
+        keys = (f"{url.scheme}://{url.hostname}", url.scheme, f"all://{url.hostname}", "all")
+        proxy = next((proxy[key] for key in keys if proxy.get(key)), None)
+    if not proxy:
+        return None
+    proxy = str(proxy).strip()
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    scheme = urlsplit(proxy).scheme
+    if scheme not in {"http", "https"}:
+        raise ValueError(f"Connection {conn_id!r}: the proxy must be an http proxy, not {scheme}.")
+    return proxy
 
-        options["ssl"] = ssl.create_default_context(cafile=verify)
-    return options
+
+def _verify_of(extra: Mapping[str, Any], conn_id: str) -> bool | str:
+    verify = extra.get("verify", extra.get("verify_ssl"))
+    if verify is None or verify == "":
+        return True
+    if isinstance(verify, bool) or str(verify).strip().lower() in {"true", "false"}:
+        return _flag(verify, "verify", conn_id)
+    path = os.path.expanduser(str(verify))  # noqa: PTH111  a text is what requests and ssl take
+    if not os.path.exists(path):  # noqa: PTH110
+        raise ValueError(
+            f"Connection {conn_id!r}: verify names {path!r}, but there is no such file or folder of authorities."
+        )
+    return path
+
+
+def _cert_of(extra: Mapping[str, Any]) -> str | tuple[str, str] | None:
+    cert = extra.get("cert")
+    if isinstance(cert, list | tuple) and len(cert) == 2:
+        return str(cert[0]), str(cert[1])
+    return str(cert) if cert else None
+
+
+def _ssl_of(verify: bool | str, cert: str | tuple[str, str] | None, conn_id: str) -> Any:
+    """Return aiohttp's ``ssl`` option, ``None`` for its default."""
+    if verify is True and cert is None:
+        return None
+    if verify is False and cert is None:
+        return False
+    import ssl
+
+    try:
+        folder = isinstance(verify, str) and os.path.isdir(verify)  # noqa: PTH112
+        context = ssl.create_default_context(
+            cafile=verify if isinstance(verify, str) and not folder else None,
+            capath=verify if isinstance(verify, str) and folder else None,
+        )
+        if verify is False:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if cert is not None:
+            context.load_cert_chain(*((cert,) if isinstance(cert, str) else cert))
+    except OSError as error:
+        raise ValueError(
+            f"Connection {conn_id!r}: the files that verify and cert name cannot be used: {error}."
+        ) from None
+    return context
+
+
+def _headers_of(extra: Mapping[str, Any], conn_id: str) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for key, value in extra.items():
+        # The token has one place, the password field.
+        if key in _HTTP_OPTIONS or is_account_field(key) or value is None or key.lower() == "authorization":
+            continue
+        text = str(value)
+        if not (text.isascii() and text.isprintable() and _HEADER_NAME.fullmatch(key)):
+            raise ValueError(
+                f"Connection {conn_id!r}: {key!r} in the extra is taken for a header, but cannot be sent as one."
+            )
+        headers[key] = text
+    return headers
+
+
+def _token_of(conn: Connection) -> str:
+    token = (conn.password or "").strip()
+    if token[:7].lower() == "bearer ":
+        token = token[7:].strip()
+    if not token or token.lower() == "bearer":
+        raise TokenRefusedError(
+            f"Connection {conn.conn_id!r} has no API token: put the GoEnhance API key into its password field."
+        )
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise TokenRefusedError(
+            f"Connection {conn.conn_id!r}: the password is not an API token: it holds blanks, line ends or letters "
+            "that no token has. Put the GoEnhance API key there, and nothing else."
+        )
+    return token
 
 
 def account_of(conn: Connection, extra: Mapping[str, Any]) -> Account:
@@ -93,32 +197,34 @@ def account_of(conn: Connection, extra: Mapping[str, Any]) -> Account:
 
     :param conn: the connection; its password is the API token
     :param extra: the connection's extra, as a dict
-    :raises TokenRefusedError: when there is no token at all
+    :raises TokenRefusedError: when there is no token at all, or what cannot be one
     :raises ValueError: when a field is not what it must be
     """
-    token = (conn.password or "").strip()
-    if not token:
-        raise TokenRefusedError(
-            f"Connection {conn.conn_id!r} has no API token: put the GoEnhance API key into its password field."
-        )
+    token = _token_of(conn)
     conn_id = conn.conn_id or "goenhance_default"
     base_url = base_url_of(conn)
-    timeout = extra.get("timeout") if field_of(extra, "request_timeout") is None else None
-    headers = {
-        key: str(value)
-        for key, value in extra.items()
-        if key not in _HTTP_OPTIONS and not is_account_field(key) and value is not None
-    }
+    verify, cert = _verify_of(extra, conn_id), _cert_of(extra)
+    options = {"proxy": _proxy_of(extra, base_url, conn_id), "ssl": _ssl_of(verify, cert, conn_id)}
+    # `timeout` is the http provider's name for it.
+    timeout = field_of(extra, "request_timeout")
+    timeout = extra.get("timeout") if timeout is None else timeout
     return Account(
         conn_id=conn_id,
-        token=token.removeprefix("Bearer ").strip(),
+        token=token,
         base_url=base_url,
         name=str(field_of(extra, "account_name") or ""),
-        max_concurrency=int(_number(extra, "max_concurrency", DEFAULT_MAX_CONCURRENCY, conn_id)) or 1,
-        requests_per_second=_number(extra, "requests_per_second", 0.0, conn_id),
-        request_timeout=float(timeout)
-        if timeout is not None
-        else _number(extra, "request_timeout", DEFAULT_REQUEST_TIMEOUT, conn_id) or DEFAULT_REQUEST_TIMEOUT,
-        headers=headers,
-        request_options=_request_options(extra, base_url),
+        max_concurrency=int(
+            _number(field_of(extra, "max_concurrency"), "max_concurrency", DEFAULT_MAX_CONCURRENCY, conn_id)
+        )
+        or 1,
+        requests_per_second=_number(
+            field_of(extra, "requests_per_second"), "requests_per_second", 0.0, conn_id
+        ),
+        request_timeout=_number(timeout, "request_timeout", DEFAULT_REQUEST_TIMEOUT, conn_id)
+        or DEFAULT_REQUEST_TIMEOUT,
+        headers=_headers_of(extra, conn_id),
+        request_options={name: value for name, value in options.items() if value is not None},
+        verify=verify,
+        cert=cert,
+        trust_env=_flag(extra.get("trust_env", True), "trust_env", conn_id),
     )

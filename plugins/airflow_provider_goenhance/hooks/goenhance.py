@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 from airflow.providers.http.hooks.http import HttpAsyncHook, HttpHook, SessionConfig
 
 from ..api.account import Account
-from ..api.answers import RawAnswer, read_credits, read_job, read_submission, without_query
-from ..api.client import GoEnhanceClient, open_client
+from ..api.answers import MAX_ANSWER_BYTES, RawAnswer, read_credits, read_job, read_submission, text_of
+from ..api.client import CONNECT_TIMEOUT, GoEnhanceClient, open_client
 from ..api.models import (
     CREDITS_PATH,
     DEFAULT_BASE_URL,
@@ -22,11 +25,34 @@ from ..api.models import (
     Submission,
     submit_body,
 )
-from ..exceptions import ConnectionLostError, GoEnhanceError, UnreachableError
-from .account import account_of, is_account_field
+from ..api.redaction import excerpt, without_token
+from ..exceptions import ConnectionLostError, UnreachableError
+from .account import account_of
 
 if TYPE_CHECKING:
-    from requests import Session
+    from requests import PreparedRequest, Response, Session
+
+
+class _Bearer:
+    """
+    Puts the token on a request.
+
+    As an ``auth`` and not as a header, because requests puts what it finds in ``.netrc`` in the place of a header.
+    """
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+class _AccountSession(SessionConfig):
+    """The http provider's session settings, without the token in their ``repr``."""
+
+    def __repr_args__(self) -> Any:
+        return [("base_url", self.base_url)]
 
 
 class GoEnhanceHook(HttpHook):
@@ -60,13 +86,30 @@ class GoEnhanceHook(HttpHook):
     def get_conn(
         self, headers: dict[Any, Any] | None = None, extra_options: dict[str, Any] | None = None
     ) -> Session:
-        """Return a requests session with proxies, TLS and headers of the connection, and its token."""
-        account = self.account()
+        """
+        Return a requests session with proxy, TLS and headers of the connection, and its token.
+
+        :param headers: further headers
+        :param extra_options: as for the http provider's hook
+        """
+        return self._session(self.account(), headers, extra_options)
+
+    def _session(
+        self,
+        account: Account,
+        headers: dict[Any, Any] | None = None,
+        extra_options: dict[str, Any] | None = None,
+    ) -> Session:
+        from requests.utils import default_headers
+
         session = super().get_conn(headers, extra_options)
-        for key in [key for key in session.headers if is_account_field(str(key))]:
-            del session.headers[key]
-        session.auth = None
-        session.headers["Authorization"] = f"Bearer {account.token}"
+        # One reading of the extra for both hooks: the parent's makes headers of our own fields.
+        session.headers.clear()
+        session.headers.update({**default_headers(), **account.headers, **(headers or {})})
+        session.auth = _Bearer(account.token)
+        session.verify, session.cert, session.trust_env = account.verify, account.cert, account.trust_env
+        proxy = account.request_options.get("proxy")
+        session.proxies = {"http": proxy, "https": proxy} if proxy else {}
         self.base_url = account.base_url
         return session
 
@@ -103,8 +146,8 @@ class GoEnhanceHook(HttpHook):
         """Read the credit balance, which costs nothing and proves host and token."""
         try:
             credits_ = self.get_credits()
-        except (GoEnhanceError, ValueError) as error:
-            return False, str(error)
+        except Exception as error:  # noqa: BLE001  the form shows the reason, whatever it is
+            return False, excerpt(str(error)) or type(error).__name__
         limit = f", {credits_.queue_limit} jobs at a time" if credits_.queue_limit else ""
         return True, f"GoEnhance accepts the token: {credits_.count} credits left{limit}."
 
@@ -112,43 +155,67 @@ class GoEnhanceHook(HttpHook):
         import requests
 
         account = self.account()
-        session = self.get_conn()
-        kwargs.setdefault("timeout", account.request_timeout)
+        timeout = account.request_timeout
         try:
-            with session:
-                response = session.request(
-                    method, account.base_url.rstrip("/") + path, allow_redirects=False, **kwargs
-                )
-                return RawAnswer(
-                    response.status_code,
-                    response.text,
-                    response.headers.get("Retry-After"),
-                    what,
-                    str(account),
-                )
-        except requests.RequestException as error:
+            # verify goes with the request: on a session the environment's REQUESTS_CA_BUNDLE would win over it.
+            with (
+                self._session(account) as session,
+                session.request(
+                    method,
+                    account.base_url + path,
+                    allow_redirects=False,  # a redirected POST would be sent twice; the API never redirects
+                    stream=True,
+                    timeout=(min(CONNECT_TIMEOUT, timeout), timeout),
+                    verify=account.verify,
+                    **kwargs,
+                ) as response,
+            ):
+                body = text_of(_body_of(response, time.monotonic() + timeout), account.token)
+                retry_after = response.headers.get("Retry-After")
+                return RawAnswer(response.status_code, body, retry_after, what, str(account))
+        except (requests.RequestException, OSError) as error:
+            cause = excerpt(without_token(str(error), account.token)) or type(error).__name__
             if _was_not_sent(error):
                 raise UnreachableError(
-                    f"Could not reach GoEnhance at {account}: {without_query(str(error))}. "
-                    f"Nothing was sent by this {what}."
+                    f"Could not reach GoEnhance at {account}: {cause}. Nothing was sent by this {what}."
                 ) from None
             raise ConnectionLostError(
-                f"The connection of {account} broke during the {what}: {without_query(str(error))}."
+                f"The connection of {account} broke during the {what}: {cause}."
             ) from None
 
 
+def _body_of(response: Response, deadline: float) -> bytes:
+    """Read the body, but no more than an answer of GoEnhance's can have, and not for ever."""
+    body = bytearray()
+    for block in response.iter_content(64 * 1024):
+        body += block
+        if len(body) > MAX_ANSWER_BYTES:
+            break
+        if time.monotonic() > deadline:
+            raise TimeoutError("the answer did not end in time")
+    return bytes(body)
+
+
+# Faults of TLS that belong to its handshake, so that no request can have gone over that connection.
+_HANDSHAKE_FAULTS = frozenset(
+    {"CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNSUPPORTED_PROTOCOL"}
+)
+
+
 def _was_not_sent(error: BaseException) -> bool:
-    """Tell whether ``requests`` failed before a connection stood."""
+    """Tell whether ``requests`` surely failed before the request was written."""
     import requests
-    from urllib3.exceptions import NewConnectionError, ProxyError, SSLError
+    from urllib3.exceptions import NewConnectionError, ProxyError
 
     if isinstance(error, requests.exceptions.ConnectTimeout | requests.exceptions.InvalidURL):
         return True
-    if isinstance(error, requests.exceptions.ProxyError | requests.exceptions.SSLError):
-        return True
     cause = error.args[0] if error.args else None
     reason = getattr(cause, "reason", cause)
-    return isinstance(reason, NewConnectionError | ProxyError | SSLError)
+    if isinstance(error, requests.exceptions.SSLError):
+        # The same class stands for a fault while the answer is read, when a submit may have been taken.
+        fault = reason.args[0] if isinstance(reason, Exception) and reason.args else None
+        return getattr(fault, "reason", None) in _HANDSHAKE_FAULTS
+    return isinstance(reason, NewConnectionError | ProxyError)
 
 
 class GoEnhanceAsyncHook(HttpAsyncHook):
@@ -173,10 +240,10 @@ class GoEnhanceAsyncHook(HttpAsyncHook):
 
         :raises TokenRefusedError: when the connection holds no token
         """
-        from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
-
         conn = await get_async_connection(self.goenhance_conn_id, hook=self)
-        return account_of(conn, await get_async_extra_dejson(conn))
+        extra = await get_async_extra_dejson(conn)
+        # In a thread, because certificates may have to be read from files.
+        return await asyncio.to_thread(account_of, conn, extra)
 
     async def config(self) -> SessionConfig:
         """Return the http provider's own session settings, so that its ``run`` works here too."""
@@ -184,7 +251,7 @@ class GoEnhanceAsyncHook(HttpAsyncHook):
             import aiohttp
 
             account = await self.account()
-            self._config = SessionConfig(
+            self._config = _AccountSession(
                 base_url=account.base_url,
                 headers={**account.headers, "Authorization": f"Bearer {account.token}"},
                 extra_options={

@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the single and the batch operator share: the rounds, the deferral, and the end of a killed task."""
+"""What the single and the batch operator share: their arguments, the deferral, and the end of a killed task."""
 
 from __future__ import annotations
 
 import datetime as dt
-import threading
-import time
 import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
-from ..exceptions import GoEnhanceError, TokenRefusedError
 from ..links import SwappedPicturesLink
 from ..retry_policy import DEFAULT_RETRY_POLICY, final_where_no_policy
 from ..settings import default_storage
@@ -23,19 +20,15 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.retry_policy import RetryPolicy
 
     from ..api.account import Account
-    from ..api.polling import WaitOutcome
-    from ..results.decide import Action, Policies
+    from ..results.decide import Policies
     from ..results.ledger import Ledger, RunKey
     from ..results.states import OnClear, OnUnknownSubmit, Reuse
     from ..results.stores import SwapStore
-    from ..results.submitting import SubmitReport
     from ..results.swap import Swap
-    from ..results.transitions import Claimant
+    from .attempt import Attempt
 
 #: Seconds that Airflow's own time-out of a deferral comes after ours, so that ours is the one that speaks.
 FRAMEWORK_GRACE = 120.0
-#: Seconds that a killed task spends on marking its rows; Airflow ends it for good a little later.
-KILL_GRACE = 3.0
 
 
 class FaceSwapOperatorBase(BaseOperator):
@@ -123,10 +116,8 @@ class FaceSwapOperatorBase(BaseOperator):
         self.reuse = reuse
         self.marking = marking
         self.sidecar = sidecar
-        self._claimant: Claimant | None = None
-        self._store: SwapStore | None = None
+        self._attempt: Attempt | None = None
         self._ledger: Ledger | None = None
-        self._ended: threading.Event | None = None  # made by execute: a Dag is copied, and an Event cannot be
 
     # -- what the two operators differ in -----------------------------------------------------------------------
 
@@ -154,8 +145,7 @@ class FaceSwapOperatorBase(BaseOperator):
         """
         with final_where_no_policy():
             try:
-                account, store = self._prepare(context)
-                return self._carry_on(account, store, context)
+                return self._carry_on(self._prepare(context), context, first_look=True)
             finally:
                 self._close()
 
@@ -167,101 +157,64 @@ class FaceSwapOperatorBase(BaseOperator):
         """
         with final_where_no_policy():
             try:
-                account, store = self._prepare(context)
-                return self._carry_on(account, store, context, event=event, resumed=True)
+                attempt = self._prepare(context)
+                attempt.take_event(event)
+                return self._carry_on(attempt, context, first_look=False)
             finally:
                 self._close()
 
     def on_kill(self) -> None:
         """Stop submitting, mark the submits under way as unknown, and say what goes on without this task."""
-        if self._store is None or self._claimant is None or self._ended is None:
-            return
-        self._ended.set()
-        # In a thread of its own: Airflow calls this in a signal handler, and the lock that the database driver or the
-        # task state store wants may be held by the very code that the signal interrupted.
-        marking = threading.Thread(target=self._mark_killed, args=(self._store, self._claimant), daemon=True)
-        marking.start()
-        marking.join(KILL_GRACE)
+        if self._attempt is not None:
+            self._attempt.end()
 
-    def _mark_killed(self, store: SwapStore, who: Claimant) -> None:
-        from .fate import counted
+    def _carry_on(self, attempt: Attempt, context: Context, *, first_look: bool) -> Any:
+        def waits_elsewhere(waiting: Sequence[Swap], deadline: float) -> None:
+            self._defer(waiting, deadline)
 
-        killed = store.abandon(who)
-        going_on = [swap for swap in store.load() if swap.status.value == "submitted"]
-        self.log.warning(
-            "Killed. %s under way: marked unknown, because each may have been accepted and paid for. %s at GoEnhance "
-            "and paid for: a retry or clear re-attaches to those and pays nothing.",
-            counted(killed, "submit"),
-            counted(len(going_on), "job goes on", "jobs go on"),
+        def submitted(swaps: Sequence[Swap]) -> None:
+            self.push_uuids(context, swaps)
+
+        attempt.rounds(
+            wait=flag(self.wait_for_completion, "wait_for_completion"),
+            first_look=first_look,
+            submitted=submitted,
+            defer=waits_elsewhere if self.deferrable else None,
         )
+        return self.conclude(attempt.store.load())
 
-    def _carry_on(
-        self, account: Account, store: SwapStore, context: Context, *, event: Any = None, resumed: bool = False
-    ) -> Any:
-        from .fate import explained
-
-        try:
-            if resumed:
-                self._take_event(account, store, context, event)
-            stopped_by = self._rounds(account, store, context, first_look=not resumed)
-        except GoEnhanceError as error:
-            raise explained(error, store.load()) from None
-        if stopped_by is not None:
-            raise explained(stopped_by, store.load())
-        return self.conclude(store.load())
-
-    def _take_event(self, account: Account, store: SwapStore, context: Context, event: Any) -> None:
-        from ..triggers.events import outcome_of
-
-        waited = outcome_of(event)
-        self._bring_home(account, store, self._waiting(store, first_look=True), waited, context)
-
-    def _rounds(
-        self, account: Account, store: SwapStore, context: Context, *, first_look: bool
-    ) -> GoEnhanceError | None:
-        """Submit and wait until nothing is left to do; return why not everything was submitted, if so."""
-        while True:
-            stopped_by = self._submit(account, store, context, first_look=first_look)
-            waiting = self._waiting(store, first_look=first_look)
-            if not flag(self.wait_for_completion, "wait_for_completion"):
-                self._collect_what_is_done(account, store, waiting, context)
-                return stopped_by
-            if not waiting:
-                return stopped_by
-            deadline = time.time() + number(self.timeout, "timeout")
-            if self.deferrable:
-                self._defer(waiting, deadline)
-            waited = self._wait(account, waiting, deadline)
-            self._bring_home(account, store, waiting, waited, context)
-            first_look = False
-
-    def _collect_what_is_done(
-        self, account: Account, store: SwapStore, waiting: Sequence[Swap], context: Context
-    ) -> None:
-        """Ask once about the jobs of earlier attempts: not waiting is no reason to leave a finished picture."""
-        who = self._claimant.name if self._claimant else None
-        earlier = [swap for swap in waiting if swap.claimed_by != who]
-        if not earlier:
-            return
-        waited = self._wait(account, earlier, time.time())
-        finished = [swap for swap in earlier if swap.img_uuid not in waited.running]
-        self._bring_home(account, store, finished, waited, context)
-
-    def _prepare(self, context: Context) -> tuple[Account, SwapStore]:
+    def _prepare(self, context: Context) -> Attempt:
         from ..hooks.goenhance import GoEnhanceHook
         from ..results.transitions import Claimant
+        from .attempt import Attempt
+        from .flow import Keeping
 
-        self._policies()  # a wrong word must be found before anything is sent
-        account = GoEnhanceHook(self.goenhance_conn_id).account()
+        policies = self._policies()  # a wrong word must be found before anything is sent
+        timeout = number(self.timeout, "timeout")
+        account = GoEnhanceHook(str(self.goenhance_conn_id)).account()
         ti = context["ti"]
-        self._claimant = Claimant(
-            name=f"{self._task_key(context)}try {ti.try_number} {uuid.uuid4().hex[:12]}",
-            account=account.fingerprint,
-            max_tries=ti.max_tries,
+        task_key = f"{self.task_id}[{self.map_index_of(context)}] "
+        self._attempt = Attempt(
+            account=account,
+            store=self.open_store(context, account),
+            who=Claimant(
+                name=f"{task_key}try {ti.try_number} {uuid.uuid4().hex[:12]}",
+                account=account.fingerprint,
+                max_tries=ti.max_tries,
+            ),
+            task_key=task_key,
+            policies=policies,
+            keeping=Keeping(
+                storage=text(self.storage) or default_storage(),
+                run_id=ti.run_id,
+                conn_id=text(self.storage_conn_id),
+                marking=self.marking,
+                sidecar=self.sidecar,
+            ),
+            poll_interval=float(self.poll_interval),
+            timeout=timeout,
         )
-        self._ended = threading.Event()
-        self._store = self.open_store(context, account)
-        return account, self._store
+        return self._attempt
 
     def open_ledger(self) -> Ledger:
         """Open the results table for as long as the task runs."""
@@ -275,69 +228,9 @@ class FaceSwapOperatorBase(BaseOperator):
         if self._ledger is not None:
             self._ledger.database.close()
 
-    def _submit(
-        self, account: Account, store: SwapStore, context: Context, *, first_look: bool
-    ) -> GoEnhanceError | None:
-        """Submit what is to be submitted; return why not everything was, if so."""
-        from ..results.decide import Action
-        from .fate import counted
-        from .flow import submit_round
-
-        assert self._claimant is not None  # noqa: S101  set by _prepare, for the type checker
-        settled = store.settle(self._claimant, self._task_key(context))
-        if settled:
-            self.log.warning(
-                "%s under way when an earlier attempt ended: marked unknown, because each may have been accepted and "
-                "paid for. on_unknown_submit is %r.",
-                counted(settled, "submit was", "submits were"),
-                self.on_unknown_submit,
-            )
-        due = self._rows(store, Action.SUBMIT, first_look)
-        stopped_by = None
-        if due:
-            self.log.info("Submitting %s through %s.", counted(len(due), "pair"), account)
-            report = submit_round(account, store, self._claimant, due, ended=self._ended)
-            self._log_report(report)
-            stopped_by = report.stopped_by
-        # Also when nothing was submitted now: Airflow forgets the XCom of an earlier attempt.
-        self.push_uuids(context, store.load())
-        if isinstance(stopped_by, TokenRefusedError):
-            raise stopped_by
-        return stopped_by
-
-    def _rows(self, store: SwapStore, action: Action, first_look: bool) -> list[Swap]:
-        from ..results.decide import decide
-
-        policies = self._policies()
-        max_tries = self._claimant.max_tries if self._claimant else None
-        return [
-            swap
-            for swap in store.load()
-            if decide(swap, policies, max_tries=max_tries, first_look=first_look) is action
-        ]
-
-    def _waiting(self, store: SwapStore, *, first_look: bool) -> list[Swap]:
-        from ..results.decide import Action
-
-        waiting = self._rows(store, Action.WAIT, first_look)
-        foreign = [swap for swap in waiting if self._claimant and swap.account != self._claimant.account]
-        if foreign:
-            self.log.warning(
-                "Connection %r names another account now than the one that submitted %d of the jobs (the first: %s, "
-                "by account %s). They are asked about all the same; if GoEnhance does not know them, switch the "
-                "connection back and clear.",
-                self.goenhance_conn_id,
-                len(foreign),
-                foreign[0].named,
-                foreign[0].account,
-            )
-        return waiting
-
     def _defer(self, waiting: Sequence[Swap], deadline: float) -> None:
         from ..triggers.face_swap import GoEnhanceJobsTrigger
-        from .fate import counted
 
-        self.log.info("Waiting for %s in the triggerer.", counted(len(waiting), "job"))
         self.defer(
             trigger=GoEnhanceJobsTrigger(
                 goenhance_conn_id=str(self.goenhance_conn_id),
@@ -348,37 +241,6 @@ class FaceSwapOperatorBase(BaseOperator):
             method_name="execute_complete",
             timeout=dt.timedelta(seconds=number(self.timeout, "timeout") + FRAMEWORK_GRACE),
         )
-
-    def _wait(self, account: Account, waiting: Sequence[Swap], deadline: float) -> WaitOutcome:
-        from .fate import counted
-        from .flow import wait_round
-
-        self.log.info("Asking about %s in this worker.", counted(len(waiting), "job"))
-        return wait_round(
-            account,
-            [str(swap.img_uuid) for swap in waiting],
-            deadline=deadline,
-            poll_interval=float(self.poll_interval),
-        )
-
-    def _bring_home(
-        self,
-        account: Account,
-        store: SwapStore,
-        waiting: Sequence[Swap],
-        waited: WaitOutcome,
-        context: Context,
-    ) -> None:
-        from .flow import Keeping, bring_home
-
-        keeping = Keeping(
-            storage=text(self.storage) or default_storage(),
-            run_id=self.run_key(context).run_id,
-            conn_id=text(self.storage_conn_id),
-            marking=self.marking,
-            sidecar=self.sidecar,
-        )
-        bring_home(account, store, waiting, waited, keeping)
 
     # -- small things -------------------------------------------------------------------------------------------
 
@@ -400,9 +262,6 @@ class FaceSwapOperatorBase(BaseOperator):
         index = context["ti"].map_index
         return index if index is not None and index >= 0 else None
 
-    def _task_key(self, context: Context) -> str:
-        return f"{self.task_id}[{self.map_index_of(context)}] "
-
     def _policies(self) -> Policies:
         from ..results.decide import Policies
 
@@ -412,10 +271,3 @@ class FaceSwapOperatorBase(BaseOperator):
             choice(self.on_clear, "on_clear", ("reattach", "resubmit")),  # type: ignore[arg-type]
             whole(self.failed_job_resubmits, "failed_job_resubmits"),
         )
-
-    def _log_report(self, report: SubmitReport) -> None:
-        parts = [f"{len(report.submitted)} submitted"]
-        parts += [f"{report.declined} declined"] if report.declined else []
-        parts += [f"{report.unknown} with unknown outcome"] if report.unknown else []
-        parts += [f"{report.taken_elsewhere} taken by another attempt"] if report.taken_elsewhere else []
-        self.log.info("%s.", ", ".join(parts))

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +13,17 @@ from ..exceptions import (
     JobFailedError,
     JobTimedOutError,
     SubmitOutcomeUnknownError,
+    UnreachableError,
 )
 from .base import FaceSwapOperatorBase
+from .templated import text
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from ..api.account import Account
     from ..manifest.model import Manifest
+    from ..results.decide import Policies
     from ..results.ledger import RunKey
     from ..results.stores import SwapStore
     from ..results.swap import Swap
@@ -32,7 +34,11 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
     Swap the face of one picture into another.
 
     Works with a results table (``results_conn_id``) or without one: then the row lives in Airflow's task state store,
-    which is there from Airflow 3.3 on.
+    which is there from Airflow 3.3 on. On an older Airflow, without a results table, a retry pays again, and the wait
+    holds the worker; the log says so.
+
+    Map it with ``expand_kwargs`` over dicts of ``source_img``, ``reference_img`` and optionally ``pair_id``. For more
+    than some hundred pairs take :class:`.face_swap_batch.GoEnhanceFaceSwapBatchOperator`.
 
     :param source_img: URL of the picture that gives the **face**, at most 5 MB (templated)
     :param reference_img: URL of the **target** picture that keeps its scene, at most 5 MB (templated)
@@ -68,11 +74,9 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
     @property
     def label(self) -> str:
         """What a mapped task is called in the UI."""
-        if self.pair_id:
-            return str(self.pair_id)
         from ..manifest.pair_ids import default_pair_id
 
-        return default_pair_id(str(self.source_img), str(self.reference_img))
+        return text(self.pair_id) or default_pair_id(str(self.source_img), str(self.reference_img))
 
     def open_store(self, context: Context, account: Account) -> SwapStore:
         """Return this task's one row, planned."""
@@ -82,7 +86,9 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
         manifest = self._manifest()
         rows = rows_of(manifest, key, self.task_id, map_index=self.map_index_of(context))
         return (
-            self._in_table(rows, key, account) if self.results_conn_id else self._in_task_state(rows, context)
+            self._in_table(rows, key, account)
+            if text(self.results_conn_id)
+            else self._in_task_state(rows, context)
         )
 
     def _manifest(self) -> Manifest:
@@ -91,23 +97,24 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
         pair = {
             "source_img": self.source_img,
             "reference_img": self.reference_img,
-            "pair_id": self.pair_id,
-            "consent_ref": self.consent_ref,
+            "pair_id": text(self.pair_id),
+            "consent_ref": text(self.consent_ref),
         }
         manifest = check_pairs([pair], location=f"task {self.task_id}")
         for row in manifest.rejected:
-            raise BadRequestError(f"Task {self.task_id!r}: {row.reason}. Nothing was sent or paid.")
+            raise BadRequestError(
+                f"Task {self.task_id!r}, pair {row.pair_id!r}: {row.reason}. It has no row, and nothing was sent or "
+                "paid. A retry or clear meets the same: correct the arguments of the task."
+            )
         return manifest
 
     def _in_table(self, rows: list[Swap], key: RunKey, account: Account) -> SwapStore:
-        from ..hooks.results import open_results
-        from ..results.ledger import Ledger
         from ..results.stores import TableStore
         from .planning import with_reused
 
-        ledger = Ledger(open_results(str(self.results_conn_id)))
+        ledger = self.open_ledger()
         if self.reuse == "succeeded":
-            rows = with_reused(rows, ledger, account.fingerprint, storage_conn_id=self.storage_conn_id)
+            rows = with_reused(rows, ledger, account.fingerprint, storage_conn_id=text(self.storage_conn_id))
         ledger.plan(key, rows)
         ids = [row.swap_id for row in rows]
         return TableStore(ledger, lambda: ledger.by_ids(ids))
@@ -117,10 +124,13 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
 
         state: Any = context.get("task_state_store")
         if state is None:
-            logging.getLogger(__name__).warning(
+            self.log.warning(
                 "This Airflow has no task state store (3.3 and later have): without a results table a retry, or a "
-                "killed worker, cannot know of this submit and pays again. Set results_conn_id to be safe."
+                "killed worker, cannot know of this submit and pays again, and the wait holds this worker. Set "
+                "results_conn_id to be safe."
             )
+            # What is resumed after a deferral would not know that it has submitted, and submit, and pay, again.
+            self.deferrable = False
             state = MemoryStateStore()
         return TaskStateStore(state, rows[0])
 
@@ -135,10 +145,10 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
         (swap,) = swaps
         if swap.status.value in {"succeeded", "reused", "submitted"}:
             self.log.info(
-                "%s is %s as job %s. %s", swap.named, swap.status, swap.img_uuid, swap.result_uri or ""
+                "%s is %s as job %s. %s", swap.named, swap.status.value, swap.img_uuid, swap.result_uri or ""
             )
             return swap.img_uuid
-        raise _error_of(swap)
+        raise error_of(swap, self._policies())
 
 
 _CLASSES: dict[str, type[GoEnhanceError]] = {
@@ -147,14 +157,19 @@ _CLASSES: dict[str, type[GoEnhanceError]] = {
 }
 
 
-def _error_of(swap: Swap) -> GoEnhanceError:
-    paid = (
-        f"Job {swap.img_uuid} was paid for."
-        if swap.img_uuid
-        else f"{swap.attempts} submits may have been paid for."
-    )
-    message = f"{swap.named} is {swap.status.value}: {swap.error_message} {paid}"
+def error_of(swap: Swap, policies: Policies) -> GoEnhanceError:
+    """Return what a pair that did not succeed amounts to, as the class that its cause has."""
+    from .fate import next_steps, paid_for
+
+    why = swap.error_message or "no reason was recorded"
+    message = f"{swap.named} is {swap.status.value}: {why} {paid_for(swap)} {next_steps(swap, policies)}"
+    message = message[:1].upper() + message[1:]
+    if swap.status.value in {"planned", "submitting"}:
+        return UnreachableError(message)  # another attempt had its hands on it; ours may go on later
     code = swap.error_code or ""
     if swap.img_uuid and code not in _CLASSES:
         return CollectError(message, error_code=code, img_uuid=swap.img_uuid)
-    return _CLASSES.get(code, BadRequestError)(message, img_uuid=swap.img_uuid)
+    error = _CLASSES.get(code, BadRequestError)(message, img_uuid=swap.img_uuid)
+    if swap.status.value == "unknown":
+        error.retryable = policies.on_unknown_submit == "resubmit"
+    return error

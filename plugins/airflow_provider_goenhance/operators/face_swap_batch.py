@@ -8,19 +8,23 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..exceptions import BatchFailedError, GoEnhanceError
+from ..exceptions import BatchFailedError
 from .base import FaceSwapOperatorBase
+from .templated import number, text, whole
+from .words import counted
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from ..api.account import Account
+    from ..results.decide import Policies
     from ..results.ledger import Ledger, RunKey
     from ..results.stores import SwapStore
     from ..results.swap import Swap
 
 #: Failures that a message names one by one.
 NAMED_FAILURES = 5
+GOOD = frozenset({"succeeded", "reused", "submitted"})
 
 
 class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
@@ -28,11 +32,12 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
     Swap many pairs in one task, concurrently.
 
     Give it ``pairs``, or the number of a ``batch`` that :class:`.plan.GoEnhancePlanOperator` planned for this task.
+    Map it with ``expand_kwargs`` over what the plan returns, or with ``expand(pairs=...)`` over lists of pairs.
 
     :param pairs: dicts with ``source_img`` (the face), ``reference_img`` (the target) and optionally ``pair_id`` and
         ``consent_ref``; or a JSON text of such (templated)
     :param batch: number of a planned batch (templated)
-    :param label: name of the mapped task in the UI (templated); default: made from batch or pairs
+    :param label: name of the mapped task in the UI; default: made from batch or pairs
     :param allowed_failure_share: the task fails when more than this share of its pairs went wrong, 0 to 1
         (default 0: any). Bad pairs never keep the good ones from being swapped (templated)
     :return: a list of ``{"pair_id": str, "img_uuid": str | None, "status": str}``, in the order of the manifest
@@ -43,7 +48,6 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
     template_fields: Sequence[str] = (
         "pairs",
         "batch",
-        "label_text",
         "allowed_failure_share",
         *FaceSwapOperatorBase.shared_template_fields,
     )
@@ -53,9 +57,9 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
         self,
         *,
         pairs: Sequence[Mapping[str, Any]] | str | None = None,
-        batch: int | None = None,
+        batch: int | str | None = None,
         label: str | None = None,
-        allowed_failure_share: float = 0.0,
+        allowed_failure_share: float | str = 0.0,
         results_conn_id: str = "goenhance_results",
         **kwargs: Any,
     ) -> None:
@@ -70,23 +74,34 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
         """What a mapped task is called in the UI."""
         if self.label_text:
             return str(self.label_text)
-        return f"batch {self.batch}" if self.batch is not None else f"{len(self._records())} pairs"
+        if text(self.batch) is not None:
+            return f"batch {self.batch}"
+        return counted(len(self.pairs), "pair") if isinstance(self.pairs, list | tuple) else "pairs"
 
     def open_store(self, context: Context, account: Account) -> SwapStore:
         """Return this task's rows, planning them first if they came as ``pairs``."""
-        from ..hooks.results import open_results
-        from ..results.ledger import Ledger
         from ..results.stores import TableStore
 
-        if (self.pairs is None) == (self.batch is None):
-            raise ValueError("GoEnhanceFaceSwapBatchOperator takes either `pairs` or `batch`.")
-        ledger = Ledger(open_results(str(self.results_conn_id)))
+        planned = text(self.batch) is not None
+        if (self.pairs is None) is not planned:
+            raise ValueError(f"Task {self.task_id!r} takes either `pairs` or `batch`.")
+        self._allowed_failure_share()
+        # Before the results table is opened: what is wrong with the arguments is not the table's fault.
+        records = [] if planned else self._records()
+        ledger = self.open_ledger()
         key = self.run_key(context)
-        if self.batch is not None:
-            batch = int(self.batch)
-            return TableStore(ledger, lambda: ledger.of_run(key, task_id=self.task_id, batch=batch))
-        ids = self._plan(ledger, key, account, context)
-        return TableStore(ledger, lambda: ledger.by_ids(ids))
+        if not planned:
+            ids = self._plan(records, ledger, key, account, context)
+            return TableStore(ledger, lambda: ledger.by_ids(ids))
+        batch = whole(self.batch, "batch")
+        store = TableStore(ledger, lambda: ledger.of_run(key, task_id=self.task_id, batch=batch))
+        if not store.load():
+            raise ValueError(
+                f"The results table of connection {self.results_conn_id!r} has no rows of batch {batch} for task "
+                f"{self.task_id!r} in this run. The task that plans must name it as swap_task_id, and use the same "
+                "results_conn_id."
+            )
+        return store
 
     def _records(self) -> list[Mapping[str, Any]]:
         pairs = self.pairs
@@ -99,14 +114,21 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
             raise ValueError("`pairs` must be a list of dicts with `source_img` and `reference_img`.")
         return list(pairs)
 
-    def _plan(self, ledger: Ledger, key: RunKey, account: Account, context: Context) -> list[str]:
+    def _plan(
+        self,
+        records: Sequence[Mapping[str, Any]],
+        ledger: Ledger,
+        key: RunKey,
+        account: Account,
+        context: Context,
+    ) -> list[str]:
         from ..manifest.records import check_pairs
         from .planning import rows_of, with_reused
 
-        manifest = check_pairs(self._records(), location=f"pairs of task {self.task_id}")
+        manifest = check_pairs(records, location=f"pairs of task {self.task_id}")
         rows = rows_of(manifest, key, self.task_id, map_index=self.map_index_of(context))
         if self.reuse == "succeeded":
-            rows = with_reused(rows, ledger, account.fingerprint, storage_conn_id=self.storage_conn_id)
+            rows = with_reused(rows, ledger, account.fingerprint, storage_conn_id=text(self.storage_conn_id))
         ledger.plan(key, rows)
         return [row.swap_id for row in rows]
 
@@ -117,40 +139,63 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
 
     def conclude(self, swaps: Sequence[Swap]) -> list[dict[str, str | None]]:
         """Return ids and states, or raise if too many pairs went wrong."""
+        from .fate import next_steps, paid_for
+
         counts = Counter(swap.status.value for swap in swaps)
         self.log.info(
-            "%d pairs: %s.", len(swaps), ", ".join(f"{count} {status}" for status, count in counts.items())
+            "%s: %s.",
+            counted(len(swaps), "pair"),
+            ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "nothing to do",
         )
-        bad = [swap for swap in swaps if swap.status.value in {"failed", "unknown", "rejected", "planned"}]
+        policies = self._policies()
+        bad = [swap for swap in swaps if swap.status.value not in GOOD]
         for swap in bad:
-            self.log.warning("%s is %s: %s", swap.named, swap.status.value, swap.error_message)
-        self._raise_if_too_many(bad, swaps)
+            self.log.warning(
+                "%s is %s: %s %s %s",
+                swap.named,
+                swap.status.value,
+                swap.error_message,
+                paid_for(swap),
+                next_steps(swap, policies),
+            )
+        self._raise_if_too_many(bad, swaps, policies)
         return [
             {"pair_id": swap.pair_id, "img_uuid": swap.img_uuid, "status": swap.status.value}
             for swap in swaps
         ]
 
-    def _raise_if_too_many(self, bad: Sequence[Swap], swaps: Sequence[Swap]) -> None:
-        allowed = float(self.allowed_failure_share)
-        if not bad or len(bad) <= allowed * len(swaps):
+    def _allowed_failure_share(self) -> float:
+        return number(self.allowed_failure_share, "allowed_failure_share", most=1)
+
+    def _raise_if_too_many(self, bad: Sequence[Swap], swaps: Sequence[Swap], policies: Policies) -> None:
+        from .fate import next_steps, paid_for
+
+        allowed = self._allowed_failure_share()
+        if within_share(len(bad), len(swaps), allowed):
             return
-        named = "; ".join(
-            f"{swap.named} is {swap.status.value}: {swap.error_message}" for swap in bad[:NAMED_FAILURES]
+        named = " ".join(
+            f"{swap.named} is {swap.status.value}: {swap.error_message} {paid_for(swap)} {next_steps(swap, policies)}"
+            for swap in bad[:NAMED_FAILURES]
         )
-        more = f"; and {len(bad) - NAMED_FAILURES} more" if len(bad) > NAMED_FAILURES else ""
-        message = (
-            f"{len(bad)} of {len(swaps)} pairs went wrong, more than the allowed share of {allowed:g}. {named}{more}. "
-            "Nothing is sent again by a retry. A new run reuses the swaps that succeeded and pays only for the others."
+        more = f" And {len(bad) - NAMED_FAILURES} more, all in the log." if len(bad) > NAMED_FAILURES else ""
+        error = BatchFailedError(
+            f"{len(bad)} of {counted(len(swaps), 'pair')} went wrong, more than the allowed share of {allowed:g}. "
+            f"{named}{more}"
         )
-        raise _verdict(bad)(message)
+        error.retryable = any(_retry_can_mend(swap, policies) for swap in bad)
+        raise error
 
 
-def _verdict(bad: Sequence[Swap]) -> type[GoEnhanceError]:
-    """Return the class of the verdict: a retry is worth it only if some job can still be brought home."""
-    from ..exceptions import CollectError
+def within_share(bad: int, all_: int, allowed: float) -> bool:
+    """Tell whether so many failures are allowed; 0.29 allows 29 of 100, whatever floating point makes of it."""
+    return bad <= allowed * all_ + 1e-9
+
+
+def _retry_can_mend(swap: Swap, policies: Policies) -> bool:
     from ..results.decide import job_itself_failed
 
-    to_fetch = any(
-        swap.status.value == "failed" and swap.img_uuid and not job_itself_failed(swap) for swap in bad
-    )
-    return CollectError if to_fetch else BatchFailedError
+    if swap.status.value in {"planned", "submitting"}:
+        return True
+    if swap.status.value == "unknown":
+        return policies.on_unknown_submit == "resubmit"
+    return swap.status.value == "failed" and bool(swap.img_uuid) and not job_itself_failed(swap)

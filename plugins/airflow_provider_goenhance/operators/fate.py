@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..exceptions import GoEnhanceError
 from ..results.decide import job_itself_failed
 from ..results.states import Status
+from .words import counted
 
 if TYPE_CHECKING:
     from ..results.decide import Policies
@@ -20,11 +21,6 @@ if TYPE_CHECKING:
 
 #: Pairs that a message names for each state.
 NAMED = 3
-
-
-def counted(count: int, noun: str, plural: str | None = None) -> str:
-    """Return a count with its noun: ``1 pair``, ``2 pairs``."""
-    return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
 
 def paid_for(swap: Swap) -> str:
@@ -82,9 +78,7 @@ def rows_left(swaps: Sequence[Swap]) -> str:
     by_status: dict[str, list[Swap]] = {}
     for swap in swaps:
         by_status.setdefault(swap.status.value, []).append(swap)
-    states = "; ".join(
-        f"{len(rows)} {status} ({_names(rows)})" for status, rows in sorted(by_status.items())
-    )
+    states = "; ".join(f"{len(rows)} {status} ({_names(rows)})" for status, rows in sorted(by_status.items()))
     attempts = sum(swap.attempts for swap in swaps)
     paid = f"{counted(attempts, 'submit')} may have been paid for" if attempts else "nothing was paid"
     return f"The {len(swaps)} rows of this task are left: {states}; {paid}."

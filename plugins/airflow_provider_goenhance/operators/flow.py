@@ -6,15 +6,24 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..api.client import GoEnhanceClient, open_client
-from ..api.models import Job, JobState
+from ..api.models import Job, JobState, Submission
 from ..api.polling import WaitOutcome, wait_for_jobs
-from ..exceptions import CollectError, GoEnhanceError, JobFailedError, JobTimedOutError, TokenRefusedError
+from ..exceptions import (
+    CollectError,
+    GoEnhanceError,
+    JobFailedError,
+    JobTimedOutError,
+    ResultsTableError,
+    TaskEndedError,
+    TokenRefusedError,
+)
 from ..results.ledger import Outcome
 from ..results.states import Status
 from ..results.submitting import SubmitReport, submit_swaps
@@ -54,16 +63,25 @@ class Keeping:
     sidecar: bool = False
 
 
-def submit_round(account: Account, store: SwapStore, who: Claimant, swaps: list[Swap]) -> SubmitReport:
+def submit_round(
+    account: Account, store: SwapStore, who: Claimant, swaps: list[Swap], *, ended: threading.Event
+) -> SubmitReport:
     """
     Submit rows and commit what becomes of each.
 
+    :param ended: set when the task is being killed: nothing more is sent then
     :raises ResultsTableError: when the rows cannot be written
     """
 
     async def round_() -> SubmitReport:
         async with open_client(account) as client:
-            return await submit_swaps(client.submit, writer, swaps, concurrency=account.max_concurrency)
+
+            async def submit(source_img: str, reference_img: str) -> Submission:
+                if ended.is_set():
+                    raise TaskEndedError("The task was told to end before everything was sent.")
+                return await client.submit(source_img, reference_img)
+
+            return await submit_swaps(submit, writer, swaps, concurrency=account.max_concurrency)
 
     with store.writer(who) as writer:
         return asyncio.run(round_())
@@ -124,7 +142,7 @@ def _outcome_of_wait(swap: Swap, waited: WaitOutcome) -> Outcome | None:
             uuid,
             Status.FAILED,
             error_code="job_not_found",
-            error_message=f"{waited.declined[uuid]} The job was paid for; a retry or clear asks about it again, free.",
+            error_message=f"GoEnhance does not know the job, though it was paid for: {waited.declined[uuid]}",
         )
     if uuid in waited.running:
         trouble = f" The last time it was asked: {waited.last_error}" if waited.last_error else ""
@@ -133,8 +151,8 @@ def _outcome_of_wait(swap: Swap, waited: WaitOutcome) -> Outcome | None:
             uuid,
             Status.FAILED,
             error_code=JobTimedOutError.error_code,
-            error_message="Still running at GoEnhance when the time to wait was over; it goes on, and bills. "
-            f"A retry or clear re-attaches to it and pays nothing.{trouble}",
+            error_message="Still running at GoEnhance when the time to wait was over; it goes on there, and is paid "
+            f"for.{trouble}",
         )
     return None
 
@@ -207,8 +225,7 @@ class _Collector:
                 uuid,
                 Status.FAILED,
                 error_code=code,
-                error_message=f"The job succeeded at GoEnhance and was paid for, but its picture was not kept: {error} "
-                "A retry or clear fetches it again and pays nothing, as long as GoEnhance still has it.",
+                error_message=f"The job succeeded at GoEnhance and was paid for, but its picture was not kept: {error}",
             )
 
     async def _keep(self, swap: Swap, job: Job) -> Outcome:
@@ -262,8 +279,10 @@ async def _collect_all(account: Account, store: SwapStore, swaps: Sequence[Swap]
     ):
         try:
             await _Collector(client, downloads, store, keeping).all(swaps)
-        except* GoEnhanceError as group:
-            raise group.exceptions[0] from None
+        except ExceptionGroup as group:
+            # One clear error instead of a tree of them: the first that says what is wrong.
+            known, others = group.split((GoEnhanceError, ResultsTableError))
+            raise (others or known or group).exceptions[0] from None
 
 
 def _moment(text: str | None) -> dt.datetime | None:

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from ..exceptions import BatchFailedError
-from ..retry_policy import face_swap_retry_policy
-from .templated import flag
+from ..retry_policy import DEFAULT_RETRY_POLICY, final_where_no_policy
+from .templated import choice, flag, text, whole
+from .words import counted
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from airflow.sdk.definitions.retry_policy import RetryPolicy
 
     from ..hooks.goenhance import GoEnhanceHook
     from ..manifest.model import Manifest
@@ -69,19 +71,19 @@ class GoEnhancePlanOperator(BaseOperator):
         manifest: str,
         manifest_conn_id: str | None = None,
         swap_task_id: str = "swap",
-        pairs_per_task: int = 0,
-        limit: int = 0,
-        check_only: bool = False,
-        reuse: Reuse = "succeeded",
+        pairs_per_task: int | str = 0,
+        limit: int | str = 0,
+        check_only: bool | str = False,
+        reuse: Reuse | str = "succeeded",
         goenhance_conn_id: str = "goenhance_default",
         results_conn_id: str = "goenhance_results",
         storage_conn_id: str | None = None,
         check_account: bool = True,
+        retry_policy: RetryPolicy | None = DEFAULT_RETRY_POLICY,
         **kwargs: Any,
     ) -> None:
-        policy = face_swap_retry_policy()
-        if policy is not None:
-            kwargs.setdefault("retry_policy", policy)
+        if retry_policy is not None:  # Airflow below 3.3 does not know the argument
+            kwargs["retry_policy"] = retry_policy
         super().__init__(**kwargs)
         self.manifest = manifest
         self.manifest_conn_id = manifest_conn_id
@@ -97,42 +99,69 @@ class GoEnhancePlanOperator(BaseOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Plan the run."""
+        with final_where_no_policy():
+            return self._plan(context)
+
+    def _plan(self, context: Context) -> list[dict[str, Any]]:
         from ..hooks.goenhance import GoEnhanceHook
         from ..hooks.results import open_results
         from ..manifest.read import read_manifest
         from ..results.ledger import Ledger, RunKey
-        from .planning import rows_of, with_reused
 
+        reuse = choice(self.reuse, "reuse", ("succeeded", "never"))
+        check_only = flag(self.check_only, "check_only")
+        whole(self.pairs_per_task, "pairs_per_task")
         manifest = read_manifest(
-            str(self.manifest), conn_id=self.manifest_conn_id, limit=int(self.limit) or None
+            text(self.manifest) or "",
+            conn_id=text(self.manifest_conn_id),
+            limit=whole(self.limit, "limit") or None,
         )
         self._log_rejected(manifest)
-        ti = context["ti"]
-        key = RunKey(ti.dag_id, ti.run_id)
-        ledger = Ledger(open_results(str(self.results_conn_id)))
-        hook = GoEnhanceHook(self.goenhance_conn_id)
-        rows = rows_of(manifest, key, self.swap_task_id)
-        if self.reuse == "succeeded":
-            account = hook.account()
-            rows = with_reused(rows, ledger, account.fingerprint, storage_conn_id=self.storage_conn_id)
-        if flag(self.check_only):
-            return self._log_plan(rows)
-        batches = self._write(ledger, key, rows)
-        if not any(row.status.value != "rejected" for row in rows):
-            raise BatchFailedError(
-                f"None of the {len(rows)} rows of {manifest.location} can be swapped; "
-                f"the first: {rows[0].error_message}"
-            )
-        if batches and self.check_account:
-            self._check_account(hook, ledger, key)
+        key = RunKey(context["ti"].dag_id, context["ti"].run_id)
+        hook = GoEnhanceHook(str(self.goenhance_conn_id))
+        database = open_results(str(self.results_conn_id))
+        try:
+            ledger = Ledger(database)
+            rows = self._rows(manifest, key, ledger, hook if reuse == "succeeded" else None)
+            if check_only:
+                return self._check_only(rows, hook)
+            batches = self._write(ledger, key, rows)
+            self._refuse_if_nothing_can_be_swapped(rows, manifest)
+            if self.check_account:
+                self._check_account(hook, ledger, key)
+        finally:
+            database.close()
         return batches
+
+    def _rows(
+        self, manifest: Manifest, key: RunKey, ledger: Ledger, hook: GoEnhanceHook | None
+    ) -> list[Swap]:
+        """Return the rows, those of earlier pictures included where a hook says whose."""
+        from .planning import rows_of, with_reused
+
+        rows = rows_of(manifest, key, self.swap_task_id)
+        if hook is None:
+            return rows
+        return with_reused(
+            rows, ledger, hook.account().fingerprint, storage_conn_id=text(self.storage_conn_id)
+        )
+
+    @staticmethod
+    def _refuse_if_nothing_can_be_swapped(rows: Sequence[Swap], manifest: Manifest) -> None:
+        if any(row.status.value != "rejected" for row in rows):
+            return
+        raise BatchFailedError(
+            f"None of the {counted(len(rows), 'row')} of {manifest.location} can be swapped; "
+            f"{rows[0].named} is rejected: {rows[0].error_message} Nothing was sent or paid. Correct the manifest and "
+            "start a new run; a retry or clear of this one reads the manifest again."
+        )
 
     def _log_rejected(self, manifest: Manifest) -> None:
         self.log.info(
-            "%s: %d pairs to swap, %d rows rejected.",
+            "%s: %s to swap, %s rejected.",
             manifest.location,
-            len(manifest.pairs),
-            len(manifest.rejected),
+            counted(len(manifest.pairs), "pair"),
+            counted(len(manifest.rejected), "row"),
         )
         for row in manifest.rejected[:NAMED_ROWS]:
             self.log.warning("Row %d is rejected: %s.", row.row_number, row.reason)
@@ -141,24 +170,26 @@ class GoEnhancePlanOperator(BaseOperator):
                 "... and %d more, all in the results table.", len(manifest.rejected) - NAMED_ROWS
             )
 
-    def _log_plan(self, rows: Sequence[Swap]) -> list[dict[str, Any]]:
+    def _check_only(self, rows: Sequence[Swap], hook: GoEnhanceHook) -> list[dict[str, Any]]:
         counts = Counter(row.status.value for row in rows)
         size = self._size(counts["planned"])
         self.log.info(
-            "Dry run, nothing is written or submitted. This run would submit, and pay for, %d pairs in %d tasks of up "
-            "to %d; %d earlier pictures serve again; %d rows are rejected.",
-            counts["planned"],
-            -(-counts["planned"] // size),
+            "Dry run, nothing is written or submitted. This run would submit, and pay for, %s in %s of up to %d; "
+            "%s again; %s rejected.",
+            counted(counts["planned"], "pair"),
+            counted(-(-counts["planned"] // size), "task"),
             size,
-            counts["reused"],
-            counts["rejected"],
+            counted(counts["reused"], "earlier picture serves", "earlier pictures serve"),
+            counted(counts["rejected"], "row is", "rows are"),
         )
+        if self.check_account:
+            self.log.info("The account has %s left.", counted(hook.get_credits().count, "credit"))
         return []
 
     def _size(self, pairs: int) -> int:
         from ..manifest.chunk import choose_pairs_per_task
 
-        asked = int(self.pairs_per_task)
+        asked = whole(self.pairs_per_task, "pairs_per_task")
         size = choose_pairs_per_task(pairs, asked, MAX_TASKS)
         if asked and size != asked:
             self.log.warning(
@@ -180,8 +211,8 @@ class GoEnhancePlanOperator(BaseOperator):
             key, [*batched, *(row for row in rows if row.swap_id in known)], task_id=self.swap_task_id
         )
         self.log.info(
-            "Results table: %d rows added, %d known already, %d withdrawn.",
-            result.added,
+            "Results table: %s added, %d known already, %d withdrawn.",
+            counted(result.added, "row"),
             result.known,
             result.withdrawn,
         )
@@ -204,18 +235,24 @@ class GoEnhancePlanOperator(BaseOperator):
         from ..exceptions import GoEnhanceError, OutOfCreditsError
         from ..results.states import Status
 
+        planned = ledger.counts(key, task_id=self.swap_task_id)[Status.PLANNED]
+        if not planned:
+            return  # nothing is left to pay for, so an empty account is no trouble
+        stay = f"{counted(planned, 'row')} of this run {'stays' if planned == 1 else 'stay'} planned"
         try:
             credits_ = hook.get_credits()
         except GoEnhanceError as error:
-            planned = ledger.counts(key, task_id=self.swap_task_id)[Status.PLANNED]
-            error.message += (
-                f" The {planned} rows of this run that are not sent yet stay planned: nothing is lost."
+            steps = (
+                "A retry or clear goes on from there"
+                if error.retryable
+                else "Once that is mended, clear this task"
             )
+            error.message = f"{error.message} {stay}, and nothing was paid for. {steps}."
             error.args = (error.message,)
             raise
-        self.log.info("The account has %d credits left.", credits_.count)
+        self.log.info("The account has %s left.", counted(credits_.count, "credit"))
         if credits_.count <= 0:
             raise OutOfCreditsError(
-                f"The GoEnhance account of {hook.account()} has {credits_.count} credits left, so nothing is "
-                "submitted. The rows of this run stay planned: top up, then clear this task."
+                f"The GoEnhance account of {hook.account()} has no credits left, so nothing is submitted. {stay}, and "
+                "nothing was paid for. Top it up, then clear this task."
             )

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from ..exceptions import BatchFailedError
-from ..retry_policy import face_swap_retry_policy
-from .templated import flag
+from ..retry_policy import DEFAULT_RETRY_POLICY, final_where_no_policy
+from .face_swap_batch import within_share
+from .templated import flag, number
+from .words import counted
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from airflow.sdk.definitions.retry_policy import RetryPolicy
 
     from ..results.ledger import Ledger, RunKey
     from ..results.states import Status
@@ -34,7 +37,8 @@ class GoEnhanceReportOperator(BaseOperator):
     :param expect_rows: fail when nothing was planned at all; ``False`` for a dry run (templated)
     :param expect_finished: fail while rows are still ``submitted``; ``False`` for a run that only submits (templated)
     :return: the counts by state, and ``pairs`` in all
-    :raises BatchFailedError: when too much went wrong, or the run ended before all rows were sent
+    :raises BatchFailedError: when too much went wrong, the run ended before all rows were sent, or a task before the
+        swaps failed, whatever the rows say
     """
 
     template_fields: Sequence[str] = (
@@ -50,14 +54,14 @@ class GoEnhanceReportOperator(BaseOperator):
         *,
         swap_task_id: str = "swap",
         results_conn_id: str = "goenhance_results",
-        allowed_failure_share: float = 0.0,
-        expect_rows: bool = True,
-        expect_finished: bool = True,
+        allowed_failure_share: float | str = 0.0,
+        expect_rows: bool | str = True,
+        expect_finished: bool | str = True,
+        retry_policy: RetryPolicy | None = DEFAULT_RETRY_POLICY,
         **kwargs: Any,
     ) -> None:
-        policy = face_swap_retry_policy()
-        if policy is not None:
-            kwargs.setdefault("retry_policy", policy)
+        if retry_policy is not None:  # Airflow below 3.3 does not know the argument
+            kwargs["retry_policy"] = retry_policy
         super().__init__(**kwargs)
         self.swap_task_id = swap_task_id
         self.results_conn_id = results_conn_id
@@ -72,13 +76,28 @@ class GoEnhanceReportOperator(BaseOperator):
 
         ti = context["ti"]
         key = RunKey(ti.dag_id, ti.run_id)
-        ledger = Ledger(open_results(str(self.results_conn_id)))
-        self._settle(ledger, key)
-        counts = ledger.counts(key, task_id=self.swap_task_id)
-        self._log_what_went_wrong(ledger, key)
-        self.log.info("%s", counts_line(key.run_id, counts))
-        self._give_verdict(counts)
+        with final_where_no_policy():
+            database = open_results(str(self.results_conn_id))
+            try:
+                ledger = Ledger(database)
+                self._settle(ledger, key)
+                counts = ledger.counts(key, task_id=self.swap_task_id)
+                self._log_what_went_wrong(ledger, key)
+            finally:
+                database.close()
+            self.log.info("%s", counts_line(key.run_id, counts))
+            self._give_verdict(counts, self._never_began(ti))
         return {"pairs": sum(counts.values()), **{status.value: count for status, count in counts.items()}}
+
+    def _never_began(self, ti: Any) -> list[str]:
+        """Return the tasks before this one that never ran, because one before them failed."""
+        if not self.upstream_task_ids:
+            return []
+        found = ti.get_task_states(
+            dag_id=ti.dag_id, task_ids=sorted(self.upstream_task_ids), run_ids=[ti.run_id]
+        )
+        states = found.get(ti.run_id) or {}
+        return sorted(task for task, state in states.items() if state == "upstream_failed")
 
     def _settle(self, ledger: Ledger, key: RunKey) -> None:
         """No swap task of the run is alive any more: what is still in ``submitting`` will never be reported on."""
@@ -101,30 +120,39 @@ class GoEnhanceReportOperator(BaseOperator):
         if len(wrong) > NAMED_FAILURES:
             self.log.warning("... and %d more, all in the results table.", len(wrong) - NAMED_FAILURES)
 
-    def _give_verdict(self, counts: dict[Status, int]) -> None:
+    def _give_verdict(self, counts: dict[Status, int], never_began: Sequence[str] = ()) -> None:
         from ..results.states import Status
 
         pairs = sum(counts.values())
-        if not pairs and flag(self.expect_rows):
-            raise BatchFailedError("This run has no rows at all: see the log of the task that plans it.")
-        if counts[Status.PLANNED]:
-            raise BatchFailedError(
-                f"{counts[Status.PLANNED]} of {pairs} pairs were never sent, because their swap tasks failed first; "
-                "nothing was paid for those. Mend the cause named there, then clear the failed tasks."
-            )
-        if counts[Status.SUBMITTED] and flag(self.expect_finished):
-            raise BatchFailedError(
-                f"{counts[Status.SUBMITTED]} of {pairs} pairs are paid for and still under way. Clear their swap tasks "
-                "to wait for them and collect the pictures; that pays nothing."
-            )
+        planned, submitted = counts[Status.PLANNED], counts[Status.SUBMITTED]
         wrong = counts[Status.FAILED] + counts[Status.UNKNOWN] + counts[Status.REJECTED]
-        allowed = float(self.allowed_failure_share)
-        if wrong > allowed * pairs:
+        allowed = number(self.allowed_failure_share, "allowed_failure_share", most=1)
+        if planned:
             raise BatchFailedError(
-                f"{wrong} of {pairs} pairs went wrong ({counts[Status.FAILED]} failed, "
+                f"{planned} of {counted(pairs, 'pair')} {'was' if planned == 1 else 'were'} never sent, because a task "
+                "failed first; nothing was paid for those. Mend the cause named there, then clear the failed tasks."
+            )
+        if never_began:
+            raise BatchFailedError(
+                f"{', '.join(never_began)} never began, because a task before failed: see its log. This run has "
+                f"{counted(pairs, 'row')}; mend the cause, then clear that task."
+            )
+        if not pairs and flag(self.expect_rows, "expect_rows"):
+            raise BatchFailedError(
+                f"This run has no rows of task {self.swap_task_id!r} at all: see the log of the task that plans it."
+            )
+        if submitted and flag(self.expect_finished, "expect_finished"):
+            raise BatchFailedError(
+                f"{submitted} of {counted(pairs, 'pair')} {'is' if submitted == 1 else 'are'} paid for and still under "
+                "way. Clear the swap tasks to wait for them and collect the pictures; that pays nothing."
+            )
+        if not within_share(wrong, pairs, allowed):
+            raise BatchFailedError(
+                f"{wrong} of {counted(pairs, 'pair')} went wrong ({counts[Status.FAILED]} failed, "
                 f"{counts[Status.UNKNOWN]} unknown, {counts[Status.REJECTED]} rejected), more than the allowed share "
-                f"of {allowed:g}. Their reasons are "
-                "above and in the results table. A new run reuses what succeeded and pays only for the others."
+                f"of {allowed:g}. Their reasons are above and in the results table. A retry changes nothing; a clear "
+                "of the swap tasks fetches what was paid for and not kept, and sends again what was declined; a new "
+                "run reuses what succeeded and pays for the others."
             )
 
 
@@ -138,6 +166,6 @@ def counts_line(run_id: str, counts: dict[Status, int]) -> str:
 
 
 def _line(swap: Swap) -> str:
-    job = f", job {swap.img_uuid}" if swap.img_uuid else ""
-    paid = f", {swap.attempts} submits may have been paid for" if swap.attempts else ", nothing paid"
-    return f"{swap.named} is {swap.status.value}{job}{paid}: {swap.error_message or 'no reason recorded'}"
+    from .fate import paid_for
+
+    return f"{swap.named} is {swap.status.value}: {swap.error_message or 'no reason was recorded.'} {paid_for(swap)}"

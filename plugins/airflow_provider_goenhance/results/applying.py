@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 
@@ -72,7 +72,8 @@ def _move(
     now = dt.datetime.now(dt.UTC)
     dialect = connection.dialect.name
     moved: set[tuple[type[Any], str]] = set()
-    for kind in (Accepted, *_NOT_ACCEPTED, Claim):
+    kinds: tuple[type[Any], ...] = (Accepted, *_NOT_ACCEPTED, Claim)
+    for kind in kinds:
         rows = [_values(step) for step in steps if type(step) is kind]
         if not rows:
             continue
@@ -97,13 +98,13 @@ def _values(step: Transition) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=64)
-def _statement(swaps: sa.Table, dialect: str, kind: type[Any]) -> sa.Update:
+def _statement(swaps: sa.Table, dialect: str, kind: Hashable) -> sa.Update:
     if kind is Accepted:
         statement = _accepted(swaps, dialect)
     elif kind is Claim:
         statement = _claim(swaps, dialect)
     else:
-        statement = _not_accepted(swaps, dialect, *_NOT_ACCEPTED[kind])
+        statement = _not_accepted(swaps, dialect, *_NOT_ACCEPTED[cast("type[Any]", kind)])
     return returning_key(dialect, statement, swaps.c.swap_id)
 
 

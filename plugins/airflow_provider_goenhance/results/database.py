@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from ..exceptions import ResultsTableError
 from .engines import make_engine
-from .passing import passes
+from .passing import OutOfReachError, passes
 from .schema import DEFAULT_TABLE, swaps_table
 
 log = logging.getLogger(__name__)
@@ -122,8 +122,10 @@ class ResultsDatabase:
                     with connection.begin():
                         return work(connection)
             except sa.exc.DBAPIError as error:
-                if attempt == attempts or not passes(error, attempt):
+                if not passes(error, attempt):
                     raise self._failure(error) from None
+                if attempt == attempts:
+                    raise self._failure(error, OutOfReachError) from None
                 self._pause(error, attempt)
             except sa.exc.SQLAlchemyError as error:
                 raise self._failure(error) from None
@@ -177,8 +179,10 @@ class ResultsDatabase:
         )
         log.info("Added the column %s to the results table (%s).", column.name, self.name)
 
-    def _failure(self, error: BaseException) -> ResultsTableError:
-        return ResultsTableError(
+    def _failure(
+        self, error: BaseException, kind: type[ResultsTableError] = ResultsTableError
+    ) -> ResultsTableError:
+        return kind(
             f"The results table ({self.name}) cannot be used: {_first_line(error)}. "
             "Without it nothing is submitted, because nobody could say afterwards what was paid for."
         )

@@ -14,7 +14,12 @@ SQLITE_BUSY_SECONDS = 60.0
 CONNECT_SECONDS = 10
 
 # A server that vanished without a word is noticed within a minute, not after the system's two hours.
-_LIBPQ = {"connect_timeout": CONNECT_SECONDS, "keepalives_idle": 20, "keepalives_interval": 10, "keepalives_count": 3}
+_LIBPQ = {
+    "connect_timeout": CONNECT_SECONDS,
+    "keepalives_idle": 20,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+}
 _CONNECT_ARGS: dict[str, dict[str, Any]] = {
     "psycopg": _LIBPQ,
     "psycopg2": _LIBPQ,

@@ -34,9 +34,12 @@ def given_columns(dialect: str, *columns: sa.Column[Any]) -> Columns:
     if not reads_json(dialect):
         return {column.name: sa.bindparam(f"given_{column.name}", type_=column.type) for column in columns}
     text = sa.bindparam("given", type_=sa.String)
+    cells: list[sa.ColumnElement[Any]]
     if dialect == "sqlite":
         each = sa.func.json_each(text).table_valued("value", name="given")
-        cells = [sa.func.json_extract(each.c.value, sa.literal_column(f"'$[{i}]'")) for i in range(len(columns))]
+        cells = [
+            sa.func.json_extract(each.c.value, sa.literal_column(f"'$[{i}]'")) for i in range(len(columns))
+        ]
     else:
         each = sa.func.json_array_elements(sa.cast(text, sa.JSON)).table_valued("value", name="given")
         cells = [each.c.value.op("->>")(sa.literal_column(str(i))) for i in range(len(columns))]

@@ -12,7 +12,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ..exceptions import ResultsTableError
-from .transitions import Claimant, Transition, apply
+from .applying import apply
+from .passing import OutOfReachError
+from .transitions import Claimant, Transition
 
 if TYPE_CHECKING:
     from .database import ResultsDatabase
@@ -60,10 +62,12 @@ class GroupCommit:
         """
         Queue steps that are committed together.
 
-        :return: a future of the results of :func:`.transitions.apply`; it fails with ``ResultsTableError`` when the
+        :return: a future of the results of :func:`.applying.apply`; it fails with ``ResultsTableError`` when the
             database stayed out of reach
         """
         future: Future[list[bool]] = Future()
+        # Not to be cancelled from here on: what is queued is committed, whether somebody still waits for it or not.
+        future.set_running_or_notify_cancel()
         self._requests.put((steps, future))
         return future
 
@@ -88,20 +92,30 @@ class GroupCommit:
             self._commit(group)
 
     def _commit(self, group: list[_Request]) -> None:
-        steps = [step for request, _ in group for step in request]
         try:
-            results = self._database.run(
-                lambda connection: apply(connection, self._database.swaps, self.who, steps), attempts=ATTEMPTS
-            )
+            results = self._apply([step for request, _ in group for step in request])
         except ResultsTableError as error:
-            for _, future in group:
-                future.set_exception(error)
+            self._commit_alone(group, error)
         except Exception as error:  # whoever waits must hear of it, or it waits for ever
             log.exception("The writer of the results table failed.")
-            for _, future in group:
-                future.set_exception(error)
+            self._commit_alone(group, error)
         else:
             start = 0
             for request, future in group:
                 future.set_result(results[start : start + len(request)])
                 start += len(request)
+
+    def _commit_alone(self, group: list[_Request], error: Exception) -> None:
+        """Take requests one by one, so that only the one that the database refuses fails; a lone one has failed."""
+        if len(group) == 1 or isinstance(error, OutOfReachError):
+            for _, future in group:
+                future.set_exception(error)
+            return
+        for request in group:
+            self._commit([request])
+
+    def _apply(self, steps: Sequence[Transition]) -> list[bool]:
+        database = self._database
+        return database.run(
+            lambda connection: apply(connection, database.swaps, self.who, steps), attempts=ATTEMPTS
+        )

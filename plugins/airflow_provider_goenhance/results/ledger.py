@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import logging
 from collections.abc import Iterable, Sequence
@@ -12,15 +11,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..exceptions import JobFailedError
+from ..exceptions import JobFailedError, SubmitOutcomeUnknownError
 from .database import IN_LIST, ResultsDatabase
+from .outcome import ABANDONED, Outcome
 from .states import Status
-from .swap import Swap
-from .transitions import MESSAGE_LENGTH
+from .swap import Swap, clean
+
+__all__ = ["Ledger", "Outcome", "PlanResult", "RunKey"]
 
 log = logging.getLogger(__name__)
 
 INSERT_ROWS = 1000
+_FREE_TEXT = ("manifest", "pair_id", "source_img", "reference_img", "consent_ref", "error_message")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,15 @@ class PlanResult:
     added: int
     known: int
     withdrawn: int
+
+
+def _planned_row(swap: Swap, now: dt.datetime) -> dict[str, Any]:
+    row = swap.to_row()
+    row["planned_at"] = swap.planned_at or now
+    # A rejected row may hold anything that stood in the manifest, and must not fail the others.
+    for name in _FREE_TEXT:
+        row[name] = clean(row[name]) if row[name] else row[name]
+    return row
 
 
 class Ledger:
@@ -71,24 +82,31 @@ class Ledger:
         wanted = {swap.swap_id: swap for swap in swaps}
 
         def work(connection: sa.Connection) -> PlanResult:
-            existing = self._ids(connection, key, task_id)
-            new = [
-                {**swap.to_row(), "planned_at": swap.planned_at or now}
-                for swap_id, swap in wanted.items()
-                if swap_id not in existing
-            ]
+            if task_id is None:
+                existing = self._which_exist(connection, list(wanted))
+            else:
+                existing = self._ids(connection, key, task_id)
+            new = [swap for swap_id, swap in wanted.items() if swap_id not in existing]
+            # Some at a time: a million rows as dicts, all at once, would be gigabytes.
             for start in range(0, len(new), INSERT_ROWS):
-                connection.execute(sa.insert(self.swaps), new[start : start + INSERT_ROWS])
+                rows = [_planned_row(swap, now) for swap in new[start : start + INSERT_ROWS]]
+                connection.execute(sa.insert(self.swaps), rows)
             gone = [swap_id for swap_id in existing if swap_id not in wanted]
             withdrawn = self._withdraw(connection, gone, now) if task_id else 0
             return PlanResult(added=len(new), known=len(wanted) - len(new), withdrawn=withdrawn)
 
         return self.database.run(work)
 
-    def _ids(self, connection: sa.Connection, key: RunKey, task_id: str | None) -> set[str]:
-        query = sa.select(self.swaps.c.swap_id).where(*self._of(key))
-        if task_id is not None:
-            query = query.where(self.swaps.c.task_id == task_id)
+    def _which_exist(self, connection: sa.Connection, ids: list[str]) -> set[str]:
+        found: set[str] = set()
+        for start in range(0, len(ids), IN_LIST):
+            some = ids[start : start + IN_LIST]
+            query = sa.select(self.swaps.c.swap_id).where(self.swaps.c.swap_id.in_(some))
+            found.update(connection.execute(query).scalars())
+        return found
+
+    def _ids(self, connection: sa.Connection, key: RunKey, task_id: str) -> set[str]:
+        query = sa.select(self.swaps.c.swap_id).where(*self._of(key), self.swaps.c.task_id == task_id)
         return set(connection.execute(query).scalars())
 
     def _withdraw(self, connection: sa.Connection, ids: list[str], now: dt.datetime) -> int:
@@ -225,10 +243,8 @@ class Ledger:
                 )
                 .values(
                     status=Status.UNKNOWN.value,
-                    error_code="submit_outcome_unknown",
-                    error_message="The worker ended between sending this submit and storing its job: it may have been "
-                    "accepted and paid for. Compare with the vendor's console, then run it again with "
-                    "on_unknown_submit='resubmit' if it was not.",
+                    error_code=SubmitOutcomeUnknownError.error_code,
+                    error_message=ABANDONED,
                     finished_at=now,
                 ),
                 [{"the_id": s.swap_id, "the_claimant": s.claimed_by} for s in abandoned],
@@ -238,63 +254,40 @@ class Ledger:
         return len(abandoned)
 
     def record_outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        """Write down what became of jobs. A picture once kept is not forgotten through a later, worse report."""
+        """
+        Write down what became of jobs.
+
+        A late report never makes a row worse: a kept picture is not forgotten, a success does not become a failure,
+        and "the job failed" stays said.
+        """
         if not outcomes:
             return
         now = dt.datetime.now(dt.UTC)
 
         def work(connection: sa.Connection) -> None:
-            connection.execute(
-                sa.update(self.swaps)
-                .where(
-                    self.swaps.c.swap_id == sa.bindparam("the_id"),
-                    self.swaps.c.img_uuid == sa.bindparam("the_uuid"),
-                    self.swaps.c.result_uri.is_(None),
-                )
-                .values(
-                    status=sa.bindparam("the_status"),
-                    error_code=sa.bindparam("the_code"),
-                    error_message=sa.bindparam("the_message"),
-                    result_uri=sa.bindparam("the_uri"),
-                    result_sha256=sa.bindparam("the_sha"),
-                    finished_at=sa.bindparam("the_end"),
-                ),
-                [outcome.parameters(now) for outcome in outcomes],
-            )
+            for succeeded in (False, True):
+                rows = [o.to_row(now) for o in outcomes if (o.status is Status.SUCCEEDED) is succeeded]
+                if rows:
+                    renamed = [{f"the_{name}": value for name, value in row.items()} for row in rows]
+                    connection.execute(self._outcome_statement(succeeded=succeeded), renamed)
 
         self.database.run(work)
 
+    def _outcome_statement(self, *, succeeded: bool) -> sa.Update:
+        c = self.swaps.c
+        failed_for_good = sa.func.coalesce(c.error_code, "") == JobFailedError.error_code
+        improvable = sa.and_(c.status == Status.FAILED.value, sa.not_(failed_for_good))
+        at_an_end = c.status.in_([Status.SUBMITTED.value, Status.SUCCEEDED.value, Status.FAILED.value])
+        return (
+            sa.update(self.swaps)
+            .where(
+                c.swap_id == sa.bindparam("the_swap_id"),
+                c.img_uuid == sa.bindparam("the_img_uuid"),
+                c.result_uri.is_(None),
+                at_an_end if succeeded else sa.or_(c.status == Status.SUBMITTED.value, improvable),
+            )
+            .values(**{name: sa.bindparam(f"the_{name}") for name in _OUTCOME_COLUMNS})
+        )
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """
-    What became of one job.
 
-    :param status: ``succeeded`` or ``failed``
-    :param result_uri: where the picture is kept
-    :param finished_at: when the job ended, default: now
-    """
-
-    swap_id: str
-    img_uuid: str
-    status: Status
-    error_code: str | None = None
-    error_message: str | None = None
-    result_uri: str | None = None
-    result_sha256: str | None = None
-    finished_at: dt.datetime | None = None
-
-    def parameters(self, now: dt.datetime) -> dict[str, Any]:
-        """Return the values of the update."""
-        values = dataclasses.asdict(self)
-        message = self.error_message
-        return {
-            "the_id": values["swap_id"],
-            "the_uuid": values["img_uuid"],
-            "the_status": self.status.value,
-            "the_code": values["error_code"],
-            "the_message": message[:MESSAGE_LENGTH] if message else None,
-            "the_uri": values["result_uri"],
-            "the_sha": values["result_sha256"],
-            "the_end": self.finished_at or now,
-        }
+_OUTCOME_COLUMNS = ("status", "error_code", "error_message", "result_uri", "result_sha256", "finished_at")

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from ..exceptions import ResultsTableError
+
 # Serialization failure, deadlock, too many connections, and the server going down or coming up.
 _PASSING_SQLSTATES = frozenset({"40001", "40P01", "53300", "57P01", "57P02", "57P03"})
 
@@ -40,6 +42,10 @@ _PASSES = (
 
 #: A unique key met twice is two planners at once; the one that lost finds the rows there the next time, or never.
 INTEGRITY_ATTEMPTS = 3
+
+
+class OutOfReachError(ResultsTableError):
+    """The database did not answer for as long as it was tried; unlike a statement that it refuses."""
 
 
 def passes(error: sa.exc.DBAPIError, attempt: int) -> bool:

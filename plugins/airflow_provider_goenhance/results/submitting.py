@@ -70,7 +70,8 @@ class _Round:
     ) -> None:
         self._submit = submit
         self._writer = writer
-        self._swaps: Iterator[Swap] = iter(swaps)
+        # A row that was listed twice is one row: this claimant would be granted it both times.
+        self._swaps: Iterator[Swap] = iter({swap.swap_id: swap for swap in swaps}.values())
         self._total = total
         self._unknown_in_a_row = 0
         self._breaker = UNKNOWN_IN_A_ROW
@@ -90,12 +91,16 @@ class _Round:
             swap = self._next()
             steps: list[Transition] = [outcome] if outcome else []
             if swap is not None:
-                steps.append(Claim(swap.swap_id, swap.status))
+                steps.append(Claim.of(swap))
             if not steps:
                 return
             try:
                 granted = (await asyncio.wrap_future(self._writer.write(steps)))[-1]
-            except BaseException:
+            except asyncio.CancelledError:
+                # What is queued is committed all the same, and a row claimed here for nothing becomes `unknown`.
+                self.broken = True
+                raise
+            except Exception:
                 self.broken = True
                 if isinstance(outcome, Accepted):
                     log.error(  # noqa: TRY400  the traceback comes with the exception itself
@@ -121,6 +126,10 @@ class _Round:
             submission = await self._submit(swap.source_img, swap.reference_img)
         except GoEnhanceError as error:
             return self._failed(swap, error)
+        except Exception as error:
+            # A fault of ours, at a moment nobody can tell: as unknown as a lost connection.
+            log.exception("%s: the submit ended in an error that was not foreseen.", swap.named)
+            return self._unknown(swap, SubmitOutcomeUnknownError(f"{type(error).__name__}: {error}."))
         self._unknown_in_a_row = 0
         self.report.submitted[swap.swap_id] = submission.img_uuid
         log.debug("Submitted %s as job %s.", swap.named, submission.img_uuid)

@@ -17,6 +17,13 @@ from .states import Status
 _NAMESPACE = uuid.UUID("6f1f7c0e-8f0b-5d0e-9a53-5c6f3c1d9b42")
 
 
+def clean(text: str) -> str:
+    """Return a text as every database takes it: without NUL, and without half of a surrogate pair."""
+    if text.isascii() and "\x00" not in text:
+        return text
+    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+
+
 def pair_fingerprint(source_img: str, reference_img: str) -> str:
     """Return what tells one pair of pictures from every other, whatever its ``pair_id``: 64 hex digits."""
     return hashlib.sha256(f"{source_img}\n{reference_img}".encode()).hexdigest()
@@ -69,12 +76,15 @@ class Swap:
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Swap:
         """Make one from a row; columns of a later release are passed over."""
-        values = {name: row[name] for name in _FIELDS if name in row}
-        return cls(**{**values, "status": Status(row["status"])})
+        return cls(
+            **{**{name: row[name] for name in _FIELDS if name in row}, "status": Status(row["status"])}
+        )
 
     def to_row(self) -> dict[str, Any]:
         """Return all columns."""
-        return {**dataclasses.asdict(self), "status": self.status.value}
+        row = {name: getattr(self, name) for name in _FIELDS}
+        row["status"] = self.status.value
+        return row
 
     @property
     def named(self) -> str:

@@ -15,15 +15,14 @@ import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+from ..exceptions import SubmitOutcomeUnknownError
+from .outcome import ABANDONED, Outcome, may_be_recorded
 from .states import Status
 from .stores import abandoned
 from .swap import Swap
-from .transitions import Accepted, Claim, Claimant, Declined, NotSent, OutcomeUnknown, Transition
-
-if TYPE_CHECKING:
-    from .ledger import Outcome
+from .transitions import Accepted, Claim, Claimant, Declined, NotSent, OutcomeUnknown, Transition, storable
 
 log = logging.getLogger(__name__)
 
@@ -87,8 +86,9 @@ class TaskStateStore:
                 dataclasses.replace(
                     swap,
                     status=Status.UNKNOWN,
-                    error_code="submit_outcome_unknown",
-                    error_message="The worker ended between sending the submit and storing its job.",
+                    error_code=SubmitOutcomeUnknownError.error_code,
+                    error_message=ABANDONED,
+                    finished_at=dt.datetime.now(dt.UTC),
                 )
             )
         return len(left)
@@ -102,14 +102,14 @@ class TaskStateStore:
         """Write down what became of the job."""
         for outcome in outcomes:
             row = self._row()
-            if row.img_uuid != outcome.img_uuid or row.result_uri:
+            if row.img_uuid != outcome.img_uuid or not may_be_recorded(row, outcome):
                 continue
             self._save(
                 dataclasses.replace(
                     row,
                     status=outcome.status,
                     error_code=outcome.error_code,
-                    error_message=outcome.error_message,
+                    error_message=storable(outcome.error_message),
                     result_uri=outcome.result_uri,
                     result_sha256=outcome.result_sha256,
                     finished_at=outcome.finished_at or dt.datetime.now(dt.UTC),
@@ -120,16 +120,33 @@ class TaskStateStore:
         """Take one step; return whether the row now stands where the step put it."""
         row = self._row()
         if isinstance(step, Claim):
-            if row.status is not step.from_status:
-                return row.status is Status.SUBMITTING and row.claimed_by == who.name
+            if row.status is not step.from_status or row.attempts != step.attempts:
+                return (
+                    row.status is Status.SUBMITTING
+                    and row.claimed_by == who.name
+                    and row.attempts == step.attempts + 1
+                )
             self._save(_claimed(row, who))
             return True
-        if row.claimed_by != who.name:
-            return False
-        moved = _moved(row, step)
+        moved = _moved(row, step) if row.claimed_by == who.name else None
         if moved is not None:
             self._save(moved)
+        elif isinstance(step, Accepted):
+            return self._stands_or_is_orphan(row, step)
         return moved is not None
+
+    def _stands_or_is_orphan(self, row: Swap, step: Accepted) -> bool:
+        if row.img_uuid == step.img_uuid:
+            return True
+        log.error(
+            "The job %s was accepted, and bills, but its row %s has gone to another attempt: kept in former_uuids.",
+            step.img_uuid,
+            step.swap_id,
+        )
+        if step.img_uuid not in (row.former_uuids or "").split():
+            former = " ".join(filter(None, [row.former_uuids, step.img_uuid]))
+            self._save(dataclasses.replace(row, former_uuids=former))
+        return False
 
     def _row(self) -> Swap:
         text = self._store.get(STATE_KEY)
@@ -175,8 +192,10 @@ def _claimed(row: Swap, who: Claimant) -> Swap:
         attempts=row.attempts + 1,
         former_uuids=former,
         img_uuid=None,
+        cost=None,
         result_uri=None,
         result_sha256=None,
+        submitted_at=None,
         error_code=None,
         error_message=None,
         finished_at=None,
@@ -186,13 +205,14 @@ def _claimed(row: Swap, who: Claimant) -> Swap:
 def _moved(row: Swap, step: Accepted | NotSent | Declined | OutcomeUnknown) -> Swap | None:
     if isinstance(step, Accepted):
         if row.status not in {Status.SUBMITTING, Status.UNKNOWN}:
-            return row if row.img_uuid == step.img_uuid else None
+            return None
         return dataclasses.replace(
             row,
             status=Status.SUBMITTED,
             img_uuid=step.img_uuid,
             cost=step.cost,
             submitted_at=dt.datetime.now(dt.UTC),
+            finished_at=None,
             error_code=None,
             error_message=None,
         )
@@ -204,7 +224,8 @@ def _moved(row: Swap, step: Accepted | NotSent | Declined | OutcomeUnknown) -> S
         status=status,
         attempts=row.attempts - (0 if status is Status.UNKNOWN else 1),
         error_code=step.error_code,
-        error_message=step.message,
+        error_message=storable(step.message),
+        finished_at=None if status is Status.PLANNED else dt.datetime.now(dt.UTC),
     )
 
 

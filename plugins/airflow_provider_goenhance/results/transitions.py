@@ -4,12 +4,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from .states import Status
-
-if TYPE_CHECKING:
-    from .swap import Swap
+from .swap import Swap, clean
 
 MESSAGE_LENGTH = 2000
 
@@ -90,6 +87,4 @@ Transition = Claim | Accepted | NotSent | Declined | OutcomeUnknown
 
 def storable(text: str | None) -> str | None:
     """Return a message as every database takes it: no NUL, no half of a surrogate pair, not endless."""
-    if text is None:
-        return None
-    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()[:MESSAGE_LENGTH]
+    return clean(text)[:MESSAGE_LENGTH] if text else text

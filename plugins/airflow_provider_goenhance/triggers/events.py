@@ -7,7 +7,10 @@ import enum
 from typing import Any
 
 from ..api.polling import WaitOutcome
+from ..api.redaction import excerpt
 from ..exceptions import GoEnhanceError, TokenRefusedError
+
+_RETRY = "The jobs go on at GoEnhance: a retry re-attaches to them and pays nothing."
 
 
 class EventStatus(enum.StrEnum):
@@ -36,7 +39,7 @@ def event_of(outcome: WaitOutcome) -> dict[str, Any]:
 def event_of_error(error: BaseException) -> dict[str, Any]:
     """Return the event for a wait that could not go on."""
     status = EventStatus.TOKEN_REFUSED if isinstance(error, TokenRefusedError) else EventStatus.ERROR
-    return {"status": status.value, "message": str(error) or type(error).__name__}
+    return {"status": status.value, "message": excerpt(str(error)) or type(error).__name__}
 
 
 def outcome_of(event: Any) -> WaitOutcome:
@@ -45,27 +48,36 @@ def outcome_of(event: Any) -> WaitOutcome:
 
     :param event: what the trigger sent
     :raises TokenRefusedError: when the trigger's token was refused
-    :raises GoEnhanceError: when the trigger failed, or sent nothing that makes sense
+    :raises GoEnhanceError: when the trigger failed, or sent nothing that makes sense; a retry may help then
     """
     if not isinstance(event, dict):
-        raise GoEnhanceError(
-            f"The trigger resumed this task without an event ({event!r}). The jobs go on at GoEnhance: "
-            "a retry re-attaches to them and pays nothing."
-        )
+        raise _broken(f"The trigger resumed this task without an event ({event!r}).")
     status = event.get("status")
     if status == EventStatus.FINISHED:
-        return WaitOutcome(
-            failed=dict(event.get("failed") or {}),
-            declined=dict(event.get("declined") or {}),
-            running=list(event.get("running") or []),
-            last_error=event.get("last_error"),
-        )
+        return _finished(event)
     message = str(event.get("message") or event)
     if status == EventStatus.TOKEN_REFUSED:
         raise TokenRefusedError(message)
     if status == EventStatus.ERROR:
-        raise GoEnhanceError(
-            f"The wait for the jobs failed in the triggerer: {message} The jobs go on at GoEnhance: "
-            "a retry re-attaches to them and pays nothing."
-        )
-    raise GoEnhanceError(f"The trigger sent an event with the unknown status {status!r}: {event}")
+        raise _broken(f"The wait for the jobs failed in the triggerer: {message}")
+    raise _broken(f"The trigger sent an event with the unknown status {status!r}.")
+
+
+def _finished(event: dict[str, Any]) -> WaitOutcome:
+    failed, declined, running = event.get("failed"), event.get("declined"), event.get("running")
+    if not (isinstance(failed, dict) and isinstance(declined, dict) and isinstance(running, list)):
+        # What is missing here would be taken for jobs that succeeded.
+        raise _broken("The trigger says that it finished, but not what became of which job.")
+    return WaitOutcome(
+        failed=dict(failed),
+        declined=dict(declined),
+        running=list(running),
+        last_error=event.get("last_error"),
+    )
+
+
+def _broken(message: str) -> GoEnhanceError:
+    error = GoEnhanceError(f"{message} {_RETRY}")
+    # Unlike other faults without a class of their own: nothing was decided, so asking again is all there is to do.
+    error.retryable = True
+    return error

