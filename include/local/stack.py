@@ -35,7 +35,7 @@ _SANDBOX = "sandbox"
 _AIRFLOW = [sys.executable, "-m", "airflow"]
 # First whoever starts tasks; last those whom running tasks still need to report their end.
 _STOP_ORDER = (("scheduler", "triggerer", "dag-processor"), ("api-server", _SANDBOX))
-_GRACE_S = 6.0
+_GRACE_S = 8.0
 
 
 @dataclass

@@ -25,8 +25,6 @@ from .wire import envelope
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from starlette.types import ASGIApp
-
     from .connections import Connections
     from .settings import Settings
 
@@ -37,7 +35,7 @@ vendor leaves undocumented are switches, see `PUT /sandbox/faults`.
 """
 
 
-def create_app(settings: Settings, connections: Connections) -> ASGIApp:
+def create_app(settings: Settings, connections: Connections) -> FaultGate:
     """
     Build the application.
 

@@ -18,7 +18,7 @@ from typing import IO, Any, Self
 
 from .settings import DEFAULT_TOKEN
 
-_START_SECONDS = 30.0
+_START_SECONDS = 60.0
 _STOP_SECONDS = 5.0
 
 
@@ -177,7 +177,7 @@ class SandboxProcess:
         data: dict[str, Any] = self._call("GET", f"/api/v1/jobs/detail?img_uuid={img_uuid}")["data"]
         return data
 
-    def wait_for(self, img_uuid: str, *, seconds: float = 30.0) -> dict[str, Any]:
+    def wait_for(self, img_uuid: str, *, seconds: float = 60.0) -> dict[str, Any]:
         """
         Poll a job until it has an end_time and return its detail.
 

@@ -126,7 +126,7 @@ def test_a_night_of_kills_pays_no_pair_twice_and_loses_no_job(
         ) as airflow,
     ):
         # Slow enough that kills hit submits under way.
-        sandbox.put_faults(submit={"kind": "slow", "seconds": 0.5})
+        sandbox.put_faults(submit={"kind": "slow", "seconds": 0.8})
         wait_until(lambda: airflow.api.dag("chaos_swaps") is not None, seconds=60, what="the Dag")
         airflow.api.trigger("chaos_swaps", "chaos", {})
         wait_until(lambda: planned_all(results_database), seconds=180, what="a planned run")
@@ -134,7 +134,7 @@ def test_a_night_of_kills_pays_no_pair_twice_and_loses_no_job(
         began = time.monotonic()
         while airflow.api.run_state("chaos_swaps", "chaos") in {"queued", "running"}:
             assert time.monotonic() - began < 2400, "the run did not come to an end"
-            time.sleep(chance.uniform(0.8, 2.5))
+            time.sleep(chance.uniform(0.5, 1.5))
             if sum(killed.values()) < KILLS and (hit := airflow.kill_a_worker(chance)):
                 killed[hit] += 1
             if cuts < CUTS and sum(killed.values()) >= 3 * (cuts + 1):

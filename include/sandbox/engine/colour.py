@@ -109,10 +109,15 @@ def match(lab: np.ndarray, giver: Skin, receiver: Skin, *, keep_colourless: bool
         out[:, :, 1:] = share[:, :, None] * receiver.middle[1:]
         return out
     # Only what is coloured like skin moves with the skin: eyes, teeth and glass stay neutral.
-    chroma, tone = lab[:, :, 1:], giver.middle[1:]
-    share = np.clip(chroma @ (tone / max(tone @ tone, np.float32(1e-3))), 0, 1.3)[:, :, None]
+    tone = giver.middle[1:]
+    along = tone / max(float(tone @ tone), 1e-3)
+    share = lab[:, :, 1] * along[0] + lab[:, :, 2] * along[1]
+    np.clip(share, 0, np.float32(1.3), out=share)
     steep = np.clip(ratio[1:], *_CHROMA_SPREAD).astype(np.float32)
-    out[:, :, 1:] = (chroma - share * tone) * steep + share * receiver.middle[1:]
+    for channel in (0, 1):
+        # (chroma - share * giver) * steep + share * receiver
+        offset = np.float32(receiver.middle[channel + 1] - tone[channel] * steep[channel])
+        out[:, :, channel + 1] = lab[:, :, channel + 1] * steep[channel] + share * offset
     return out
 
 

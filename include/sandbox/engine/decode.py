@@ -172,7 +172,7 @@ def _save_options(image: Image.Image) -> dict[str, Any]:
 
 def _photo(image: Image.Image, save: dict[str, Any]) -> Photo:
     kind = "JPEG" if image.format in {"JPEG", "MPO"} else str(image.format)
-    image = ImageOps.exif_transpose(image)
+    ImageOps.exif_transpose(image, in_place=True)
     image = _eight_bit(image)
     grey = image.mode in {"L", "LA"}
     alpha: np.ndarray | None = None

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from ..exceptions import BadRequestError, GoEnhanceError, TokenRefusedError
 from .models import Job, JobState
+from .pace import Pace, pace_of_loop
 
 log = logging.getLogger(__name__)
 
@@ -75,10 +76,11 @@ def next_interval(age: float, poll_interval: float) -> float:
 class _Wait:
     """The bookkeeping of one wait: which job is due when, and what is known so far."""
 
-    def __init__(self, uuids: Collection[str], deadline: float, poll_interval: float) -> None:
+    def __init__(self, uuids: Collection[str], deadline: float, poll_interval: float, pace: Pace) -> None:
         self.outcome = WaitOutcome(running=list(dict.fromkeys(uuids)))
         self.deadline = deadline
         self.poll_interval = poll_interval
+        self.pace = pace
         self.started = time.monotonic()
         self.faults_in_a_row = 0
         self._last_line = self.started
@@ -120,7 +122,7 @@ class _Wait:
 
     def ask_again(self, uuid: str, *, factor: float = 1.0) -> None:
         now = time.monotonic()
-        interval = next_interval(now - self.started, self.poll_interval) * factor
+        interval = next_interval(now - self.started, self.poll_interval) * factor * self.pace.factor
         interval *= random.uniform(0.9, 1.1)  # noqa: S311  not cryptography
         heapq.heappush(self._due, (now + interval, uuid))
 
@@ -194,7 +196,6 @@ async def wait_for_jobs(
     :param max_concurrency: calls under way at once
     :raises TokenRefusedError: at once: no job can be asked about with this token
     """
-    wait = _Wait(uuids, deadline, max(0.05, poll_interval))
     slots = max(1, max_concurrency)
 
     async def ask(uuid: str) -> None:
@@ -205,16 +206,19 @@ async def wait_for_jobs(
         else:
             wait.record(job)
 
-    await _until_deadline(wait, ask, slots)
-    if wait.open_jobs:
-        await _last_round(wait, ask, slots)
+    with pace_of_loop() as pace:
+        wait = _Wait(uuids, deadline, max(0.05, poll_interval), pace)
+        await _until_deadline(wait, ask, slots)
+        if wait.open_jobs:
+            await _last_round(wait, ask, slots)
     return wait.close()
 
 
-async def _until_deadline(wait: _Wait, ask: Callable[[str], Awaitable[None]], slots: int) -> None:
+async def _until_deadline(wait: _Wait, ask: Callable[[str], Awaitable[None]], most_slots: int) -> None:
     under_way: set[asyncio.Task[None]] = set()
     try:
         while not wait.over:
+            slots = max(1, int(most_slots / wait.pace.factor))
             for uuid in wait.take_due(slots - len(under_way)):
                 under_way.add(asyncio.ensure_future(ask(uuid)))
             until_due = wait.seconds_until_due()

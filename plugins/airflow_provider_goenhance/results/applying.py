@@ -80,7 +80,7 @@ def _move(
         fixed: dict[str, Any] = {"who": who.name, "now": now}
         if kind is Claim:
             fixed |= {"account": who.account, "max_tries": who.max_tries}
-        ids = execute_given(connection, _statement(swaps, dialect, kind), rows, **fixed)
+        ids = execute_given(connection, _statement(swaps, dialect, cast("Hashable", kind)), rows, **fixed)
         moved.update((kind, swap_id) for swap_id in ids)
     return moved
 

@@ -43,7 +43,7 @@ class GroupCommit:
     def __init__(self, database: ResultsDatabase, who: Claimant) -> None:
         self._database = database
         self.who = who
-        self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[list[_Request] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="goenhance-group-commit", daemon=True)
 
     def __enter__(self) -> GroupCommit:
@@ -65,30 +65,40 @@ class GroupCommit:
         :return: a future of the results of :func:`.applying.apply`; it fails with ``ResultsTableError`` when the
             database stayed out of reach
         """
-        future: Future[list[bool]] = Future()
-        # Not to be cancelled from here on: what is queued is committed, whether somebody still waits for it or not.
-        future.set_running_or_notify_cancel()
-        self._requests.put((steps, future))
-        return future
+        return self.write_all([steps])[0]
+
+    def write_all(self, requests: Sequence[Sequence[Transition]]) -> list[Future[list[bool]]]:
+        """
+        Queue several slots' steps at once; each slot's are committed together.
+
+        :return: a future for each, as of :meth:`write`; they are done in this order
+        """
+        group: list[_Request] = []
+        for steps in requests:
+            future: Future[list[bool]] = Future()
+            # Not to be cancelled from here on: what is queued is committed, whether somebody still waits or not.
+            future.set_running_or_notify_cancel()
+            group.append((steps, future))
+        self._requests.put(group)
+        return [future for _, future in group]
 
     def _work(self) -> None:
-        open_ = True
-        while open_:
-            first = self._requests.get()
-            if first is None:
+        more = True
+        while more:
+            group = self._requests.get()
+            if group is None:
                 return
-            group = [first]
-            size = len(first[0])
+            size = sum(len(steps) for steps, _ in group)
             while size < GROUP_LIMIT:
                 try:
-                    request = self._requests.get_nowait()
+                    further = self._requests.get_nowait()
                 except queue.Empty:
                     break
-                if request is None:
-                    open_ = False
+                if further is None:
+                    more = False
                     break
-                group.append(request)
-                size += len(request[0])
+                group = group + further
+                size += sum(len(steps) for steps, _ in further)
             self._commit(group)
 
     def _commit(self, group: list[_Request]) -> None:

@@ -23,8 +23,8 @@ FOREIGN_CLAIM_SECONDS = 1800.0
 class Writer(Protocol):
     """Commits steps of rows."""
 
-    def write(self, steps: Sequence[Transition]) -> Future[list[bool]]:
-        """Commit steps; see :meth:`.group_commit.GroupCommit.write`."""
+    def write_all(self, requests: Sequence[Sequence[Transition]]) -> list[Future[list[bool]]]:
+        """Commit several slots' steps; see :meth:`.group_commit.GroupCommit.write_all`."""
 
 
 class SwapStore(Protocol):

@@ -20,6 +20,7 @@ from ..exceptions import (
     TokenRefusedError,
     UnreachableError,
 )
+from .commits import Commits
 from .stores import Writer
 from .swap import Swap
 from .transitions import Accepted, Claim, Declined, NotSent, OutcomeUnknown, Transition
@@ -69,7 +70,7 @@ class _Round:
         total: int,
     ) -> None:
         self._submit = submit
-        self._writer = writer
+        self._commits = Commits(writer)
         # A row that was listed twice is one row: this claimant would be granted it both times.
         self._swaps: Iterator[Swap] = iter({swap.swap_id: swap for swap in swaps}.values())
         self._total = total
@@ -95,7 +96,7 @@ class _Round:
             if not steps:
                 return
             try:
-                granted = (await asyncio.wrap_future(self._writer.write(steps)))[-1]
+                granted = (await self._commits.commit(steps))[-1]
             except asyncio.CancelledError:
                 # What is queued is committed all the same, and a row claimed here for nothing becomes `unknown`.
                 self.broken = True

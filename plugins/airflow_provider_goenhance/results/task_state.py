@@ -170,8 +170,11 @@ class TaskStateWriter:
         self._store = store
         self._who = who
 
-    def write(self, steps: Sequence[Transition]) -> Future[list[bool]]:
-        """Take steps; the future is done when this returns."""
+    def write_all(self, requests: Sequence[Sequence[Transition]]) -> list[Future[list[bool]]]:
+        """Take steps; the futures are done when this returns."""
+        return [self._write(steps) for steps in requests]
+
+    def _write(self, steps: Sequence[Transition]) -> Future[list[bool]]:
         future: Future[list[bool]] = Future()
         try:
             future.set_result([self._store.step(step, self._who) for step in steps])

@@ -4,9 +4,16 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import uuid
 
+import httpx
 import pytest
+
+from include.sandbox.app import create_app
+from include.sandbox.connections import Connections
+from include.sandbox.ledger import LEDGER_FILE
+from include.sandbox.settings import Settings
 
 from .conftest import BODY, DETAIL, PAIR, SUBMIT, TOKENS
 
@@ -129,16 +136,18 @@ def test_a_refused_method_tells_all_methods_of_the_path(client):
     assert client.post("/sandbox/faults").headers["Allow"] == "GET, PUT"
 
 
-def test_a_submit_that_cannot_be_recorded_is_not_accepted(goenhance_sandbox):
-    import sqlite3
-
-    from .conftest import client_of
-
-    ledger = sqlite3.connect(goenhance_sandbox.state_dir / "ledger.sqlite3")
-    ledger.execute("DROP TABLE jobs")
-    ledger.close()
-    with client_of(goenhance_sandbox) as client:
-        answer = client.post(SUBMIT, json=BODY)
+async def test_a_submit_that_cannot_be_recorded_is_not_accepted(tmp_path):
+    settings = Settings(state_dir=tmp_path, engine="none", credits=9)
+    gate = create_app(settings, Connections())
+    async with (
+        gate.app.router.lifespan_context(gate.app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(gate), base_url="http://sandbox") as client,
+    ):
+        client.headers["Authorization"] = f"Bearer {settings.token}"
+        ledger = sqlite3.connect(tmp_path / LEDGER_FILE)
+        ledger.execute("DROP TABLE jobs")
+        ledger.close()
+        answer = await client.post(SUBMIT, json=BODY)
         assert (answer.status_code, answer.content) == (500, b'{"code":500,"msg":""}')
-        assert client.get(TOKENS).json()["data"]["count"] == 1_000_000
-        assert goenhance_sandbox.submissions() == []
+        assert (await client.get(TOKENS)).json()["data"]["count"] == 9
+        assert (await client.get("/sandbox/submissions")).json() == []

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+One HTML file that shows a run: source, reference and result side by side, what went wrong first.
+
+The file carries its pictures in itself, small, so that it can be mailed and still be read when every link is dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import logging
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airflow_provider_goenhance.collect.fetch import fetch_picture
+from airflow_provider_goenhance.collect.sidecar import without_signature
+from airflow_provider_goenhance.collect.store import read_picture
+
+if TYPE_CHECKING:
+    import aiohttp
+
+log = logging.getLogger(__name__)
+
+#: Edge of a thumbnail, pixels.
+THUMBNAIL = 176
+#: Rows shown; a sheet of thousands helps nobody, and the results table has them all.
+MOST_ROWS = 200
+#: Larger inputs are not fetched for a thumbnail. The vendor takes at most 5 MB.
+INPUT_BYTES = 6 * 1024 * 1024
+INPUT_SECONDS = 15.0
+FETCHES_AT_ONCE = 8
+#: A header may promise any size; a thumbnail is made of no more than this many pixels.
+MOST_PIXELS = 80_000_000
+
+_STYLE = (
+    "body{font:14px/1.45 system-ui,sans-serif;margin:1.5rem;color:#202124;background:#fff}"
+    "h1{font-size:1.2rem;margin:0} p{color:#5f6368;margin:.3rem 0 1.2rem}"
+    "table{border-collapse:collapse} td,th{padding:.5rem .7rem;border-bottom:1px solid #e8eaed;"
+    "vertical-align:top;text-align:left} img{display:block;max-width:176px;max-height:176px;background:#f1f3f4}"
+    "small{color:#5f6368;word-break:break-all} .good{color:#137333} .bad{color:#b3261e}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SheetRow:
+    """
+    One swap on the sheet.
+
+    :param good: whether it came out well; rows that did not are shown first
+    """
+
+    pair_id: str
+    status: str
+    good: bool
+    source_img: str
+    reference_img: str
+    result_uri: str | None = None
+    img_uuid: str | None = None
+    reason: str | None = None
+
+
+def make_contact_sheet(
+    title: str,
+    facts: Mapping[str, str],
+    rows: Sequence[SheetRow],
+    *,
+    conn_id: str | None = None,
+    most_rows: int = MOST_ROWS,
+) -> bytes:
+    """
+    Make the sheet; a picture that cannot be had is left blank, never an error.
+
+    :param title: its heading, e.g. the run
+    :param facts: what is said below it: label -> text
+    :param rows: all swaps of the run
+    :param conn_id: Airflow connection of the storage that holds the results
+    :param most_rows: rows shown, those that went wrong first
+    :return: a self-contained HTML file, UTF-8
+    """
+    shown = sorted(rows, key=lambda row: row.good)[:most_rows]
+    inputs = asyncio.run(_fetch_all({url for row in shown for url in (row.source_img, row.reference_img)}))
+    body = "".join(_row(row, inputs, conn_id) for row in shown)
+    cut = (
+        f" {len(shown)} of {len(rows)} rows are shown, what went wrong first."
+        if len(shown) < len(rows)
+        else ""
+    )
+    said = " · ".join(f"{escape(label)} {escape(value)}" for label, value in facts.items())
+    html = (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f"<style>{_STYLE}</style></head><body><h1>{escape(title)}</h1><p>{said}.{cut} "
+        "Pictures of faces made with AI: label them as such wherever they are shown.</p><table><tr><th>Pair"
+        f"<th>Source (face)<th>Reference (target)<th>Result<th>State</tr>{body}</table></body></html>"
+    )
+    return html.encode()
+
+
+def _row(row: SheetRow, inputs: Mapping[str, str | None], conn_id: str | None) -> str:
+    job = f"<br><small>{escape(row.img_uuid)}</small>" if row.img_uuid else ""
+    reason = f"<br>{escape(row.reason)}" if row.reason else ""
+    state = "good" if row.good else "bad"
+    return (
+        f"<tr><td>{escape(row.pair_id)}</td><td>{_input(row.source_img, inputs)}</td>"
+        f"<td>{_input(row.reference_img, inputs)}</td><td>{_result(row, conn_id)}</td>"
+        f'<td><b class="{state}">{escape(row.status)}</b>{job}{reason}</td></tr>'
+    )
+
+
+def _input(url: str, inputs: Mapping[str, str | None]) -> str:
+    name = escape(without_signature(url) or "")
+    picture = inputs.get(url)
+    return _image(picture) + f"<small>{name}</small>" if picture else f"<small>{name}</small>"
+
+
+def _result(row: SheetRow, conn_id: str | None) -> str:
+    if not row.result_uri:
+        return ""
+    try:
+        picture = _thumbnail(read_picture(row.result_uri, conn_id))
+    except Exception as error:  # noqa: BLE001  the sheet shows what there is
+        log.warning("The contact sheet goes without the picture of %s: %s", row.pair_id, error)
+        picture = None
+    return _image(picture) if picture else "<small>cannot be read</small>"
+
+
+def _image(thumbnail: str) -> str:
+    return f'<img alt="" src="data:image/jpeg;base64,{thumbnail}">'
+
+
+async def _fetch_all(urls: Iterable[str]) -> dict[str, str | None]:
+    import aiohttp
+
+    slots = asyncio.Semaphore(FETCHES_AT_ONCE)
+    wanted = [url for url in urls if url.startswith(("http://", "https://"))]
+    with tempfile.TemporaryDirectory(prefix="goenhance-sheet-") as folder:
+        async with aiohttp.ClientSession(trust_env=True) as session:
+
+            async def one(number: int, url: str) -> str | None:
+                async with slots:
+                    return await _fetch(session, url, Path(folder, str(number)))
+
+            found = await asyncio.gather(*(one(number, url) for number, url in enumerate(wanted)))
+    return dict(zip(wanted, found, strict=True))
+
+
+async def _fetch(session: aiohttp.ClientSession, url: str, into: Path) -> str | None:
+    try:
+        await fetch_picture(session, url, into, max_bytes=INPUT_BYTES, timeout=INPUT_SECONDS)
+        return await asyncio.to_thread(lambda: _thumbnail(into.read_bytes()))
+    except Exception as error:  # noqa: BLE001  an input that is gone by now is no reason to have no sheet
+        log.info("The contact sheet goes without an input: %s", error)
+        return None
+    finally:
+        into.unlink(missing_ok=True)  # noqa: ASYNC240  a local file, microseconds
+
+
+def _thumbnail(data: bytes) -> str:
+    """Return a small JPEG, in base64."""
+    from PIL import Image, ImageOps
+
+    with Image.open(io.BytesIO(data), formats=["JPEG", "PNG", "WEBP", "GIF"]) as picture:
+        if picture.width * picture.height > MOST_PIXELS:
+            raise ValueError(f"{picture.width} x {picture.height} pixels are too many for a thumbnail")
+        picture.draft("RGB", (THUMBNAIL, THUMBNAIL))
+        upright = ImageOps.exif_transpose(picture)
+        upright.thumbnail((THUMBNAIL, THUMBNAIL))
+        flat = Image.new("RGB", upright.size, "white")
+        flat.paste(upright, mask=upright.getchannel("A") if upright.mode in {"RGBA", "LA"} else None)
+        out = io.BytesIO()
+        flat.save(out, "JPEG", quality=78)
+    return base64.b64encode(out.getvalue()).decode()

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The choices that may cost money: what each literal does, and that the defaults never pay twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from airflow_provider_goenhance.exceptions import BatchFailedError, JobFailedError, SubmitOutcomeUnknownError
+from airflow_provider_goenhance.retry_policy import is_final
+
+from .light_runner import LightTask
+
+KINDS = ["single", "batch"]
+LOST_AFTER_ACCEPTING = {"kind": "disconnect", "when": "after", "count": 1}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_on_unknown_submit_hold_leaves_the_row_for_a_person(
+    task: Callable[..., LightTask], kind: str
+) -> None:
+    swap = task(kind=kind)
+    swap.sandbox.put_faults(submit=LOST_AFTER_ACCEPTING)
+    swap.attempt()
+    posts = swap.accepted()
+
+    retried = swap.attempt()
+    swap.clear()
+    cleared = swap.attempt()
+
+    assert swap.row()["status"] == "unknown"
+    assert swap.accepted() == posts
+    assert is_final(retried.error)
+    assert is_final(cleared.error)
+    assert "A retry or clear leaves it as it is (on_unknown_submit='hold')" in cleared.message
+    assert "a new run submits the pair anew, and pays for it again" in cleared.message
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_on_unknown_submit_resubmit_sends_it_again_with_the_next_attempt_and_says_it_may_pay_twice(
+    task: Callable[..., LightTask], kind: str
+) -> None:
+    swap = task(kind=kind, on_unknown_submit="resubmit")
+    swap.sandbox.put_faults(submit=LOST_AFTER_ACCEPTING)
+
+    first = swap.attempt()
+
+    assert not is_final(first.error)  # chosen by name, so Airflow's retries serve it
+    assert isinstance(first.error, SubmitOutcomeUnknownError | BatchFailedError)
+    assert "may pay twice (on_unknown_submit='resubmit')" in first.message
+    assert swap.row()["attempts"] == 1
+
+    second = swap.attempt()
+
+    assert second.error is None
+    assert (swap.row()["status"], swap.row()["attempts"]) == ("succeeded", 2)
+    assert swap.accepted() == len(swap.pairs) + 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_on_clear_reattach_takes_up_the_jobs_there_are(task: Callable[..., LightTask], kind: str) -> None:
+    swap = task(kind=kind)
+    uuids = {row["img_uuid"] for row in _succeeded(swap)}
+
+    swap.clear()
+    cleared = swap.attempt()
+
+    assert cleared.error is None
+    assert {row["img_uuid"] for row in swap.rows().values()} == uuids
+    assert swap.accepted() == len(swap.pairs)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_on_clear_resubmit_pays_anew_on_a_clear_but_not_on_a_retry(
+    task: Callable[..., LightTask], kind: str
+) -> None:
+    swap = task(kind=kind, on_clear="resubmit")
+    former = {row["img_uuid"] for row in _succeeded(swap)}
+
+    swap.attempt()  # a retry
+    assert swap.accepted() == len(swap.pairs)
+
+    swap.clear()
+    cleared = swap.attempt()
+
+    assert cleared.error is None
+    assert swap.accepted() == 2 * len(swap.pairs)
+    assert {row["former_uuids"] for row in swap.rows().values()} == former
+
+    swap.attempt()  # a retry after the clear
+    assert swap.accepted() == 2 * len(swap.pairs)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_reuse_succeeded_lets_a_new_run_pay_for_nothing(task: Callable[..., LightTask], kind: str) -> None:
+    swap = task(kind=kind)
+    _succeeded(swap)
+
+    swap.ti.run_id = "run-2"
+    again = swap.attempt()
+
+    assert again.error is None
+    assert swap.accepted() == len(swap.pairs)
+    assert {row["status"] for row in swap.rows().values()} == {"reused"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_reuse_succeeded_does_not_trust_a_picture_that_is_gone(
+    task: Callable[..., LightTask], kind: str
+) -> None:
+    swap = task(kind=kind)
+    _succeeded(swap)
+    for picture in (swap.folder / "kept").rglob("pair-*"):
+        picture.unlink()
+
+    swap.ti.run_id = "run-2"
+    swap.attempt()
+
+    assert swap.accepted() == 2 * len(swap.pairs)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_reuse_never_pays_for_every_pair_of_a_new_run(task: Callable[..., LightTask], kind: str) -> None:
+    swap = task(kind=kind, reuse="never")
+    _succeeded(swap)
+
+    swap.ti.run_id = "run-2"
+    swap.attempt()
+
+    assert swap.accepted() == 2 * len(swap.pairs)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_failed_job_resubmits_0_never_pays_for_a_failed_job_again(
+    task: Callable[..., LightTask], kind: str
+) -> None:
+    swap = task(kind=kind)
+    swap.sandbox.put_faults(job={"kind": "failed", "count": 1, "error": "no_face: nobody there"})
+
+    first = swap.attempt()
+
+    assert isinstance(first.error, JobFailedError if kind == "single" else BatchFailedError)
+    assert is_final(first.error)
+    assert "no_face: nobody there" in first.message
+    assert f"Job {swap.row()['img_uuid']} was paid for." in first.message
+    assert "A retry or clear leaves it as it is and pays nothing" in first.message
+
+    swap.attempt()
+    swap.clear()
+    swap.attempt()
+
+    assert swap.row()["status"] == "failed"
+    assert swap.accepted() == len(swap.pairs)
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_failed_job_resubmits_1_submits_it_once_more_within_the_attempt(
+    task: Callable[..., LightTask], kind: str, deferrable: bool
+) -> None:
+    swap = task(kind=kind, deferrable=deferrable, failed_job_resubmits="1")
+    swap.sandbox.put_faults(job={"kind": "failed", "count": 1})
+
+    ending = swap.attempt()
+
+    assert ending.error is None
+    assert ending.deferrals == (2 if deferrable else 0)
+    assert (swap.row()["status"], swap.row()["attempts"]) == ("succeeded", 2)
+    assert swap.accepted() == len(swap.pairs) + 1
+
+
+def test_failed_job_resubmits_ends(task: Callable[..., LightTask]) -> None:
+    swap = task(failed_job_resubmits=2)
+    swap.sandbox.put_faults(job={"kind": "failed"})
+
+    ending = swap.attempt()
+
+    assert isinstance(ending.error, JobFailedError)
+    assert swap.accepted() == 3
+    assert "2 earlier submits may have been" in ending.message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"reuse": "none"}, "reuse is 'succeeded' or 'never', not 'none'"),
+        ({"on_clear": "resubmitt"}, "on_clear is 'reattach' or 'resubmit', not 'resubmitt'"),
+        ({"on_unknown_submit": "Hold"}, "on_unknown_submit is 'hold' or 'resubmit', not 'Hold'"),
+        ({"failed_job_resubmits": "many"}, "failed_job_resubmits is a number, 0 or more, not 'many'"),
+        ({"failed_job_resubmits": 1.5}, "failed_job_resubmits is a whole number, not 1.5"),
+        ({"wait_for_completion": "maybe"}, "wait_for_completion is yes or no (True, False), not 'maybe'"),
+        ({"timeout": "-1"}, "timeout is a number, 0 or more, not '-1'"),
+        ({"allowed_failure_share": "10%"}, "allowed_failure_share is a number, 0 to 1, not '10%'"),
+        ({"allowed_failure_share": 10}, "allowed_failure_share is a number, 0 to 1, not 10"),
+    ],
+)
+def test_a_word_that_is_no_policy_is_refused_before_anything_is_sent(
+    task: Callable[..., LightTask], arguments: dict[str, object], complaint: str
+) -> None:
+    swap = task(kind="batch", **arguments)
+
+    ending = swap.attempt()
+
+    assert complaint in ending.message
+    assert is_final(ending.error)
+    assert swap.accepted() == 0
+
+
+def _succeeded(swap: LightTask) -> list[dict[str, object]]:
+    assert swap.attempt().error is None
+    rows = list(swap.rows().values())
+    assert {row["status"] for row in rows} == {"succeeded"}
+    return rows

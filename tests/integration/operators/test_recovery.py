@@ -1,0 +1,358 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an attempt finds and does after things went wrong around it, rather than in one submit."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_goenhance.exceptions import (
+    BadRequestError,
+    BatchFailedError,
+    CollectError,
+    GoEnhanceError,
+    JobTimedOutError,
+    ResultsTableError,
+    TokenRefusedError,
+    UnreachableError,
+)
+from airflow_provider_goenhance.retry_policy import is_final
+
+from .light_runner import LightTask
+
+ROOT = Path(__file__).resolve().parents[3]
+KINDS = ["single", "batch"]
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_refused_token_names_the_connection_and_leaves_the_rows_planned(
+    task: Callable[..., LightTask], connect: Any, kind: str, deferrable: bool
+) -> None:
+    swap = task(kind=kind, deferrable=deferrable)
+    connect(swap.sandbox, token="sk-wrong-token")
+
+    ending = swap.attempt()
+
+    assert isinstance(ending.error, TokenRefusedError)
+    assert is_final(ending.error)
+    assert "connection 'goenhance_default'" in ending.message
+    assert "sk-wrong-token" not in ending.message
+    assert "planned" in ending.message
+    assert "othing was paid" in ending.message
+    assert {row["status"] for row in swap.rows().values()} == {"planned"}
+
+    connect(swap.sandbox)
+    assert swap.attempt().error is None
+    assert swap.accepted() == len(swap.pairs)
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_token_refused_during_the_wait_loses_no_job(
+    task: Callable[..., LightTask], deferrable: bool
+) -> None:
+    batch = task(kind="batch", deferrable=deferrable)
+    batch.sandbox.put_faults(detail={"kind": "http_error", "status": 401})
+
+    ending = batch.attempt()
+
+    assert isinstance(ending.error, TokenRefusedError)
+    assert "3 submitted (pair 'pair-1'" in ending.message
+    assert "3 submits may have been paid for" in ending.message
+    assert {row["status"] for row in batch.rows().values()} == {"submitted"}
+
+    batch.sandbox.put_faults(detail=None)
+    assert batch.attempt().error is None
+    assert batch.accepted() == 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_with_the_api_down_rows_stay_planned_and_a_retry_goes_on(
+    task: Callable[..., LightTask], connect: Any, kind: str
+) -> None:
+    swap = task(kind=kind)
+    connect(swap.sandbox, port=9)  # the discard port: nothing listens there
+
+    ending = swap.attempt()
+
+    assert isinstance(ending.error, UnreachableError)
+    assert not is_final(ending.error)
+    assert "planned" in ending.message
+    assert {row["status"] for row in swap.rows().values()} == {"planned"}
+
+    connect(swap.sandbox)
+    assert swap.attempt().error is None
+    assert swap.accepted() == len(swap.pairs)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_its_results_table_nothing_is_submitted(
+    task: Callable[..., LightTask], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    swap = task(kind=kind)
+    conn = {"conn_type": "sqlite", "host": "/proc/no-such-folder/results.db"}
+    monkeypatch.setenv("AIRFLOW_CONN_GOENHANCE_RESULTS", json.dumps(conn))
+
+    ending = swap.attempt()
+
+    assert isinstance(ending.error, ResultsTableError)
+    assert not is_final(ending.error)
+    assert "connection 'goenhance_results'" in ending.message
+    assert "nothing is submitted" in ending.message
+    assert swap.accepted() == 0
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_wait_that_times_out_fails_the_row_and_a_retry_takes_the_same_job_up_again(
+    task: Callable[..., LightTask], kind: str, deferrable: bool
+) -> None:
+    swap = task(kind=kind, deferrable=deferrable, timeout="0.3")
+    swap.sandbox.put_faults(job_seconds=2.0)
+
+    ending = swap.attempt()
+
+    uuid = swap.row()["img_uuid"]
+    assert isinstance(ending.error, JobTimedOutError if kind == "single" else BatchFailedError)
+    assert not is_final(ending.error)
+    assert (swap.row()["status"], swap.row()["error_code"]) == ("failed", "job_timed_out")
+    assert f"Job {uuid} was paid for." in ending.message
+    assert "A retry or clear asks about the same job again and pays nothing" in ending.message
+
+    swap.arguments["timeout"] = 20
+    again = swap.attempt()
+
+    assert again.error is None
+    assert (swap.row()["status"], swap.row()["img_uuid"]) == ("succeeded", uuid)
+    assert swap.accepted() == len(swap.pairs)
+    # Airflow forgets an attempt's XCom: one that submits nothing has to push the UUIDs as well.
+    assert uuid in str(again.xcoms)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_picture_that_cannot_be_fetched_is_fetched_by_the_retry(
+    task: Callable[..., LightTask], kind: str
+) -> None:
+    swap = task(kind=kind)
+    swap.sandbox.put_faults(result={"kind": "html"})
+
+    ending = swap.attempt()
+
+    assert isinstance(ending.error, CollectError if kind == "single" else BatchFailedError)
+    assert not is_final(ending.error)
+    assert swap.row()["status"] == "failed"
+    assert "was paid for, but its picture was not kept" in swap.row()["error_message"]
+
+    swap.sandbox.put_faults(result=None)
+    assert swap.attempt().error is None
+    assert Path(swap.row()["result_uri"].removeprefix("file://")).is_file()
+    assert swap.accepted() == len(swap.pairs)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_waiting_the_rows_stay_submitted_and_a_clear_collects_what_is_done(
+    task: Callable[..., LightTask], kind: str
+) -> None:
+    swap = task(kind=kind, wait_for_completion="False")
+    swap.sandbox.put_faults(job_seconds=60)
+
+    first = swap.attempt()
+
+    assert first.error is None
+    assert {row["status"] for row in swap.rows().values()} == {"submitted"}
+
+    swap.clear()
+    assert swap.attempt().error is None  # nothing is done yet: nothing is failed for it either
+    assert {row["status"] for row in swap.rows().values()} == {"submitted"}
+
+    swap.sandbox.reset()
+    quick = task(kind=kind, wait_for_completion="False")
+    quick.ti.run_id = "run-2"
+    quick.attempt()
+    for entry in quick.sandbox.submissions():
+        quick.sandbox.wait_for(entry["img_uuid"])
+    quick.clear()
+    assert quick.attempt().error is None
+    assert {row["status"] for row in quick.rows().values()} == {"succeeded"}
+    assert quick.accepted() == len(quick.pairs)
+
+
+@pytest.mark.parametrize(
+    "event", [None, "finished", {}, {"status": "surprise"}, {"status": "error", "message": "x"}]
+)
+def test_an_event_that_makes_no_sense_is_never_a_success_and_a_retry_takes_the_jobs_up_again(
+    task: Callable[..., LightTask], monkeypatch: pytest.MonkeyPatch, event: Any
+) -> None:
+    batch = task(kind="batch", deferrable=True)
+    monkeypatch.setattr("tests.integration.operators.light_runner._event_of", lambda deferral: event)
+
+    ending = batch.attempt()
+
+    assert isinstance(ending.error, GoEnhanceError)
+    assert not is_final(ending.error)
+    assert "3 submitted" in ending.message
+
+    monkeypatch.undo()
+
+
+def test_an_account_switched_between_attempts_is_named_and_the_jobs_are_not_paid_again(
+    task: Callable[..., LightTask], connect: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    swap = task(timeout=0.3)
+    connect(swap.sandbox, account_name="studio-a")
+    swap.sandbox.put_faults(job_seconds=1.0)
+    swap.attempt()
+
+    connect(swap.sandbox, account_name="studio-b")
+    swap.arguments["timeout"] = 20
+    with caplog.at_level(logging.WARNING):
+        again = swap.attempt()
+
+    assert again.error is None
+    assert "connection 'goenhance_default'" in caplog.text
+    assert "names another account now" in caplog.text
+    assert swap.accepted() == 1
+
+
+def test_the_tasks_verdict_follows_the_allowed_failure_share(task: Callable[..., LightTask]) -> None:
+    strict = task(kind="batch", pairs=4)
+    strict.sandbox.put_faults(submit={"kind": "business_error", "count": 1, "msg": "picture refused"})
+
+    ending = strict.attempt()
+
+    assert isinstance(ending.error, BatchFailedError)
+    assert is_final(ending.error)
+    assert ending.message.startswith("1 of 4 pairs went wrong, more than the allowed share of 0.")
+    assert "picture refused" in ending.message
+
+    strict.arguments["allowed_failure_share"] = "0.25"
+    lenient = strict.attempt()
+
+    assert lenient.error is None
+    assert [entry["status"] for entry in lenient.value] == ["failed", "succeeded", "succeeded", "succeeded"]
+    assert [entry["pair_id"] for entry in lenient.value] == ["pair-1", "pair-2", "pair-3", "pair-4"]
+
+
+def test_a_declined_pair_is_sent_again_only_after_a_clear(task: Callable[..., LightTask]) -> None:
+    swap = task()
+    swap.sandbox.put_faults(submit={"kind": "business_error", "count": 1})
+
+    first = swap.attempt()
+    swap.attempt()
+
+    assert isinstance(first.error, BadRequestError)
+    assert "A retry leaves it as it is and pays nothing; a clear submits it anew" in first.message
+    assert swap.accepted() == 0
+
+    swap.clear()
+
+    assert swap.attempt().error is None
+    assert swap.accepted() == 1
+
+
+def test_a_bad_pair_is_rejected_and_the_good_ones_are_swapped(task: Callable[..., LightTask]) -> None:
+    batch = task(kind="batch")
+    batch.pairs[1]["source_img"] = "face.jpg"
+
+    ending = batch.attempt()
+
+    assert isinstance(ending.error, BatchFailedError)
+    assert [batch.row(number)["status"] for number in (1, 2, 3)] == ["succeeded", "rejected", "succeeded"]
+    assert "A retry or clear never sends it; correct it and start a new run." in ending.message
+    assert batch.accepted() == 2
+
+
+def test_a_batch_of_no_pairs_does_nothing(task: Callable[..., LightTask]) -> None:
+    batch = task(kind="batch")
+    batch.pairs = []
+
+    assert batch.attempt().value == []
+
+
+def test_five_submits_in_a_row_with_unknown_outcome_leave_the_rest_for_a_retry(
+    task: Callable[..., LightTask],
+) -> None:
+    batch = task(kind="batch", pairs=8)
+    batch.sandbox.put_faults(submit={"kind": "http_error", "when": "after"})
+
+    ending = batch.attempt()
+
+    statuses = [row["status"] for row in batch.rows().values()]
+    assert (statuses.count("unknown"), statuses.count("planned")) == (5, 3)
+    assert not is_final(ending.error)
+    assert "5 submits may have been paid for" in ending.message
+
+
+# -- killed workers --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_worker_killed_during_a_submit_leaves_a_row_that_is_never_sent_again_by_itself(
+    task: Callable[..., LightTask], tmp_path: Path, connect: Any, kind: str
+) -> None:
+    swap = task(kind=kind)
+    connect(swap.sandbox, request_timeout=60)
+    swap.sandbox.put_faults(submit={"kind": "hang", "when": "after", "count": 1})
+    worker = _start_worker(swap, tmp_path)
+    _until(lambda: swap.accepted() == 1)
+
+    worker.kill()
+    worker.wait()
+
+    assert swap.row()["status"] == "submitting"
+
+    ending = swap.attempt()
+
+    assert swap.row()["status"] == "unknown"
+    assert swap.row()["attempts"] == 1
+    assert swap.accepted() == len(swap.pairs)
+    assert is_final(ending.error)
+    assert "1 submit may have been paid for" in ending.message
+
+
+def test_a_worker_told_to_end_sends_nothing_more_and_marks_what_was_under_way(
+    task: Callable[..., LightTask], tmp_path: Path, connect: Any
+) -> None:
+    batch = task(kind="batch", pairs=5)
+    connect(batch.sandbox, request_timeout=60)
+    batch.sandbox.put_faults(submit={"kind": "hang", "when": "after", "seconds": 1.5, "count": 1})
+    worker = _start_worker(batch, tmp_path)
+    _until(lambda: batch.accepted() == 1)
+
+    worker.send_signal(signal.SIGTERM)
+    _until(lambda: batch.row()["status"] == "unknown")
+    out, _ = worker.communicate(timeout=30)
+
+    # The answer still came: the row knows its job after all. Nothing was sent after the signal.
+    assert batch.accepted() == 1
+    assert [row["status"] for row in batch.rows().values()].count("planned") == 4
+    assert json.loads(out.splitlines()[-1])["error"] in {"TaskEndedError", "ConnectionLostError"}
+
+
+def _start_worker(task: LightTask, folder: Path) -> subprocess.Popen[str]:
+    options = {"kind": task.kind, "pairs": len(task.pairs)}
+    arguments = [str(task.sandbox.port), str(folder), json.dumps(options)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.integration.operators.killed_worker", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'plugins'}"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _until(condition: Callable[[], bool], *, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to that in time"
+        time.sleep(0.02)

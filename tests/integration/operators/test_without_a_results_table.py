@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The single operator on Airflow's task state store, and on cores that have none."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import pytest
+
+from airflow_provider_goenhance.exceptions import JobTimedOutError, SubmitOutcomeUnknownError
+
+from .light_runner import LightTask
+
+
+@pytest.fixture
+def swap(task: Callable[..., LightTask]) -> LightTask:
+    return task(results_conn_id=None)
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_retry_takes_up_the_job_of_the_attempt_before(swap: LightTask, deferrable: bool) -> None:
+    swap.arguments |= {"deferrable": deferrable, "timeout": 0.2}
+    swap.sandbox.put_faults(job_seconds=1.0)
+
+    first = swap.attempt()
+    swap.arguments["timeout"] = 20
+    second = swap.attempt()
+
+    assert isinstance(first.error, JobTimedOutError)
+    assert second.value == swap.sandbox.submissions()[0]["img_uuid"]
+    assert swap.accepted() == 1
+
+
+def test_a_submit_with_unknown_outcome_is_held(swap: LightTask) -> None:
+    swap.sandbox.put_faults(submit={"kind": "disconnect", "when": "after", "count": 1})
+
+    first, second = swap.attempt(), swap.attempt()
+
+    assert isinstance(first.error, SubmitOutcomeUnknownError)
+    assert isinstance(second.error, SubmitOutcomeUnknownError)
+    assert swap.accepted() == 1
+
+
+def test_a_clear_takes_up_the_job_too_unless_told_to_resubmit(swap: LightTask) -> None:
+    swap.attempt()
+    swap.clear()
+    swap.attempt()
+    assert swap.accepted() == 1
+
+    swap.arguments["on_clear"] = "resubmit"
+    swap.clear()
+    swap.attempt()
+    assert swap.accepted() == 2
+
+
+@pytest.mark.parametrize("nothing", [None, "", "None"])
+def test_a_results_conn_id_that_renders_to_nothing_means_no_table(
+    swap: LightTask, nothing: str | None
+) -> None:
+    swap.arguments["results_conn_id"] = nothing
+
+    assert swap.attempt().error is None
+    assert not (swap.folder / "results.db").exists()
+
+
+def test_an_airflow_without_task_state_is_warned_about_and_the_wait_stays_in_the_worker(
+    swap: LightTask, caplog: pytest.LogCaptureFixture
+) -> None:
+    swap.state_store = None
+    swap.arguments["deferrable"] = True
+
+    with caplog.at_level(logging.WARNING):
+        ending = swap.attempt()
+
+    assert (
+        "without a results table a retry, or a killed worker, cannot know of this submit and pays again"
+        in caplog.text
+    )
+    # After a deferral a new process would not know that it has submitted, and pay again.
+    assert ending.deferrals == 0
+    assert ending.value == swap.sandbox.submissions()[0]["img_uuid"]
+    assert swap.accepted() == 1

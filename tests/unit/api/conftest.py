@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A scripted server, a clock that does not make tests wait, and an account."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from airflow_provider_goenhance.api import client as client_module
+from airflow_provider_goenhance.api.account import Account
+from tests.unit.api.goenhance_server import GoEnhanceServer
+
+TOKEN = "sk-unit-test-0123456789"
+
+
+@pytest_asyncio.fixture
+async def server() -> AsyncIterator[GoEnhanceServer]:
+    async with GoEnhanceServer() as running:
+        yield running
+
+
+@pytest.fixture
+def account_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Account]:
+    """Make accounts; the proxies of the shell that runs the tests do not count."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+    def account(base_url: str, **fields: Any) -> Account:
+        return Account("goenhance_test", TOKEN, base_url, **{"request_timeout": 5.0, **fields})
+
+    return account
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Collect the waits between tries instead of waiting them out."""
+    waited: list[float] = []
+    sleep = asyncio.sleep
+
+    async def note(seconds: float) -> None:
+        waited.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(client_module.asyncio, "sleep", note)
+    return waited

@@ -1,0 +1,357 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The client against a server that answers, refuses, hangs up, hangs or is not there."""
+
+from __future__ import annotations
+
+import datetime as dt
+import email.utils
+import json
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from airflow_provider_goenhance.api import client as client_module
+from airflow_provider_goenhance.api.account import Account
+from airflow_provider_goenhance.api.client import SUBMIT_ATTEMPTS, open_client
+from airflow_provider_goenhance.api.models import JobState
+from airflow_provider_goenhance.exceptions import (
+    BadRequestError,
+    ConnectionLostError,
+    GoEnhanceError,
+    NotGoEnhanceAnswerError,
+    OutOfCreditsError,
+    RateLimitedError,
+    ServerError,
+    TokenRefusedError,
+    UnreachableError,
+)
+from tests.unit.api.conftest import TOKEN
+from tests.unit.api.goenhance_server import (
+    ACCEPTED,
+    RUNNING,
+    GoEnhanceServer,
+    Step,
+    answer,
+    cut,
+    hang_up,
+    raw,
+)
+from tests.unit.collect.certificates import self_signed
+
+AccountAt = Callable[..., Account]
+PAIR = ("https://example.com/face.jpg?sig=1", "https://example.com/scene.jpg")
+HTML = "<html>502 Bad Gateway</html>"
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def submit_error(account: Account) -> GoEnhanceError:
+    async with open_client(account) as client:
+        with pytest.raises(GoEnhanceError) as raised:
+            await client.submit(*PAIR)
+    assert TOKEN not in f"{raised.value} {raised.value!r}"
+    return raised.value
+
+
+async def test_a_submit_is_the_request_of_the_vendors_document(
+    server: GoEnhanceServer, account_at: AccountAt
+) -> None:
+    async with open_client(account_at(server.url, headers={"X-Team": "faces"})) as client:
+        assert (await client.submit(*PAIR)).img_uuid == "job-1"
+    request = server.requests[0]
+    assert (request.method, request.path) == ("POST", "/api/v1/imagefaceswap/generate")
+    assert request.headers["Authorization"] == f"Bearer {TOKEN}"
+    assert request.headers["X-Team"] == "faces"
+    assert json.loads(server.bodies[0]) == {
+        "args": {"source_img": PAIR[0], "reference_img": PAIR[1]},
+        "type": "mx-image-face-swap",
+    }
+
+
+async def test_a_host_with_a_path_keeps_it(server: GoEnhanceServer, account_at: AccountAt) -> None:
+    server.plays(answer({"code": 0, "msg": "success", "data": {"count": 9}}))
+    async with open_client(account_at(f"{server.url}/gateway/")) as client:
+        assert (await client.get_credits()).count == 9
+    assert server.requests[0].path == "/gateway/api/v1/user/tokens"
+
+
+@pytest.mark.parametrize(
+    ("step", "error"),
+    [
+        (answer({"code": 500, "msg": ""}, 500), ServerError),
+        (answer({"code": 500, "msg": ""}), ServerError),
+        (answer(HTML, 502), NotGoEnhanceAnswerError),
+        (answer(HTML), NotGoEnhanceAnswerError),
+        (raw(b'{"code":0,"msg":"Succ'), NotGoEnhanceAnswerError),
+        (answer({"code": 0, "msg": "Success", "data": {}}), NotGoEnhanceAnswerError),
+        (raw(bytes(3 * 1024 * 1024)), NotGoEnhanceAnswerError),
+        (raw(b"not brotli", "application/json; charset=hex"), NotGoEnhanceAnswerError),
+        (answer(HTML, 200, Content_Encoding="gzip"), ConnectionLostError),
+        (hang_up(), ConnectionLostError),
+        (cut(ACCEPTED), ConnectionLostError),
+    ],
+)
+async def test_a_submit_that_may_have_been_accepted_is_sent_once(
+    server: GoEnhanceServer,
+    account_at: AccountAt,
+    waits: list[float],
+    step: Step,
+    error: type[GoEnhanceError],
+) -> None:
+    server.plays(step)
+    raised = await submit_error(account_at(server.url))
+    assert type(raised) is error
+    assert raised.maybe_accepted
+    assert (len(server.requests), waits) == (1, [])
+
+
+async def test_a_submit_that_is_not_answered_in_time_may_have_been_accepted_and_is_sent_once(
+    server: GoEnhanceServer, account_at: AccountAt
+) -> None:
+    server.plays(server.hang())
+    raised = await submit_error(account_at(server.url, request_timeout=0.2))
+    assert isinstance(raised, ConnectionLostError)
+    assert "no answer within 0.2 s" in str(raised)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("step", "error"),
+    [
+        (answer({"code": 401, "msg": "Token Error"}, 401), TokenRefusedError),
+        (answer({"code": 400, "msg": "bad"}, 400), BadRequestError),
+        (answer({"code": 1, "msg": "bad"}), BadRequestError),
+        (answer({"code": 402, "msg": "no"}, 402), OutOfCreditsError),
+        (answer("moved", 302, Location="/elsewhere"), NotGoEnhanceAnswerError),
+        (answer("moved", 307, Location="/elsewhere"), NotGoEnhanceAnswerError),
+    ],
+)
+async def test_a_submit_that_was_refused_is_not_repeated_nor_redirected(
+    server: GoEnhanceServer,
+    account_at: AccountAt,
+    waits: list[float],
+    step: Step,
+    error: type[GoEnhanceError],
+) -> None:
+    server.plays(step)
+    raised = await submit_error(account_at(server.url))
+    assert type(raised) is error
+    assert not raised.maybe_accepted
+    assert (len(server.requests), waits) == (1, [])
+
+
+@pytest.mark.parametrize("header", ["7", "date"])
+async def test_a_rate_limited_submit_waits_as_long_as_it_was_told(
+    server: GoEnhanceServer, account_at: AccountAt, waits: list[float], header: str
+) -> None:
+    in_seven = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=7.9)
+    value = email.utils.format_datetime(in_seven, usegmt=True) if header == "date" else header
+    server.plays(answer({"code": 429, "msg": "slow down"}, 429, Retry_After=value), answer(ACCEPTED))
+    async with open_client(account_at(server.url)) as client:
+        client.throttle.pause = lambda _: None  # type: ignore[method-assign]  its clock runs on
+        assert (await client.submit(*PAIR)).img_uuid == "job-1"
+    assert len(server.requests) == 2
+    assert waits == [pytest.approx(7.0, abs=1.0)]
+
+
+async def test_a_rate_limit_without_a_time_is_met_with_longer_and_longer_waits(
+    server: GoEnhanceServer, account_at: AccountAt, waits: list[float]
+) -> None:
+    server.plays(answer({"code": 429, "msg": "slow down"}, 429))
+    async with open_client(account_at(server.url)) as client:
+        client.throttle.pause = lambda _: None  # type: ignore[method-assign]
+        with pytest.raises(RateLimitedError) as raised:
+            await client.submit(*PAIR)
+    assert not raised.value.maybe_accepted
+    assert len(server.requests) == SUBMIT_ATTEMPTS
+    assert len(waits) == SUBMIT_ATTEMPTS - 1
+    for wait, least in zip(waits, [0.5, 1.0, 2.0, 4.0, 8.0], strict=True):
+        assert least <= wait <= 1.5 * least
+
+
+async def test_a_rate_limit_for_an_hour_is_not_waited_out(
+    server: GoEnhanceServer, account_at: AccountAt, waits: list[float]
+) -> None:
+    server.plays(answer({"code": 429, "msg": ""}, 429, Retry_After="3000"))
+    raised = await submit_error(account_at(server.url))
+    assert isinstance(raised, RateLimitedError)
+    assert raised.retry_after == 3000.0
+    assert (len(server.requests), waits) == (1, [])
+
+
+async def test_where_nobody_listens_nothing_was_sent_and_it_is_tried_again(
+    server: GoEnhanceServer, account_at: AccountAt, waits: list[float]
+) -> None:
+    raised = await submit_error(account_at(f"http://127.0.0.1:{closed_port()}"))
+    assert isinstance(raised, UnreachableError)
+    assert not raised.maybe_accepted
+    assert "goenhance_test" in str(raised)
+    assert len(waits) == SUBMIT_ATTEMPTS - 1
+
+
+async def test_a_host_that_has_no_address_was_not_reached(account_at: AccountAt, waits: list[float]) -> None:
+    raised = await submit_error(account_at("https://goenhance.invalid"))
+    assert isinstance(raised, UnreachableError)
+    assert "goenhance.invalid" in str(raised)
+
+
+async def test_a_host_that_does_not_take_the_connection_in_time_was_not_reached(
+    account_at: AccountAt, waits: list[float]
+) -> None:
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        port = full.getsockname()[1]
+        waiting = [socket.socket() for _ in range(4)]
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(("127.0.0.1", port))
+        raised = await submit_error(account_at(f"http://127.0.0.1:{port}", request_timeout=0.3))
+        for each in waiting:
+            each.close()
+    assert isinstance(raised, UnreachableError | ConnectionLostError)
+
+
+async def test_a_certificate_that_nobody_vouches_for_stops_the_submit_before_it_is_sent(
+    account_at: AccountAt, waits: list[float], tmp_path: Path
+) -> None:
+    certificate, key = self_signed(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    async with GoEnhanceServer(context) as server:
+        raised = await submit_error(account_at(server.url))
+        assert isinstance(raised, UnreachableError)
+        assert "certificate" in str(raised).lower()
+        assert server.requests == []
+        async with open_client(account_at(server.url, request_options={"ssl": False})) as client:
+            assert (await client.submit(*PAIR)).img_uuid == "job-1"
+
+
+async def test_tls_spoken_to_a_plain_server_is_never_a_submit(
+    server: GoEnhanceServer, account_at: AccountAt, waits: list[float]
+) -> None:
+    raised = await submit_error(account_at(f"https://127.0.0.1:{server.port}"))
+    assert isinstance(raised, UnreachableError)
+    assert server.requests == []
+
+
+async def test_a_proxy_that_will_not_connect_us_was_the_end_of_it(
+    server: GoEnhanceServer, account_at: AccountAt, waits: list[float]
+) -> None:
+    proxy = f"http://user:secret@127.0.0.1:{server.port}"
+    server.plays(answer("proxy authentication required", 407))
+    raised = await submit_error(account_at("https://api.goenhance.invalid", request_options={"proxy": proxy}))
+    assert isinstance(raised, UnreachableError)
+    assert "secret" not in str(raised)
+    assert {request.method for request in server.requests} == {"CONNECT"}
+
+
+async def test_the_proxy_of_the_environment_is_used_and_netrc_is_not(
+    server: GoEnhanceServer, account_at: AccountAt, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine goenhance.invalid login someone password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    account = account_at("http://goenhance.invalid")
+    monkeypatch.setenv("http_proxy", server.url)
+    async with open_client(account) as client:
+        assert (await client.submit(*PAIR)).img_uuid == "job-1"
+    assert server.requests[0].headers["Authorization"] == f"Bearer {TOKEN}"
+    monkeypatch.setenv("no_proxy", "goenhance.invalid")
+    assert account.proxy is None
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        answer({"code": 500, "msg": ""}, 500),
+        answer(HTML, 502),
+        answer({"code": 429, "msg": ""}, 429),
+        cut(RUNNING),
+        raw(b"{"),
+    ],
+)
+async def test_a_status_call_is_repeated_after_any_fault_that_passes(
+    server: GoEnhanceServer, account_at: AccountAt, waits: list[float], fault: Step
+) -> None:
+    server.plays(fault, fault, answer(RUNNING))
+    async with open_client(account_at(server.url)) as client:
+        client.throttle.pause = lambda _: None  # type: ignore[method-assign]
+        job = await client.get_job("job-1")
+    assert job.state is JobState.RUNNING
+    assert server.requests[-1].query == {"img_uuid": "job-1"}
+    assert (len(server.requests), len(waits)) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("step", "error"),
+    [
+        (answer({"code": 401, "msg": "Token Error"}, 401), TokenRefusedError),
+        (answer({"code": 404, "msg": "Job not found"}), BadRequestError),
+    ],
+)
+async def test_a_status_call_that_was_refused_is_not_repeated(
+    server: GoEnhanceServer, account_at: AccountAt, step: Step, error: type[GoEnhanceError]
+) -> None:
+    server.plays(step)
+    async with open_client(account_at(server.url)) as client:
+        with pytest.raises(error) as raised:
+            await client.get_job("job-1")
+    assert raised.value.img_uuid == "job-1"
+    assert len(server.requests) == 1
+
+
+async def test_an_old_idle_connection_is_not_used_for_a_paid_call(
+    server: GoEnhanceServer, account_at: AccountAt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "KEEPALIVE_SECONDS", 0.0)
+    async with open_client(account_at(server.url)) as client:
+        await client.submit(*PAIR)
+        await client.submit(*PAIR)
+    assert len(server.connections) == 2
+
+
+async def test_a_debugging_page_that_shows_our_token_does_not_bring_it_into_a_message(
+    server: GoEnhanceServer, account_at: AccountAt, caplog: pytest.LogCaptureFixture, waits: list[float]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    server.plays(answer(f"Traceback: Authorization: Bearer {TOKEN}", 503))
+    raised = await submit_error(account_at(server.url))
+    assert "Bearer ***" in str(raised)
+    async with open_client(account_at(server.url)) as client:
+        assert TOKEN not in f"{client.account!r} {client.account}"
+        with pytest.raises(NotGoEnhanceAnswerError):
+            await client.get_job("job-1")
+    assert "Trying again" in caplog.text
+    assert TOKEN not in caplog.text
+
+
+async def test_no_more_requests_are_under_way_than_the_connection_allows(
+    server: GoEnhanceServer, account_at: AccountAt
+) -> None:
+    import asyncio
+
+    async with open_client(account_at(server.url, max_concurrency=3)) as client:
+        await asyncio.gather(*(client.submit(*PAIR) for _ in range(20)))
+    assert len(server.requests) == 20
+    assert server.most_under_way <= 3
+    assert len(server.connections) <= 3
+
+
+async def test_closing_the_client_closes_its_connections(
+    server: GoEnhanceServer, account_at: AccountAt
+) -> None:
+    async with open_client(account_at(server.url)) as client:
+        await client.submit(*PAIR)
+        session = client.session
+    assert session.closed
+    assert isinstance(session, aiohttp.ClientSession)
