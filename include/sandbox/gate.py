@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
 from .endpoints import submit
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
     from .connections import Connections
-    from .faults import FaultPlan, Spoiling
+    from .faults import FaultPlan
     from .switches import Fault, Switches
 
 _ENDPOINTS = {
@@ -60,7 +61,9 @@ class FaultGate:
         if spoiling.wait_before:
             await asyncio.sleep(spoiling.wait_before)
         if spoiling.fault is not None:
-            await self._spoil(endpoint, spoiling, scope, receive, send)
+            answer = await self._carry_out(endpoint, scope, receive, spoiling.fault)
+            await asyncio.sleep(spoiling.wait_after)
+            await self._spoil(spoiling.fault, answer, scope, receive, send)
         else:
             late = _late(send, spoiling.wait_after) if spoiling.wait_after else send
             await self._answer(endpoint, scope, receive, late)
@@ -69,17 +72,14 @@ class FaultGate:
         if endpoint == "submit" and scope["method"] == "POST":
             # Past the framework's layers, which would take half of a submit's time and do nothing for it.
             scope["app"] = self.app
-            response = await submit(Request(scope, receive))
-            await response(scope, receive, send)
+            # A client that left in the middle of its body has submitted nothing.
+            with suppress(ClientDisconnect):
+                response = await submit(Request(scope, receive))
+                await response(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
-    async def _spoil(
-        self, endpoint: str, spoiling: Spoiling, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        fault = spoiling.fault
-        answer = await self._carry_out(endpoint, scope, receive, fault)
-        await asyncio.sleep(spoiling.wait_after)
+    async def _spoil(self, fault: Fault, answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
         if fault.kind == "disconnect":
             await self._drop(scope, receive, reset=fault.reset)
         elif fault.kind == "hang":

@@ -76,6 +76,11 @@ class SandboxProcess:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def running(self) -> bool:
+        """Whether the server is up."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def pid(self) -> int:
         """Process id of the server."""
         if self._process is None:

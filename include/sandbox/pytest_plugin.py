@@ -58,5 +58,9 @@ def _goenhance_sandbox_session() -> Iterator[SandboxProcess]:
 @pytest.fixture
 def goenhance_sandbox_shared(_goenhance_sandbox_session: SandboxProcess) -> SandboxProcess:
     """Give the test the session's sandbox in load mode, reset: milliseconds instead of a start."""
-    _goenhance_sandbox_session.reset()
+    if _goenhance_sandbox_session.running:
+        _goenhance_sandbox_session.reset()
+    else:
+        # The last test ended it, perhaps on purpose; its state goes, its port stays.
+        _goenhance_sandbox_session.start().reset()
     return _goenhance_sandbox_session

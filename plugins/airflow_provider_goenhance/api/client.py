@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
+from asyncio import sleep
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -145,7 +145,7 @@ class GoEnhanceClient:
                     # The limit is the account's: hold back its other calls too.
                     self.throttle.pause(wait)
                 log.info("%s Trying again in %.1f s (try %d failed).", error, wait, attempt)
-            await asyncio.sleep(wait)
+            await sleep(wait)
             attempt += 1
 
 

@@ -11,8 +11,8 @@ SHORTEST_TOKEN = 6
 LONGEST_EXCERPT = 300
 
 # JSON may write the slashes of a link escaped, and a page may show it cut: everything after the `?` goes.
-_LINK = re.compile(r"([a-z][a-z0-9+.-]*:(?:\\?/){2}[^\s?#\"'<>]*)[?#][^\s\"'<>]*", re.IGNORECASE)
-_USER = re.compile(r"([a-z][a-z0-9+.-]*:(?:\\?/){2})[^\s/?#\"'<>@]+@", re.IGNORECASE)
+_LINK = re.compile(r"([a-z][a-z0-9+.-]{0,15}:(?:\\?/){2}[^\s?#\"'<>]*)[?#][^\s\"'<>]*", re.IGNORECASE)
+_USER = re.compile(r"([a-z][a-z0-9+.-]{0,15}:(?:\\?/){2})[^\s/?#\"'<>@]+@", re.IGNORECASE)
 
 
 def without_query(text: str) -> str:
@@ -31,6 +31,7 @@ def without_token(text: str, token: str) -> str:
 
 def excerpt(text: str, longest: int = LONGEST_EXCERPT) -> str:
     """Return the text as one printable line without secrets, cut to so many characters."""
-    shown = without_query(text[: 20 * longest])
+    # Cut before as well: a hostile text must not keep the event loop busy.
+    shown = without_query(text[: 4 * longest])
     flat = " ".join("".join(char if char.isprintable() else " " for char in shown).split())
     return flat if len(flat) <= longest else flat[: longest - 3] + "..."

@@ -25,7 +25,9 @@ READERS: dict[str, Callable[[Source], Generator[Rows]]] = {
 }
 
 
-def read_manifest(location: str, *, conn_id: str | None = None, limit: int | None = None) -> Manifest:
+def read_manifest(
+    location: str, *, conn_id: str | None = None, limit: int | None = None, require_consent: bool = False
+) -> Manifest:
     """
     Read a manifest and check each of its rows.
 
@@ -39,6 +41,7 @@ def read_manifest(location: str, *, conn_id: str | None = None, limit: int | Non
     :param conn_id: Airflow connection for the storage, where it needs one
     :param limit: take at most this many pairs and read no further; rejected rows met on the way are reported and
         do not count. ``None`` reads everything
+    :param require_consent: reject rows that give no ``consent_ref``
     :raises ManifestError: if the file as a whole cannot be used; bad rows are reported in the result instead
     :raises ValueError: if ``limit`` is less than 1
     """
@@ -48,7 +51,7 @@ def read_manifest(location: str, *, conn_id: str | None = None, limit: int | Non
         raise ManifestError("no manifest is named: give the path or URI of one")
     source = find_source(location, conn_id)
     read = _reader_for(source)
-    checker = RowChecker(limit)
+    checker = RowChecker(limit, require_consent=require_consent)
     with closing(read(source)) as chunks:
         for rows in chunks:
             checker.add(rows)

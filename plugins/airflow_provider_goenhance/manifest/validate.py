@@ -3,7 +3,7 @@
 Check the rows of a manifest one by one: good ones become pairs, bad ones are reported, none is lost.
 
 Codes of a rejected row: ``missing_value``, ``not_http_url``, ``no_host``, ``bad_host``, ``unsafe_characters``,
-``too_long``, ``credentials_in_url``, ``same_picture``, ``duplicate_pair_id``, ``too_many_values``.
+``too_long``, ``credentials_in_url``, ``same_picture``, ``duplicate_pair_id``, ``too_many_values``, ``no_consent``.
 """
 
 from __future__ import annotations
@@ -33,17 +33,26 @@ if TYPE_CHECKING:
 Problem = tuple[str, str, str]
 
 
+_NO_CONSENT: Problem = (
+    "consent_ref",
+    "no_consent",
+    "consent_ref is empty, and this run swaps no face without one: say where the person's consent is filed",
+)
+
+
 class RowChecker:
     """
     Takes the rows of one manifest in file order and sorts them into pairs and rejected rows.
 
     :param limit: stop at this many pairs, ``None`` to take all
+    :param require_consent: reject rows that give no ``consent_ref``
     """
 
-    def __init__(self, limit: int | None = None) -> None:
+    def __init__(self, limit: int | None = None, *, require_consent: bool = False) -> None:
         self.pairs: list[Pair] = []
         self.rejected: list[RejectedRow] = []
         self._limit = limit
+        self._require_consent = require_consent
         self._row_of: dict[str, int] = {}
 
     @property
@@ -72,6 +81,9 @@ class RowChecker:
             )
             if not sound and (problems := row_problems(source, reference, pair_id, overflow)):
                 self._reject(number, source, reference, pair_id, problems)
+                continue
+            if self._require_consent and not consent:
+                self._reject(number, source, reference, pair_id, [_NO_CONSENT])
                 continue
             name = pair_id or default_pair_id(source, reference)
             if (first := self._row_of.setdefault(name, number)) != number:

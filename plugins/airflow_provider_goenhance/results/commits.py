@@ -11,7 +11,7 @@ from .stores import Writer
 from .transitions import Claim, Transition
 
 #: Seconds to wait for company before a commit: a tenth of a submit, and several times fewer transactions.
-GATHER_SECONDS = 0.005
+GATHER_SECONDS = 0.003
 
 
 class Commits:

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,47 +20,67 @@ ROOT = this_checkout().root
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """A checkout that has the local commands and their settings, and state of its own."""
-    (tmp_path / "include").mkdir()
+def local(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a command in a checkout of its own, whatever runs in this one."""
+    shutil.copytree(ROOT / "include" / "local", tmp_path / "include" / "local")
     (tmp_path / "include" / "__init__.py").touch()
-    (tmp_path / "include" / "local").symlink_to(ROOT / "include" / "local")
-    return tmp_path
+
+    def run(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "include.local", command],
+            cwd=tmp_path,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    shutil.copy(ROOT / "airflow_settings.yaml", tmp_path)
+    return run
 
 
-def local(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "include.local", command],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
 
 
-def test_a_manifest_that_is_not_there_ends_the_command_with_a_message() -> None:
+Local = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_a_manifest_that_is_not_there_ends_the_command_with_a_message(local: Local) -> None:
     done = local("run", MANIFEST="none.csv")
     assert done.returncode == 1
     assert done.stderr.startswith("make run: manifest none.csv: there is no such file")
     assert "Traceback" not in done.stderr
 
 
-def test_a_word_that_is_no_port_ends_the_command_with_a_message() -> None:
+def test_a_word_that_is_no_port_ends_the_command_with_a_message(local: Local) -> None:
     done = local("up", AIRFLOW_PORT="http")
     assert done.returncode == 1
     assert "AIRFLOW_PORT='http' is not a port" in done.stderr
 
 
-def test_a_taken_port_ends_the_command_with_a_message_and_nothing_is_started() -> None:
+def test_a_taken_port_ends_the_command_with_a_message_and_nothing_is_started(
+    local: Local, tmp_path: Path
+) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = str(other.getsockname()[1])
-        done = local("up", SANDBOX_PORT=port)
+        done = local("up", SANDBOX_PORT=port, AIRFLOW_PORT=free_port())
     assert done.returncode == 1
-    assert "is taken" in done.stderr or "is at work" in done.stderr
+    assert f"port {port} on 127.0.0.1 is taken" in done.stderr
+    assert "SANDBOX_PORT=" in done.stderr
+    assert not (tmp_path / ".local" / "stack.json").exists()
+
+
+def test_without_a_stack_down_and_status_say_so_and_are_content(local: Local) -> None:
+    for command in ("down", "status"):
+        done = local(command)
+        assert done.returncode == 0
+        assert "Nothing runs here." in done.stdout
 
 
 def test_make_help_lists_every_command_of_the_documentation() -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from airflow_provider_goenhance.api import client
 from include.sandbox.process import SandboxProcess
 
+from .house import AirflowHouse
 from .light_runner import LightTask
 
 
@@ -53,3 +54,18 @@ def task(
         return LightTask(goenhance_sandbox_shared, tmp_path, **options)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def _airflow_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowHouse]:
+    with AirflowHouse(tmp_path_factory.mktemp("airflow-house")) as house:
+        yield house
+
+
+@pytest.fixture
+def house(
+    _airflow_house: AirflowHouse, goenhance_sandbox_shared: SandboxProcess, tmp_path: Path
+) -> AirflowHouse:
+    """Give the test a real Airflow, with a results table of the test's own, on the session's sandbox."""
+    _airflow_house.furnish(goenhance_sandbox_shared, tmp_path)
+    return _airflow_house

@@ -296,11 +296,10 @@ def test_five_submits_in_a_row_with_unknown_outcome_leave_the_rest_for_a_retry(
 # -- killed workers --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
 def test_a_worker_killed_during_a_submit_leaves_a_row_that_is_never_sent_again_by_itself(
-    task: Callable[..., LightTask], tmp_path: Path, connect: Any, kind: str
+    task: Callable[..., LightTask], tmp_path: Path, connect: Any
 ) -> None:
-    swap = task(kind=kind)
+    swap = task(kind="batch")
     connect(swap.sandbox, request_timeout=60)
     swap.sandbox.put_faults(submit={"kind": "hang", "when": "after", "count": 1})
     worker = _start_worker(swap, tmp_path)

@@ -44,6 +44,8 @@ def _swapping_session() -> Iterator[SandboxProcess]:
 @pytest.fixture
 def swapping(_swapping_session: SandboxProcess) -> SandboxProcess:
     """A sandbox that swaps faces, shared by the session and reset for each test."""
+    if not _swapping_session.running:
+        _swapping_session.start()
     _swapping_session.reset()
     return _swapping_session
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import sqlite3
 import uuid
 
@@ -130,6 +131,14 @@ def test_the_ledger_can_be_read_on_from_a_place(client, sandbox):
 def test_errors_outside_the_contract_have_the_envelope_too(client, method, path, status):
     answer = client.request(method, path)
     assert (answer.status_code, answer.json()["code"]) == (status, status)
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_body_submits_nothing(client, sandbox):
+    head = f"POST {SUBMIT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {sandbox.token}\r\n"
+    with socket.create_connection(("127.0.0.1", sandbox.port)) as connection:
+        connection.sendall(f'{head}Content-Length: 500\r\n\r\n{{"type":'.encode())
+    sandbox.submit(**PAIR)
+    assert len(sandbox.submissions()) == 1
 
 
 def test_a_refused_method_tells_all_methods_of_the_path(client):

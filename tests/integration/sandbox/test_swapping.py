@@ -89,18 +89,17 @@ def test_a_dead_worker_costs_no_job(swapping):
     assert swap(swapping)["status"] == "success"
 
 
-def test_a_kept_picture_survives_a_crash_and_a_job_in_flight_goes_on(goenhance_sandbox_factory):
-    sandbox = goenhance_sandbox_factory(engine="mesh", job_seconds=0.0)
-    data = swap(sandbox)
-    with client_of(sandbox) as client:
+def test_a_kept_picture_survives_a_crash_and_a_job_in_flight_goes_on(swapping):
+    data = swap(swapping)
+    with client_of(swapping) as client:
         picture = client.get(data["json"][0]["value"]).content
-        in_flight = sandbox.submit(sandbox.image("collins.jpg"), sandbox.image("hopper.jpg"))
-        workers = psutil.Process(sandbox.pid).children(recursive=True)
-        sandbox.kill()
+        in_flight = swapping.submit(swapping.image("collins.jpg"), swapping.image("hopper.jpg"))
+        workers = psutil.Process(swapping.pid).children(recursive=True)
+        swapping.kill()
         wait_until(lambda: not any(worker.is_running() for worker in workers))
-        sandbox.start()
+        swapping.start()
         assert client.get(data["json"][0]["value"]).content == picture
-    assert sandbox.wait_for(in_flight)["status"] == "success"
+    assert swapping.wait_for(in_flight)["status"] == "success"
 
 
 def test_swaps_burn_the_time_of_workers_and_leave_the_server_free(swapping):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import email.utils
 import json
@@ -30,6 +31,7 @@ from airflow_provider_goenhance.exceptions import (
     TokenRefusedError,
     UnreachableError,
 )
+from tests.unit.api.certificate import self_signed
 from tests.unit.api.conftest import TOKEN
 from tests.unit.api.goenhance_server import (
     ACCEPTED,
@@ -41,7 +43,6 @@ from tests.unit.api.goenhance_server import (
     hang_up,
     raw,
 )
-from tests.unit.collect.certificates import self_signed
 
 AccountAt = Callable[..., Account]
 PAIR = ("https://example.com/face.jpg?sig=1", "https://example.com/scene.jpg")
@@ -160,7 +161,7 @@ async def test_a_rate_limited_submit_waits_as_long_as_it_was_told(
         client.throttle.pause = lambda _: None  # type: ignore[method-assign]  its clock runs on
         assert (await client.submit(*PAIR)).img_uuid == "job-1"
     assert len(server.requests) == 2
-    assert waits == [pytest.approx(7.0, abs=1.0)]
+    assert waits == [pytest.approx(7.5, abs=1.0)]
 
 
 async def test_a_rate_limit_without_a_time_is_met_with_longer_and_longer_waits(
@@ -244,15 +245,30 @@ async def test_tls_spoken_to_a_plain_server_is_never_a_submit(
     assert server.requests == []
 
 
+@pytest.mark.parametrize(
+    "said", [b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n", b"HTTP/1.1 502 No\r\n\r\n"]
+)
 async def test_a_proxy_that_will_not_connect_us_was_the_end_of_it(
-    server: GoEnhanceServer, account_at: AccountAt, waits: list[float]
+    account_at: AccountAt, waits: list[float], said: bytes
 ) -> None:
-    proxy = f"http://user:secret@127.0.0.1:{server.port}"
-    server.plays(answer("proxy authentication required", 407))
-    raised = await submit_error(account_at("https://api.goenhance.invalid", request_options={"proxy": proxy}))
+    heard: list[bytes] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(said)
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as proxy:
+        address = f"http://user:secret@127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
+        raised = await submit_error(
+            account_at("https://api.goenhance.invalid", request_options={"proxy": address})
+        )
     assert isinstance(raised, UnreachableError)
     assert "secret" not in str(raised)
-    assert {request.method for request in server.requests} == {"CONNECT"}
+    assert len(heard) == SUBMIT_ATTEMPTS
+    for request in heard:
+        assert request.startswith(b"CONNECT api.goenhance.invalid:443")
+        assert TOKEN.encode() not in request
 
 
 async def test_the_proxy_of_the_environment_is_used_and_netrc_is_not(
@@ -338,8 +354,6 @@ async def test_a_debugging_page_that_shows_our_token_does_not_bring_it_into_a_me
 async def test_no_more_requests_are_under_way_than_the_connection_allows(
     server: GoEnhanceServer, account_at: AccountAt
 ) -> None:
-    import asyncio
-
     async with open_client(account_at(server.url, max_concurrency=3)) as client:
         await asyncio.gather(*(client.submit(*PAIR) for _ in range(20)))
     assert len(server.requests) == 20

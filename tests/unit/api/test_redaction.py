@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from airflow_provider_goenhance.api.redaction import excerpt, without_query, without_token
@@ -33,3 +35,10 @@ def test_a_token_is_cut_out_but_not_one_that_is_a_common_word() -> None:
 def test_an_excerpt_is_one_short_printable_line() -> None:
     assert excerpt("one\n\ttwo\x00three") == "one two three"
     assert excerpt("x" * 20, longest=10) == "xxxxxxx..."
+
+
+def test_a_hostile_text_does_not_keep_the_event_loop_busy() -> None:
+    began = time.perf_counter()
+    for text in ("x" * 1_000_000, "a://" * 250_000, "http://" + "a" * 1_000_000 + "@"):
+        assert len(excerpt(text)) <= 300
+    assert time.perf_counter() - began < 0.5

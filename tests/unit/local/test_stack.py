@@ -56,7 +56,7 @@ def test_a_component_that_ended_is_told_with_the_end_of_its_log(places: Places) 
     log = places.local / "scheduler.log"
     log.write_text("starting\nno space left on device\n")
     stack = Stack("up", Ports(), "2026-11-22T12:00:00+00:00", [gone(log=str(log))])
-    with pytest.raises(LocalStackError, match="scheduler has ended by itself(?s:.*)no space left on device"):
+    with pytest.raises(LocalStackError, match=r"scheduler has ended by itself(?s:.*)no space left on device"):
         stack.require_alive()
 
 

@@ -113,7 +113,7 @@ def mangled(number: int) -> bytes:
     """The picture of this number: a few changes, one way of storing it, and at times damage to the file."""
     dice = random.Random(number)
     image = opened(sample(dice.choice(PICTURES))).convert("RGB")
-    image.thumbnail((360, 360))
+    image.thumbnail((300, 300))
     for change in dice.choices(_CHANGES, weights=(4, 4, 3, 2, 1, 2, 3, 2, 1), k=dice.randrange(3)):
         image = change(image, dice)
     data = _stored(image, dice)

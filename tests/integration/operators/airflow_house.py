@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A process with an Airflow of its own, in which tests run Dags as `airflow dags test` does, again and again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+
+def main(folders: list[str]) -> None:
+    """Migrate a metadata database, then take orders from stdin, one JSON a line."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever Airflow prints goes to the log
+    caught: list[str] = []
+    warnings.showwarning = lambda message, category, *rest, **more: caught.append(
+        f"{category.__name__}: {message}"
+    )
+
+    from airflow.utils.db import initdb
+
+    initdb()
+    from airflow.dag_processing.dagbag import DagBag
+
+    dags: dict[str, Any] = {}
+    for folder in folders:
+        bag = DagBag(folder)
+        if bag.import_errors:
+            raise SystemExit(str(bag.import_errors))
+        dags |= bag.dags
+    _say(answers, {"ready": True, "dags": sorted(dags), "warnings": caught})
+    for line in sys.stdin:
+        order = json.loads(line)
+        os.environ.update(order["environment"])
+        _say(answers, _run(dags[order["dag_id"]], order.get("conf") or {}))
+
+
+def _say(answers: Any, answer: dict[str, Any]) -> None:
+    answers.write(json.dumps(answer, default=str) + "\n")
+    answers.flush()
+
+
+def _run(dag: Any, conf: dict[str, Any]) -> dict[str, Any]:
+    import structlog
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with structlog.testing.capture_logs() as log:
+        run = dag.test(run_conf=conf)
+    with create_session() as session:
+        instances = run.get_task_instances(session=session)
+        xcoms = session.scalars(select(XComModel).where(XComModel.run_id == run.run_id)).all()
+        return {
+            "run_id": run.run_id,
+            "state": str(run.state),
+            "tasks": [
+                {
+                    "task_id": ti.task_id,
+                    "map_index": ti.map_index,
+                    "state": str(ti.state),
+                    "try_number": ti.try_number,
+                    "name": ti.rendered_map_index,
+                }
+                for ti in instances
+            ],
+            "xcoms": [
+                {
+                    "task_id": x.task_id,
+                    "map_index": x.map_index,
+                    "key": x.key,
+                    "value": XComModel.deserialize_value(x),
+                }
+                for x in xcoms
+            ],
+            "log": [_line(entry) for entry in log],
+        }
+
+
+def _line(entry: Any) -> str:
+    text = str(entry.get("event"))
+    with contextlib.suppress(Exception):
+        text = text % entry.get("positional_args", ())
+    error = entry.get("exc_info")
+    if error is True or error is None:
+        return text
+    return f"{text}: {error}"
+
+
+if __name__ == "__main__":
+    sys.path[:0] = [str(Path(folder)) for folder in os.environ["HOUSE_PATH"].split(os.pathsep)]
+    main(sys.argv[1:])

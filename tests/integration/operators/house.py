@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The test's side of :mod:`.airflow_house`: orders runs, and reads what came of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import sqlalchemy as sa
+
+from include.sandbox.process import SandboxProcess
+
+ROOT = Path(__file__).resolve().parents[3]
+START_SECONDS = 180.0
+RUN_SECONDS = 120.0
+
+
+@dataclass
+class SeenRun:
+    """A Dag run that has ended."""
+
+    run_id: str
+    state: str
+    tasks: list[dict[str, Any]]
+    xcoms: list[dict[str, Any]]
+    log: list[str]
+
+    def states(self, task_id: str) -> list[str]:
+        """Return the states of a task's instances, by map index."""
+        return [task["state"] for task in self._of(task_id)]
+
+    def tries(self, task_id: str) -> list[int]:
+        """Return how often each instance of a task was tried."""
+        return [task["try_number"] for task in self._of(task_id)]
+
+    def names(self, task_id: str) -> list[str | None]:
+        """Return what the instances of a task are called in the UI."""
+        return [task["name"] for task in self._of(task_id)]
+
+    def values(self, task_id: str, key: str = "return_value") -> list[Any]:
+        """Return an XCom of a task's instances, by map index."""
+        found = [x for x in self.xcoms if (x["task_id"], x["key"]) == (task_id, key)]
+        return [x["value"] for x in sorted(found, key=lambda x: x["map_index"])]
+
+    @property
+    def text(self) -> str:
+        """All that was logged."""
+        return "\n".join(self.log)
+
+    def _of(self, task_id: str) -> list[dict[str, Any]]:
+        return sorted((t for t in self.tasks if t["task_id"] == task_id), key=lambda t: t["map_index"])
+
+
+class AirflowHouse:
+    """
+    One Airflow, with a metadata database of its own, for all tests of a session.
+
+    :param home: its AIRFLOW_HOME
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.sandbox: SandboxProcess
+        self.folder: Path
+        self._environment: dict[str, str] = {}
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Self:
+        clean = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("AIRFLOW_", "_AIRFLOW_"))
+        }
+        dags = [str(ROOT / "dags"), str(Path(__file__).parent / "house_dags")]
+        (self.home / "dags").mkdir()
+        for folder in dags:
+            for file in Path(folder).glob("*.py"):
+                (self.home / "dags" / file.name).symlink_to(file)
+        environment = clean | {
+            "AIRFLOW_HOME": str(self.home),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+            "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
+            "AIRFLOW__GOENHANCE__STORAGE": str(self.home / "kept"),
+            "HOUSE_PATH": os.pathsep.join([str(ROOT), str(ROOT / "plugins")]),
+        }
+        self._log = (self.home / "house.log").open("w")
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("airflow_house.py")), str(self.home / "dags")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            env=environment,
+        )
+        self.started = self._answer(START_SECONDS)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+            self._process.wait(30)
+        self._log.close()
+
+    def furnish(self, sandbox: SandboxProcess, folder: Path) -> None:
+        """Give the runs to come a sandbox and a results table."""
+        self.sandbox, self.folder = sandbox, folder
+        self.connect()
+        results = {"conn_type": "sqlite", "host": str(folder / "results.db")}
+        self._environment["AIRFLOW_CONN_GOENHANCE_RESULTS"] = json.dumps(results)
+        self._environment["AIRFLOW_VAR_GOENHANCE_MANIFEST"] = ""
+
+    def connect(self, *, token: str | None = None, port: int | None = None) -> None:
+        """Set the connection that the runs to come go through."""
+        conn = {
+            "conn_type": "goenhance",
+            "host": "http://127.0.0.1",
+            "port": port or self.sandbox.port,
+            "password": token or self.sandbox.token,
+        }
+        self._environment["AIRFLOW_CONN_GOENHANCE_DEFAULT"] = json.dumps(conn)
+
+    def run(self, dag_id: str, **conf: Any) -> SeenRun:
+        """Run a Dag to its end."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        order = {"dag_id": dag_id, "conf": conf, "environment": self._environment}
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return SeenRun(**self._answer(RUN_SECONDS))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Read the results table."""
+        engine = sa.create_engine(f"sqlite:///{self.folder / 'results.db'}")
+        try:
+            with engine.connect() as connection:
+                query = sa.text("SELECT * FROM goenhance_swaps ORDER BY row_number, pair_id")
+                return [dict(row) for row in connection.execute(query).mappings()]
+        finally:
+            engine.dispose()
+
+    def _answer(self, seconds: float) -> dict[str, Any]:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        ready, _, _ = select.select([self._process.stdout], [], [], seconds)
+        line = self._process.stdout.readline() if ready else ""
+        if not line:
+            said = (self.home / "house.log").read_text()[-4000:]
+            raise AssertionError(f"the Airflow of the tests gave no answer in {seconds:.0f} s: {said}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer

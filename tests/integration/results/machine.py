@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The ledger under every interleaving that hypothesis can think of.
+
+A fake vendor records every accepted POST. Attempts come and go, several at once, each with the rows as it saw them
+when it began; each may die before or after any commit, before or after its POST, or answer so late that another has
+its row. What must hold whatever happens is in the invariants.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from airflow_provider_goenhance.results.decide import Action, Policies, decide, was_cleared
+from airflow_provider_goenhance.results.ledger import Ledger, Outcome, RunKey
+from airflow_provider_goenhance.results.states import Status
+from airflow_provider_goenhance.results.stores import TableStore
+from airflow_provider_goenhance.results.swap import Swap
+from airflow_provider_goenhance.results.transitions import (
+    Accepted,
+    Claim,
+    Claimant,
+    Declined,
+    NotSent,
+    OutcomeUnknown,
+    Transition,
+)
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from tests.integration.results.databases import Fate, ProcessDied, TestDatabase, planned
+
+KEY = RunKey("dag", "run")
+ROWS = 3
+TASK_KEY = "swap[0] "
+UNKNOWN = "submit_outcome_unknown"
+
+fates = st.sampled_from(("ok", "ok", "ok", "cut_before", "cut_after", "crash_before", "crash_after"))
+answers = st.sampled_from(("accepted", "accepted", "accepted", "declined", "refused", "lost_after", "lost_before"))
+policies = st.builds(
+    Policies,
+    on_unknown_submit=st.sampled_from(("hold", "hold", "resubmit")),
+    on_clear=st.sampled_from(("reattach", "reattach", "resubmit")),
+    failed_job_resubmits=st.sampled_from((0, 0, 1)),
+)
+
+
+@dataclass
+class Attempt:
+    """One execution of the task: what it saw, what it may still send, and what it holds in memory."""
+
+    who: Claimant
+    store: TableStore
+    due: list[Swap]
+    granted: dict[str, Swap] = field(default_factory=dict)
+    outcomes: dict[str, Transition] = field(default_factory=dict)
+    waiting: dict[str, str] = field(default_factory=dict)
+    alive: bool = True
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Rules are what the world does; invariants are what we promise."""
+
+    database: ClassVar[TestDatabase]
+
+    @initialize(chosen=policies)
+    def plan_the_run(self, chosen: Policies) -> None:
+        self.policies = chosen
+        self.ledger = Ledger(self.database)
+        self.database.run(lambda connection: connection.execute(self.database.swaps.delete()))
+        self.ledger.plan(KEY, [planned(number) for number in range(ROWS)], task_id="swap")
+        self.attempts: list[Attempt] = []
+        self.max_tries = 1
+        self.accepted: dict[str, list[str]] = defaultdict(list)
+        self.by_name: Counter[str] = Counter()
+        self.claims: Counter[str] = Counter()
+        self.not_accepted: Counter[str] = Counter()
+        self.grants: set[tuple[str, int, str]] = set()
+        self.before = self.rows()
+
+    def rows(self) -> dict[str, Swap]:
+        return {swap.swap_id: swap for swap in self.ledger.of_run(KEY)}
+
+    def alive(self) -> list[Attempt]:
+        return [attempt for attempt in self.attempts if attempt.alive]
+
+    # -- what the world does ------------------------------------------------------------------------------------
+
+    @rule(cleared=st.booleans(), kill_others=st.booleans())
+    @precondition(lambda self: len(self.alive()) < 4)
+    def an_attempt_begins(self, cleared: bool, kill_others: bool) -> None:
+        """A retry or a clear; the attempts before it are dead, or linger on as zombies."""
+        if kill_others:
+            for attempt in self.attempts:
+                attempt.alive = False
+        self.max_tries += cleared
+        who = Claimant(f"{TASK_KEY}try {len(self.attempts)}", "account", self.max_tries)
+        store = TableStore(self.ledger, lambda: self.ledger.of_run(KEY, batch=0))
+        store.settle(who, TASK_KEY)
+        due = [swap for swap in store.load() if self.decision(swap) is Action.SUBMIT]
+        self.attempts.append(Attempt(who, store, due))
+
+    def decision(self, swap: Swap) -> Action:
+        return decide(swap, self.policies, max_tries=self.max_tries, first_look=True)
+
+    @rule(data=st.data(), fate=fates)
+    @precondition(lambda self: any(a.due or a.outcomes for a in self.alive()))
+    def a_slot_commits(self, data: st.DataObject, fate: Fate) -> None:
+        """The outcome of some rows and the claim of others, in one transaction as the group commit does it."""
+        busy = [attempt for attempt in self.alive() if attempt.due or attempt.outcomes]
+        attempt = data.draw(st.sampled_from(busy), label="attempt")
+        done = [s for s in attempt.outcomes.values() if data.draw(st.booleans(), label="report it")]
+        taken = [s for s in attempt.due if data.draw(st.booleans(), label="claim it")]
+        steps: list[Transition] = [*done, *(Claim.of(swap) for swap in taken)]
+        if not steps:
+            return
+        before = self.rows()
+        try:
+            results = self.database.take(attempt.who, steps, fate)
+        except ProcessDied:
+            attempt.alive = False
+            results = []
+        self.count_commits(attempt, steps, before)
+        for swap in taken:
+            attempt.due.remove(swap)
+        for step in done:
+            attempt.outcomes.pop(step.swap_id, None)
+        for swap, granted in zip(taken, results[len(done) :], strict=False):
+            if granted:
+                self.grant(attempt, swap)
+
+    def grant(self, attempt: Attempt, swap: Swap) -> None:
+        key = (swap.swap_id, swap.attempts, swap.status.value)
+        assert self.rows()[swap.swap_id].claimed_by == attempt.who.name, "granted, but the row is another's"
+        attempt.granted[swap.swap_id] = swap
+        self.grants.add(key)
+
+    def count_commits(self, attempt: Attempt, steps: list[Transition], before: dict[str, Swap]) -> None:
+        """Book what the transaction did to the rows, whether or not its attempt lived to hear of it."""
+        after = self.rows()
+        for step in steps:
+            old, new = before[step.swap_id], after[step.swap_id]
+            if isinstance(step, Claim) and new.attempts == old.attempts + 1:
+                self.claims[step.swap_id] += 1
+                if old.status is not Status.PLANNED:
+                    self.by_name[step.swap_id] += 1
+                    assert self.is_allowed_by_name(old, attempt), f"{old.status} was claimed though nobody asked"
+            elif isinstance(step, NotSent | Declined) and new.attempts == old.attempts - 1:
+                self.not_accepted[step.swap_id] += 1
+
+    def is_allowed_by_name(self, swap: Swap, attempt: Attempt) -> bool:
+        if was_cleared(swap, attempt.who.max_tries):
+            return self.policies.on_clear == "resubmit" or swap.attempts == 0
+        if swap.status is Status.UNKNOWN:
+            return self.policies.on_unknown_submit == "resubmit"
+        return swap.error_code == "job_failed" and swap.attempts <= self.policies.failed_job_resubmits
+
+    @rule(data=st.data(), answer=answers, dies=st.sampled_from((False, False, False, True)))
+    @precondition(lambda self: any(a.granted for a in self.alive()))
+    def a_post_is_sent(self, data: st.DataObject, answer: str, dies: bool) -> None:
+        """The paid call; its process may die before it hears the answer."""
+        attempt = data.draw(st.sampled_from([a for a in self.alive() if a.granted]), label="attempt")
+        swap_id = data.draw(st.sampled_from(sorted(attempt.granted)), label="row")
+        del attempt.granted[swap_id]
+        img_uuid = f"job-{swap_id[:4]}-{len(self.accepted[swap_id])}"
+        if answer in {"accepted", "lost_after"}:
+            self.accepted[swap_id].append(img_uuid)
+        if dies:
+            attempt.alive = False
+            return
+        steps: dict[str, Transition] = {
+            "accepted": Accepted(swap_id, img_uuid, 1),
+            "declined": Declined(swap_id, "bad_request", "The picture is too large."),
+            "refused": NotSent(swap_id, "unreachable", "Connection refused."),
+            "lost_after": OutcomeUnknown(swap_id, UNKNOWN, "No answer in time."),
+            "lost_before": OutcomeUnknown(swap_id, UNKNOWN, "No answer in time."),
+        }
+        attempt.outcomes[swap_id] = steps[answer]
+
+    @rule(data=st.data())
+    @precondition(lambda self: bool(self.alive()))
+    def a_worker_is_killed(self, data: st.DataObject) -> None:
+        attempt = data.draw(st.sampled_from(self.alive()), label="attempt")
+        if data.draw(st.booleans(), label="with a signal that can be handled"):
+            attempt.store.abandon(attempt.who)
+        attempt.alive = False
+
+    @rule()
+    def the_run_is_reported(self) -> None:
+        """The report settles what is left, though a zombie may live on."""
+        self.ledger.settle_abandoned(self.ledger.of_run(KEY, statuses=[Status.SUBMITTING]))
+
+    @rule(data=st.data())
+    @precondition(lambda self: any(row.img_uuid for row in self.rows().values()))
+    def an_attempt_sees_jobs(self, data: st.DataObject) -> None:
+        """It will report on the job that the row has now, however late."""
+        attempt = data.draw(st.sampled_from(self.attempts), label="attempt")
+        attempt.waiting = {row.swap_id: row.img_uuid for row in self.rows().values() if row.img_uuid}
+
+    @rule(data=st.data(), kind=st.sampled_from(("kept", "job_failed", "job_timed_out")))
+    @precondition(lambda self: any(a.waiting for a in self.alive()))
+    def a_job_is_reported_on(self, data: st.DataObject, kind: str) -> None:
+        attempt = data.draw(st.sampled_from([a for a in self.alive() if a.waiting]), label="attempt")
+        swap_id = data.draw(st.sampled_from(sorted(attempt.waiting)), label="row")
+        img_uuid = attempt.waiting.pop(swap_id)
+        if kind == "kept":
+            outcome = Outcome(swap_id, img_uuid, Status.SUCCEEDED, result_uri="file:///kept", result_sha256="0" * 64)
+        else:
+            outcome = Outcome(swap_id, img_uuid, Status.FAILED, error_code=kind, error_message="It failed.")
+        attempt.store.record_outcomes([outcome])
+
+    # -- what we promise ----------------------------------------------------------------------------------------
+
+    @invariant()
+    def nothing_is_paid_twice_unless_asked_by_name(self) -> None:
+        for swap_id, jobs in self.accepted.items():
+            assert len(jobs) <= 1 + self.by_name[swap_id], f"{jobs} for one row"
+            if self.policies == Policies():
+                # A clear sends again what was declined: nothing was paid for that.
+                assert len(jobs) <= 1, f"{jobs} for one row under the default policies"
+
+    @invariant()
+    def every_paid_job_is_on_a_row_or_covered(self) -> None:
+        in_memory = self.known_in_memory()
+        for row in self.rows().values():
+            known = {row.img_uuid, *(row.former_uuids or "").split()}
+            lost = [job for job in self.accepted[row.swap_id] if job not in known | in_memory]
+            covering = int(row.status in {Status.UNKNOWN, Status.SUBMITTING})
+            # A row that was `unknown` and sent again by name covers one more each time, and counts it.
+            assert len(lost) <= covering + self.by_name[row.swap_id], f"{lost} are on no row; {row}"
+
+    def known_in_memory(self) -> set[str]:
+        return {
+            step.img_uuid
+            for attempt in self.alive()
+            for step in attempt.outcomes.values()
+            if isinstance(step, Accepted)
+        }
+
+    @invariant()
+    def attempts_counts_the_posts_that_may_have_been_accepted(self) -> None:
+        for row in self.rows().values():
+            assert row.attempts >= len(self.accepted[row.swap_id])
+            assert row.attempts == self.claims[row.swap_id] - self.not_accepted[row.swap_id]
+
+    @invariant()
+    def a_row_has_one_holder(self) -> None:
+        for row in self.rows().values():
+            holders = [
+                a.who.name
+                for a in self.alive()
+                if row.swap_id in a.granted and row.claimed_by == a.who.name and row.status is Status.SUBMITTING
+            ]
+            assert len(holders) <= 1
+            if row.status is Status.SUBMITTING:
+                assert row.claimed_by, "claimed by nobody"
+
+    @invariant()
+    def a_row_says_why_it_ended(self) -> None:
+        for row in self.rows().values():
+            if row.status in {Status.FAILED, Status.UNKNOWN, Status.REJECTED}:
+                assert row.error_code
+                assert row.error_message
+            if row.status is Status.SUBMITTED:
+                assert row.img_uuid
+                assert row.finished_at is None
+
+    @invariant()
+    def an_end_is_left_only_by_a_claim_or_better_news(self) -> None:
+        now = self.rows()
+        for swap_id, old in self.before.items():
+            new = now[swap_id]
+            if new.attempts > old.attempts or old.status is new.status:
+                continue
+            if old.status is Status.SUCCEEDED:
+                raise AssertionError(f"a success became {new.status}")
+            if old.status is Status.FAILED:
+                assert new.status is Status.SUCCEEDED
+            if old.status is Status.UNKNOWN:
+                assert new.status is Status.SUBMITTED
+                assert new.img_uuid in self.accepted[swap_id]
+        self.before = now
+
+    def teardown(self) -> None:
+        """However it went: when all workers are dead, a report leaves no row in the middle of a submit."""
+        if not hasattr(self, "attempts"):
+            return
+        for attempt in self.attempts:
+            attempt.alive = False
+        self.the_run_is_reported()
+        assert not self.ledger.of_run(KEY, statuses=[Status.SUBMITTING])
+        self.every_paid_job_is_on_a_row_or_covered()
+
+
+def machine_for(opened: TestDatabase) -> Any:
+    """Return the machine on one database."""
+    return type("LedgerMachineHere", (LedgerMachine,), {"database": opened})

@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Waiting for many jobs: when each is asked about, and what becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from airflow_provider_goenhance.api import pace as pace_module
+from airflow_provider_goenhance.api import polling
+from airflow_provider_goenhance.api.models import Job
+from airflow_provider_goenhance.api.pace import SLOWEST, Pace, pace_of_loop
+from airflow_provider_goenhance.api.polling import DECLINED_LIMIT, next_interval, wait_for_jobs
+from airflow_provider_goenhance.exceptions import (
+    BadRequestError,
+    ConnectionLostError,
+    GoEnhanceError,
+    TokenRefusedError,
+    UnreachableError,
+)
+
+Answer = str | GoEnhanceError
+
+
+@pytest.fixture(autouse=True)
+def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine must not slow these waits down; the tests of the pace say what lateness is."""
+    monkeypatch.setattr(pace_module, "LATE", float("inf"))
+
+
+class Vendor:
+    """Answers status calls from a script per job; the last answer is repeated."""
+
+    def __init__(self, **script: list[Answer]) -> None:
+        self.script = script
+        self.asked: list[tuple[float, str]] = []
+        self.under_way = self.most_under_way = 0
+
+    async def get_job(self, img_uuid: str) -> Job:
+        self.asked.append((time.monotonic(), img_uuid))
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        await asyncio.sleep(0.001)
+        self.under_way -= 1
+        answers = self.script.get(img_uuid, ["success"])
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, GoEnhanceError):
+            raise answer
+        return Job(img_uuid, answer, reason="no face" if answer == "failed" else None)
+
+    @property
+    def counts(self) -> Counter[str]:
+        return Counter(uuid for _, uuid in self.asked)
+
+
+async def wait(
+    get_job: Callable[[str], Awaitable[Job]], uuids: list[str], **options: float
+) -> polling.WaitOutcome:
+    settings = {"deadline": time.time() + 20, "poll_interval": 0.05, **options}
+    return await wait_for_jobs(get_job, uuids, **settings)  # type: ignore[arg-type]
+
+
+async def test_every_job_ends_in_the_list_where_it_belongs() -> None:
+    vendor = Vendor(
+        good=["pending", "processing", "success"],
+        done=["COMPLETED"],
+        bad=["WAITING", "Failed"],
+        slow=["reviewing"],
+        lost=[BadRequestError("no such job")],
+    )
+    outcome = await wait(vendor.get_job, ["good", "done", "bad", "slow", "lost"], deadline=time.time() + 2)
+    assert sorted(outcome.succeeded) == ["done", "good"]
+    assert list(outcome.failed) == ["bad"]
+    assert outcome.running == ["slow"]
+    assert outcome.declined == {"lost": "no such job"}
+    assert str(outcome) == "2 done, 1 failed, 1 running, 1 not known to GoEnhance"
+
+
+async def test_a_failed_job_ends_the_wait_for_it_at_once_and_keeps_its_reason() -> None:
+    vendor = Vendor(bad=["failed"])
+
+    async def get_job(img_uuid: str) -> Job:
+        await vendor.get_job(img_uuid)
+        return Job(img_uuid, "failed", reason="no face")
+
+    outcome = await wait(get_job, ["bad"])
+    assert outcome.failed == {"bad": "no face"}
+    assert vendor.counts["bad"] == 1
+
+
+async def test_waiting_for_no_jobs_is_over_at_once() -> None:
+    assert (await wait(Vendor().get_job, [])) == polling.WaitOutcome()
+
+
+async def test_a_job_named_twice_is_waited_for_once() -> None:
+    vendor = Vendor()
+    assert (await wait(vendor.get_job, ["a", "a"])).succeeded == ["a"]
+    assert vendor.counts == {"a": 1}
+
+
+async def test_first_calls_are_spread_over_one_interval() -> None:
+    vendor = Vendor()
+    began = time.monotonic()
+    await wait(vendor.get_job, [f"job-{n}" for n in range(40)], poll_interval=0.8)
+    moments = [moment - began for moment, _ in vendor.asked]
+    assert max(moments) - min(moments) > 0.6
+    assert sum(moment < 0.4 for moment in moments) <= 25
+
+
+async def test_no_more_calls_are_under_way_than_allowed() -> None:
+    vendor = Vendor()
+    await wait(vendor.get_job, [f"job-{n}" for n in range(50)], max_concurrency=3)
+    assert vendor.most_under_way <= 3
+
+
+@pytest.mark.parametrize(
+    ("age", "interval"), [(0, 5), (120, 5), (240, 10), (720, 30), (1440, 60), (86_400, 60)]
+)
+def test_old_jobs_are_asked_about_less_and_less_often(age: float, interval: float) -> None:
+    assert next_interval(age, 5.0) == interval
+
+
+def test_an_interval_longer_than_the_slowest_is_kept() -> None:
+    assert next_interval(86_400, 300.0) == 300.0
+
+
+async def test_at_the_deadline_every_open_job_is_asked_about_one_last_time() -> None:
+    finished_at = time.time() + 0.3
+
+    async def get_job(img_uuid: str) -> Job:
+        return Job(img_uuid, "success" if time.time() > finished_at else "processing")
+
+    uuids = [f"job-{n}" for n in range(30)]
+    outcome = await wait(get_job, uuids, deadline=finished_at, poll_interval=60.0)
+    assert sorted(outcome.succeeded) == sorted(uuids)
+
+
+async def test_after_the_deadline_every_job_is_asked_about_once_and_no_more() -> None:
+    uuids = [f"job-{n}" for n in range(30)]
+    vendor = Vendor(**{uuid: ["processing"] for uuid in uuids[:10]})
+    outcome = await wait(vendor.get_job, uuids, deadline=time.time() - 3600)
+    assert outcome.running == uuids[:10]
+    assert len(outcome.succeeded) == 20
+    assert set(vendor.counts.values()) == {1}
+
+
+async def test_after_the_deadline_a_dead_service_is_not_asked_about_every_job() -> None:
+    uuids = [f"job-{n}" for n in range(500)]
+    vendor = Vendor(**{uuid: [UnreachableError("nobody there")] for uuid in uuids})
+    outcome = await wait(vendor.get_job, uuids, deadline=0.0, max_concurrency=4)
+    assert outcome.running == uuids
+    assert outcome.last_error == "nobody there"
+    assert len(vendor.asked) < 20
+
+
+async def test_after_the_deadline_a_service_that_hangs_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(polling, "LAST_ROUND_SECONDS", 0.05)
+
+    async def hang(_: str) -> Job:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    assert (await wait(hang, ["a", "b"], deadline=0.0)).running == ["a", "b"]
+
+
+async def test_the_deadline_is_kept_while_a_call_hangs() -> None:
+    calls = 0
+
+    async def hang_then_answer(img_uuid: str) -> Job:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            await asyncio.Event().wait()
+        return Job(img_uuid, "success")
+
+    began = time.time()
+    outcome = await wait(hang_then_answer, ["a"], deadline=began + 0.3)
+    assert outcome.succeeded == ["a"]
+    assert time.time() - began < 5.0
+
+
+async def test_a_job_is_given_up_only_after_several_refusals_in_a_row() -> None:
+    no = BadRequestError("no such job")
+    vendor = Vendor(
+        lost=[no],
+        found=[*[no] * (DECLINED_LIMIT - 1), "processing", *[no] * (DECLINED_LIMIT - 1), "success"],
+    )
+    outcome = await wait(vendor.get_job, ["lost", "found"], poll_interval=0.05)
+    assert outcome.declined == {"lost": "no such job"}
+    assert outcome.succeeded == ["found"]
+    assert vendor.counts["lost"] == DECLINED_LIMIT
+
+
+async def test_failing_calls_are_tolerated_and_leave_one_line_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.WARNING)
+    fault = ConnectionLostError("The line broke.")
+    vendor = Vendor(a=[fault, fault, fault, "success"], b=[fault, "processing", fault, "success"])
+    outcome = await wait(vendor.get_job, ["a", "b"])
+    assert sorted(outcome.succeeded) == ["a", "b"]
+    assert outcome.last_error is None
+    assert [record.getMessage() for record in caplog.records] == [
+        "The line broke. The jobs go on at GoEnhance; they are asked about until the deadline."
+    ]
+
+
+async def test_what_went_wrong_last_is_told_with_the_jobs_that_still_run() -> None:
+    vendor = Vendor(a=[ConnectionLostError("The line broke.")])
+    outcome = await wait(vendor.get_job, ["a"], deadline=time.time() + 0.2)
+    assert (outcome.running, outcome.last_error) == (["a"], "The line broke.")
+
+
+@pytest.mark.parametrize("deadline", [20.0, -20.0])
+async def test_a_refused_token_ends_the_wait_at_once(deadline: float) -> None:
+    vendor = Vendor(a=["processing"], b=[TokenRefusedError("refused")])
+    with pytest.raises(TokenRefusedError, match="refused"):
+        await wait(vendor.get_job, ["a", "b"], deadline=time.time() + deadline)
+    assert vendor.counts["b"] == 1
+
+
+async def test_a_wait_that_is_cancelled_leaves_no_call_behind() -> None:
+    vendor = Vendor()
+    vendor.script = {f"job-{n}": ["processing"] for n in range(20)}
+    task = asyncio.create_task(wait(vendor.get_job, list(vendor.script)))
+    while len(vendor.asked) < 5:  # noqa: ASYNC110  until it is well under way
+        await asyncio.sleep(0.005)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_progress_is_logged_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(polling, "PROGRESS_EVERY", 0.0)
+    caplog.set_level(logging.INFO)
+    await wait(Vendor(a=["failed"], b=["success"]).get_job, ["a", "b"])
+    assert "2 of 2 jobs finished, 1 of them failed." in caplog.messages
+
+
+def test_a_loop_that_runs_late_slows_its_waits_down_and_recovers_little_by_little(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pace_module, "LATE", 0.02)
+    pace = Pace()
+    for _ in range(20):
+        pace.adjust(0.5)
+    assert pace.factor == SLOWEST
+    pace.adjust(0.0)
+    assert 1.0 < pace.factor < SLOWEST
+    for _ in range(1000):
+        pace.adjust(0.0)
+    assert pace.factor == 1.0
+
+
+async def test_a_blocked_loop_is_noticed_by_all_its_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace_module, "TICK", 0.01)
+    monkeypatch.setattr(pace_module, "LATE", 0.02)
+    with pace_of_loop() as pace, pace_of_loop() as same:
+        assert same is pace
+        time.sleep(0.1)  # noqa: ASYNC251  what a badly written trigger does
+        await asyncio.sleep(0.02)
+        assert pace.factor > 1.0

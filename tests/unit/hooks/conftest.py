@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Connections from the environment, as a worker finds them, and a server that both hooks can ask."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+TOKEN = "sk-unit-test-0123456789"
+
+
+@pytest.fixture
+def connection(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Define the connection ``goenhance_test``."""
+    for name in (
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+        "no_proxy",
+        "REQUESTS_CA_BUNDLE",
+        "CURL_CA_BUNDLE",
+    ):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+    def define(**fields: Any) -> str:
+        fields = {"conn_type": "goenhance", "password": TOKEN, **fields}
+        monkeypatch.setenv("AIRFLOW_CONN_GOENHANCE_TEST", json.dumps(fields))
+        return "goenhance_test"
+
+    return define
+
+
+class Answering(ThreadingHTTPServer):
+    """Gives one answer to every request, and remembers the requests."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.status = 200
+        self.headers: dict[str, str] = {}
+        self.body: bytes | None = b'{"code":0,"msg":"success","data":{"count":4207}}'
+        self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
+
+    @property
+    def port(self) -> int:
+        return int(self.server_address[1])
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Answering
+
+    def _answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.seen.append((self.command, self.path, dict(self.headers), body))
+        if self.server.body is None:
+            self.close_connection = True
+            return
+        self.send_response(self.server.status)
+        for name, value in {"Content-Length": str(len(self.server.body)), **self.server.headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(self.server.body)
+
+    do_GET = do_POST = _answer
+
+    def log_message(self, *_: Any) -> None:
+        """Keep the test's output clean."""
+
+
+@pytest.fixture
+def answering() -> Iterator[Answering]:
+    server = Answering()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
