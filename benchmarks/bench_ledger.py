@@ -58,8 +58,11 @@ class CommitPerRow:
     def __exit__(self, *_: object) -> None:
         self._thread.shutdown()
 
-    def write(self, steps: Sequence[Transition]) -> Future[list[bool]]:
-        return self._thread.submit(lambda: [self._one(step) for step in steps])
+    def write_all(self, requests: Sequence[Sequence[Transition]]) -> list[Future[list[bool]]]:
+        return [self._thread.submit(self._each, steps) for steps in requests]
+
+    def _each(self, steps: Sequence[Transition]) -> list[bool]:
+        return [self._one(step) for step in steps]
 
     def _one(self, step: Transition) -> bool:
         return self.database.run(lambda c: apply(c, self.database.swaps, self.who, [step]))[0]

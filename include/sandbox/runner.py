@@ -73,7 +73,7 @@ class Runner:
         """Stop all work; jobs that have not ended go on after a restart."""
         self.drop_all()
         if self._pool is not None:
-            self._pool.close()
+            await self._pool.close()
         if self._session is not None:
             await self._session.close()
 

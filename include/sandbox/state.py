@@ -45,8 +45,6 @@ class Sandbox:
         self.jobs: dict[str, Job] = {}
         self._by_result: dict[str, Job] = {}
         pool = SwapPool(settings.workers, settings.faces) if settings.engine == "mesh" else None
-        if pool is not None:
-            pool.warm_up()
         self.runner = Runner(plan, pool, settings.workers, self.pictures)
         self.runner.on_end = self._ended
         self._sequence = 0

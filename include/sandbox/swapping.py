@@ -6,16 +6,21 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import signal
 import threading
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from pathlib import Path
+
+    from .engine import FaceSwapEngine
 
 SWAP_TIMEOUT_SECONDS = 120.0
 
-_engine: Any = None
+Faces = Literal["largest", "all"]
 
 
 class SwapError(Exception):
@@ -32,12 +37,24 @@ class Swapped:
 
 
 class SwapPool:
-    """A pool of engine processes that replaces itself when one dies or hangs."""
+    """
+    A fixed number of engine processes; one that dies or hangs is replaced and takes no other pair with it.
 
-    def __init__(self, workers: int, faces: Literal["largest", "all"]) -> None:
-        self._workers = workers
+    Not a ProcessPoolExecutor: that one gives up all of its workers and pairs when one worker dies.
+
+    :param workers: how many processes.
+    :param faces: whose face of the reference changes.
+    """
+
+    def __init__(self, workers: int, faces: Faces) -> None:
         self._faces = faces
-        self._pool: ProcessPoolExecutor | None = None
+        self._closed = False
+        self._uses: set[asyncio.Future[Swapped]] = set()
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="swap")
+        self._workers = {_Worker(faces) for _ in range(workers)}
+        self._idle: asyncio.Queue[_Worker] = asyncio.Queue()
+        for worker in self._workers:
+            self._idle.put_nowait(worker)
 
     async def swap(self, source: bytes, reference: bytes, target: Path) -> Swapped:
         """
@@ -45,66 +62,91 @@ class SwapPool:
 
         :raises SwapError: a coded refusal of the engine, or an engine that died twice or hung.
         """
-        for last_try in (False, True):
-            pool = self._pool or self._start()
-            work = asyncio.get_running_loop().run_in_executor(pool, _swap, source, reference, target)
-            try:
-                answer = await asyncio.wait_for(work, SWAP_TIMEOUT_SECONDS)
-            except TimeoutError:
-                self._replace(pool)
-                raise SwapError(f"engine_timeout: no picture within {SWAP_TIMEOUT_SECONDS:g} s") from None
-            except BrokenProcessPool:
-                self._replace(pool)
-                if last_try:
-                    raise SwapError("engine_died: the engine process died twice on this pair") from None
-            else:
-                if isinstance(answer, str):
-                    raise SwapError(answer)
-                return answer
-        raise AssertionError("unreachable")
+        worker = await self._idle.get()
+        # Shielded: a caller that is cancelled must not leave a worker with an answer nobody takes.
+        use = asyncio.ensure_future(self._use(worker, source, reference, target))
+        self._uses.add(use)
+        use.add_done_callback(self._uses.discard)
+        return await asyncio.shield(use)
 
-    def warm_up(self) -> None:
-        """Start the workers and load the models before the first job needs them."""
-        pool = self._pool or self._start()
-        for _ in range(self._workers):
-            pool.submit(_load)
-
-    def close(self) -> None:
+    async def close(self) -> None:
         """End the workers at once; what they were doing is done again after a restart."""
-        if self._pool is not None:
-            self._replace(self._pool)
+        self._closed = True
+        for worker in self._workers:
+            worker.kill()
+        await asyncio.gather(*self._uses, return_exceptions=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _start(self) -> ProcessPoolExecutor:
+    async def _use(self, worker: _Worker, source: bytes, reference: bytes, target: Path) -> Swapped:
+        try:
+            for _ in range(2):
+                answer = await self._ask(worker, (source, reference, target))
+                if isinstance(answer, Swapped):
+                    return answer
+                if answer is not None:
+                    raise SwapError(answer)
+                worker = self._replace(worker)
+            raise SwapError("engine_died: the engine process died twice on this pair")
+        except TimeoutError:
+            worker = self._replace(worker)
+            raise SwapError(f"engine_timeout: no picture within {SWAP_TIMEOUT_SECONDS:g} s") from None
+        finally:
+            self._idle.put_nowait(worker)
+
+    async def _ask(self, worker: _Worker, pair: tuple[bytes, bytes, Path]) -> Swapped | str | None:
+        """Return a worker's answer, None if it died."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await asyncio.wait_for(
+                loop.run_in_executor(self._threads, worker.ask, pair), SWAP_TIMEOUT_SECONDS
+            )
+        except (EOFError, OSError) as error:
+            if isinstance(error, TimeoutError):
+                raise
+            return None
+
+    def _replace(self, worker: _Worker) -> _Worker:
+        worker.kill()
+        if self._closed:
+            raise SwapError("engine_stopped: the sandbox is ending")
+        self._workers.remove(worker)
+        new = _Worker(self._faces)
+        self._workers.add(new)
+        return new
+
+
+class _Worker:
+    """One engine process and the pipe to it."""
+
+    def __init__(self, faces: Faces) -> None:
         # spawn: forking a process that runs an event loop and threads is not safe.
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(
-            self._workers, mp_context=context, initializer=_prepare_worker, initargs=(self._faces,)
-        )
-        return self._pool
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_work, args=(theirs, faces), daemon=True)
+        self._process.start()
+        # Ours must be the only other end, or the worker's death would not end the pipe.
+        theirs.close()
 
-    def _replace(self, pool: ProcessPoolExecutor) -> None:
-        # A pair on a pool that another pair already replaced must not end the new one.
-        if pool is not self._pool:
-            return
-        self._pool = None
-        pool.shutdown(wait=False, cancel_futures=True)
-        for child in multiprocessing.active_children():
-            child.kill()
+    def ask(self, pair: tuple[bytes, bytes, Path]) -> Any:
+        """Send a pair and wait for its answer; EOFError or OSError if the process dies over it."""
+        self._pipe.send(pair)
+        return self._pipe.recv()
+
+    def kill(self) -> None:
+        self._process.kill()
 
 
-def _prepare_worker(faces: Literal["largest", "all"]) -> None:
-    global _engine
-    threading.Thread(target=_die_with_server, daemon=True).start()
-    # The server decides when a worker ends; a Ctrl-C in the terminal reaches it first.
-    import signal
-
+def _work(pipe: Connection, faces: Faces) -> None:
+    """Serve pairs until the server is gone."""
+    # The server decides when a worker ends; a Ctrl-C in the terminal reaches both.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    import cv2
-
+    threading.Thread(target=_die_with_server, daemon=True).start()
     from .engine import FaceSwapEngine
 
-    cv2.setNumThreads(1)
-    _engine = FaceSwapEngine(faces=faces)
+    engine = FaceSwapEngine(faces, opencv_threads=1)
+    while True:
+        source, reference, target = pipe.recv()
+        pipe.send(_swap(engine, source, reference, target))
 
 
 def _die_with_server() -> None:
@@ -114,23 +156,22 @@ def _die_with_server() -> None:
         os._exit(0)
 
 
-def _load() -> None:
-    """Do nothing: a worker that runs this has loaded its engine."""
-
-
-def _swap(source: bytes, reference: bytes, target: Path) -> Swapped | str:
+def _swap(engine: FaceSwapEngine, source: bytes, reference: bytes, target: Path) -> Swapped | str:
     from .engine import EngineError
 
     try:
-        swap = _engine.swap(source, reference)
+        swap = engine.swap(source, reference)
+        extension = swap.extension.lstrip(".")
+        _write(target.with_suffix(f".{extension}"), swap.data)
     except EngineError as error:
-        # As text: an exception class of its own may not survive the way back between processes.
         return f"{error.code}: {error}"
     except Exception as error:  # noqa: BLE001 - whatever a picture does to the engine, its job must end
         return f"engine_error: the engine failed on this pair ({type(error).__name__})"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    complete = target.with_suffix(f".{swap.extension.lstrip('.')}")
-    part = complete.with_suffix(f".part{os.getpid()}")
-    part.write_bytes(swap.data)
-    part.replace(complete)
-    return Swapped(swap.media_type, swap.extension.lstrip("."), len(swap.faces))
+    return Swapped(swap.media_type, extension, len(swap.faces))
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_bytes(data)
+    part.replace(path)

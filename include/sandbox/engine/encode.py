@@ -20,8 +20,8 @@ _KINDS = {
     "WEBP": ("image/webp", ".webp"),
 }
 _SOFTWARE_TAG = 0x0131
-# Above this many pixels a PNG is packed less tightly, or packing would take longer than the swap.
-_QUICK_PNG = 1_500_000
+# Level 6 packs a tenth tighter and takes longer than the swap itself.
+_PNG_LEVEL = 2
 
 
 def encode(photo: Photo) -> tuple[bytes, str, str]:
@@ -52,7 +52,7 @@ def _options(photo: Photo) -> dict[str, Any]:
         text.add_text("Software", mark.SOFTWARE)
         text.add_itxt("XML:com.adobe.xmp", mark.xmp().decode())
         options["pnginfo"] = text
-        options["compress_level"] = 2 if photo.rgb[:, :, 0].size > _QUICK_PNG else 6
+        options["compress_level"] = _PNG_LEVEL
         return options
     options["xmp"] = mark.xmp()
     if photo.format == "WEBP":

@@ -105,7 +105,7 @@ class FaceSwapEngine:
             raise EngineError(
                 "face_too_small",
                 picture,
-                f"The largest face of {picture} is {faces[0].size:.0f} pixels high; "
+                f"{picture} shows faces too small to use: the largest is {faces[0].size:.0f} pixels high; "
                 f"it needs at least {MIN_FACE:.0f}.",
             )
         return large

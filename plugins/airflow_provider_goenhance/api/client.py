@@ -25,8 +25,10 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Seconds to make a connection. Running out of them proves that nothing was sent.
+#: Seconds to make a connection, name and TLS included. Running out of them proves that nothing was sent ...
 CONNECT_TIMEOUT = 10.0
+#: ... if they run out before the time of the whole request does: they get no more than this share of it.
+_CONNECT_SHARE = 0.8
 #: An idle connection older than this is not used again: a POST on one that the server just closed has no known outcome.
 KEEPALIVE_SECONDS = 3.0
 
@@ -189,7 +191,8 @@ async def open_client(account: Account) -> AsyncIterator[GoEnhanceClient]:
     session = aiohttp.ClientSession(
         headers={**account.headers, "Authorization": f"Bearer {account.token}"},
         timeout=aiohttp.ClientTimeout(
-            total=account.request_timeout, sock_connect=min(CONNECT_TIMEOUT, account.request_timeout)
+            total=account.request_timeout,
+            connect=min(CONNECT_TIMEOUT, _CONNECT_SHARE * account.request_timeout),
         ),
         connector=aiohttp.TCPConnector(
             limit=max(1, account.max_concurrency), keepalive_timeout=KEEPALIVE_SECONDS

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 #: Seconds between two looks at the loop.
 TICK = 0.1
 #: A loop that runs this many seconds late is busy: slow down at once ...
-LATE = 0.02
+LATE = 0.03
 _SLOWER = 1.5
 #: ... and speed up again little by little while it runs on time.
 _FASTER = 0.99

@@ -13,6 +13,8 @@ from .transitions import Claim, Transition
 #: Seconds to wait for company before a commit: a tenth of a submit, and several times fewer transactions.
 GATHER_SECONDS = 0.003
 
+_Waiting = tuple[list[Transition], "asyncio.Future[list[bool]]"]
+
 
 class Commits:
     """
@@ -26,7 +28,7 @@ class Commits:
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
-        self._waiting: list[tuple[list[Transition], asyncio.Future[list[bool]]]] = []
+        self._waiting: list[_Waiting] = []
         self._pump: asyncio.Task[None] | None = None
 
     async def commit(self, steps: list[Transition]) -> list[bool]:
@@ -46,12 +48,21 @@ class Commits:
             while self._waiting:
                 await asyncio.sleep(GATHER_SECONDS)
                 group, self._waiting = self._waiting, []
-                futures = self._writer.write_all([steps for steps, _ in group])
-                await _until_done(futures)
-                for (_, done), future in zip(group, futures, strict=True):
-                    _pass_on(future, done)
+                await self._commit(group)
         finally:
             self._hand_over()
+
+    async def _commit(self, group: list[_Waiting]) -> None:
+        try:
+            futures = self._writer.write_all([steps for steps, _ in group])
+        except Exception as error:  # noqa: BLE001  whoever waits must hear of it, or it waits for ever
+            for _, done in group:
+                if not done.done():
+                    done.set_exception(error)
+            return
+        await _until_done(futures)
+        for (_, done), future in zip(group, futures, strict=True):
+            _pass_on(future, done)
 
     def _hand_over(self) -> None:
         """Queue the outcomes that are left when the event loop ends early; nobody will send what is claimed then."""

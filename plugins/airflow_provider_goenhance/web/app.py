@@ -36,7 +36,7 @@ MOST_ROWS = 200
 
 def create_app() -> FastAPI:
     """Return the application that Airflow mounts under ``/goenhance``."""
-    app = FastAPI(title="GoEnhance face swaps", docs_url=None, redoc_url=None)
+    app = FastAPI(title="GoEnhance face swaps", docs_url=None, redoc_url=None, openapi_url=None)
     may_see = Depends(requires_access_dag("GET", DagAccessEntity.TASK_INSTANCE))
 
     # Plain `def`: both read a database and a storage, so FastAPI runs them in threads.

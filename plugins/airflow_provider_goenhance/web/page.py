@@ -38,7 +38,7 @@ def render(swaps: Sequence[Swap], total: int, key: RunKey, task_id: str | None) 
     summary = ", ".join(f"{count} {status}" for status, count in counts.items()) or (
         "No rows. They are there once the task has begun; a task without a results table has none."
     )
-    cut = f" The first {len(swaps)} of {total} are shown." if total > len(swaps) else ""
+    cut = f" The first {len(swaps)} of {total} rows are shown." if total > len(swaps) else ""
     where = " / ".join(escape(part) for part in (key.dag_id, key.run_id, task_id) if part)
     body = "".join(_row(swap) for swap in swaps)
     head = "<tr><th>Pair<th>Source (face)<th>Reference (target)<th>Result<th>State</tr>" if swaps else ""

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
@@ -45,13 +44,25 @@ def _say(answers: Any, answer: dict[str, Any]) -> None:
 
 
 def _run(dag: Any, conf: dict[str, Any]) -> dict[str, Any]:
-    import structlog
     from airflow.models.xcom import XComModel
+    from airflow.sdk.execution_time import supervisor
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
-    with structlog.testing.capture_logs() as log:
+    errors: list[str] = []
+    in_process = supervisor.run_task_in_process
+
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        result = in_process(*args, **kwargs)
+        if result.error is not None:
+            errors.append(f"{result.ti.task_id}: {type(result.error).__name__}: {result.error}")
+        return result
+
+    supervisor.run_task_in_process = noted
+    try:
         run = dag.test(run_conf=conf)
+    finally:
+        supervisor.run_task_in_process = in_process
     with create_session() as session:
         instances = run.get_task_instances(session=session)
         xcoms = session.scalars(select(XComModel).where(XComModel.run_id == run.run_id)).all()
@@ -77,18 +88,8 @@ def _run(dag: Any, conf: dict[str, Any]) -> dict[str, Any]:
                 }
                 for x in xcoms
             ],
-            "log": [_line(entry) for entry in log],
+            "errors": errors,
         }
-
-
-def _line(entry: Any) -> str:
-    text = str(entry.get("event"))
-    with contextlib.suppress(Exception):
-        text = text % entry.get("positional_args", ())
-    error = entry.get("exc_info")
-    if error is True or error is None:
-        return text
-    return f"{text}: {error}"
 
 
 if __name__ == "__main__":

@@ -29,7 +29,8 @@ class SeenRun:
     state: str
     tasks: list[dict[str, Any]]
     xcoms: list[dict[str, Any]]
-    log: list[str]
+    errors: list[str]
+    log: str
 
     def states(self, task_id: str) -> list[str]:
         """Return the states of a task's instances, by map index."""
@@ -50,8 +51,8 @@ class SeenRun:
 
     @property
     def text(self) -> str:
-        """All that was logged."""
-        return "\n".join(self.log)
+        """What the tasks raised, and all that was logged."""
+        return "\n".join([*self.errors, self.log])
 
     def _of(self, task_id: str) -> list[dict[str, Any]]:
         return sorted((t for t in self.tasks if t["task_id"] == task_id), key=lambda t: t["map_index"])
@@ -131,9 +132,13 @@ class AirflowHouse:
         assert self._process is not None
         assert self._process.stdin is not None
         order = {"dag_id": dag_id, "conf": conf, "environment": self._environment}
+        begin = os.fstat(self._log.fileno()).st_size
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
-        return SeenRun(**self._answer(RUN_SECONDS))
+        answer = self._answer(RUN_SECONDS)
+        with (self.home / "house.log").open() as log:
+            log.seek(begin)
+            return SeenRun(**answer, log=log.read())
 
     def rows(self) -> list[dict[str, Any]]:
         """Read the results table."""

@@ -151,8 +151,9 @@ class LedgerMachine(RuleBasedStateMachine):
                 self.not_accepted[step.swap_id] += 1
 
     def is_allowed_by_name(self, swap: Swap, attempt: Attempt) -> bool:
-        if was_cleared(swap, attempt.who.max_tries):
-            return self.policies.on_clear == "resubmit" or swap.attempts == 0
+        cleared = was_cleared(swap, attempt.who.max_tries)
+        if cleared and (self.policies.on_clear == "resubmit" or swap.attempts == 0):
+            return True
         if swap.status is Status.UNKNOWN:
             return self.policies.on_unknown_submit == "resubmit"
         return swap.error_code == "job_failed" and swap.attempts <= self.policies.failed_job_resubmits

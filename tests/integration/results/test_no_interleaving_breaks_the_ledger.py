@@ -7,7 +7,7 @@ import os
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.integration.results.databases import TestDatabase
@@ -29,6 +29,8 @@ def test_no_interleaving_of_crashes_retries_clears_and_zombies_breaks_an_invaria
             max_examples=EXAMPLES or 40,
             stateful_step_count=40 if EXAMPLES else 25,
             derandomize=not EXAMPLES,
+            # The quick suite says what broke; the long one takes the minutes to find the shortest way there.
+            phases=list(Phase) if EXAMPLES else [Phase.generate],
             database=None,
             deadline=None,
             suppress_health_check=list(HealthCheck),

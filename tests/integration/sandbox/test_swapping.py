@@ -89,6 +89,15 @@ def test_a_dead_worker_costs_no_job(swapping):
     assert swap(swapping)["status"] == "success"
 
 
+def test_a_reset_in_the_middle_of_swaps_leaves_the_workers_fit(swapping):
+    for _ in range(4):
+        swapping.submit(swapping.image("collins.jpg"), swapping.image("hopper.jpg"))
+    swapping.reset()
+    assert swapping.submissions() == []
+    assert swap(swapping)["status"] == "success"
+    assert len(swapping.submissions()) == 1
+
+
 def test_a_kept_picture_survives_a_crash_and_a_job_in_flight_goes_on(swapping):
     data = swap(swapping)
     with client_of(swapping) as client:

@@ -67,12 +67,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.send_response(self.server.status)
-        for name, value in {"Content-Length": str(len(self.server.body)), **self.server.headers}.items():
+        for name, value in {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(self.server.body)),
+            **self.server.headers,
+        }.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(self.server.body)
 
-    do_GET = do_POST = _answer
+    do_GET = do_POST = _answer  # noqa: N815  the names that the base class calls
 
     def log_message(self, *_: Any) -> None:
         """Keep the test's output clean."""

@@ -99,6 +99,7 @@ def test_the_sync_hook_goes_through_the_proxy_of_the_connection(
     assert answering.seen[0][1] == "http://goenhance.invalid/api/v1/user/tokens"
 
 
+@pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
 def test_the_connections_verify_wins_over_the_environments_authorities(
     connection: Define, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

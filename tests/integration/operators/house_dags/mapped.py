@@ -12,20 +12,20 @@ from airflow_provider_goenhance.operators.face_swap_batch import GoEnhanceFaceSw
 
 COMMON = {"poll_interval": 0.05, "timeout": 30}
 DEFAULTS = {"retries": 2, "retry_delay": dt.timedelta(seconds=0)}
-#: Data, not a template: a manifest must not be able to have Airflow compute something.
-TEMPLATE_LIKE = "{{ 6 * 7 }}"
+#: Data, not a template: a pair must not be able to have Airflow compute something.
+TEMPLATE_LIKE = " {% raw %}{{ 6 * 7 }}{% endraw %}"
 
 
 @task
-def pairs(base: str, how_many: int = 2) -> list[dict[str, str]]:
+def pairs(base: str, suffix: str = "") -> list[dict[str, str]]:
     """Return pairs as an upstream task would."""
     return [
         {
-            "pair_id": f"pair-{number} {TEMPLATE_LIKE}",
+            "pair_id": f"pair-{number}{suffix}",
             "source_img": f"{base}/images/s{number}.jpg",
             "reference_img": f"{base}/images/r{number}.jpg",
         }
-        for number in range(1, how_many + 1)
+        for number in (1, 2)
     ]
 
 
@@ -59,7 +59,7 @@ with DAG("expand_batch", default_args=DEFAULTS, schedule=None, params={"base": "
     GoEnhanceFaceSwapBatchOperator.partial(task_id="swap", **COMMON).expand(pairs=lists("{{ params.base }}"))
 
 with DAG("xcomarg_batch", default_args=DEFAULTS, schedule=None, params={"base": ""}) as native:
-    GoEnhanceFaceSwapBatchOperator(task_id="swap", pairs=pairs("{{ params.base }}"), **COMMON)
+    GoEnhanceFaceSwapBatchOperator(task_id="swap", pairs=pairs("{{ params.base }}", TEMPLATE_LIKE), **COMMON)
 
 with DAG(
     "native_batch",
@@ -75,7 +75,7 @@ with DAG(
         wait_for_completion="{{ 1 == 1 }}",
         failed_job_resubmits="{{ 0 }}",
         **COMMON,
-    ).set_upstream(pairs("{{ params.base }}"))
+    ).set_upstream(pairs("{{ params.base }}", TEMPLATE_LIKE))
 
 with DAG("state_store_single", default_args=DEFAULTS, schedule=None, params={"base": "", "timeout": 30}):
     GoEnhanceFaceSwapOperator(

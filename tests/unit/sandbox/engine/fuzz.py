@@ -11,7 +11,7 @@ from PIL import ImageOps
 
 from include.sandbox.engine import EngineError
 from tests.unit.sandbox.engine.mangle import CODES, mangled
-from tests.unit.sandbox.engine.pictures import opened, sample
+from tests.unit.sandbox.engine.pictures import encoded, opened, sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +24,7 @@ LONGEST = 20.0
 def survives(engine: FaceSwapEngine, numbers: Iterable[int]) -> Counter[str]:
     """Swap each picture, in turn as source and as reference; how often each outcome came."""
     outcomes: Counter[str] = Counter()
-    partner = sample("hopper_badge.png")
+    partner = encoded(opened(sample("hopper.jpg")).resize((256, 300)), "JPEG")
     for number in numbers:
         picture = mangled(number)
         pair = (picture, partner) if number % 2 == 0 else (partner, picture)

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two shipped Dags: what a person finds in the UI, and what the trigger form takes and refuses."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import ParamValidationError
+from airflow.serialization.serialized_objects import DagSerialization
+
+from airflow_provider_goenhance.retry_policy import DEFAULT_RETRY_POLICY
+
+FOLDER = Path(__file__).resolve().parents[2] / "dags"
+DAG_IDS = ["goenhance_face_swap_batch", "goenhance_face_swap_single"]
+
+
+@pytest.fixture(scope="module")
+def bag() -> DagBag:
+    return DagBag(str(FOLDER))
+
+
+@pytest.fixture(params=DAG_IDS)
+def dag(bag: DagBag, request: pytest.FixtureRequest) -> DAG:
+    return bag.dags[request.param]
+
+
+def test_every_dag_file_parses(bag: DagBag) -> None:
+    assert bag.import_errors == {}
+    assert sorted(bag.dags) == DAG_IDS
+
+
+def test_every_dag_has_tags_owner_retries_and_docs(dag: DAG) -> None:
+    assert {"goenhance", "face-swap"} <= set(dag.tags)
+    assert dag.description
+    assert "###" in (dag.doc_md or "")
+    for task in dag.tasks:
+        assert task.owner == "goenhance"
+        assert task.retries == 2
+        assert task.retry_delay.total_seconds() == 60
+
+
+def test_every_task_knows_which_faults_a_retry_cannot_mend_mapped_or_not(dag: DAG) -> None:
+    assert all(task.retry_policy is DEFAULT_RETRY_POLICY for task in dag.tasks)
+
+
+def test_every_dag_survives_serialization(dag: DAG) -> None:
+    again = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+
+    assert again.task_ids == dag.task_ids
+    assert all(task.has_retry_policy for task in again.tasks)
+
+
+def test_nothing_runs_by_itself_but_the_nightly_batch_and_no_missed_night_is_caught_up(bag: DagBag) -> None:
+    batch, single = (bag.dags[dag_id] for dag_id in DAG_IDS)
+
+    assert batch.schedule == "0 2 * * *"
+    assert not batch.catchup
+    assert batch.max_active_runs == 1
+    assert single.schedule is None
+
+
+def test_mapped_swaps_are_named_and_bounded(bag: DagBag) -> None:
+    swap = bag.dags["goenhance_face_swap_batch"].get_task("swap")
+
+    assert swap.map_index_template == "{{ task.label }}"
+    assert swap.max_active_tis_per_dagrun == 16
+
+
+@pytest.mark.parametrize("file", sorted(FOLDER.glob("*.py")), ids=lambda path: path.name)
+def test_a_dag_file_is_thin(file: Path) -> None:
+    """Parameters and wiring: no function, no class, no loop, no condition."""
+    logic = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.For, ast.While, ast.If, ast.Lambda)
+
+    assert [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, logic)] == []
+
+
+GOOD = {
+    "goenhance_face_swap_batch": [
+        {},
+        {"manifest": "s3://bucket/pairs.csv", "limit": 10, "wait": False},
+        {"allowed_failure_share": 1, "reuse": "never", "on_unknown_submit": "resubmit"},
+    ],
+    "goenhance_face_swap_single": [
+        {
+            "source_img": "https://h/s.jpg",
+            "reference_img": "http://127.0.0.1:8765/r.jpg?x=1",
+            "pair_id": "anna",
+        },
+    ],
+}
+BAD = {
+    "goenhance_face_swap_batch": [
+        {"limit": -1},
+        {"limit": "ten"},
+        {"pairs_per_task": 1.5},
+        {"allowed_failure_share": 1.1},
+        {"allowed_failure_share": -0.1},
+        {"reuse": "sometimes"},
+        {"on_unknown_submit": "retry"},
+        {"wait": "yes"},
+        {"dry_run": 1},
+        {"manifest": 5},
+    ],
+    "goenhance_face_swap_single": [
+        {},
+        {"source_img": "https://h/s.jpg"},
+        {"source_img": "", "reference_img": "https://h/r.jpg"},
+        {"source_img": "face.jpg", "reference_img": "https://h/r.jpg"},
+        {"source_img": "ftp://h/s.jpg", "reference_img": "https://h/r.jpg"},
+        {"source_img": "https://h/s.jpg", "reference_img": "javascript:alert(1)"},
+        {"source_img": "https://h/s.jpg", "reference_img": "https://h/r.jpg", "pair_id": 7},
+    ],
+}
+
+
+def cases(table: dict[str, list[dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
+    return [(dag_id, values) for dag_id, rows in table.items() for values in rows]
+
+
+@pytest.mark.parametrize(("dag_id", "values"), cases(GOOD))
+def test_the_form_takes_what_makes_sense(bag: DagBag, dag_id: str, values: dict[str, Any]) -> None:
+    assert _filled(bag.dags[dag_id], values).validate().items() >= values.items()
+
+
+@pytest.mark.parametrize(("dag_id", "values"), cases(BAD))
+def test_the_form_refuses_what_makes_no_sense(bag: DagBag, dag_id: str, values: dict[str, Any]) -> None:
+    with pytest.raises(ParamValidationError):
+        _filled(bag.dags[dag_id], values).validate()
+
+
+def _filled(dag: DAG, values: dict[str, Any]) -> Any:
+    params = copy.deepcopy(dag.params)
+    params.update(values)
+    return params
+
+
+def test_every_field_of_a_form_has_a_title_and_says_what_it_does(dag: DAG) -> None:
+    for name in dag.params:
+        schema = dag.params.get_param(name).schema
+        assert schema.get("title"), name
+        assert dag.params.get_param(name).description, name

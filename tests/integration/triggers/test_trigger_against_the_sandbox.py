@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The trigger against a vendor in another process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.triggers.base import TriggerEvent
+
+from airflow_provider_goenhance.triggers.face_swap import GoEnhanceJobsTrigger
+
+if TYPE_CHECKING:
+    from include.sandbox.process import SandboxProcess
+
+PAIR = ("https://example.com/face.jpg", "https://example.com/scene.jpg")
+
+
+@pytest.fixture
+def sandbox(goenhance_sandbox_shared: SandboxProcess, monkeypatch: pytest.MonkeyPatch) -> SandboxProcess:
+    """Give the session's sandbox, behind the connection ``goenhance_test``."""
+    connect(monkeypatch, goenhance_sandbox_shared, goenhance_sandbox_shared.token)
+    return goenhance_sandbox_shared
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, sandbox: SandboxProcess, token: str) -> None:
+    fields = {"conn_type": "goenhance", "password": token, "host": sandbox.url}
+    monkeypatch.setenv("AIRFLOW_CONN_GOENHANCE_TEST", json.dumps(fields))
+
+
+def trigger(uuids: list[str], *, seconds: float = 20.0, poll_interval: float = 0.1) -> GoEnhanceJobsTrigger:
+    return GoEnhanceJobsTrigger("goenhance_test", uuids, time.time() + seconds, poll_interval)
+
+
+async def events_of(running: GoEnhanceJobsTrigger) -> list[TriggerEvent]:
+    return [event async for event in running.run()]
+
+
+def submit(sandbox: SandboxProcess, count: int) -> list[str]:
+    return [sandbox.submit(*PAIR) for _ in range(count)]
+
+
+async def test_jobs_that_succeed_and_jobs_that_fail_come_home_in_one_event(sandbox: SandboxProcess) -> None:
+    good = submit(sandbox, 5)
+    sandbox.put_faults(job={"kind": "failed", "error": "no face", "count": 1})
+    bad = submit(sandbox, 1)
+    events = await events_of(trigger(good + bad))
+    assert [event.payload for event in events] == [
+        {
+            "status": "finished",
+            "failed": {bad[0]: "no face"},
+            "declined": {},
+            "running": [],
+            "last_error": None,
+        }
+    ]
+
+
+@pytest.mark.parametrize("body", ["error", "msg", "code", "bare"])
+async def test_a_failed_job_is_seen_whatever_form_the_vendor_gives_it(
+    sandbox: SandboxProcess, body: str
+) -> None:
+    sandbox.put_faults(failed_body=body, job={"kind": "failed", "error": "no face", "count": 1})
+    bad = submit(sandbox, 1)
+    events = await events_of(trigger(bad))
+    assert events[0].payload["failed"] == {bad[0]: "" if body == "bare" else "no face"}
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {"success_word": "completed", "status_case": "upper"},
+        {"unknown_status": "reviewing"},
+        {"queue_limit": 1, "waiting_word": "WAITING"},
+    ],
+)
+async def test_the_vendors_words_are_understood(sandbox: SandboxProcess, switches: dict[str, Any]) -> None:
+    sandbox.put_faults(**switches)
+    events = await events_of(trigger(submit(sandbox, 4)))
+    payload = events[0].payload
+    assert (payload["failed"], payload["declined"], payload["running"]) == ({}, {}, [])
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "http_error", "count": 3},
+        {"kind": "html", "status": 502, "count": 3},
+        {"kind": "bad_json", "count": 3},
+        {"kind": "disconnect", "when": "after", "reset": True, "count": 3},
+        {"kind": "rate_limited", "retry_after": 1, "count": 1},
+    ],
+)
+async def test_a_run_of_faults_is_waited_out(sandbox: SandboxProcess, fault: dict[str, Any]) -> None:
+    uuids = submit(sandbox, 3)
+    sandbox.put_faults(detail=fault)
+    events = await events_of(trigger(uuids))
+    payload = events[0].payload
+    assert (payload["status"], payload["failed"], payload["declined"], payload["running"]) == (
+        "finished",
+        {},
+        {},
+        [],
+    )
+
+
+async def test_a_refused_token_ends_the_wait_at_once(
+    sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    uuids = submit(sandbox, 3)
+    connect(monkeypatch, sandbox, "sk-another-token")
+    began = time.monotonic()
+    events = await events_of(trigger(uuids))
+    assert time.monotonic() - began < 10.0
+    assert [event.payload["status"] for event in events] == ["token_refused"]
+    assert "goenhance_test" in events[0].payload["message"]
+    assert "sk-another-token" not in f"{events} {caplog.text}"
+
+
+async def test_a_job_that_the_vendor_does_not_know_is_given_up_without_touching_the_others(
+    sandbox: SandboxProcess,
+) -> None:
+    good = submit(sandbox, 1)
+    lost = "00000000-0000-4000-8000-000000000000"
+    events = await events_of(trigger([lost, *good], poll_interval=0.05))
+    assert list(events[0].payload["declined"]) == [lost]
+    assert events[0].payload["running"] == []
+
+
+async def test_a_restarted_triggerer_goes_on_waiting_submits_nothing_and_keeps_the_deadline(
+    sandbox: SandboxProcess,
+) -> None:
+    sandbox.put_faults(job_seconds=0.8)
+    uuids = submit(sandbox, 4)
+    first = trigger(uuids)
+    running = asyncio.create_task(events_of(first))
+    await asyncio.sleep(0.3)
+    assert not running.done()
+    running.cancel()  # what a triggerer does with its triggers when it is told to end
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    _, kwargs = first.serialize()
+    second = GoEnhanceJobsTrigger(**json.loads(json.dumps(kwargs)))
+    assert second.deadline == first.deadline
+    events = await events_of(second)
+    assert (len(events), events[0].payload["running"]) == (1, [])
+    assert [accepted["img_uuid"] for accepted in sandbox.submissions()] == uuids
+
+
+async def test_a_trigger_restarted_after_its_deadline_still_sees_what_finished_meanwhile(
+    sandbox: SandboxProcess,
+) -> None:
+    sandbox.put_faults(job_seconds=0.0)
+    done = submit(sandbox, 3)
+    for uuid in done:
+        sandbox.wait_for(uuid)
+    sandbox.put_faults(job={"kind": "stuck"})
+    stuck = submit(sandbox, 1)
+    events = await events_of(trigger(done + stuck, seconds=-3600.0))
+    assert events[0].payload["running"] == stuck
+    assert events[0].payload["failed"] == {}
+
+
+async def test_an_event_of_finished_jobs_carries_no_link(
+    sandbox: SandboxProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    events = await events_of(trigger(submit(sandbox, 2)))
+    assert "q-sign" not in f"{events} {caplog.text}"
+    assert "/results/" not in f"{events} {caplog.text}"
+
+
+async def test_no_step_of_the_wait_blocks_the_event_loop(
+    sandbox: SandboxProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    sandbox.put_faults(job_seconds=0.5)
+    uuids = submit(sandbox, 20)
+    await events_of(trigger(uuids[:1], seconds=-1))  # what is imported once, is imported now
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    loop.slow_callback_duration = 0.2  # Airflow's own threshold for a blocked triggerer
+    caplog.set_level(logging.WARNING, logger="asyncio")
+    events = await events_of(trigger(uuids))
+    assert events[0].payload["running"] == []
+    assert [message for message in caplog.messages if message.startswith("Executing")] == []

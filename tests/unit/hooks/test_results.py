@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which database the results table is in, as the connection says it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_goenhance.exceptions import ResultsTableError
+from airflow_provider_goenhance.hooks.results import open_results
+
+
+def define(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> str:
+    monkeypatch.setenv("AIRFLOW_CONN_RESULTS_TEST", json.dumps(fields))
+    return "results_test"
+
+
+def test_without_the_default_connection_a_file_in_the_airflow_home_serves(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_GOENHANCE_RESULTS", raising=False)
+    monkeypatch.setattr("airflow.configuration.AIRFLOW_HOME", str(tmp_path))
+    assert str(tmp_path / "goenhance_results.db") in open_results().name
+
+
+def test_another_connection_that_does_not_exist_is_an_error_that_names_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_RESULTS_TEST", raising=False)
+    with pytest.raises(ResultsTableError, match="There is no connection 'results_test'"):
+        open_results("results_test")
+
+
+def test_an_sqlite_connection_names_its_file_as_it_stands(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "odd %20 name.db"
+    opened = open_results(define(monkeypatch, conn_type="sqlite", host=str(path)))
+    assert opened.name == "connection 'results_test'"
+    assert opened.run_read(lambda connection: connection.engine.url.database) == str(path)
+    opened.close()
+    assert path.is_file()
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"conn_type": "sqlite"}, "names no file"),
+        ({"conn_type": "goenhance", "password": "sk-unit-test"}, "results_test"),
+        ({"conn_type": "no_such_type"}, "results_test"),
+    ],
+)
+def test_a_connection_that_cannot_hold_the_table_is_an_error_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ResultsTableError, match="results_test") as raised:
+        open_results(define(monkeypatch, **fields))
+    assert said in str(raised.value)

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The trigger as Airflow stores, restores and runs it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from typing import Any
+
+import pytest
+from airflow.models.trigger import Trigger
+from airflow.serialization.decoders import smart_decode_trigger_kwargs
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_goenhance.triggers.face_swap import GoEnhanceJobsTrigger
+
+DEADLINE = 1_795_000_000.25
+
+
+def trigger(**changes: Any) -> GoEnhanceJobsTrigger:
+    fields = {
+        "goenhance_conn_id": "goenhance_test",
+        "img_uuids": ["job-1", "job-2"],
+        "deadline": DEADLINE,
+        "poll_interval": 0.05,
+    }
+    return GoEnhanceJobsTrigger(**{**fields, **changes})
+
+
+def stored_and_restored(before: BaseTrigger) -> GoEnhanceJobsTrigger:
+    """Take a trigger the way through the metadata database, as the triggerer does."""
+    path, kwargs = before.serialize()
+    row = Trigger(path, kwargs)
+    decrypted = Trigger._decrypt_kwargs(row.encrypted_kwargs)
+    assert path == f"{type(before).__module__}.{type(before).__qualname__}"
+    return GoEnhanceJobsTrigger(
+        **{name: smart_decode_trigger_kwargs(value) for name, value in decrypted.items()}
+    )
+
+
+async def events_of(running: BaseTrigger) -> list[TriggerEvent]:
+    return [event async for event in running.run()]
+
+
+def test_a_trigger_comes_back_from_the_database_as_it_was() -> None:
+    assert stored_and_restored(trigger()).serialize() == trigger().serialize()
+
+
+def test_what_is_stored_of_a_trigger_is_ids_and_numbers_only() -> None:
+    _, kwargs = trigger().serialize()
+    assert json.loads(json.dumps(kwargs)) == {
+        "goenhance_conn_id": "goenhance_test",
+        "img_uuids": ["job-1", "job-2"],
+        "deadline": DEADLINE,
+        "poll_interval": 0.05,
+    }
+
+
+@pytest.mark.parametrize(
+    ("definition", "status", "said"),
+    [
+        (None, "error", "goenhance_test"),
+        ({"conn_type": "goenhance"}, "token_refused", "has no API token"),
+        (
+            {"conn_type": "goenhance", "password": "sk-unit-test", "host": "ftp://x"},
+            "error",
+            "the host must be",
+        ),
+    ],
+)
+async def test_a_connection_that_cannot_be_used_is_one_event_and_never_an_exception(
+    monkeypatch: pytest.MonkeyPatch, definition: dict[str, str] | None, status: str, said: str
+) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_GOENHANCE_TEST", raising=False)
+    if definition is not None:
+        monkeypatch.setenv("AIRFLOW_CONN_GOENHANCE_TEST", json.dumps(definition))
+    events = await events_of(trigger())
+    assert [event.payload["status"] for event in events] == [status]
+    assert said in events[0].payload["message"]
+
+
+async def test_a_vendor_that_cannot_be_reached_leaves_every_job_running_at_the_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("airflow_provider_goenhance.api.client.GET_ATTEMPTS", 1)
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_GOENHANCE_TEST",
+        json.dumps({"conn_type": "goenhance", "password": "sk-unit-test", "host": "http://127.0.0.1:9"}),
+    )
+    events = await events_of(trigger(deadline=time.time() + 0.2))
+    payload = events[0].payload
+    assert (len(events), payload["status"], payload["running"]) == (1, "finished", ["job-1", "job-2"])
+    assert "Could not reach GoEnhance" in payload["last_error"]
+
+
+async def test_a_trigger_ended_by_a_person_says_that_the_jobs_go_on_and_bill(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.WARNING)
+    await trigger(img_uuids=[f"job-{n}" for n in range(30)]).on_kill()
+    assert "30 jobs were under way. They go on at GoEnhance, and bill: job-0, job-1" in caplog.text
+    assert "job-19, ..." in caplog.text
+    assert "job-20" not in caplog.text

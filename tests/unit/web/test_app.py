@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page's application under Airflow's own permissions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from airflow.api_fastapi import app as airflow_app
+from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
+from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+from airflow.models.dag import DagModel
+from airflow.models.revoked_token import RevokedToken
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from airflow_provider_goenhance.hooks.results import open_results
+from airflow_provider_goenhance.plugin import GoEnhancePlugin
+from airflow_provider_goenhance.results.ledger import Ledger, RunKey
+from airflow_provider_goenhance.results.states import Status
+from airflow_provider_goenhance.results.swap import Swap
+
+PNG = b"\x89PNG\r\n\x1a\n and so on"
+SWAPS = {"dag_id": "mine", "run_id": "run", "task_id": "swap"}
+PICTURE = {"dag_id": "mine", "swap_id": "id-mine"}
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> TestClient:
+    """The plugin mounted as the API server mounts it, on a results table of two Dags."""
+    monkeypatch.setenv(
+        "AIRFLOW__API_AUTH__JWT_SECRET", "a secret of this test, of sufficient length: " + "x" * 32
+    )
+    monkeypatch.setattr(airflow_app._AuthManagerState, "instance", SimpleAuthManager())
+    # The two things that the check reads from the metadata database: teams and revoked sessions. There are none.
+    monkeypatch.setattr(DagModel, "get_team_name", staticmethod(lambda dag_id: None))
+    monkeypatch.setattr(RevokedToken, "is_revoked", staticmethod(lambda jti: False))
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_GOENHANCE_RESULTS",
+        json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "results.db")}),
+    )
+    _write_rows(tmp_path)
+    server = FastAPI()
+    (mounted,) = GoEnhancePlugin.fastapi_apps
+    server.mount(mounted["url_prefix"], mounted["app"])
+    return TestClient(server)
+
+
+def _write_rows(folder: Path) -> None:
+    ledger = Ledger(open_results())
+    for dag_id in ("mine", "other"):
+        kept = folder / f"{dag_id}.png"
+        kept.write_bytes(PNG)
+        swap = Swap(
+            swap_id=f"id-{dag_id}",
+            dag_id=dag_id,
+            run_id="run",
+            task_id="swap",
+            map_index=3,
+            pair_id=f"pair of {dag_id}",
+            source_img="http://h/s.jpg",
+            reference_img="http://h/r.jpg",
+            pair_fingerprint=dag_id,
+            status=Status.SUCCEEDED,
+            result_uri=kept.as_uri(),
+        )
+        ledger.plan(RunKey(dag_id, "run"), [swap])
+
+
+def token(role: str | None) -> dict[str, str]:
+    user = SimpleAuthManagerUser(username="somebody", role=role)
+    return {"Authorization": f"Bearer {airflow_app.get_auth_manager().generate_jwt(user)}"}
+
+
+@pytest.mark.parametrize(("path", "query"), [("swaps", SWAPS), ("picture", PICTURE)])
+def test_nobody_sees_anything_without_a_session(client: TestClient, path: str, query: dict[str, str]) -> None:
+    assert client.get(f"/goenhance/{path}", params=query).status_code == 401
+
+
+@pytest.mark.parametrize(("path", "query"), [("swaps", SWAPS), ("picture", PICTURE)])
+def test_a_user_who_may_not_see_the_dag_is_refused(
+    client: TestClient, path: str, query: dict[str, str]
+) -> None:
+    assert client.get(f"/goenhance/{path}", params=query, headers=token(None)).status_code == 403
+
+
+@pytest.mark.parametrize(("path", "query"), [("swaps", SWAPS), ("picture", PICTURE)])
+def test_a_forged_session_is_refused(client: TestClient, path: str, query: dict[str, str]) -> None:
+    answer = client.get(f"/goenhance/{path}", params=query, headers={"Authorization": "Bearer e30.e30.e30"})
+
+    assert answer.status_code == 403
+
+
+def test_a_viewer_sees_the_rows_of_the_dag_asked_for_and_no_others(client: TestClient) -> None:
+    answer = client.get("/goenhance/swaps", params=SWAPS, headers=token("viewer"))
+
+    assert answer.status_code == 200
+    assert "pair of mine" in answer.text
+    assert "pair of other" not in answer.text
+
+
+@pytest.mark.parametrize(("map_index", "there"), [(3, True), (-1, True), (4, False)])
+def test_a_mapped_task_shows_its_own_rows(client: TestClient, map_index: int, there: bool) -> None:
+    answer = client.get("/goenhance/swaps", params={**SWAPS, "map_index": map_index}, headers=token("viewer"))
+
+    assert ("pair of mine" in answer.text) is there
+
+
+def test_nothing_on_the_page_may_run_or_be_cached_by_others(client: TestClient) -> None:
+    headers = client.get("/goenhance/swaps", params=SWAPS, headers=token("viewer")).headers
+
+    assert headers["Content-Security-Policy"].startswith("default-src 'none';")
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert "no-store" in headers["Cache-Control"]
+
+
+def test_a_viewer_gets_the_kept_picture(client: TestClient) -> None:
+    answer = client.get("/goenhance/picture", params=PICTURE, headers=token("viewer"))
+
+    assert (answer.status_code, answer.content) == (200, PNG)
+    assert answer.headers["Content-Type"] == "image/png"
+
+
+@pytest.mark.parametrize("swap_id", ["id-other", "no-such", "' OR 1=1 --"])
+def test_a_picture_of_another_dag_is_as_good_as_not_there(client: TestClient, swap_id: str) -> None:
+    answer = client.get("/goenhance/picture", params={**PICTURE, "swap_id": swap_id}, headers=token("admin"))
+
+    assert answer.status_code == 404
+
+
+def test_a_second_dag_id_in_the_address_does_not_get_past_the_check(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[str | None] = []
+    allow = SimpleAuthManager.is_authorized_dag
+
+    def note(self: SimpleAuthManager, **asked: object) -> bool:
+        checked.append(asked["details"].id)  # type: ignore[attr-defined]
+        return allow(self, **asked)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(SimpleAuthManager, "is_authorized_dag", note)
+    for dag_ids in (["mine", "other"], ["other", "mine"]):
+        answer = client.get(
+            "/goenhance/picture", params={"dag_id": dag_ids, "swap_id": "id-mine"}, headers=token("viewer")
+        )
+        # The Dag that was checked is the Dag that is served, whichever of the two it is.
+        assert (answer.status_code == 200) is (checked[-1] == "mine")
+
+
+@pytest.mark.parametrize("dag_id", ["~", ""])
+def test_no_wildcard_shows_the_rows_of_all_dags(client: TestClient, dag_id: str) -> None:
+    answer = client.get("/goenhance/swaps", params={**SWAPS, "dag_id": dag_id}, headers=token("viewer"))
+
+    assert "pair of" not in answer.text
+
+
+def test_a_picture_that_was_removed_is_said_to_be_gone(client: TestClient, tmp_path: Path) -> None:
+    (tmp_path / "mine.png").unlink()
+
+    answer = client.get("/goenhance/picture", params=PICTURE, headers=token("viewer"))
+
+    assert answer.status_code == 404
+    assert "no longer where it was kept" in answer.text
+    assert str(tmp_path) not in answer.text
+
+
+def test_a_results_table_that_cannot_be_used_is_named(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conn = {"conn_type": "sqlite", "host": "/proc/nowhere/results.db"}
+    monkeypatch.setenv("AIRFLOW_CONN_GOENHANCE_RESULTS", json.dumps(conn))
+
+    answer = client.get("/goenhance/swaps", params=SWAPS, headers=token("viewer"))
+
+    assert answer.status_code == 503
+    assert "goenhance_results" in answer.text
+
+
+def test_there_is_no_page_of_documentation_and_no_schema_for_strangers(client: TestClient) -> None:
+    for path in ("docs", "redoc", "openapi.json"):
+        assert client.get(f"/goenhance/{path}").status_code == 404

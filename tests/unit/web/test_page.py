@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The HTML of the page: what it shows, and that nothing in a row can do more than be shown."""
+
+from __future__ import annotations
+
+import dataclasses
+from html.parser import HTMLParser
+
+import pytest
+
+from airflow_provider_goenhance.results.ledger import RunKey
+from airflow_provider_goenhance.results.states import Status
+from airflow_provider_goenhance.results.swap import Swap
+from airflow_provider_goenhance.web.page import render
+
+KEY = RunKey("dag", "run")
+SWAP = Swap(
+    swap_id="id-1",
+    dag_id="dag",
+    run_id="run",
+    pair_id="anna",
+    source_img="http://h/s.jpg",
+    reference_img="http://h/r.jpg",
+    pair_fingerprint="f",
+    status=Status.SUCCEEDED,
+    img_uuid="uuid-1",
+    row_number=2,
+    result_uri="file:///kept/anna.png",
+)
+
+
+class Tags(HTMLParser):
+    """The tags of a page with their attributes."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+def page(*swaps: Swap, total: int | None = None) -> str:
+    return render(swaps, len(swaps) if total is None else total, KEY, "swap")
+
+
+def test_source_reference_and_result_stand_side_by_side() -> None:
+    images = [attributes["src"] for tag, attributes in Tags(page(SWAP)).found if tag == "img"]
+
+    assert images == ["http://h/s.jpg", "http://h/r.jpg", "picture?dag_id=dag&swap_id=id-1"]
+
+
+def test_the_place_where_a_picture_is_kept_is_not_told() -> None:
+    assert "/kept/" not in page(SWAP)
+
+
+@pytest.mark.parametrize(
+    "field", ["pair_id", "source_img", "reference_img", "error_message", "img_uuid", "dag_id", "swap_id"]
+)
+def test_markup_in_a_row_is_shown_and_not_run(field: str) -> None:
+    nasty = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>"
+
+    tags = Tags(page(dataclasses.replace(SWAP, **{field: nasty}))).found
+
+    assert "script" not in {tag for tag, _ in tags}
+    assert not any("onerror" in attributes for _, attributes in tags)
+
+
+def test_markup_in_the_address_is_shown_and_not_run() -> None:
+    html = render([], 0, RunKey("<script>1</script>", "<b>"), "<i>")
+
+    assert {"script", "b", "i"}.isdisjoint(tag for tag, _ in Tags(html).found)
+
+
+def test_a_link_that_runs_something_is_never_a_link() -> None:
+    tags = Tags(page(dataclasses.replace(SWAP, source_img="javascript:alert(1)"))).found
+
+    assert not any("javascript" in str(attributes.get("href")) for _, attributes in tags)
+
+
+@pytest.mark.parametrize(
+    ("status", "refreshes"),
+    [(Status.SUBMITTED, True), (Status.PLANNED, True), (Status.FAILED, False), (Status.SUCCEEDED, False)],
+)
+def test_the_page_asks_again_while_something_is_under_way(status: Status, refreshes: bool) -> None:
+    assert ('http-equiv="refresh"' in page(dataclasses.replace(SWAP, status=status))) is refreshes
+
+
+def test_a_failure_shows_its_reason_and_its_job() -> None:
+    failed = dataclasses.replace(
+        SWAP, status=Status.FAILED, error_message="no face was found", result_uri=None
+    )
+
+    html = page(failed)
+
+    assert "no face was found" in html
+    assert "uuid-1" in html
+    assert "picture?" not in html
+
+
+def test_a_page_without_rows_says_when_there_are_some() -> None:
+    assert "No rows. They are there once the task has begun" in page()
+
+
+def test_a_long_list_says_how_much_of_it_is_shown() -> None:
+    assert "The first 1 of 900 rows are shown" in page(SWAP, total=900)
