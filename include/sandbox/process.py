@@ -108,6 +108,8 @@ class SandboxProcess:
             self._process.wait()
             message = self._said()
             self._release()
+            if self._own_state and not any(self.state_dir.glob("*.sqlite3")):
+                shutil.rmtree(self.state_dir, ignore_errors=True)
             raise SandboxError(f"the sandbox did not start: {message or 'no answer in time'}")
         self.port = int(line.split("ready on ")[1].split(" ")[0].rsplit(":", 1)[1])
         return self

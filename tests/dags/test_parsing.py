@@ -125,9 +125,10 @@ def test_parsing_loads_nothing_heavy_that_airflow_has_not_loaded_itself(
 
 @pytest.mark.parametrize("room", ["api", "manifest", "results", "collect", "web", "hooks", "triggers"])
 def test_parsing_leaves_the_rooms_below_the_operators_alone(both: dict[str, Any], room: str) -> None:
-    loaded = [name for name in both["modules"] if name.startswith(f"{OURS}.{room}.")]
+    loaded = {name for name in both["modules"] if name.startswith(f"{OURS}.{room}.")}
 
-    assert loaded == (["airflow_provider_goenhance.web.lazy"] if loaded == [f"{OURS}.web.lazy"] else [])
+    # The one exception is there to be light: it imports the page when somebody asks for it.
+    assert loaded <= {f"{OURS}.web.lazy"}
 
 
 def test_parsing_asks_no_variable_no_connection_no_clock_no_network_and_opens_no_file(

@@ -17,7 +17,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from .database import IN_LIST
-from .given import execute_given, given_columns, returning_key
+from .given import GivenUpdate, given_columns
 from .states import Status
 from .transitions import (
     Accepted,
@@ -70,7 +70,6 @@ def _move(
     connection: sa.Connection, swaps: sa.Table, who: Claimant, steps: Sequence[Transition]
 ) -> set[tuple[type[Any], str]]:
     now = dt.datetime.now(dt.UTC)
-    dialect = connection.dialect.name
     moved: set[tuple[type[Any], str]] = set()
     kinds: tuple[type[Any], ...] = (Accepted, *_NOT_ACCEPTED, Claim)
     for kind in kinds:
@@ -80,7 +79,8 @@ def _move(
         fixed: dict[str, Any] = {"who": who.name, "now": now}
         if kind is Claim:
             fixed |= {"account": who.account, "max_tries": who.max_tries}
-        ids = execute_given(connection, _statement(swaps, dialect, cast("Hashable", kind)), rows, **fixed)
+        statement = _statement(swaps, connection.dialect, cast("Hashable", kind))
+        ids = statement.execute(connection, rows, **fixed)
         moved.update((kind, swap_id) for swap_id in ids)
     return moved
 
@@ -98,14 +98,14 @@ def _values(step: Transition) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=64)
-def _statement(swaps: sa.Table, dialect: str, kind: Hashable) -> sa.Update:
+def _statement(swaps: sa.Table, dialect: sa.Dialect, kind: Hashable) -> GivenUpdate:
     if kind is Accepted:
-        statement = _accepted(swaps, dialect)
+        update = _accepted(swaps, dialect.name)
     elif kind is Claim:
-        statement = _claim(swaps, dialect)
+        update = _claim(swaps, dialect.name)
     else:
-        statement = _not_accepted(swaps, dialect, *_NOT_ACCEPTED[cast("type[Any]", kind)])
-    return returning_key(dialect, statement, swaps.c.swap_id)
+        update = _not_accepted(swaps, dialect.name, *_NOT_ACCEPTED[cast("type[Any]", kind)])
+    return GivenUpdate(dialect, update, swaps.c.swap_id)
 
 
 def _accepted(swaps: sa.Table, dialect: str) -> sa.Update:
@@ -117,7 +117,7 @@ def _accepted(swaps: sa.Table, dialect: str) -> sa.Update:
             c.swap_id == given["swap_id"],
             c.claimed_by == _WHO,
             # From `unknown` as well: a slow attempt that was given up on may still learn its job's name.
-            c.status.in_([Status.SUBMITTING.value, Status.UNKNOWN.value]),
+            sa.or_(c.status == Status.SUBMITTING.value, c.status == Status.UNKNOWN.value),
         )
         .values(
             status=Status.SUBMITTED.value,

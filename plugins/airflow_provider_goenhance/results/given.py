@@ -52,29 +52,48 @@ def _typed(cell: sa.ColumnElement[Any], column: sa.Column[Any]) -> sa.ColumnElem
     return sa.type_coerce(cell, sa.Text) if is_text else sa.cast(cell, column.type)
 
 
-def execute_given(
-    connection: sa.Connection,
-    statement: sa.Update,
-    rows: Sequence[dict[str, Any]],
-    **fixed: Any,
-) -> set[str]:
+class GivenUpdate:
     """
-    Run an update for all rows.
+    An UPDATE over :func:`given_columns`, compiled once.
 
-    :param statement: an UPDATE with :func:`given_columns` that returns the primary key where the database can
-    :param rows: column name -> value, in the order of :func:`given_columns`
-    :param fixed: the statement's other parameters
-    :return: keys of the rows that surely moved; empty where the database cannot tell
+    SQLAlchemy's own path from a statement to the driver costs more than the database's work on it; a text that never
+    changes can go to the driver as it is.
+
+    :param update: the statement, without RETURNING
+    :param key: the primary key, returned for the rows that moved where the database can
     """
-    if reads_json(connection.dialect.name):
+
+    def __init__(self, dialect: sa.Dialect, update: sa.Update, key: sa.Column[Any]) -> None:
+        self._as_json = reads_json(dialect.name)
+        self._update = update.returning(key) if self._as_json else update
+        compiled: Any = self._update.compile(dialect=dialect)
+        self._text = str(compiled)
+        self._order: list[str] | None = compiled.positiontup
+        self._constants: dict[str, Any] = {}
+        self._processors: dict[str, Any] = {}
+        for bind, name in compiled.bind_names.items():
+            process = bind.type.dialect_impl(dialect).bind_processor(dialect)
+            if process is not None:
+                self._processors[name] = process
+            if not bind.required:
+                self._constants[name] = process(bind.value) if process else bind.value
+
+    def execute(self, connection: sa.Connection, rows: Sequence[dict[str, Any]], **fixed: Any) -> set[str]:
+        """
+        Update all rows.
+
+        :param rows: column name -> value, in the order of :func:`given_columns`
+        :param fixed: the statement's other parameters
+        :return: keys of the rows that surely moved; empty where the database cannot tell
+        """
+        if not self._as_json:
+            given = [{f"given_{name}": value for name, value in row.items()} | fixed for row in rows]
+            connection.execute(self._update, given)
+            return set()
         text = json.dumps([list(row.values()) for row in rows], separators=(",", ":"))
-        return set(connection.execute(statement, {"given": text, **fixed}).scalars())
-    connection.execute(
-        statement, [{**{f"given_{name}": value for name, value in row.items()}, **fixed} for row in rows]
-    )
-    return set()
-
-
-def returning_key(dialect: str, statement: sa.Update, key: sa.Column[Any]) -> sa.Update:
-    """Add RETURNING where :func:`execute_given` reads it."""
-    return statement.returning(key) if reads_json(dialect) else statement
+        values = self._constants | {
+            name: self._processors[name](value) if name in self._processors else value
+            for name, value in {"given": text, **fixed}.items()
+        }
+        parameters: Any = values if self._order is None else tuple(values[name] for name in self._order)
+        return {row[0] for row in connection.exec_driver_sql(self._text, parameters)}

@@ -93,7 +93,6 @@ def swaps_table(name: str = DEFAULT_TABLE, schema: str | None = None) -> sa.Tabl
         *columns,
         sa.Index(f"ix_{name}_run", "dag_id", "run_id", "task_id", "batch"),
         sa.Index(f"ix_{name}_pair", "pair_fingerprint"),
-        sa.Index(f"ix_{name}_uuid", "img_uuid"),
         sa.Index(
             f"ix_{name}_waiting",
             "submitted_at",

@@ -58,7 +58,7 @@ def task(
 
 @pytest.fixture(scope="session")
 def _airflow_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowHouse]:
-    with AirflowHouse(tmp_path_factory.mktemp("airflow-house")) as house:
+    with AirflowHouse(tmp_path_factory.mktemp("airflow-house"), test_dags=True) as house:
         yield house
 
 

@@ -63,10 +63,26 @@ class AirflowHouse:
     One Airflow, with a metadata database of its own, for all tests of a session.
 
     :param home: its AIRFLOW_HOME
+    :param test_dags: whether it has the Dags of the tests beside those that are shipped
+    :param python: the interpreter of the environment that Airflow runs in
+    :param path: what is importable there beside that environment
+    :param settings: further environment variables
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        test_dags: bool = False,
+        python: str = sys.executable,
+        path: str = os.pathsep.join([str(ROOT), str(ROOT / "plugins")]),
+        **settings: str,
+    ) -> None:
         self.home = home
+        self.test_dags = test_dags
+        self.python = python
+        self.path = path
+        self.settings = settings
         self.sandbox: SandboxProcess
         self.folder: Path
         self._environment: dict[str, str] = {}
@@ -78,10 +94,10 @@ class AirflowHouse:
             for name, value in os.environ.items()
             if not name.startswith(("AIRFLOW_", "_AIRFLOW_"))
         }
-        dags = [str(ROOT / "dags"), str(Path(__file__).parent / "house_dags")]
+        dags = [ROOT / "dags", *([Path(__file__).parent / "house_dags"] if self.test_dags else [])]
         (self.home / "dags").mkdir()
         for folder in dags:
-            for file in Path(folder).glob("*.py"):
+            for file in folder.glob("*.py"):
                 (self.home / "dags" / file.name).symlink_to(file)
         environment = clean | {
             "AIRFLOW_HOME": str(self.home),
@@ -89,11 +105,12 @@ class AirflowHouse:
             "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
             "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
             "AIRFLOW__GOENHANCE__STORAGE": str(self.home / "kept"),
-            "HOUSE_PATH": os.pathsep.join([str(ROOT), str(ROOT / "plugins")]),
+            "HOUSE_PATH": self.path,
+            **self.settings,
         }
         self._log = (self.home / "house.log").open("w")
         self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("airflow_house.py")), str(self.home / "dags")],
+            [self.python, str(Path(__file__).with_name("airflow_house.py")), str(self.home / "dags")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

@@ -145,6 +145,9 @@ def test_it_ends_when_who_started_it_is_gone(tmp_path):
     wait_until(lambda: not sandbox.is_running() or sandbox.status() == psutil.STATUS_ZOMBIE)
 
 
-def test_a_sandbox_that_cannot_start_says_why():
+def test_a_sandbox_that_cannot_start_says_why_and_leaves_nothing():
+    sandbox = SandboxProcess(sucess_word="x")
     with pytest.raises(SandboxError, match="'sucess_word'"):
-        SandboxProcess(sucess_word="x").start()
+        sandbox.start()
+    assert not sandbox.running
+    assert not sandbox.state_dir.exists()
