@@ -11,7 +11,9 @@ local := $(venv)/python -m include.local
 # Uncached bytecode would make every start of Airflow compile itself anew.
 unexport PYTHONDONTWRITEBYTECODE
 # Tests must not meet the Airflow, nor the connections, of the shell they are started from.
-pytest := unset $${!AIRFLOW_@}; export AIRFLOW_HOME=$(CURDIR)/.local/test-airflow; exec $(venv)/python -m pytest
+pytest := unset $${!AIRFLOW_@}; export AIRFLOW_HOME=$(CURDIR)/.local/test-airflow; $(venv)/python -m pytest
+# Two at a time where pytest-xdist is installed; whole files to a worker, because their fixtures start servers.
+workers := $$($(venv)/python -c 'import xdist' 2>/dev/null && echo --numprocesses=2 --dist=loadfile)
 
 .PHONY: help
 help: ## this list
@@ -55,7 +57,7 @@ types: setup ## mypy
 
 .PHONY: unit
 unit: setup ## unit, integration and Dag tests; TESTS="..." takes other arguments for pytest
-	@$(pytest) $(TESTS)
+	@$(pytest) $(workers) $(TESTS)
 
 .PHONY: test-system
 test-system: setup ## the slow, real ones: restarts, kills, browser
@@ -64,8 +66,7 @@ test-system: setup ## the slow, real ones: restarts, kills, browser
 
 .PHONY: bench
 bench: setup ## ours beside the alternatives, as ratios; writes .local/bench.json
-	@mkdir -p .local
-	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(venv)/python "$$script"; done
+	@$(venv)/python -m include.local.bench
 
 .PHONY: clean
 clean: ## stop everything and delete .local and caches; .venv stays

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG, Asset, Param
 
 from airflow_provider_goenhance.operators.face_swap_batch import GoEnhanceFaceSwapBatchOperator
 from airflow_provider_goenhance.operators.plan import GoEnhancePlanOperator
@@ -67,6 +67,12 @@ with DAG(
             title="Dry run",
             description="Check the manifest and say what would be paid for; write and submit nothing.",
         ),
+        "require_consent": Param(
+            False,
+            type="boolean",
+            title="Require consent",
+            description="Reject rows without a `consent_ref`: where the consent of the person shown is filed.",
+        ),
         "reuse": Param(
             "succeeded",
             enum=["succeeded", "never"],
@@ -98,6 +104,7 @@ with DAG(
         limit="{{ params.limit }}",
         check_only="{{ params.dry_run }}",
         reuse="{{ params.reuse }}",
+        require_consent="{{ params.require_consent }}",
     )
 
     swap = GoEnhanceFaceSwapBatchOperator.partial(
@@ -117,6 +124,8 @@ with DAG(
         expect_rows="{{ not params.dry_run }}",
         expect_finished="{{ params.wait }}",
         trigger_rule="all_done",
+        # Other Dags can be scheduled on it: its events carry the counts.
+        outlets=[Asset("goenhance_face_swaps")],
     )
 
     swap >> report

@@ -169,6 +169,13 @@ class JobTimedOutError(GoEnhanceError):
     retryable = True
 
 
+class WaitFailedError(GoEnhanceError):
+    """The wait for jobs broke off in the triggerer. Nothing is decided; a retry takes it up again."""
+
+    error_code = "wait_failed"
+    retryable = True
+
+
 class CollectError(GoEnhanceError):
     """
     A finished picture could not be fetched, was not a picture, or could not be kept.

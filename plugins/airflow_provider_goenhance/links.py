@@ -27,13 +27,25 @@ class SwappedPicturesLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the address of the page that shows the task's rows."""
-        query = urlencode(
-            {
-                "dag_id": ti_key.dag_id,
-                "run_id": ti_key.run_id,
-                "task_id": ti_key.task_id,
-                "map_index": -1 if ti_key.map_index is None else ti_key.map_index,
-            }
+        return _page(
+            "swaps",
+            dag_id=ti_key.dag_id,
+            run_id=ti_key.run_id,
+            task_id=ti_key.task_id,
+            map_index=-1 if ti_key.map_index is None else ti_key.map_index,
         )
-        base = conf.get("api", "base_url", fallback="") or ""
-        return f"{base.rstrip('/')}{URL_PREFIX}/swaps?{query}"
+
+
+class ContactSheetLink(BaseOperatorLink):
+    """Leads to the contact sheet of the run that a report task has made."""
+
+    name = "Contact sheet"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """Return the address of the sheet."""
+        return _page("contact-sheet", dag_id=ti_key.dag_id, run_id=ti_key.run_id)
+
+
+def _page(name: str, **query: object) -> str:
+    base = conf.get("api", "base_url", fallback="") or ""
+    return f"{base.rstrip('/')}{URL_PREFIX}/{name}?{urlencode(query)}"

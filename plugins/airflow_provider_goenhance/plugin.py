@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from .links import URL_PREFIX, SwappedPicturesLink
+from .links import URL_PREFIX, ContactSheetLink, SwappedPicturesLink
 from .web.lazy import LazyApp
 
 
@@ -19,4 +19,4 @@ class GoEnhancePlugin(AirflowPlugin):
     fastapi_apps: list[dict[str, Any]] = [  # noqa: RUF012  Airflow reads it from the class
         {"app": LazyApp(), "url_prefix": URL_PREFIX, "name": "GoEnhance face swaps"}
     ]
-    operator_extra_links: list[Any] = [SwappedPicturesLink()]  # noqa: RUF012
+    operator_extra_links: list[Any] = [SwappedPicturesLink(), ContactSheetLink()]  # noqa: RUF012

@@ -35,13 +35,15 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [
                     f"{_PACKAGE}.operators.face_swap",
                     f"{_PACKAGE}.operators.face_swap_batch",
+                    f"{_PACKAGE}.operators.collect",
                     f"{_PACKAGE}.operators.plan",
                     f"{_PACKAGE}.operators.report",
                 ],
             }
         ],
+        "sensors": [{"integration-name": "GoEnhance", "python-modules": [f"{_PACKAGE}.sensors.job"]}],
         "triggers": [{"integration-name": "GoEnhance", "python-modules": [f"{_PACKAGE}.triggers.face_swap"]}],
-        "extra-links": [f"{_PACKAGE}.links.SwappedPicturesLink"],
+        "extra-links": [f"{_PACKAGE}.links.SwappedPicturesLink", f"{_PACKAGE}.links.ContactSheetLink"],
         "plugins": [{"name": "goenhance", "plugin-class": f"{_PACKAGE}.plugin.GoEnhancePlugin"}],
         "connection-types": [_connection_type()],
         "config": _config(),

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 def is_final(error: BaseException) -> bool:
     """Tell whether a retry would meet the same error again, or must not decide what comes next."""
-    if type(error) is GoEnhanceError:
-        return False  # the wait was lost in the triggerer; a retry takes it up again
     if isinstance(error, GoEnhanceError):
         return not error.retryable
     # A wrong argument, a manifest that cannot be used, a connection that does not exist.

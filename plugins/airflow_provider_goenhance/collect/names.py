@@ -13,6 +13,9 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNOREC
 _LOOKS_HASHED = re.compile(r".*-[0-9a-f]{12}")
 _LOOKS_NUMBERED = re.compile(r".*__[1-9][0-9]*")
 
+#: The contact sheet of a run, beside its pictures. No pair's file can take the name: none ends in ``.html``.
+SHEET_NAME = "contact-sheet.html"
+
 
 def folder_for(run_id: str) -> str:
     """Give the folder name of a run; what had to change is told apart by a hash of the id."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.retry_policy import RetryPolicy
 
     from ..api.account import Account
+    from ..collect.claim import SigningCredentials
     from ..results.decide import Policies
     from ..results.ledger import Ledger, RunKey
     from ..results.states import OnClear, OnUnknownSubmit, Reuse
@@ -58,6 +59,8 @@ class FaceSwapOperatorBase(BaseOperator):
         ``never`` pays for every pair; needs a results table (templated)
     :param marking: write the disclosure mark (IPTC digital source type) into the pictures (default ``True``)
     :param sidecar: keep a JSON file with inputs, UUID, times and hash beside each picture (default ``False``)
+    :param signing_conn_id: sign a C2PA claim into each picture with the certificate of this connection (templated);
+        needs the extra ``c2pa``; see :mod:`airflow_provider_goenhance.hooks.signing`
     :param retry_policy: default: faults that only a person can mend are not retried, see
         :func:`airflow_provider_goenhance.retry_policy.face_swap_retry_policy`
     :param map_index_template: default: a mapped task is named by its pair or batch
@@ -76,6 +79,7 @@ class FaceSwapOperatorBase(BaseOperator):
         "on_clear",
         "failed_job_resubmits",
         "reuse",
+        "signing_conn_id",
     )
 
     def __init__(
@@ -95,6 +99,7 @@ class FaceSwapOperatorBase(BaseOperator):
         reuse: Reuse | str = "succeeded",
         marking: bool = True,
         sidecar: bool = False,
+        signing_conn_id: str | None = None,
         retry_policy: RetryPolicy | None = DEFAULT_RETRY_POLICY,
         map_index_template: str | None = "{{ task.label }}",
         **kwargs: Any,
@@ -116,6 +121,7 @@ class FaceSwapOperatorBase(BaseOperator):
         self.reuse = reuse
         self.marking = marking
         self.sidecar = sidecar
+        self.signing_conn_id = signing_conn_id
         self._attempt: Attempt | None = None
         self._ledger: Ledger | None = None
 
@@ -210,11 +216,18 @@ class FaceSwapOperatorBase(BaseOperator):
                 conn_id=text(self.storage_conn_id),
                 marking=self.marking,
                 sidecar=self.sidecar,
+                credentials=self._credentials(),
             ),
             poll_interval=float(self.poll_interval),
             timeout=timeout,
         )
         return self._attempt
+
+    def _credentials(self) -> SigningCredentials | None:
+        from ..hooks.signing import signing_credentials
+
+        conn_id = text(self.signing_conn_id)
+        return signing_credentials(conn_id) if conn_id else None
 
     def open_ledger(self) -> Ledger:
         """Open the results table for as long as the task runs."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
-from ..exceptions import GoEnhanceError
+from ..exceptions import CollectError
 from ..retry_policy import DEFAULT_RETRY_POLICY, final_where_no_policy
 from ..settings import default_storage
 from .base import FRAMEWORK_GRACE
@@ -200,10 +200,8 @@ class GoEnhanceCollectOperator(BaseOperator):
         for swap in lost:
             self.log.warning("%s, job %s: %s", swap.named, swap.img_uuid, swap.error_message)
         if lost:
-            error = GoEnhanceError(
+            raise CollectError(
                 f"{len(lost)} of {len(swaps)} paid jobs could not be brought home; the first: {lost[0].named}, job "
                 f"{lost[0].img_uuid}: {lost[0].error_message} A retry tries these again and pays nothing."
             )
-            error.retryable = True
-            raise error
         return dict(counts)

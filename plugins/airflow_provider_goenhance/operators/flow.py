@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from ..api.account import Account
+    from ..collect.claim import SigningCredentials
     from ..results.stores import SwapStore
     from ..results.swap import Swap
     from ..results.transitions import Claimant
@@ -54,6 +55,8 @@ class Keeping:
     :param run_id: the folder below it
     :param conn_id: Airflow connection of the store
     :param marking: write the provenance mark
+    :param sidecar: keep a JSON file beside each picture
+    :param credentials: sign a C2PA claim with these
     """
 
     storage: str
@@ -61,6 +64,7 @@ class Keeping:
     conn_id: str | None = None
     marking: bool = True
     sidecar: bool = False
+    credentials: SigningCredentials | None = None
 
 
 def submit_round(
@@ -242,6 +246,7 @@ class _Collector:
             conn_id=self._keeping.conn_id,
             marking=self._keeping.marking,
             sidecar=self._keeping.sidecar,
+            credentials=self._keeping.credentials,
             facts=SwapFacts(
                 img_uuid=job.img_uuid,
                 source_img=swap.source_img,
@@ -275,7 +280,11 @@ async def _collect_all(account: Account, store: SwapStore, swaps: Sequence[Swap]
     async with (
         open_client(account) as client,
         # A session of its own: the token is GoEnhance's, not for the host that serves the pictures.
-        aiohttp.ClientSession(trust_env=True, proxy=account.request_options.get("proxy")) as downloads,
+        aiohttp.ClientSession(
+            trust_env=account.trust_env,
+            proxy=account.request_options.get("proxy"),
+            connector=_connector(account),
+        ) as downloads,
     ):
         try:
             await _Collector(client, downloads, store, keeping).all(swaps)
@@ -283,6 +292,13 @@ async def _collect_all(account: Account, store: SwapStore, swaps: Sequence[Swap]
             # One clear error instead of a tree of them: the first that says what is wrong.
             known, others = group.split((GoEnhanceError, ResultsTableError))
             raise (others or known or group).exceptions[0] from None
+
+
+def _connector(account: Account) -> aiohttp.TCPConnector:
+    import aiohttp
+
+    # The TLS settings of the connection count for its pictures too; ``True`` is aiohttp's own default.
+    return aiohttp.TCPConnector(ssl=account.request_options.get("ssl", True))
 
 
 def _moment(text: str | None) -> dt.datetime | None:

@@ -44,6 +44,7 @@ class GoEnhancePlanOperator(BaseOperator):
     :param limit: plan only so many pairs, 0 (default) for all (templated)
     :param check_only: a dry run: read and check everything, log the plan, write and submit nothing (templated)
     :param reuse: ``succeeded`` (default) or ``never``, see the swap operators (templated)
+    :param require_consent: reject rows without a ``consent_ref`` (default ``False``) (templated)
     :param check_account: ask for the credit balance before anything is submitted, so that a refused token or an
         empty account fails here, at once (default ``True``)
     :return: a list of ``{"batch": int, "label": str}`` for ``expand_kwargs``
@@ -62,6 +63,7 @@ class GoEnhancePlanOperator(BaseOperator):
         "limit",
         "check_only",
         "reuse",
+        "require_consent",
     )
     ui_color = "#e6f4ea"
 
@@ -78,6 +80,7 @@ class GoEnhancePlanOperator(BaseOperator):
         goenhance_conn_id: str = "goenhance_default",
         results_conn_id: str = "goenhance_results",
         storage_conn_id: str | None = None,
+        require_consent: bool | str = False,
         check_account: bool = True,
         retry_policy: RetryPolicy | None = DEFAULT_RETRY_POLICY,
         **kwargs: Any,
@@ -95,6 +98,7 @@ class GoEnhancePlanOperator(BaseOperator):
         self.goenhance_conn_id = goenhance_conn_id
         self.results_conn_id = results_conn_id
         self.storage_conn_id = storage_conn_id
+        self.require_consent = require_consent
         self.check_account = check_account
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
@@ -115,6 +119,7 @@ class GoEnhancePlanOperator(BaseOperator):
             text(self.manifest) or "",
             conn_id=text(self.manifest_conn_id),
             limit=whole(self.limit, "limit") or None,
+            require_consent=flag(self.require_consent, "require_consent"),
         )
         self._log_rejected(manifest)
         key = RunKey(context["ti"].dag_id, context["ti"].run_id)

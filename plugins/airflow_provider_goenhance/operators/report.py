@@ -6,12 +6,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.sdk import Asset, BaseOperator
 
-from ..exceptions import BatchFailedError
+from ..exceptions import BatchFailedError, CollectError
+from ..links import ContactSheetLink
 from ..retry_policy import DEFAULT_RETRY_POLICY, final_where_no_policy
+from ..settings import default_storage
 from .face_swap_batch import within_share
-from .templated import flag, number
+from .templated import flag, number, text
 from .words import counted
 
 if TYPE_CHECKING:
@@ -29,12 +31,17 @@ class GoEnhanceReportOperator(BaseOperator):
     """
     Count the rows of the run, log every one that went wrong with its reason, and give the run its verdict.
 
-    Give it ``trigger_rule="all_done"``: a report is wanted most when something failed.
+    Give it ``trigger_rule="all_done"``: a report is wanted most when something failed. Assets among its ``outlets``
+    carry the counts in the event's ``extra``, so that other Dags can be scheduled on a finished run.
 
     :param swap_task_id: the batch operator whose rows are reported (default ``swap``)
     :param allowed_failure_share: the run fails when more than this share of its pairs went wrong, 0 to 1
         (default 0: any) (templated)
     :param expect_rows: fail when nothing was planned at all; ``False`` for a dry run (templated)
+    :param contact_sheet: keep an HTML page with source, reference and result of each pair beside the pictures
+        (default ``True``); it never fails the run (templated)
+    :param storage: where the pictures are kept, as for the swap operators (templated)
+    :param storage_conn_id: Airflow connection of the storage (templated)
     :param expect_finished: fail while rows are still ``submitted``; ``False`` for a run that only submits (templated)
     :return: the counts by state, and ``pairs`` in all
     :raises BatchFailedError: when too much went wrong, the run ended before all rows were sent, or a task before the
@@ -46,7 +53,11 @@ class GoEnhanceReportOperator(BaseOperator):
         "allowed_failure_share",
         "expect_rows",
         "expect_finished",
+        "contact_sheet",
+        "storage",
+        "storage_conn_id",
     )
+    operator_extra_links = (ContactSheetLink(),)
     ui_color = "#fef7e0"
 
     def __init__(
@@ -57,6 +68,9 @@ class GoEnhanceReportOperator(BaseOperator):
         allowed_failure_share: float | str = 0.0,
         expect_rows: bool | str = True,
         expect_finished: bool | str = True,
+        contact_sheet: bool | str = True,
+        storage: str | None = None,
+        storage_conn_id: str | None = None,
         retry_policy: RetryPolicy | None = DEFAULT_RETRY_POLICY,
         **kwargs: Any,
     ) -> None:
@@ -68,6 +82,9 @@ class GoEnhanceReportOperator(BaseOperator):
         self.allowed_failure_share = allowed_failure_share
         self.expect_rows = expect_rows
         self.expect_finished = expect_finished
+        self.contact_sheet = contact_sheet
+        self.storage = storage
+        self.storage_conn_id = storage_conn_id
 
     def execute(self, context: Context) -> dict[str, int]:
         """Report the run."""
@@ -83,11 +100,35 @@ class GoEnhanceReportOperator(BaseOperator):
                 self._settle(ledger, key)
                 counts = ledger.counts(key, task_id=self.swap_task_id)
                 self._log_what_went_wrong(ledger, key)
+                self._keep_contact_sheet(ledger, key)
             finally:
                 database.close()
             self.log.info("%s", counts_line(key.run_id, counts))
             self._give_verdict(counts, self._never_began(ti))
-        return {"pairs": sum(counts.values()), **{status.value: count for status, count in counts.items()}}
+        summary = {"pairs": sum(counts.values()), **{status.value: count for status, count in counts.items()}}
+        self._tell_assets(context, {**summary, "run_id": key.run_id, "dag_id": key.dag_id})
+        return summary
+
+    def _keep_contact_sheet(self, ledger: Ledger, key: RunKey) -> None:
+        from .sheet import keep_contact_sheet
+
+        swaps = ledger.of_run(key, task_id=self.swap_task_id)
+        if not swaps or not flag(self.contact_sheet, "contact_sheet"):
+            return
+        try:
+            uri = keep_contact_sheet(
+                swaps, key.run_id, text(self.storage) or default_storage(), conn_id=text(self.storage_conn_id)
+            )
+        except CollectError as error:
+            # The verdict is about swaps that were paid for; a page about them must not change it.
+            self.log.warning("There is no contact sheet: %s", error)
+        else:
+            self.log.info("Contact sheet: %s", uri)
+
+    def _tell_assets(self, context: Context, facts: dict[str, Any]) -> None:
+        for outlet in self.outlets:
+            if isinstance(outlet, Asset):
+                context["outlet_events"][outlet].extra = facts
 
     def _never_began(self, ti: Any) -> list[str]:
         """Return the tasks before this one that never ran, because one before them failed."""

@@ -17,7 +17,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from .database import IN_LIST
-from .given import GivenUpdate, given_columns
+from .given import GivenUpdate, given_columns, is_given
 from .states import Status
 from .transitions import (
     Accepted,
@@ -114,7 +114,7 @@ def _accepted(swaps: sa.Table, dialect: str) -> sa.Update:
     return (
         sa.update(swaps)
         .where(
-            c.swap_id == given["swap_id"],
+            is_given(dialect, c.swap_id, given),
             c.claimed_by == _WHO,
             # From `unknown` as well: a slow attempt that was given up on may still learn its job's name.
             sa.or_(c.status == Status.SUBMITTING.value, c.status == Status.UNKNOWN.value),
@@ -138,7 +138,7 @@ def _not_accepted(swaps: sa.Table, dialect: str, status: Status, correction: int
     return (
         sa.update(swaps)
         .where(
-            c.swap_id == given["swap_id"],
+            is_given(dialect, c.swap_id, given),
             c.claimed_by == _WHO,
             c.status == Status.SUBMITTING.value,
         )
@@ -158,7 +158,7 @@ def _claim(swaps: sa.Table, dialect: str) -> sa.Update:
     return (
         sa.update(swaps)
         .where(
-            c.swap_id == given["swap_id"],
+            is_given(dialect, c.swap_id, given),
             c.status == given["status"],
             c.attempts == given["attempts"],
         )

@@ -11,7 +11,7 @@ from .stores import Writer
 from .transitions import Claim, Transition
 
 #: Seconds to wait for company before a commit: a tenth of a submit, and several times fewer transactions.
-GATHER_SECONDS = 0.003
+GATHER_SECONDS = 0.001
 
 _Waiting = tuple[list[Transition], "asyncio.Future[list[bool]]"]
 
@@ -37,7 +37,7 @@ class Commits:
 
         :raises ResultsTableError: when they could not be committed
         """
-        done = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[list[bool]] = asyncio.get_running_loop().create_future()
         self._waiting.append((steps, done))
         if self._pump is None or self._pump.done():
             self._pump = asyncio.create_task(self._run())

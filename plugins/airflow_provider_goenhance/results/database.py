@@ -7,8 +7,10 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 
@@ -27,6 +29,13 @@ ATTEMPTS = 8
 MAX_PAUSE = 5.0
 #: Rows named in one ``IN (...)`` list: below every database's limit of bound parameters.
 IN_LIST = 500
+
+
+class RunInTransaction(Protocol):
+    """What :meth:`ResultsDatabase.run` does."""
+
+    def __call__(self, work: Callable[[sa.Connection], T], *, attempts: int = ATTEMPTS) -> T:
+        """Run some work in one write transaction and commit it, again if the connection was cut."""
 
 
 class ResultsDatabase:
@@ -86,7 +95,32 @@ class ResultsDatabase:
         :param work: gets the connection; must be safe to run again after it was committed
         :raises ResultsTableError: when the database stays out of reach, or refuses
         """
-        return self._in_transaction(self.engine, work, write=True, attempts=attempts)
+        return self._in_transaction(self.engine.connect, work, write=True, attempts=attempts)
+
+    @contextmanager
+    def held(self) -> Iterator[RunInTransaction]:
+        """
+        Give a :meth:`run` that keeps its connection from one transaction to the next, for one thread.
+
+        Taking a connection from the pool asks the server whether it is alive: a round trip for each transaction,
+        which a writer of many small ones need not pay.
+        """
+        engine = self.engine
+        with ExitStack() as stack:
+            kept: list[sa.Connection] = []
+
+            @contextmanager
+            def connect() -> Iterator[sa.Connection]:
+                if not kept:
+                    kept.append(stack.enter_context(engine.connect()))
+                try:
+                    yield kept[0]
+                except BaseException:
+                    kept.clear()
+                    stack.close()
+                    raise
+
+            yield partial(self._in_transaction, connect, write=True)
 
     def run_read(self, work: Callable[[sa.Connection], T]) -> T:
         """
@@ -94,7 +128,7 @@ class ResultsDatabase:
 
         :raises ResultsTableError: when the database stays out of reach, or refuses
         """
-        return self._in_transaction(self.engine, work, write=False)
+        return self._in_transaction(self.engine.connect, work, write=False)
 
     def read(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
         """Return the rows of a query as dicts."""
@@ -109,7 +143,7 @@ class ResultsDatabase:
 
     def _in_transaction(
         self,
-        engine: sa.Engine,
+        connect: Callable[[], AbstractContextManager[sa.Connection]],
         work: Callable[[sa.Connection], T],
         *,
         write: bool,
@@ -117,7 +151,7 @@ class ResultsDatabase:
     ) -> T:
         for attempt in range(1, attempts + 1):
             try:
-                with engine.connect() as raw:
+                with connect() as raw:
                     connection = raw.execution_options(goenhance_write=write)
                     with connection.begin():
                         return work(connection)
@@ -143,13 +177,13 @@ class ResultsDatabase:
 
     def _ensure_table(self, engine: sa.Engine) -> None:
         """Create the table, or the columns that are new in this release, where they are missing."""
-        if self._in_transaction(engine, self._missing_columns, write=False) == []:
+        if self._in_transaction(engine.connect, self._missing_columns, write=False) == []:
             return
         try:
-            self._in_transaction(engine, self._create, write=True)
+            self._in_transaction(engine.connect, self._create, write=True)
         except ResultsTableError:
             # Two tasks may create it in the same instant; the one that lost finds it there.
-            if self._in_transaction(engine, self._missing_columns, write=False) != []:
+            if self._in_transaction(engine.connect, self._missing_columns, write=False) != []:
                 raise
 
     def _missing_columns(self, connection: sa.Connection) -> list[sa.Column[Any]] | None:

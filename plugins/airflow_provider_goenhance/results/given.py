@@ -52,6 +52,16 @@ def _typed(cell: sa.ColumnElement[Any], column: sa.Column[Any]) -> sa.ColumnElem
     return sa.type_coerce(cell, sa.Text) if is_text else sa.cast(cell, column.type)
 
 
+def is_given(dialect: str, key: sa.Column[Any], given: Columns) -> sa.ColumnElement[bool]:
+    """Return the condition that a row is one of those given."""
+    condition = key == given[key.name]
+    if dialect != "postgresql":
+        return condition
+    # Postgres cannot know how many rows the JSON holds, and reads the whole table for them; a list of keys it can
+    # count, and looks up.
+    return sa.and_(condition, key == sa.func.any(sa.bindparam("given_keys", type_=sa.ARRAY(sa.Text))))
+
+
 class GivenUpdate:
     """
     An UPDATE over :func:`given_columns`, compiled once.
@@ -69,6 +79,7 @@ class GivenUpdate:
         compiled: Any = self._update.compile(dialect=dialect)
         self._text = str(compiled)
         self._order: list[str] | None = compiled.positiontup
+        self._key = key.name
         self._constants: dict[str, Any] = {}
         self._processors: dict[str, Any] = {}
         for bind, name in compiled.bind_names.items():
@@ -95,5 +106,6 @@ class GivenUpdate:
             name: self._processors[name](value) if name in self._processors else value
             for name, value in {"given": text, **fixed}.items()
         }
+        values["given_keys"] = [row[self._key] for row in rows]
         parameters: Any = values if self._order is None else tuple(values[name] for name in self._order)
         return {row[0] for row in connection.exec_driver_sql(self._text, parameters)}

@@ -17,7 +17,7 @@ from .passing import OutOfReachError
 from .transitions import Claimant, Transition
 
 if TYPE_CHECKING:
-    from .database import ResultsDatabase
+    from .database import ResultsDatabase, RunInTransaction
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ class GroupCommit:
     def __init__(self, database: ResultsDatabase, who: Claimant) -> None:
         self._database = database
         self.who = who
+        self._run: RunInTransaction = database.run
         self._requests: queue.SimpleQueue[list[_Request] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="goenhance-group-commit", daemon=True)
 
@@ -83,6 +84,11 @@ class GroupCommit:
         return [future for _, future in group]
 
     def _work(self) -> None:
+        with self._database.held() as run:
+            self._run = run
+            self._take_and_commit()
+
+    def _take_and_commit(self) -> None:
         more = True
         while more:
             group = self._requests.get()
@@ -125,7 +131,5 @@ class GroupCommit:
             self._commit([request])
 
     def _apply(self, steps: Sequence[Transition]) -> list[bool]:
-        database = self._database
-        return database.run(
-            lambda connection: apply(connection, database.swaps, self.who, steps), attempts=ATTEMPTS
-        )
+        swaps = self._database.swaps
+        return self._run(lambda connection: apply(connection, swaps, self.who, steps), attempts=ATTEMPTS)

@@ -83,21 +83,14 @@ def swaps_table(name: str = DEFAULT_TABLE, schema: str | None = None) -> sa.Tabl
         sa.Column("submitted_at", _Time),
         sa.Column("finished_at", _Time),
     ]
-    c = {column.name: column for column in columns}
-    # Few and narrow: every index is written again with each step of a row. `status` alone is in none, because most
-    # rows are `succeeded`; what waits to be collected is a small part of the table, and has an index of its own.
-    not_brought_home = sa.and_(c["img_uuid"].is_not(None), c["result_uri"].is_(None))
     return sa.Table(
         name,
         sa.MetaData(schema=schema),
         *columns,
+        # Only columns that never change once a row is planned: so no step of a row has to touch an index, and Postgres
+        # can keep a row's versions on one page, where it has room (the fill factor) and needs no vacuum.
         sa.Index(f"ix_{name}_run", "dag_id", "run_id", "task_id", "batch"),
         sa.Index(f"ix_{name}_pair", "pair_fingerprint"),
-        sa.Index(
-            f"ix_{name}_waiting",
-            "submitted_at",
-            sqlite_where=not_brought_home,
-            postgresql_where=not_brought_home,
-        ),
+        postgresql_with={"fillfactor": "50"},
         mysql_charset="utf8mb4",
     )

@@ -27,6 +27,7 @@ from .transitions import Accepted, Claim, Claimant, Declined, NotSent, OutcomeUn
 log = logging.getLogger(__name__)
 
 STATE_KEY = "goenhance_swap"
+_NOT_ACCEPTED = {NotSent: Status.PLANNED, Declined: Status.FAILED, OutcomeUnknown: Status.UNKNOWN}
 
 
 class StateStore(Protocol):
@@ -131,9 +132,10 @@ class TaskStateStore:
         moved = _moved(row, step) if row.claimed_by == who.name else None
         if moved is not None:
             self._save(moved)
-        elif isinstance(step, Accepted):
+            return True
+        if isinstance(step, Accepted):
             return self._stands_or_is_orphan(row, step)
-        return moved is not None
+        return row.claimed_by == who.name and row.status is _NOT_ACCEPTED[type(step)]
 
     def _stands_or_is_orphan(self, row: Swap, step: Accepted) -> bool:
         if row.img_uuid == step.img_uuid:
@@ -221,7 +223,7 @@ def _moved(row: Swap, step: Accepted | NotSent | Declined | OutcomeUnknown) -> S
         )
     if row.status is not Status.SUBMITTING:
         return None
-    status = {NotSent: Status.PLANNED, Declined: Status.FAILED, OutcomeUnknown: Status.UNKNOWN}[type(step)]
+    status = _NOT_ACCEPTED[type(step)]
     return dataclasses.replace(
         row,
         status=status,

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..api.polling import WaitOutcome
 from ..api.redaction import excerpt
-from ..exceptions import GoEnhanceError, TokenRefusedError
+from ..exceptions import TokenRefusedError, WaitFailedError
 
 _RETRY = "The jobs go on at GoEnhance: a retry re-attaches to them and pays nothing."
 
@@ -48,7 +48,7 @@ def outcome_of(event: Any) -> WaitOutcome:
 
     :param event: what the trigger sent
     :raises TokenRefusedError: when the trigger's token was refused
-    :raises GoEnhanceError: when the trigger failed, or sent nothing that makes sense; a retry may help then
+    :raises WaitFailedError: when the trigger failed, or sent nothing that makes sense; a retry may help then
     """
     if not isinstance(event, dict):
         raise _broken(f"The trigger resumed this task without an event ({event!r}).")
@@ -76,8 +76,5 @@ def _finished(event: dict[str, Any]) -> WaitOutcome:
     )
 
 
-def _broken(message: str) -> GoEnhanceError:
-    error = GoEnhanceError(f"{message} {_RETRY}")
-    # Unlike other faults without a class of their own: nothing was decided, so asking again is all there is to do.
-    error.retryable = True
-    return error
+def _broken(message: str) -> WaitFailedError:
+    return WaitFailedError(f"{message} {_RETRY}")

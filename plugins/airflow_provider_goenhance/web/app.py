@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 from typing import Annotated
 
@@ -13,11 +13,14 @@ from airflow.api_fastapi.core_api.security import requires_access_dag
 from fastapi import Depends, FastAPI, HTTPException, Query, Response
 from fastapi.responses import HTMLResponse
 
+from ..collect.names import SHEET_NAME, folder_for
 from ..collect.store import read_picture
 from ..exceptions import CollectError, ResultsTableError
 from ..hooks.results import open_results
 from ..results.ledger import Ledger, RunKey
+from ..results.states import Status
 from ..results.swap import Swap
+from ..settings import default_storage
 from .page import render
 
 log = logging.getLogger(__name__)
@@ -64,7 +67,25 @@ def create_app() -> FastAPI:
         media_type = _MEDIA_TYPES.get(PurePosixPath(uri).suffix.lower(), "application/octet-stream")
         return Response(data, media_type=media_type, headers=_HEADERS)
 
+    @app.get("/contact-sheet", dependencies=[may_see])
+    def contact_sheet(dag_id: str, run_id: str) -> HTMLResponse:
+        """Give the contact sheet that the run's report has kept."""
+        for folder in _folders_of(_rows(dag_id, run_id, None, -1), run_id):
+            try:
+                return HTMLResponse(read_picture(f"{folder}/{SHEET_NAME}").decode(), headers=_HEADERS)
+            except (CollectError, UnicodeDecodeError):
+                continue
+        raise HTTPException(404, "This run has no contact sheet: its report keeps one when it has run.")
+
     return app
+
+
+def _folders_of(rows: Sequence[Swap], run_id: str) -> list[str]:
+    """Return where a run's pictures may be: beside its own, else below the default storage."""
+    own = {
+        row.result_uri.rpartition("/")[0] for row in rows if row.status is Status.SUCCEEDED and row.result_uri
+    }
+    return [*sorted(own), f"{default_storage().rstrip('/')}/{folder_for(run_id)}"] if rows else []
 
 
 def _rows(dag_id: str, run_id: str, task_id: str | None, map_index: int) -> list[Swap]:

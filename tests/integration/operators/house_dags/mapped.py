@@ -77,7 +77,7 @@ with DAG(
         **COMMON,
     ).set_upstream(pairs("{{ params.base }}", TEMPLATE_LIKE))
 
-with DAG("state_store_single", default_args=DEFAULTS, schedule=None, params={"base": "", "timeout": 30}):
+with DAG("state_store_single", default_args=DEFAULTS, schedule=None, params={"base": ""}):
     GoEnhanceFaceSwapOperator(
         task_id="swap",
         source_img="{{ params.base }}/images/s.jpg",
@@ -85,7 +85,7 @@ with DAG("state_store_single", default_args=DEFAULTS, schedule=None, params={"ba
         pair_id="{{ none }}",
         deferrable=True,
         poll_interval=0.05,
-        timeout="{{ params.timeout if ti.try_number == 1 else 30 }}",
+        timeout="{{ 30 }}",
     )
 
 with DAG("wrong_batch", default_args=DEFAULTS, schedule=None):

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The contact sheet of a run: what goes on it, and where it is kept."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..collect.contact_sheet import SheetRow, make_contact_sheet
+from ..collect.names import SHEET_NAME, folder_for
+from ..collect.store import keep_bytes
+from ..results.states import Status
+
+if TYPE_CHECKING:
+    from ..results.swap import Swap
+
+_GOOD = frozenset({Status.SUCCEEDED, Status.REUSED, Status.SUBMITTED})
+
+
+def keep_contact_sheet(
+    swaps: Sequence[Swap], run_id: str, storage: str, *, conn_id: str | None = None
+) -> str:
+    """
+    Make the sheet of a run and keep it beside its pictures.
+
+    :param swaps: all rows of the run
+    :return: where it is kept
+    :raises CollectError: when the storage cannot be used
+    """
+    rows = [
+        SheetRow(
+            pair_id=swap.pair_id,
+            status=swap.status.value,
+            good=swap.status in _GOOD,
+            source_img=swap.source_img,
+            reference_img=swap.reference_img,
+            result_uri=swap.result_uri,
+            img_uuid=swap.img_uuid,
+            reason=swap.error_message,
+        )
+        for swap in swaps
+    ]
+    sheet = make_contact_sheet(f"Face swaps of {run_id}", run_facts(swaps), rows, conn_id=conn_id)
+    return keep_bytes(sheet, storage, f"{folder_for(run_id)}/{SHEET_NAME}", conn_id=conn_id)
+
+
+def run_facts(swaps: Sequence[Swap]) -> dict[str, str]:
+    """Return what a person wants to know of a run first: counts, durations, what it cost."""
+    facts = {
+        status.value: str(count) for status in Status if (count := sum(s.status is status for s in swaps))
+    }
+    seconds = sorted(
+        _seconds(swap) for swap in swaps if swap.status is Status.SUCCEEDED and _seconds(swap) >= 0
+    )
+    if seconds:
+        facts["median seconds per job"] = f"{seconds[len(seconds) // 2]:.0f}"
+        facts["slowest"] = f"{seconds[-1]:.0f}"
+    costs = [swap.cost for swap in swaps if swap.cost is not None]
+    if any(costs):
+        facts["credits"] = str(sum(costs))
+    facts["submits that may have been paid for"] = str(sum(swap.attempts for swap in swaps))
+    return facts
+
+
+def _seconds(swap: Swap) -> float:
+    if swap.submitted_at is None or swap.finished_at is None:
+        return -1.0
+    return (swap.finished_at - swap.submitted_at) / dt.timedelta(seconds=1)

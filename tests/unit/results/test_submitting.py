@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A round of submits: what is committed when, what a fault does to its row, and what ends the round."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+from airflow_provider_goenhance.api.models import Submission
+from airflow_provider_goenhance.exceptions import (
+    BadRequestError,
+    ConnectionLostError,
+    OutOfCreditsError,
+    RateLimitedError,
+    ResultsTableError,
+    TokenRefusedError,
+    UnreachableError,
+)
+from airflow_provider_goenhance.results.database import ResultsDatabase
+from airflow_provider_goenhance.results.group_commit import GroupCommit
+from airflow_provider_goenhance.results.ledger import Ledger, RunKey
+from airflow_provider_goenhance.results.states import Status
+from airflow_provider_goenhance.results.submitting import UNKNOWN_IN_A_ROW, SubmitReport, submit_swaps
+from airflow_provider_goenhance.results.swap import Swap
+from airflow_provider_goenhance.results.transitions import Claimant, Transition
+
+from tests.integration.results.databases import planned
+
+KEY = RunKey("dag", "run")
+WHO = Claimant("swap[0] try 1", "account", 1)
+Post = Callable[[str, str], Awaitable[Submission]]
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    database = ResultsDatabase(f"sqlite:///{tmp_path / 'results.db'}", name="the test's database")
+    ledger = Ledger(database)
+    ledger.plan(KEY, [planned(number) for number in range(20)], task_id="swap")
+    yield ledger
+    database.close()
+
+
+def submit(
+    ledger: Ledger, post: Post, *, concurrency: int = 4, swaps: list[Swap] | None = None
+) -> SubmitReport:
+    rows = ledger.of_run(KEY) if swaps is None else swaps
+    with GroupCommit(ledger.database, WHO) as writer:
+        return asyncio.run(submit_swaps(post, writer, rows, concurrency=concurrency))
+
+
+def number_of(source_img: str) -> int:
+    return int(Path(source_img).stem)
+
+
+def statuses(ledger: Ledger) -> list[Status]:
+    return [row.status for row in ledger.of_run(KEY)]
+
+
+async def accept(source_img: str, _reference_img: str) -> Submission:
+    await asyncio.sleep(0)
+    return Submission(f"job-{number_of(source_img)}", 2)
+
+
+def failing(error: Exception, *numbers: int) -> Post:
+    async def post(source_img: str, reference_img: str) -> Submission:
+        if not numbers or number_of(source_img) in numbers:
+            raise error
+        return await accept(source_img, reference_img)
+
+    return post
+
+
+def test_every_pair_is_submitted_and_its_job_stored(ledger: Ledger) -> None:
+    report = submit(ledger, accept)
+    assert len(report.submitted) == 20
+    assert [row.img_uuid for row in ledger.of_run(KEY)] == [f"job-{number}" for number in range(20)]
+    assert {row.cost for row in ledger.of_run(KEY)} == {2}
+
+
+def test_the_claim_is_in_the_database_before_the_post_leaves(ledger: Ledger) -> None:
+    other = Ledger(ResultsDatabase(ledger.database.url, name="another process"))
+
+    async def post(source_img: str, reference_img: str) -> Submission:
+        row = other.of_run(KEY)[number_of(source_img)]
+        assert (row.status, row.claimed_by, row.attempts) == (Status.SUBMITTING, WHO.name, 1)
+        return await accept(source_img, reference_img)
+
+    assert len(submit(ledger, post).submitted) == 20
+    other.database.close()
+
+
+def test_the_job_is_in_the_database_before_its_slot_takes_the_next_pair(ledger: Ledger) -> None:
+    other = Ledger(ResultsDatabase(ledger.database.url, name="another process"))
+    sent: list[int] = []
+
+    async def post(source_img: str, reference_img: str) -> Submission:
+        rows = other.of_run(KEY)
+        assert all(rows[number].img_uuid == f"job-{number}" for number in sent)
+        sent.append(number_of(source_img))
+        return await accept(source_img, reference_img)
+
+    assert len(submit(ledger, post, concurrency=1).submitted) == 20
+    other.database.close()
+
+
+def test_sixty_four_slots_share_few_commits(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger.plan(KEY, [planned(number) for number in range(640)])
+    commits = 0
+    run = ledger.database._in_transaction
+
+    def counted(*args: object, **kwargs: object) -> object:
+        nonlocal commits
+        commits += 1
+        return run(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ledger.database, "_in_transaction", counted)
+
+    async def post(source_img: str, reference_img: str) -> Submission:
+        await asyncio.sleep(0.02)
+        return await accept(source_img, reference_img)
+
+    report = submit(ledger, post, concurrency=64)
+    assert len(report.submitted) == 640
+    assert commits < 640 / 4
+
+
+def test_a_row_that_is_listed_twice_is_posted_once(ledger: Ledger) -> None:
+    posts: list[str] = []
+
+    async def post(source_img: str, reference_img: str) -> Submission:
+        posts.append(source_img)
+        return await accept(source_img, reference_img)
+
+    submit(ledger, post, swaps=ledger.of_run(KEY)[:3] * 3)
+    assert len(posts) == len(set(posts)) == 3
+
+
+def test_a_row_that_another_attempt_took_is_left_to_it(ledger: Ledger) -> None:
+    seen = ledger.of_run(KEY)
+    submit(ledger, accept, swaps=seen[:5])
+    report = submit(ledger, accept, swaps=seen)
+    assert (len(report.submitted), report.taken_elsewhere) == (15, 5)
+    assert {row.attempts for row in ledger.of_run(KEY)} == {1}
+
+
+def test_a_bad_pair_fails_alone(ledger: Ledger) -> None:
+    report = submit(ledger, failing(BadRequestError("Too large."), 3, 7))
+    assert (report.declined, len(report.submitted), report.stopped_by) == (2, 18, None)
+    row = ledger.of_run(KEY)[3]
+    assert (row.status, row.attempts) == (Status.FAILED, 0)
+    assert "Nothing was paid for this pair" in str(row.error_message)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TokenRefusedError("401"),
+        OutOfCreditsError("No credits."),
+        RateLimitedError("429"),
+        UnreachableError("Refused."),
+    ],
+)
+def test_a_fault_of_account_or_service_ends_the_round_and_leaves_the_rest_planned(
+    ledger: Ledger, error: Exception
+) -> None:
+    report = submit(ledger, failing(error), concurrency=4)
+    assert report.stopped_by is error
+    assert statuses(ledger) == [Status.PLANNED] * 20
+    assert {row.attempts for row in ledger.of_run(KEY)} == {0}
+
+
+def test_a_post_without_a_known_outcome_leaves_its_row_unknown_and_is_not_sent_again(ledger: Ledger) -> None:
+    report = submit(ledger, failing(ConnectionLostError("Reset."), 4))
+    assert (report.unknown, len(report.submitted)) == (1, 19)
+    row = ledger.of_run(KEY)[4]
+    assert (row.status, row.attempts, row.error_code) == (Status.UNKNOWN, 1, "submit_outcome_unknown")
+    assert "on_unknown_submit='resubmit'" in str(row.error_message)
+
+
+def test_a_run_of_unknown_outcomes_ends_the_round(ledger: Ledger) -> None:
+    report = submit(ledger, failing(ConnectionLostError("Reset.")), concurrency=1)
+    assert report.unknown == UNKNOWN_IN_A_ROW
+    assert statuses(ledger).count(Status.PLANNED) == 20 - UNKNOWN_IN_A_ROW
+
+
+def test_an_error_that_nobody_foresaw_leaves_one_row_unknown_and_the_others_submitted(ledger: Ledger) -> None:
+    report = submit(ledger, failing(KeyError("data"), 6))
+    assert (report.unknown, len(report.submitted)) == (1, 19)
+    assert statuses(ledger)[6] is Status.UNKNOWN
+
+
+def test_a_round_that_is_cancelled_commits_every_answer_it_has(ledger: Ledger) -> None:
+    """The task is killed: posts on their way end as `submitting`, answered ones keep their job."""
+    answered: set[int] = set()
+
+    async def post(source_img: str, _reference_img: str) -> Submission:
+        number = number_of(source_img)
+        await asyncio.sleep(0.001 if number < 10 else 3600)
+        answered.add(number)
+        return Submission(f"job-{number}", 1)
+
+    async def killed(writer: GroupCommit) -> None:
+        round_ = asyncio.create_task(submit_swaps(post, writer, ledger.of_run(KEY), concurrency=20))
+        while len(answered) < 10:
+            await asyncio.sleep(0)
+        round_.cancel()
+        await asyncio.wait([round_])
+
+    with GroupCommit(ledger.database, WHO) as writer:
+        asyncio.run(killed(writer))
+    rows = ledger.of_run(KEY)
+    assert len(answered) == 10
+    # The last answer may have met its cancelled slot: then its row still says that it may have been paid for.
+    assert sum(row.status is Status.SUBMITTED for row in rows[:10]) >= 9
+    assert {row.status for row in rows} == {Status.SUBMITTED, Status.SUBMITTING}
+
+
+class BrokenWriter:
+    """A results table that goes out of reach after some groups."""
+
+    def __init__(self, good: int) -> None:
+        self._good = good
+
+    def write_all(self, requests: Sequence[Sequence[Transition]]) -> list[Future[list[bool]]]:
+        self._good -= 1
+        futures = []
+        for steps in requests:
+            future: Future[list[bool]] = Future()
+            if self._good >= 0:
+                future.set_result([True] * len(steps))
+            else:
+                future.set_exception(ResultsTableError("out of reach"))
+            futures.append(future)
+        return futures
+
+
+def test_a_table_out_of_reach_stops_the_posts_and_names_the_jobs_it_could_not_store(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    posts: list[str] = []
+
+    async def post(source_img: str, reference_img: str) -> Submission:
+        posts.append(source_img)
+        return await accept(source_img, reference_img)
+
+    swaps = [planned(number) for number in range(20)]
+    with pytest.raises(ResultsTableError):
+        asyncio.run(submit_swaps(post, BrokenWriter(1), swaps, concurrency=4))
+    assert len(posts) == 4
+    for number in range(4):
+        assert f"job-{number}" in caplog.text
+
+
+def test_a_writer_that_fails_at_once_does_not_leave_the_slots_waiting_for_ever() -> None:
+    class NoWriter:
+        def write_all(self, requests: object) -> list[Future[list[bool]]]:
+            raise RuntimeError("no writer")
+
+    round_ = submit_swaps(accept, NoWriter(), [planned(0)], concurrency=1)
+    with pytest.raises(RuntimeError, match="no writer"):
+        asyncio.run(asyncio.wait_for(round_, 10))
+
+
+def test_the_group_commit_serves_many_threads_in_order(ledger: Ledger) -> None:
+    from airflow_provider_goenhance.results.transitions import Claim
+
+    rows, granted = ledger.of_run(KEY), []
+    with GroupCommit(ledger.database, WHO) as writer:
+        threads = [
+            threading.Thread(target=lambda row=row: granted.extend(writer.write([Claim.of(row)]).result()))
+            for row in rows
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert granted == [True] * 20
+
+
+def test_leaving_the_group_commit_commits_what_is_queued(ledger: Ledger) -> None:
+    from airflow_provider_goenhance.results.transitions import Claim
+
+    with GroupCommit(ledger.database, WHO) as writer:
+        for row in ledger.of_run(KEY):
+            writer.write([Claim.of(row)])
+    assert set(statuses(ledger)) == {Status.SUBMITTING}
