@@ -84,25 +84,25 @@ def measure(submits: int, concurrency: int) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Print a table, or JSON with --json; 1 if a ledger was not exact."""
+    """Print a table, and write the figures with --json FILE; 1 if a ledger was not exact."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--submits", type=int, default=10_000)
     parser.add_argument("--concurrency", type=int, nargs="+", default=[16, 64, 256])
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     options = parser.parse_args()
     runs = [measure(options.submits, concurrency) for concurrency in options.concurrency]
     machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()}
+    print(f"sandbox load mode, {options.submits} submits, one client process; {machine}")
+    print(f"{'concurrency':>11} {'submits/s':>10} {'p50 ms':>8} {'p99 ms':>8}  ledger  after SIGKILL")
+    for run in runs:
+        print(
+            f"{run['concurrency']:>11} {run['submits_per_second']:>10} {run['p50_ms']:>8} {run['p99_ms']:>8}"
+            f"  {'exact' if run['ledger_exact'] else 'WRONG':<6}"
+            f"  {'exact' if run['ledger_exact_after_sigkill'] else 'WRONG'}"
+        )
     if options.json:
-        print(json.dumps({"benchmark": "sandbox_load", "machine": machine, "runs": runs}, indent=2))
-    else:
-        print(f"sandbox load mode, {options.submits} submits, one client process; {machine}")
-        print(f"{'concurrency':>11} {'submits/s':>10} {'p50 ms':>8} {'p99 ms':>8}  ledger  after SIGKILL")
-        for run in runs:
-            print(
-                f"{run['concurrency']:>11} {run['submits_per_second']:>10} {run['p50_ms']:>8} {run['p99_ms']:>8}"
-                f"  {'exact' if run['ledger_exact'] else 'WRONG':<6}"
-                f"  {'exact' if run['ledger_exact_after_sigkill'] else 'WRONG'}"
-            )
+        figures = {"benchmark": "sandbox_load", "machine": machine, "runs": runs}
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
     return 0 if all(run["ledger_exact"] and run["ledger_exact_after_sigkill"] for run in runs) else 1
 
 
