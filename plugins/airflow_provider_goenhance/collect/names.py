@@ -13,9 +13,6 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNOREC
 _LOOKS_HASHED = re.compile(r".*-[0-9a-f]{12}")
 _LOOKS_NUMBERED = re.compile(r".*__[1-9][0-9]*")
 
-#: The contact sheet of a run, beside its pictures. No pair's file can take the name: none ends in ``.html``.
-SHEET_NAME = "contact-sheet.html"
-
 
 def folder_for(run_id: str) -> str:
     """Give the folder name of a run; what had to change is told apart by a hash of the id."""
@@ -33,6 +30,19 @@ def file_name_for(pair_id: str, extension: str, index: int = 0) -> str:
     """
     number = f"__{index}" if index else ""
     return f"{_safe(pair_id, 'pair')}{number}{extension}"
+
+
+def sheet_name_for(dag_id: str, task_id: str) -> str:
+    """
+    Give the file name of a contact sheet, beside the pictures of its run.
+
+    Dags on one schedule have runs of one name, and so share a folder. No pair's file can take the name: none ends in
+    ``.html``.
+
+    :param dag_id: the Dag, without which one Dag's sheet would be shown to those who may see another
+    :param task_id: the report task
+    """
+    return f"contact-sheet-{_safe(f'{dag_id}.{task_id}', 'report')}.html"
 
 
 def _safe(identifier: str, what: str) -> str:

@@ -3,37 +3,78 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
+import tempfile
+import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow.providers.common.compat.sdk import BaseHook
 
+from ..exceptions import CollectError
+
 if TYPE_CHECKING:
     from ..collect.claim import SigningCredentials
+
+_PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
 
 
 def signing_credentials(conn_id: str) -> SigningCredentials:
     """
-    Read signing credentials: the password is the private key (PEM, PKCS #8).
+    Read signing credentials, and prove them on a picture of our own before anything is paid for.
 
-    The extra holds ``certificate_chain`` (PEM, the signing certificate first) and optionally ``algorithm`` (default
-    ``es256``) and ``timestamp_url`` (a time-stamping authority, RFC 3161).
+    The connection's password is the private key (PEM, PKCS #8). Its extra holds ``certificate_chain`` (PEM, the signing
+    certificate first) and optionally ``algorithm`` (default ``es256``) and ``timestamp_url`` (a time-stamping authority,
+    RFC 3161; not asked here).
 
     :param conn_id: id of a connection of any type
-    :raises ValueError: when key or certificates are missing, or the algorithm is not one of C2PA's
+    :raises ValueError: when key and certificates are missing or cannot sign a claim, or the extra ``c2pa`` is not
+        installed
     """
     from ..collect.claim import SigningCredentials
 
     conn = BaseHook.get_connection(conn_id)
     extra = conn.extra_dejson
-    chain, key = str(extra.get("certificate_chain") or ""), conn.password or ""
+    chain, key = _pem(str(extra.get("certificate_chain") or "")), _pem(conn.password or "")
     if "BEGIN CERTIFICATE" not in chain or "PRIVATE KEY" not in key:
-        raise ValueError(
-            f"Connection {conn_id!r} cannot sign pictures: its password must be a private key and its extra field "
-            "certificate_chain the certificates, both in PEM."
+        raise _unusable(
+            conn_id,
+            "its password must be a private key and its extra field certificate_chain the certificates, both in PEM.",
         )
-    return SigningCredentials(
-        certificate_chain=chain,
-        private_key=key,
-        algorithm=str(extra.get("algorithm") or "es256"),
-        timestamp_url=extra.get("timestamp_url") or None,
+    try:
+        credentials = SigningCredentials(
+            certificate_chain=chain,
+            private_key=key,
+            algorithm=str(extra.get("algorithm") or "es256"),
+            timestamp_url=extra.get("timestamp_url") or None,
+        )
+        _sign_one(dataclasses.replace(credentials, timestamp_url=None))
+    except (CollectError, ValueError) as error:
+        raise _unusable(conn_id, str(error)) from None
+    return credentials
+
+
+def _unusable(conn_id: str, why: str) -> ValueError:
+    return ValueError(f"Connection {conn_id!r} cannot sign pictures: {why} Nothing was submitted.")
+
+
+def _pem(text: str) -> str:
+    r"""Give PEM its line breaks back: a one-line form field loses them, or they come as ``\n``."""
+    blocks = _PEM.findall(text.replace("\\n", "\n"))
+    return "".join(
+        f"-----BEGIN {label}-----\n{textwrap.fill(''.join(body.split()), 64)}\n-----END {label}-----\n"
+        for label, body in blocks
     )
+
+
+def _sign_one(credentials: SigningCredentials) -> None:
+    """Sign a picture of one pixel: what fails here would fail on every picture that is paid for."""
+    from PIL import Image
+
+    from ..collect.claim import sign_picture
+
+    with tempfile.TemporaryDirectory(prefix="goenhance-signing-") as folder:
+        picture = Path(folder, "one.png")
+        Image.new("RGB", (1, 1)).save(picture)
+        sign_picture(picture, credentials)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,16 +19,12 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.retry_policy import RetryPolicy
 
     from ..api.account import Account
-    from ..collect.claim import SigningCredentials
     from ..results.decide import Policies
     from ..results.ledger import Ledger, RunKey
     from ..results.states import OnClear, OnUnknownSubmit, Reuse
     from ..results.stores import SwapStore
     from ..results.swap import Swap
     from .attempt import Attempt
-
-#: Seconds that Airflow's own time-out of a deferral comes after ours, so that ours is the one that speaks.
-FRAMEWORK_GRACE = 120.0
 
 
 class FaceSwapOperatorBase(BaseOperator):
@@ -191,12 +186,15 @@ class FaceSwapOperatorBase(BaseOperator):
 
     def _prepare(self, context: Context) -> Attempt:
         from ..hooks.goenhance import GoEnhanceHook
+        from ..hooks.signing import signing_credentials
         from ..results.transitions import Claimant
         from .attempt import Attempt
         from .flow import Keeping
 
         policies = self._policies()  # a wrong word must be found before anything is sent
         timeout = number(self.timeout, "timeout")
+        conn_id = text(self.signing_conn_id)
+        credentials = signing_credentials(conn_id) if conn_id else None
         account = GoEnhanceHook(str(self.goenhance_conn_id)).account()
         ti = context["ti"]
         task_key = f"{self.task_id}[{self.map_index_of(context)}] "
@@ -216,18 +214,12 @@ class FaceSwapOperatorBase(BaseOperator):
                 conn_id=text(self.storage_conn_id),
                 marking=self.marking,
                 sidecar=self.sidecar,
-                credentials=self._credentials(),
+                credentials=credentials,
             ),
             poll_interval=float(self.poll_interval),
             timeout=timeout,
         )
         return self._attempt
-
-    def _credentials(self) -> SigningCredentials | None:
-        from ..hooks.signing import signing_credentials
-
-        conn_id = text(self.signing_conn_id)
-        return signing_credentials(conn_id) if conn_id else None
 
     def open_ledger(self) -> Ledger:
         """Open the results table for as long as the task runs."""
@@ -242,17 +234,15 @@ class FaceSwapOperatorBase(BaseOperator):
             self._ledger.database.close()
 
     def _defer(self, waiting: Sequence[Swap], deadline: float) -> None:
-        from ..triggers.face_swap import GoEnhanceJobsTrigger
+        from ..triggers.deferral import wait_in_triggerer
 
         self.defer(
-            trigger=GoEnhanceJobsTrigger(
-                goenhance_conn_id=str(self.goenhance_conn_id),
-                img_uuids=[str(swap.img_uuid) for swap in waiting],
+            **wait_in_triggerer(
+                str(self.goenhance_conn_id),
+                [str(swap.img_uuid) for swap in waiting],
                 deadline=deadline,
                 poll_interval=float(self.poll_interval),
-            ),
-            method_name="execute_complete",
-            timeout=dt.timedelta(seconds=number(self.timeout, "timeout") + FRAMEWORK_GRACE),
+            )
         )
 
     # -- small things -------------------------------------------------------------------------------------------

@@ -56,6 +56,7 @@ class ResultsDatabase:
     ) -> None:
         self.name = name
         self.url = sa.make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.swaps = swaps_table(table, schema)
         self._engine: sa.Engine | None = None
         # Re-entrant: `on_kill` comes as a signal, in the thread that may be opening the table just then.

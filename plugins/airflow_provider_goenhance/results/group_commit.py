@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One writer thread that puts the steps of many concurrent submits into few transactions."""
+"""Writer threads that put the steps of many concurrent submits into few transactions."""
 
 from __future__ import annotations
 
@@ -31,10 +31,12 @@ _Request = tuple[Sequence[Transition], "Future[list[bool]]"]
 
 class GroupCommit:
     """
-    Commits steps in the order they come, as many at once as have gathered during the last commit.
+    Commits steps as many at once as have gathered during the last commit.
 
     Safety costs throughput one commit per group, not one per row: that is what lets every row be committed before
-    and after its POST. Use it as a context manager; leaving it commits what is queued.
+    and after its POST. A server carries two groups at once, so that nobody waits for a commit that is under way;
+    SQLite has one writer anyhow. Hence a row's next step is to be queued only when its last one is done. Use it as a
+    context manager; leaving it commits what is queued.
 
     :param database: where the results table is
     :param who: in whose name the steps are taken
@@ -43,21 +45,27 @@ class GroupCommit:
     def __init__(self, database: ResultsDatabase, who: Claimant) -> None:
         self._database = database
         self.who = who
-        self._run: RunInTransaction = database.run
         self._requests: queue.SimpleQueue[list[_Request] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="goenhance-group-commit", daemon=True)
+        self.lanes = 1 if database.is_sqlite else 2
+        self._threads = [
+            threading.Thread(target=self._work, name=f"goenhance-group-commit-{lane}", daemon=True)
+            for lane in range(self.lanes)
+        ]
 
     def __enter__(self) -> GroupCommit:
         # The table is made here, so that a database that cannot be used fails before anything is claimed.
         _ = self._database.engine
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._requests.put(None)
-        self._thread.join()
+        for _ in self._threads:
+            self._requests.put(None)
+        for thread in self._threads:
+            thread.join()
 
     def write(self, steps: Sequence[Transition]) -> Future[list[bool]]:
         """
@@ -85,51 +93,49 @@ class GroupCommit:
 
     def _work(self) -> None:
         with self._database.held() as run:
-            self._run = run
-            self._take_and_commit()
+            while (group := self._next_group()) is not None:
+                self._commit(run, group)
 
-    def _take_and_commit(self) -> None:
-        more = True
-        while more:
-            group = self._requests.get()
-            if group is None:
-                return
-            size = sum(len(steps) for steps, _ in group)
-            while size < GROUP_LIMIT:
-                try:
-                    further = self._requests.get_nowait()
-                except queue.Empty:
-                    break
-                if further is None:
-                    more = False
-                    break
-                group = group + further
-                size += sum(len(steps) for steps, _ in further)
-            self._commit(group)
+    def _next_group(self) -> list[_Request] | None:
+        """Wait for requests, and take along what has gathered; ``None`` at the end."""
+        group = self._requests.get()
+        if group is None:
+            return None
+        size = sum(len(steps) for steps, _ in group)
+        while size < GROUP_LIMIT:
+            try:
+                further = self._requests.get_nowait()
+            except queue.Empty:
+                break
+            if further is None:
+                # The end is for the next look.
+                self._requests.put(None)
+                break
+            group = group + further
+            size += sum(len(steps) for steps, _ in further)
+        return group
 
-    def _commit(self, group: list[_Request]) -> None:
+    def _commit(self, run: RunInTransaction, group: list[_Request]) -> None:
+        steps = [step for request, _ in group for step in request]
+        swaps = self._database.swaps
         try:
-            results = self._apply([step for request, _ in group for step in request])
+            results = run(lambda connection: apply(connection, swaps, self.who, steps), attempts=ATTEMPTS)
         except ResultsTableError as error:
-            self._commit_alone(group, error)
+            self._commit_alone(run, group, error)
         except Exception as error:  # whoever waits must hear of it, or it waits for ever
             log.exception("The writer of the results table failed.")
-            self._commit_alone(group, error)
+            self._commit_alone(run, group, error)
         else:
             start = 0
             for request, future in group:
                 future.set_result(results[start : start + len(request)])
                 start += len(request)
 
-    def _commit_alone(self, group: list[_Request], error: Exception) -> None:
+    def _commit_alone(self, run: RunInTransaction, group: list[_Request], error: Exception) -> None:
         """Take requests one by one, so that only the one that the database refuses fails; a lone one has failed."""
         if len(group) == 1 or isinstance(error, OutOfReachError):
             for _, future in group:
                 future.set_exception(error)
             return
         for request in group:
-            self._commit([request])
-
-    def _apply(self, steps: Sequence[Transition]) -> list[bool]:
-        swaps = self._database.swaps
-        return self._run(lambda connection: apply(connection, swaps, self.who, steps), attempts=ATTEMPTS)
+            self._commit(run, [request])

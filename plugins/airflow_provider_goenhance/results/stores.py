@@ -21,7 +21,13 @@ FOREIGN_CLAIM_SECONDS = 1800.0
 
 
 class Writer(Protocol):
-    """Commits steps of rows."""
+    """
+    Commits steps of rows.
+
+    :param lanes: groups that it can commit at the same time
+    """
+
+    lanes: int
 
     def write_all(self, requests: Sequence[Sequence[Transition]]) -> list[Future[list[bool]]]:
         """Commit several slots' steps; see :meth:`.group_commit.GroupCommit.write_all`."""

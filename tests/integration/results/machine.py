@@ -38,7 +38,9 @@ TASK_KEY = "swap[0] "
 UNKNOWN = "submit_outcome_unknown"
 
 fates = st.sampled_from(("ok", "ok", "ok", "cut_before", "cut_after", "crash_before", "crash_after"))
-answers = st.sampled_from(("accepted", "accepted", "accepted", "declined", "refused", "lost_after", "lost_before"))
+answers = st.sampled_from(
+    ("accepted", "accepted", "accepted", "declined", "refused", "lost_after", "lost_before")
+)
 policies = st.builds(
     Policies,
     on_unknown_submit=st.sampled_from(("hold", "hold", "resubmit")),
@@ -146,7 +148,9 @@ class LedgerMachine(RuleBasedStateMachine):
                 self.claims[step.swap_id] += 1
                 if old.status is not Status.PLANNED:
                     self.by_name[step.swap_id] += 1
-                    assert self.is_allowed_by_name(old, attempt), f"{old.status} was claimed though nobody asked"
+                    assert self.is_allowed_by_name(old, attempt), (
+                        f"{old.status} was claimed though nobody asked"
+                    )
             elif isinstance(step, NotSent | Declined) and new.attempts == old.attempts - 1:
                 self.not_accepted[step.swap_id] += 1
 
@@ -207,7 +211,9 @@ class LedgerMachine(RuleBasedStateMachine):
         swap_id = data.draw(st.sampled_from(sorted(attempt.waiting)), label="row")
         img_uuid = attempt.waiting.pop(swap_id)
         if kind == "kept":
-            outcome = Outcome(swap_id, img_uuid, Status.SUCCEEDED, result_uri="file:///kept", result_sha256="0" * 64)
+            outcome = Outcome(
+                swap_id, img_uuid, Status.SUCCEEDED, result_uri="file:///kept", result_sha256="0" * 64
+            )
         else:
             outcome = Outcome(swap_id, img_uuid, Status.FAILED, error_code=kind, error_message="It failed.")
         attempt.store.record_outcomes([outcome])
@@ -252,7 +258,9 @@ class LedgerMachine(RuleBasedStateMachine):
             holders = [
                 a.who.name
                 for a in self.alive()
-                if row.swap_id in a.granted and row.claimed_by == a.who.name and row.status is Status.SUBMITTING
+                if row.swap_id in a.granted
+                and row.claimed_by == a.who.name
+                and row.status is Status.SUBMITTING
             ]
             assert len(holders) <= 1
             if row.status is Status.SUBMITTING:

@@ -36,7 +36,9 @@ def main(url: str, vendor: str, number: str, seconds: float) -> None:
     async def post(source_img: str, _reference_img: str) -> Submission:
         await asyncio.sleep(seconds / 2)
         job = f"job-{os.getpid()}-{Path(source_img).stem}"
-        os.write(accepted, f"{source_img} {job}\n".encode())  # one write with O_APPEND: never torn, never lost
+        os.write(
+            accepted, f"{source_img} {job}\n".encode()
+        )  # one write with O_APPEND: never torn, never lost
         await asyncio.sleep(seconds / 2)
         return Submission(job, 1)
 

@@ -109,7 +109,9 @@ def test_a_wrong_password_is_a_clear_error_at_once(
             postgres_url.set(username="guarded", password="wrong"), name="connection 'goenhance_results'"
         )
         start = time.monotonic()
-        with pytest.raises(ResultsTableError, match="goenhance_results.*password authentication failed") as caught:
+        with pytest.raises(
+            ResultsTableError, match="goenhance_results.*password authentication failed"
+        ) as caught:
             _ = database.engine
         assert time.monotonic() - start < 2
         assert "wrong" not in str(caught.value)

@@ -202,9 +202,7 @@ def test_a_kept_picture_is_not_forgotten_through_a_later_worse_report(
     assert (row(ledger).status, row(ledger).result_uri) == (Status.SUCCEEDED, "file:///kept.jpg")
 
 
-def test_a_job_that_failed_does_not_become_one_that_timed_out(
-    database: TestDatabase, ledger: Ledger
-) -> None:
+def test_a_job_that_failed_does_not_become_one_that_timed_out(database: TestDatabase, ledger: Ledger) -> None:
     swap = row(ledger)
     database.take(FIRST, [Claim.of(swap)])
     database.take(FIRST, [Accepted(swap.swap_id, "job")])

@@ -110,7 +110,11 @@ def test_other_pictures_begin_a_new_row_that_still_knows_the_old_job() -> None:
     take(first, CLAIMANTS[0], Claim.of(ROW))
     take(first, CLAIMANTS[0], Accepted(ROW.swap_id, "job"))
     second = TaskStateStore(memory, planned(1))
-    assert (row(second).status, row(second).img_uuid, row(second).former_uuids) == (Status.PLANNED, None, "job")
+    assert (row(second).status, row(second).img_uuid, row(second).former_uuids) == (
+        Status.PLANNED,
+        None,
+        "job",
+    )
 
 
 def _comparable(swap: Swap) -> dict[str, Any]:
@@ -120,7 +124,9 @@ def _comparable(swap: Swap) -> dict[str, Any]:
     return values
 
 
-_KINDS = st.sampled_from(("claim", "accepted", "not_sent", "declined", "unknown", "settle", "kept", "failed", "late"))
+_KINDS = st.sampled_from(
+    ("claim", "accepted", "not_sent", "declined", "unknown", "settle", "kept", "failed", "late")
+)
 _MOVES = st.lists(st.tuples(st.integers(0, 2), _KINDS, st.integers(0, 2)), max_size=12)
 
 
@@ -139,8 +145,12 @@ def _do(store: SwapStore, number: int, kind: str, job: int) -> Any:
         return store.settle(who, TASK_KEY)
     outcomes = {
         "kept": Outcome(swap_id, f"job-{job}", Status.SUCCEEDED, result_uri="file:///kept"),
-        "failed": Outcome(swap_id, f"job-{job}", Status.FAILED, error_code="job_failed", error_message="No face."),
-        "late": Outcome(swap_id, f"job-{job}", Status.FAILED, error_code="job_timed_out", error_message="Late."),
+        "failed": Outcome(
+            swap_id, f"job-{job}", Status.FAILED, error_code="job_failed", error_message="No face."
+        ),
+        "late": Outcome(
+            swap_id, f"job-{job}", Status.FAILED, error_code="job_timed_out", error_message="Late."
+        ),
     }
     return store.record_outcomes([outcomes[kind]])
 
@@ -150,7 +160,12 @@ def test_the_same_moves_in_any_order_leave_the_same_row_in_both() -> None:
         table = table_in(Path(folder))
 
         @settings(
-            max_examples=60, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate],
+            max_examples=60,
+            derandomize=True,
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            phases=[Phase.generate],
         )
         @given(moves=_MOVES)
         def same(moves: list[tuple[int, str, int]]) -> None:
