@@ -37,7 +37,7 @@ with DAG(
             None,
             type=["null", "string"],
             title="Manifest",
-            description="Path or URL (`s3://`, `gs://`, ...) of a CSV with `source_img`, `reference_img` and "
+            description_md="Path or URL (`s3://`, `gs://`, ...) of a CSV with `source_img`, `reference_img` and "
             "optionally `pair_id`. Blank: the Airflow variable `goenhance_manifest`.",
         ),
         "pairs_per_task": Param(
@@ -58,7 +58,7 @@ with DAG(
             True,
             type="boolean",
             title="Wait for the pictures",
-            description="Off: only submit. The rows stay `submitted`; clear the swap tasks later to collect what is "
+            description_md="Off: only submit. The rows stay `submitted`; clear the swap tasks later to collect what is "
             "done.",
         ),
         "dry_run": Param(
@@ -71,20 +71,20 @@ with DAG(
             False,
             type="boolean",
             title="Require consent",
-            description="Reject rows without a `consent_ref`: where the consent of the person shown is filed.",
+            description_md="Reject rows without a `consent_ref`: where the consent of the person shown is filed.",
         ),
         "reuse": Param(
             "succeeded",
             enum=["succeeded", "never"],
             title="Earlier pictures",
-            description="`succeeded`: a pair swapped before is not paid for again. `never`: pay for every pair.",
+            description_md="`succeeded`: a pair swapped before is not paid for again. `never`: pay for every pair.",
             section="What may cost more",
         ),
         "on_unknown_submit": Param(
             "hold",
             enum=["hold", "resubmit"],
             title="Submits with unknown outcome",
-            description="`hold`: leave them for a person. `resubmit`: send them again, and maybe pay twice.",
+            description_md="`hold`: leave them for a person. `resubmit`: send them again, and maybe pay twice.",
             section="What may cost more",
         ),
         "allowed_failure_share": Param(

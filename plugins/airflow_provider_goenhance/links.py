@@ -43,7 +43,7 @@ class ContactSheetLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the address of the sheet."""
-        return _page("contact-sheet", dag_id=ti_key.dag_id, run_id=ti_key.run_id)
+        return _page("contact-sheet", dag_id=ti_key.dag_id, run_id=ti_key.run_id, task_id=ti_key.task_id)
 
 
 def _page(name: str, **query: object) -> str:

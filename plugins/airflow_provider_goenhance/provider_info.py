@@ -44,7 +44,6 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [{"integration-name": "GoEnhance", "python-modules": [f"{_PACKAGE}.sensors.job"]}],
         "triggers": [{"integration-name": "GoEnhance", "python-modules": [f"{_PACKAGE}.triggers.face_swap"]}],
         "extra-links": [f"{_PACKAGE}.links.SwappedPicturesLink", f"{_PACKAGE}.links.ContactSheetLink"],
-        "plugins": [{"name": "goenhance", "plugin-class": f"{_PACKAGE}.plugin.GoEnhancePlugin"}],
         "connection-types": [_connection_type()],
         "config": _config(),
     }

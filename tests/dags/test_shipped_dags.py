@@ -144,4 +144,4 @@ def test_every_field_of_a_form_has_a_title_and_says_what_it_does(dag: DAG) -> No
     for name in dag.params:
         schema = dag.params.get_param(name).schema
         assert schema.get("title"), name
-        assert dag.params.get_param(name).description, name
+        assert dag.params.get_param(name).description or schema.get("description_md"), name

@@ -35,6 +35,8 @@ MOST_ROWS = 200
 INPUT_BYTES = 6 * 1024 * 1024
 INPUT_SECONDS = 15.0
 FETCHES_AT_ONCE = 8
+#: Seconds for the inputs of all rows together; what has not come by then is left out.
+ALL_INPUTS_SECONDS = 60.0
 #: A header may promise any size; a thumbnail is made of no more than this many pixels.
 MOST_PIXELS = 80_000_000
 
@@ -53,6 +55,7 @@ class SheetRow:
     One swap on the sheet.
 
     :param good: whether it came out well; rows that did not are shown first
+    :param sent: whether GoEnhance was given its inputs; those of a rejected row are not fetched either
     """
 
     pair_id: str
@@ -63,6 +66,7 @@ class SheetRow:
     result_uri: str | None = None
     img_uuid: str | None = None
     reason: str | None = None
+    sent: bool = True
 
 
 def make_contact_sheet(
@@ -84,7 +88,8 @@ def make_contact_sheet(
     :return: a self-contained HTML file, UTF-8
     """
     shown = sorted(rows, key=lambda row: row.good)[:most_rows]
-    inputs = asyncio.run(_fetch_all({url for row in shown for url in (row.source_img, row.reference_img)}))
+    wanted = dict.fromkeys(url for row in shown if row.sent for url in (row.source_img, row.reference_img))
+    inputs = asyncio.run(_fetch_all(wanted))
     body = "".join(_row(row, inputs, conn_id) for row in shown)
     cut = (
         f" {len(shown)} of {len(rows)} rows are shown, what went wrong first."
@@ -137,16 +142,22 @@ async def _fetch_all(urls: Iterable[str]) -> dict[str, str | None]:
     import aiohttp
 
     slots = asyncio.Semaphore(FETCHES_AT_ONCE)
-    wanted = [url for url in urls if url.startswith(("http://", "https://"))]
+    found: dict[str, str | None] = {}
     with tempfile.TemporaryDirectory(prefix="goenhance-sheet-") as folder:
         async with aiohttp.ClientSession(trust_env=True) as session:
 
-            async def one(number: int, url: str) -> str | None:
+            async def one(number: int, url: str) -> None:
                 async with slots:
-                    return await _fetch(session, url, Path(folder, str(number)))
+                    found[url] = await _fetch(session, url, Path(folder, str(number)))
 
-            found = await asyncio.gather(*(one(number, url) for number, url in enumerate(wanted)))
-    return dict(zip(wanted, found, strict=True))
+            fetches = [asyncio.ensure_future(one(number, url)) for number, url in enumerate(urls)]
+            if fetches:
+                # Hosts that hang, one after the other, must not hold the report up for long.
+                _, late = await asyncio.wait(fetches, timeout=ALL_INPUTS_SECONDS)
+                for fetch in late:
+                    fetch.cancel()
+                await asyncio.gather(*fetches, return_exceptions=True)
+    return found
 
 
 async def _fetch(session: aiohttp.ClientSession, url: str, into: Path) -> str | None:

@@ -20,20 +20,22 @@ if TYPE_CHECKING:
 _PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
 
 
-def signing_credentials(conn_id: str) -> SigningCredentials:
+def signing_credentials(conn_id: str | None) -> SigningCredentials | None:
     """
     Read signing credentials, and prove them on a picture of our own before anything is paid for.
 
-    The connection's password is the private key (PEM, PKCS #8). Its extra holds ``certificate_chain`` (PEM, the signing
-    certificate first) and optionally ``algorithm`` (default ``es256``) and ``timestamp_url`` (a time-stamping authority,
-    RFC 3161; not asked here).
+    The connection's password is the private key (PEM, PKCS #8). Its extra holds ``certificate_chain`` (PEM, the
+    signing certificate first) and optionally ``algorithm`` (default ``es256``) and ``timestamp_url`` (a time-stamping
+    authority, RFC 3161; not asked here).
 
-    :param conn_id: id of a connection of any type
+    :param conn_id: id of a connection of any type; without one nothing is signed
     :raises ValueError: when key and certificates are missing or cannot sign a claim, or the extra ``c2pa`` is not
         installed
     """
     from ..collect.claim import SigningCredentials
 
+    if not conn_id:
+        return None
     conn = BaseHook.get_connection(conn_id)
     extra = conn.extra_dejson
     chain, key = _pem(str(extra.get("certificate_chain") or "")), _pem(conn.password or "")
@@ -56,7 +58,9 @@ def signing_credentials(conn_id: str) -> SigningCredentials:
 
 
 def _unusable(conn_id: str, why: str) -> ValueError:
-    return ValueError(f"Connection {conn_id!r} cannot sign pictures: {why} Nothing was submitted.")
+    return ValueError(
+        f"Connection {conn_id!r} cannot sign pictures: {why} Nothing is submitted or collected until it can."
+    )
 
 
 def _pem(text: str) -> str:

@@ -193,8 +193,7 @@ class FaceSwapOperatorBase(BaseOperator):
 
         policies = self._policies()  # a wrong word must be found before anything is sent
         timeout = number(self.timeout, "timeout")
-        conn_id = text(self.signing_conn_id)
-        credentials = signing_credentials(conn_id) if conn_id else None
+        credentials = signing_credentials(text(self.signing_conn_id))
         account = GoEnhanceHook(str(self.goenhance_conn_id)).account()
         ti = context["ti"]
         task_key = f"{self.task_id}[{self.map_index_of(context)}] "

@@ -6,7 +6,8 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,8 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 from ..exceptions import CollectError
 from ..retry_policy import DEFAULT_RETRY_POLICY, final_where_no_policy
 from ..settings import default_storage
-from .base import FRAMEWORK_GRACE
 from .templated import flag, number, text
+from .words import counted
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from ..api.account import Account
     from ..api.polling import WaitOutcome
+    from ..collect.claim import SigningCredentials
     from ..results.ledger import Ledger
     from ..results.swap import Swap
 
@@ -33,20 +35,29 @@ class GoEnhanceCollectOperator(BaseOperator):
     Finish rows of the results table that wait: jobs still under way, and pictures that could not be had before.
 
     Nothing is submitted here, so nothing is paid. What is kept already is not fetched again, and two of these at once
-    do no harm.
+    do no harm. Without ``run_id`` and ``dag_id`` it takes the rows of all Dags.
 
-    :param run_id: collect only the rows of this run (templated); default: of any run
-    :param dag_id: the Dag of that run (templated); default: this one
+    :param run_id: collect only the rows of this run (templated)
+    :param dag_id: collect only the rows of this Dag (templated); default: of any, with ``run_id`` of this one
     :param older_than: collect only rows submitted at least so many seconds ago (default 0: all) (templated)
+    :param newer_than: leave rows submitted more than so many seconds ago (default 0: none is left), so that a picture
+        that GoEnhance has lost does not fail this task for ever (templated)
+    :param goenhance_conn_id: connection of the account; rows of another one are left alone (templated)
+    :param results_conn_id: connection of the results table (templated)
+    :param storage: folder or ``ObjectStoragePath`` URL where pictures are kept, as for the swap operators (templated)
+    :param storage_conn_id: Airflow connection of the storage (templated)
     :param wait_for_completion: wait for jobs that still run; ``False`` (default) takes what is done and leaves the rest
+        (templated)
     :param deferrable: wait in the triggerer; default: ``[operators] default_deferrable``
     :param timeout: seconds to wait (default 3600) (templated)
     :param poll_interval: seconds between two checks of one job (default 5, the vendor's advice)
-    :param storage: as for the swap operators (templated)
     :param marking: write the disclosure mark into the pictures (default ``True``)
     :param sidecar: keep a JSON file beside each picture (default ``False``)
+    :param signing_conn_id: sign a C2PA claim with the certificate of this connection (templated)
     :return: how many rows are in each state now, of those that waited
-    :raises GoEnhanceError: when the account cannot be used, or pictures of paid jobs could not be kept
+    :raises CollectError: when pictures of paid jobs could not be brought home; each row says why, and keeps its UUID
+    :raises GoEnhanceError: when the account cannot be used
+    :raises ValueError: when an argument is not what it must be, or the results table does not know the run
     """
 
     template_fields: Sequence[str] = (
@@ -57,8 +68,10 @@ class GoEnhanceCollectOperator(BaseOperator):
         "run_id",
         "dag_id_of_run",
         "older_than",
+        "newer_than",
         "wait_for_completion",
         "timeout",
+        "signing_conn_id",
     )
     ui_color = "#e8f0fe"
 
@@ -68,6 +81,7 @@ class GoEnhanceCollectOperator(BaseOperator):
         run_id: str | None = None,
         dag_id: str | None = None,
         older_than: float | str = 0,
+        newer_than: float | str = 0,
         goenhance_conn_id: str = "goenhance_default",
         results_conn_id: str = "goenhance_results",
         storage: str | None = None,
@@ -78,6 +92,7 @@ class GoEnhanceCollectOperator(BaseOperator):
         poll_interval: float = 5.0,
         marking: bool = True,
         sidecar: bool = False,
+        signing_conn_id: str | None = None,
         retry_policy: RetryPolicy | None = DEFAULT_RETRY_POLICY,
         **kwargs: Any,
     ) -> None:
@@ -88,6 +103,7 @@ class GoEnhanceCollectOperator(BaseOperator):
         # BaseOperator has a dag_id of its own: the Dag it belongs to.
         self.dag_id_of_run = dag_id
         self.older_than = older_than
+        self.newer_than = newer_than
         self.goenhance_conn_id = goenhance_conn_id
         self.results_conn_id = results_conn_id
         self.storage = storage
@@ -98,20 +114,20 @@ class GoEnhanceCollectOperator(BaseOperator):
         self.poll_interval = poll_interval
         self.marking = marking
         self.sidecar = sidecar
+        self.signing_conn_id = signing_conn_id
 
     def execute(self, context: Context) -> dict[str, int]:
         """Collect what is done; wait for the rest if asked to."""
-        with final_where_no_policy():
-            account, ledger = self._open()
-            waiting = self._waiting(ledger, account, context)
-            self.log.info("%d rows wait to be collected.", len(waiting))
+        with final_where_no_policy(), self._opened() as (account, ledger):
+            credentials = self._credentials()
             wait = flag(self.wait_for_completion, "wait_for_completion")
             deadline = time.time() + (number(self.timeout, "timeout") if wait else 0.0)
+            waiting = self._waiting(ledger, account, context)
+            self.log.info("%s to be collected.", counted(len(waiting), "row waits", "rows wait"))
             if waiting and wait and self.deferrable:
                 self._defer(waiting, deadline)
-            return self._collect(
-                account, ledger, waiting, self._ask(account, waiting, deadline), give_up=wait
-            )
+            waited = self._ask(account, waiting, deadline)
+            return self._collect(account, ledger, waiting, waited, credentials, give_up=wait)
 
     def execute_complete(self, context: Context, swap_ids: list[str], event: Any = None) -> dict[str, int]:
         """
@@ -122,29 +138,60 @@ class GoEnhanceCollectOperator(BaseOperator):
         """
         from ..triggers.events import outcome_of
 
-        with final_where_no_policy():
-            account, ledger = self._open()
+        with final_where_no_policy(), self._opened() as (account, ledger):
+            credentials = self._credentials()
             waited = outcome_of(event)
-            waiting = [swap for swap in ledger.by_ids(swap_ids) if swap.img_uuid and not swap.result_uri]
-            return self._collect(account, ledger, waiting, waited, give_up=True)
+            waiting = [swap for swap in ledger.by_ids(swap_ids) if swap.img_uuid]
+            return self._collect(account, ledger, waiting, waited, credentials, give_up=True)
 
-    def _open(self) -> tuple[Account, Ledger]:
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[Account, Ledger]]:
         from ..hooks.goenhance import GoEnhanceHook
         from ..hooks.results import open_results
         from ..results.ledger import Ledger
 
         account = GoEnhanceHook(str(self.goenhance_conn_id)).account()
-        return account, Ledger(open_results(str(self.results_conn_id)))
+        database = open_results(str(self.results_conn_id))
+        try:
+            yield account, Ledger(database)
+        finally:
+            database.close()
+
+    def _credentials(self) -> SigningCredentials | None:
+        from ..hooks.signing import signing_credentials
+
+        return signing_credentials(text(self.signing_conn_id))
 
     def _waiting(self, ledger: Ledger, account: Account, context: Context) -> list[Swap]:
+        """Return the rows to collect: those that this account paid for, for another one's cannot be asked about."""
         from ..results.ledger import RunKey
 
-        run_id = text(self.run_id)
-        key = RunKey(text(self.dag_id_of_run) or context["ti"].dag_id, run_id) if run_id else None
-        age = number(self.older_than, "older_than")
-        before = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=age) if age else None
-        # Only what this account paid for: another one's jobs cannot be asked about with its token.
-        return ledger.waiting(key=key, older_than=before, account=account.fingerprint)
+        run_id, dag_id = text(self.run_id), text(self.dag_id_of_run)
+        key = RunKey(dag_id or context["ti"].dag_id, run_id) if run_id else None
+        oldest, newest = self._moment_before("newer_than"), self._moment_before("older_than")
+        found = [
+            swap
+            for swap in ledger.waiting(key=key, older_than=newest)
+            if (not dag_id or swap.dag_id == dag_id)
+            and not (oldest and swap.submitted_at and swap.submitted_at < oldest)
+        ]
+        if key and not found and not ledger.of_run(key):
+            raise ValueError(
+                f"The results table of connection {self.results_conn_id!r} has no rows of run {key.run_id!r} of Dag "
+                f"{key.dag_id!r}: name the Dag that submitted them as dag_id."
+            )
+        own = [swap for swap in found if swap.account == account.fingerprint]
+        if len(own) < len(found):
+            self.log.warning(
+                "%s that another account paid for, and left alone: collect with that account's connection. If it is "
+                "the same account with a new token, give both connections the same account_name.",
+                counted(len(found) - len(own), "more row waits", "more rows wait"),
+            )
+        return own
+
+    def _moment_before(self, name: str) -> dt.datetime | None:
+        seconds = number(getattr(self, name), name)
+        return dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds) if seconds else None
 
     def _ask(self, account: Account, waiting: Sequence[Swap], deadline: float) -> WaitOutcome:
         from .flow import wait_round
@@ -153,55 +200,74 @@ class GoEnhanceCollectOperator(BaseOperator):
         return wait_round(account, uuids, deadline=deadline, poll_interval=float(self.poll_interval))
 
     def _defer(self, waiting: Sequence[Swap], deadline: float) -> None:
-        from ..triggers.face_swap import GoEnhanceJobsTrigger
+        from ..triggers.deferral import wait_in_triggerer
 
         self.defer(
-            trigger=GoEnhanceJobsTrigger(
-                goenhance_conn_id=str(self.goenhance_conn_id),
-                img_uuids=[str(swap.img_uuid) for swap in waiting],
+            **wait_in_triggerer(
+                str(self.goenhance_conn_id),
+                [str(swap.img_uuid) for swap in waiting],
                 deadline=deadline,
                 poll_interval=float(self.poll_interval),
             ),
-            method_name="execute_complete",
             kwargs={"swap_ids": [swap.swap_id for swap in waiting]},
-            timeout=dt.timedelta(seconds=number(self.timeout, "timeout") + FRAMEWORK_GRACE),
         )
 
     def _collect(
-        self, account: Account, ledger: Ledger, waiting: list[Swap], waited: WaitOutcome, *, give_up: bool
+        self,
+        account: Account,
+        ledger: Ledger,
+        waiting: Sequence[Swap],
+        waited: WaitOutcome,
+        credentials: SigningCredentials | None,
+        *,
+        give_up: bool,
     ) -> dict[str, int]:
+        """
+        Bring home what is done.
+
+        :param give_up: whether the time to wait is over for what still runs; else those rows stay as they are
+        """
         from ..results.stores import TableStore
         from .flow import Keeping, bring_home
 
-        if not give_up:
-            waiting = [swap for swap in waiting if swap.img_uuid not in waited.running]
         ids = [swap.swap_id for swap in waiting]
         store = TableStore(ledger, lambda: ledger.by_ids(ids))
+        tried = [
+            swap
+            for swap in waiting
+            if not swap.result_uri and (give_up or swap.img_uuid not in waited.running)
+        ]
         # A picture is kept in the folder of the run that paid for it, whoever brings it home.
-        for run_id, rows in groupby(
-            sorted(waiting, key=lambda swap: swap.run_id), key=lambda swap: swap.run_id
-        ):
+        for run_id, rows in groupby(sorted(tried, key=_run_of), key=_run_of):
             keeping = Keeping(
                 storage=text(self.storage) or default_storage(),
                 run_id=run_id,
                 conn_id=text(self.storage_conn_id),
                 marking=self.marking,
                 sidecar=self.sidecar,
+                credentials=credentials,
             )
             bring_home(account, store, list(rows), waited, keeping)
-        return self._conclude(ledger.by_ids(ids), len(waited.running))
+        return self._conclude(store.load(), {swap.swap_id for swap in tried})
 
-    def _conclude(self, swaps: Sequence[Swap], running: int) -> dict[str, int]:
+    def _conclude(self, swaps: Sequence[Swap], tried: Collection[str]) -> dict[str, int]:
         from ..results.decide import job_itself_failed
 
         counts = Counter(swap.status.value for swap in swaps)
-        self.log.info("Collected: %s; %d jobs still run.", dict(counts) or "nothing", running)
-        lost = [swap for swap in swaps if swap.status.value == "failed" and not job_itself_failed(swap)]
-        for swap in lost:
+        self.log.info("Of the rows that waited are now: %s.", dict(counts) or "none")
+        failed = [swap for swap in swaps if swap.status.value == "failed" and swap.swap_id in tried]
+        for swap in failed:
             self.log.warning("%s, job %s: %s", swap.named, swap.img_uuid, swap.error_message)
+        lost = [swap for swap in failed if not job_itself_failed(swap)]
         if lost:
             raise CollectError(
-                f"{len(lost)} of {len(swaps)} paid jobs could not be brought home; the first: {lost[0].named}, job "
-                f"{lost[0].img_uuid}: {lost[0].error_message} A retry tries these again and pays nothing."
+                f"{len(lost)} of {counted(len(swaps), 'paid job')} could not be brought home; the first: "
+                f"{lost[0].named}, job {lost[0].img_uuid}: {lost[0].error_message} A retry tries these again and pays "
+                "nothing.",
+                error_code=lost[0].error_code or CollectError.error_code,
             )
         return dict(counts)
+
+
+def _run_of(swap: Swap) -> str:
+    return swap.run_id

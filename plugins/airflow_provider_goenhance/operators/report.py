@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import Asset, BaseOperator
 
-from ..exceptions import BatchFailedError, CollectError
+from ..exceptions import BatchFailedError
 from ..links import ContactSheetLink
 from ..retry_policy import DEFAULT_RETRY_POLICY, final_where_no_policy
 from ..settings import default_storage
@@ -39,7 +39,7 @@ class GoEnhanceReportOperator(BaseOperator):
         (default 0: any) (templated)
     :param expect_rows: fail when nothing was planned at all; ``False`` for a dry run (templated)
     :param contact_sheet: keep an HTML page with source, reference and result of each pair beside the pictures
-        (default ``True``); it never fails the run (templated)
+        (default ``True``); it never fails the run. Its address is pushed to XCom as ``contact_sheet`` (templated)
     :param storage: where the pictures are kept, as for the swap operators (templated)
     :param storage_conn_id: Airflow connection of the storage (templated)
     :param expect_finished: fail while rows are still ``submitted``; ``False`` for a run that only submits (templated)
@@ -100,7 +100,7 @@ class GoEnhanceReportOperator(BaseOperator):
                 self._settle(ledger, key)
                 counts = ledger.counts(key, task_id=self.swap_task_id)
                 self._log_what_went_wrong(ledger, key)
-                self._keep_contact_sheet(ledger, key)
+                self._keep_contact_sheet(ti, ledger.of_run(key, task_id=self.swap_task_id))
             finally:
                 database.close()
             self.log.info("%s", counts_line(key.run_id, counts))
@@ -109,21 +109,26 @@ class GoEnhanceReportOperator(BaseOperator):
         self._tell_assets(context, {**summary, "run_id": key.run_id, "dag_id": key.dag_id})
         return summary
 
-    def _keep_contact_sheet(self, ledger: Ledger, key: RunKey) -> None:
+    def _keep_contact_sheet(self, ti: Any, swaps: Sequence[Swap]) -> None:
+        from ..results.ledger import RunKey
         from .sheet import keep_contact_sheet
 
-        swaps = ledger.of_run(key, task_id=self.swap_task_id)
         if not swaps or not flag(self.contact_sheet, "contact_sheet"):
             return
+        storage = text(self.storage) or default_storage()
         try:
             uri = keep_contact_sheet(
-                swaps, key.run_id, text(self.storage) or default_storage(), conn_id=text(self.storage_conn_id)
+                swaps,
+                RunKey(ti.dag_id, ti.run_id),
+                self.task_id,
+                storage,
+                conn_id=text(self.storage_conn_id),
             )
-        except CollectError as error:
-            # The verdict is about swaps that were paid for; a page about them must not change it.
+        except Exception as error:  # noqa: BLE001  a page about swaps that were paid for must not change their verdict
             self.log.warning("There is no contact sheet: %s", error)
         else:
             self.log.info("Contact sheet: %s", uri)
+            ti.xcom_push(key="contact_sheet", value=uri)
 
     def _tell_assets(self, context: Context, facts: dict[str, Any]) -> None:
         for outlet in self.outlets:

@@ -8,23 +8,25 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..collect.contact_sheet import SheetRow, make_contact_sheet
-from ..collect.names import SHEET_NAME, folder_for
+from ..collect.names import folder_for, sheet_name_for
 from ..collect.store import keep_bytes
 from ..results.states import Status
 
 if TYPE_CHECKING:
+    from ..results.ledger import RunKey
     from ..results.swap import Swap
 
 _GOOD = frozenset({Status.SUCCEEDED, Status.REUSED, Status.SUBMITTED})
 
 
 def keep_contact_sheet(
-    swaps: Sequence[Swap], run_id: str, storage: str, *, conn_id: str | None = None
+    swaps: Sequence[Swap], key: RunKey, task_id: str, storage: str, *, conn_id: str | None = None
 ) -> str:
     """
     Make the sheet of a run and keep it beside its pictures.
 
     :param swaps: all rows of the run
+    :param task_id: the report task, which names the sheet
     :return: where it is kept
     :raises CollectError: when the storage cannot be used
     """
@@ -33,6 +35,7 @@ def keep_contact_sheet(
             pair_id=swap.pair_id,
             status=swap.status.value,
             good=swap.status in _GOOD,
+            sent=swap.status is not Status.REJECTED,
             source_img=swap.source_img,
             reference_img=swap.reference_img,
             result_uri=swap.result_uri,
@@ -41,8 +44,9 @@ def keep_contact_sheet(
         )
         for swap in swaps
     ]
-    sheet = make_contact_sheet(f"Face swaps of {run_id}", run_facts(swaps), rows, conn_id=conn_id)
-    return keep_bytes(sheet, storage, f"{folder_for(run_id)}/{SHEET_NAME}", conn_id=conn_id)
+    sheet = make_contact_sheet(f"Face swaps of {key.run_id}", run_facts(swaps), rows, conn_id=conn_id)
+    name = f"{folder_for(key.run_id)}/{sheet_name_for(key.dag_id, task_id)}"
+    return keep_bytes(sheet, storage, name, conn_id=conn_id)
 
 
 def run_facts(swaps: Sequence[Swap]) -> dict[str, str]:

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import datetime as dt
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseSensorOperator, PokeReturnValue, conf
+from airflow.providers.common.compat.sdk import AirflowSkipException, BaseSensorOperator, conf
 
 from ..exceptions import JobFailedError, JobTimedOutError
 from ..retry_policy import DEFAULT_RETRY_POLICY, final_where_no_policy
@@ -20,21 +19,27 @@ if TYPE_CHECKING:
 
     from ..api.polling import WaitOutcome
 
-#: Seconds that Airflow's own time-out of a deferral comes after ours, so that ours is the one that speaks.
-FRAMEWORK_GRACE = 120.0
+# Wide, because the vendor documents no shape; narrow enough to tell a UUID from a list that a template made a text of.
+_UUID = re.compile(r"[A-Za-z0-9._:-]{1,200}")
 
 
 class GoEnhanceJobSensor(BaseSensorOperator):
     """
-    Wait until jobs are finished, and fail if one of them failed.
+    Wait until jobs are finished, and fail if one of them failed. It fetches no pictures.
 
-    :param img_uuids: one UUID or several (templated)
+    ``mode="reschedule"`` waits in the triggerer too: both keep the worker free, and the triggerer has one session for
+    all jobs. ``poke_interval`` (default 5 s, the vendor's advice) is the time between two checks of one job.
+
+    :param img_uuids: one UUID or several, or what a swap operator returned or pushed: its dicts are looked through
+        for UUIDs, its pairs without a job are left out (templated)
     :param goenhance_conn_id: connection of the account that submitted them (templated)
     :param fail_on_failed_job: raise when a job failed (default ``True``); else report it in the return value
     :param deferrable: wait in the triggerer; default: ``[operators] default_deferrable``
+    :param timeout: seconds to wait (default 3600); with ``soft_fail`` the task is then skipped
     :return: ``{img_uuid: "succeeded" | "failed" | "not_found"}``
     :raises JobFailedError: when a job failed, or GoEnhance does not know it
-    :raises JobTimedOutError: when a job still ran when ``timeout`` was over
+    :raises JobTimedOutError: when a job still ran when ``timeout`` was over; a retry waits on
+    :raises ValueError: when ``img_uuids`` names no job, or what cannot be a UUID
     """
 
     template_fields: Sequence[str] = ("img_uuids", "goenhance_conn_id")
@@ -43,7 +48,7 @@ class GoEnhanceJobSensor(BaseSensorOperator):
     def __init__(
         self,
         *,
-        img_uuids: str | Sequence[str],
+        img_uuids: Any,
         goenhance_conn_id: str = "goenhance_default",
         fail_on_failed_job: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -60,48 +65,14 @@ class GoEnhanceJobSensor(BaseSensorOperator):
         self.fail_on_failed_job = fail_on_failed_job
         self.deferrable = deferrable
 
-    def execute(self, context: Context) -> Any:
+    def execute(self, context: Context) -> dict[str, str]:
         """Wait, here or in the triggerer."""
         with final_where_no_policy():
             uuids = self._uuids()
-            if not self.deferrable:
-                return super().execute(context)
-            from ..triggers.face_swap import GoEnhanceJobsTrigger
-
-            return self.defer(
-                trigger=GoEnhanceJobsTrigger(
-                    goenhance_conn_id=str(self.goenhance_conn_id),
-                    img_uuids=uuids,
-                    deadline=time.time() + float(self.timeout),
-                    poll_interval=float(self.poke_interval),
-                ),
-                method_name="execute_complete",
-                timeout=dt.timedelta(seconds=float(self.timeout) + FRAMEWORK_GRACE),
-            )
-
-    def poke(self, context: Context) -> PokeReturnValue:
-        """Ask once about every job."""
-        from ..api.client import open_client
-        from ..api.polling import wait_for_jobs
-        from ..hooks.goenhance import GoEnhanceHook
-
-        account = GoEnhanceHook(str(self.goenhance_conn_id)).account()
-
-        async def ask() -> WaitOutcome:
-            async with open_client(account) as client:
-                # A deadline that is over asks once about each.
-                return await wait_for_jobs(
-                    client.get_job,
-                    self._uuids(),
-                    deadline=time.time(),
-                    max_concurrency=account.max_concurrency,
-                )
-
-        outcome = asyncio.run(ask())
-        self.log.info("%s.", outcome)
-        if outcome.running:
-            return PokeReturnValue(is_done=False)
-        return PokeReturnValue(is_done=True, xcom_value=self._verdict(outcome))
+            deadline = time.time() + float(self.timeout)
+            if self.deferrable or self.reschedule:
+                self._defer(uuids, deadline)
+            return self._verdict(uuids, self._ask(uuids, deadline))
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, str]:
         """
@@ -112,23 +83,44 @@ class GoEnhanceJobSensor(BaseSensorOperator):
         from ..triggers.events import outcome_of
 
         with final_where_no_policy():
-            return self._verdict(outcome_of(event))
+            return self._verdict(self._uuids(), outcome_of(event))
+
+    def _ask(self, uuids: Sequence[str], deadline: float) -> WaitOutcome:
+        from ..hooks.goenhance import GoEnhanceHook
+        from ..operators.flow import wait_round
+
+        account = GoEnhanceHook(str(self.goenhance_conn_id)).account()
+        return wait_round(account, uuids, deadline=deadline, poll_interval=float(self.poke_interval))
+
+    def _defer(self, uuids: Sequence[str], deadline: float) -> None:
+        from ..triggers.deferral import wait_in_triggerer
+
+        self.defer(
+            **wait_in_triggerer(
+                str(self.goenhance_conn_id),
+                uuids,
+                deadline=deadline,
+                poll_interval=float(self.poke_interval),
+            )
+        )
 
     def _uuids(self) -> list[str]:
-        given = [self.img_uuids] if isinstance(self.img_uuids, str) else list(self.img_uuids)
-        uuids = [str(uuid).strip() for uuid in given if uuid and str(uuid).strip()]
+        uuids = list(dict.fromkeys(_uuids_in(self.img_uuids)))
         if not uuids:
             raise ValueError(f"img_uuids of task {self.task_id!r} names no job.")
+        for uuid in uuids:
+            if not _UUID.fullmatch(uuid):
+                raise ValueError(
+                    f"img_uuids of task {self.task_id!r} holds {uuid[:80]!r}, which is no UUID. Give what another task "
+                    "returned as its output (an XComArg), or set render_template_as_native_obj=True on the Dag: other "
+                    "templates make one text of a list."
+                )
         return uuids
 
-    def _verdict(self, outcome: WaitOutcome) -> dict[str, str]:
-        uuids = self._uuids()
+    def _verdict(self, uuids: Sequence[str], outcome: WaitOutcome) -> dict[str, str]:
+        self.log.info("%s.", outcome)
         if outcome.running:
-            raise JobTimedOutError(
-                f"{len(outcome.running)} of {len(uuids)} jobs still run after {float(self.timeout):g} s, the first: "
-                f"{outcome.running[0]}. They go on at GoEnhance; a retry waits on and pays nothing.",
-                img_uuid=outcome.running[0],
-            )
+            self._give_up(uuids, outcome)
         failed = {**outcome.failed, **outcome.declined}
         if failed and self.fail_on_failed_job:
             uuid, reason = next(iter(failed.items()))
@@ -139,3 +131,25 @@ class GoEnhanceJobSensor(BaseSensorOperator):
         states = dict.fromkeys(uuids, "succeeded")
         states |= dict.fromkeys(outcome.failed, "failed")
         return states | dict.fromkeys(outcome.declined, "not_found")
+
+    def _give_up(self, uuids: Sequence[str], outcome: WaitOutcome) -> None:
+        first = outcome.running[0]
+        trouble = f" The last time it was asked: {outcome.last_error}" if outcome.last_error else ""
+        message = (
+            f"{len(outcome.running)} of {len(uuids)} jobs still run after {float(self.timeout):g} s, the first: "
+            f"{first}. They go on at GoEnhance; a retry waits on and pays nothing.{trouble}"
+        )
+        if self.soft_fail:
+            raise AirflowSkipException(message)
+        raise JobTimedOutError(message, img_uuid=first)
+
+
+def _uuids_in(given: Any) -> Iterator[str]:
+    """Look for UUIDs in whatever an operator of this package returns or pushes, mapped or not."""
+    if isinstance(given, Mapping):
+        yield from _uuids_in(given["img_uuid"] if "img_uuid" in given else list(given.values()))
+    elif isinstance(given, Iterable) and not isinstance(given, str):
+        for part in given:
+            yield from _uuids_in(part)
+    elif given is not None and str(given).strip():
+        yield str(given).strip()

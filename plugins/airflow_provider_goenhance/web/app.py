@@ -13,7 +13,7 @@ from airflow.api_fastapi.core_api.security import requires_access_dag
 from fastapi import Depends, FastAPI, HTTPException, Query, Response
 from fastapi.responses import HTMLResponse
 
-from ..collect.names import SHEET_NAME, folder_for
+from ..collect.names import folder_for, sheet_name_for
 from ..collect.store import read_picture
 from ..exceptions import CollectError, ResultsTableError
 from ..hooks.results import open_results
@@ -32,6 +32,11 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "private, no-store",
+}
+#: The sheet comes from a storage that others may write to, and brings its pictures itself.
+_SHEET_HEADERS = _HEADERS | {
+    "Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'; form-action 'none'; "
+    "base-uri 'none'; sandbox"
 }
 #: Rows on one page.
 MOST_ROWS = 200
@@ -68,14 +73,18 @@ def create_app() -> FastAPI:
         return Response(data, media_type=media_type, headers=_HEADERS)
 
     @app.get("/contact-sheet", dependencies=[may_see])
-    def contact_sheet(dag_id: str, run_id: str) -> HTMLResponse:
-        """Give the contact sheet that the run's report has kept."""
+    def contact_sheet(dag_id: str, run_id: str, task_id: str) -> HTMLResponse:
+        """Give the contact sheet that a report task of the run has kept."""
+        name = sheet_name_for(dag_id, task_id)
         for folder in _folders_of(_rows(dag_id, run_id, None, -1), run_id):
             try:
-                return HTMLResponse(read_picture(f"{folder}/{SHEET_NAME}").decode(), headers=_HEADERS)
+                return HTMLResponse(read_picture(f"{folder}/{name}").decode(), headers=_SHEET_HEADERS)
             except (CollectError, UnicodeDecodeError):
                 continue
-        raise HTTPException(404, "This run has no contact sheet: its report keeps one when it has run.")
+        raise HTTPException(
+            404,
+            "There is no contact sheet of this run here; the report's log and its XCom contact_sheet say where.",
+        )
 
     return app
 

@@ -52,12 +52,13 @@ def look(python: Path | str, in_airflow: InAirflow, **settings: str) -> dict[str
     return answer
 
 
-def test_the_wheel_holds_the_package_and_nothing_of_the_workshop(wheel: Path) -> None:
+def test_the_wheel_holds_the_package_the_sandbox_and_nothing_of_the_workshop(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
 
     assert "airflow_provider_goenhance/py.typed" in names
     assert {name.split("/")[0] for name in names} == {
         "airflow_provider_goenhance",
+        "goenhance_sandbox",
         f"{wheel.name.split('-py3')[0]}.dist-info",
     }
 
