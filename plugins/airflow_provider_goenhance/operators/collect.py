@@ -181,11 +181,14 @@ class GoEnhanceCollectOperator(BaseOperator):
                 f"{key.dag_id!r}: name the Dag that submitted them as dag_id."
             )
         own = [swap for swap in found if swap.account == account.fingerprint]
-        if len(own) < len(found):
+        foreign = [swap for swap in found if swap.account != account.fingerprint]
+        if foreign:
             self.log.warning(
-                "%s that another account paid for, and left alone: collect with that account's connection. If it is "
-                "the same account with a new token, give both connections the same account_name.",
-                counted(len(found) - len(own), "more row waits", "more rows wait"),
+                "%s that another account paid for (%s), and left alone. Collect with that account's connection, or "
+                "clear the tasks that submitted them: those ask whatever the account. An account_name on a connection "
+                "keeps it the same account when its token changes.",
+                counted(len(foreign), "more row waits", "more rows wait"),
+                ", ".join(sorted({str(swap.account) for swap in foreign})),
             )
         return own
 
@@ -254,7 +257,7 @@ class GoEnhanceCollectOperator(BaseOperator):
         from ..results.decide import job_itself_failed
 
         counts = Counter(swap.status.value for swap in swaps)
-        self.log.info("Of the rows that waited are now: %s.", dict(counts) or "none")
+        self.log.info("The rows that waited are now: %s.", dict(counts) or "none")
         failed = [swap for swap in swaps if swap.status.value == "failed" and swap.swap_id in tried]
         for swap in failed:
             self.log.warning("%s, job %s: %s", swap.named, swap.img_uuid, swap.error_message)

@@ -100,7 +100,8 @@ class GoEnhanceReportOperator(BaseOperator):
                 self._settle(ledger, key)
                 counts = ledger.counts(key, task_id=self.swap_task_id)
                 self._log_what_went_wrong(ledger, key)
-                self._keep_contact_sheet(ti, ledger.of_run(key, task_id=self.swap_task_id))
+                if flag(self.contact_sheet, "contact_sheet"):
+                    self._keep_contact_sheet(ti, key, ledger.of_run(key, task_id=self.swap_task_id))
             finally:
                 database.close()
             self.log.info("%s", counts_line(key.run_id, counts))
@@ -109,17 +110,16 @@ class GoEnhanceReportOperator(BaseOperator):
         self._tell_assets(context, {**summary, "run_id": key.run_id, "dag_id": key.dag_id})
         return summary
 
-    def _keep_contact_sheet(self, ti: Any, swaps: Sequence[Swap]) -> None:
-        from ..results.ledger import RunKey
+    def _keep_contact_sheet(self, ti: Any, key: RunKey, swaps: Sequence[Swap]) -> None:
         from .sheet import keep_contact_sheet
 
-        if not swaps or not flag(self.contact_sheet, "contact_sheet"):
+        if not swaps:
             return
         storage = text(self.storage) or default_storage()
         try:
             uri = keep_contact_sheet(
                 swaps,
-                RunKey(ti.dag_id, ti.run_id),
+                key,
                 self.task_id,
                 storage,
                 conn_id=text(self.storage_conn_id),

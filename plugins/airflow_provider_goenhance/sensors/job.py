@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -118,7 +119,6 @@ class GoEnhanceJobSensor(BaseSensorOperator):
         return uuids
 
     def _verdict(self, uuids: Sequence[str], outcome: WaitOutcome) -> dict[str, str]:
-        self.log.info("%s.", outcome)
         if outcome.running:
             self._give_up(uuids, outcome)
         failed = {**outcome.failed, **outcome.declined}
@@ -130,7 +130,9 @@ class GoEnhanceJobSensor(BaseSensorOperator):
             )
         states = dict.fromkeys(uuids, "succeeded")
         states |= dict.fromkeys(outcome.failed, "failed")
-        return states | dict.fromkeys(outcome.declined, "not_found")
+        states |= dict.fromkeys(outcome.declined, "not_found")
+        self.log.info("%d jobs are finished: %s.", len(states), dict(Counter(states.values())))
+        return states
 
     def _give_up(self, uuids: Sequence[str], outcome: WaitOutcome) -> None:
         first = outcome.running[0]

@@ -71,7 +71,10 @@ def test_installed_it_is_one_plugin_one_connection_type_and_no_warning(
     assert seen["plugins"].count("goenhance") == 1  # type: ignore[attr-defined]
     assert seen["apps"] == ["GoEnhance face swaps"]
     assert seen["hook"] == "GoEnhance"
-    assert seen["links"] == ["airflow_provider_goenhance.links.SwappedPicturesLink"]
+    assert seen["links"] == [
+        "airflow_provider_goenhance.links.ContactSheetLink",
+        "airflow_provider_goenhance.links.SwappedPicturesLink",
+    ]
     assert seen["import_errors"] == {}
     assert seen["warnings"] == []
     assert "site-packages" in str(seen["from"])

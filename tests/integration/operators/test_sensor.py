@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sensor on jobs that somebody submitted somewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
+
+from airflow_provider_goenhance.exceptions import JobFailedError, JobTimedOutError, TokenRefusedError
+from airflow_provider_goenhance.retry_policy import is_final
+from airflow_provider_goenhance.sensors.job import GoEnhanceJobSensor
+from include.sandbox.process import SandboxProcess
+
+from .light_runner import LightTaskInstance, _event_of
+
+WAYS = [{"deferrable": False}, {"deferrable": True}, {"deferrable": False, "mode": "reschedule"}]
+
+
+@pytest.fixture
+def sandbox(goenhance_sandbox_shared: SandboxProcess, connect: Callable[..., None]) -> SandboxProcess:
+    connect(goenhance_sandbox_shared)
+    return goenhance_sandbox_shared
+
+
+def submit(sandbox: SandboxProcess, jobs: int = 2) -> list[str]:
+    """Submit as a stranger would: this Airflow knows nothing of it."""
+    return [sandbox.submit(sandbox.image(f"s{n}.jpg"), sandbox.image("r.jpg")) for n in range(jobs)]
+
+
+def sense(img_uuids: Any, **arguments: Any) -> Any:
+    arguments = {"poke_interval": 0.05, "timeout": 20, **arguments}
+    context: Any = {"ti": LightTaskInstance("sense")}
+
+    def sensor() -> GoEnhanceJobSensor:
+        return GoEnhanceJobSensor(task_id="sense", img_uuids=img_uuids, **arguments)
+
+    try:
+        return sensor().execute(context)
+    except TaskDeferred as deferral:
+        return sensor().resume_execution(deferral.method_name, {"event": _event_of(deferral)}, context)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_it_waits_for_jobs_submitted_anywhere(sandbox: SandboxProcess, way: dict[str, Any]) -> None:
+    uuids = submit(sandbox)
+
+    assert sense(uuids, **way) == dict.fromkeys(uuids, "succeeded")
+
+
+@pytest.mark.parametrize("way", WAYS[1:])
+def test_a_wait_without_a_worker_is_deferred(sandbox: SandboxProcess, way: dict[str, Any]) -> None:
+    sensor = GoEnhanceJobSensor(task_id="sense", img_uuids="a-job", **way)
+
+    with pytest.raises(TaskDeferred) as deferral:
+        sensor.execute({"ti": LightTaskInstance("sense")})  # type: ignore[typeddict-item]
+
+    assert deferral.value.timeout.total_seconds() == pytest.approx(3600 + 120, abs=5)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_failed_job_fails_the_sensor_for_good_with_the_vendors_reason(
+    sandbox: SandboxProcess, way: dict[str, Any]
+) -> None:
+    sandbox.put_faults(job={"kind": "failed", "error": "no face found", "count": 1})
+    uuids = submit(sandbox)
+
+    with pytest.raises(
+        JobFailedError, match=f"1 of 2 jobs failed, the first: {uuids[0]}.*no face found"
+    ) as caught:
+        sense(uuids, **way)
+
+    assert is_final(caught.value)
+    assert caught.value.img_uuid == uuids[0]
+    assert sense(uuids, fail_on_failed_job=False, **way) == {uuids[0]: "failed", uuids[1]: "succeeded"}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("answer", ["code_at_200", "http_404"])
+def test_a_uuid_that_goenhance_does_not_know_fails_long_before_the_time_out(
+    sandbox: SandboxProcess, way: dict[str, Any], answer: str
+) -> None:
+    sandbox.put_faults(unknown_job=answer)
+    [known] = submit(sandbox, 1)
+    stranger = "00000000-0000-4000-8000-000000000000"
+
+    with pytest.raises(JobFailedError, match=stranger):
+        sense([known, stranger], **way)
+
+    found = sense([known, stranger], fail_on_failed_job=False, **way)
+    assert found == {known: "succeeded", stranger: "not_found"}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_job_that_never_ends_times_out_and_a_retry_waits_on(
+    sandbox: SandboxProcess, way: dict[str, Any]
+) -> None:
+    sandbox.put_faults(job={"kind": "stuck", "count": 1})
+    uuids = submit(sandbox)
+
+    with pytest.raises(
+        JobTimedOutError, match=f"1 of 2 jobs still run after 0.5 s, the first: {uuids[0]}"
+    ) as caught:
+        sense(uuids, timeout=0.5, **way)
+
+    assert not is_final(caught.value)
+    with pytest.raises(AirflowSkipException):
+        sense(uuids, timeout=0.1, soft_fail=True, **way)
+
+
+@pytest.mark.parametrize("way", WAYS[:2])
+def test_a_refused_token_is_not_taken_for_a_finished_job(
+    sandbox: SandboxProcess, connect: Any, way: dict[str, Any]
+) -> None:
+    uuids = submit(sandbox)
+    connect(sandbox, token="sk-wrong-token")
+
+    with pytest.raises(TokenRefusedError, match="connection 'goenhance_default'"):
+        sense(uuids, **way)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        lambda a, b: {"pair-1": a, "pair-2": b},  # XCom img_uuids of a batch
+        lambda a, b: [{"pair-1": a}, {"pair-2": b}],  # ... of a mapped one
+        lambda a, b: [[{"pair_id": "p", "img_uuid": a, "status": "submitted"}], [{"img_uuid": b}]],
+        lambda a, b: [{"img_uuid": a}, {"img_uuid": None, "status": "rejected"}, {"img_uuid": b}],
+        lambda a, b: (uuid for uuid in (a, f" {b} ", a, "")),
+    ],
+)
+def test_whatever_the_swap_operators_give_names_the_jobs(
+    sandbox: SandboxProcess, shape: Callable[[str, str], Any]
+) -> None:
+    uuids = submit(sandbox)
+    given = shape(*uuids)
+
+    assert sense(given) == dict.fromkeys(uuids, "succeeded")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "names no job"),
+        ("", "names no job"),
+        (None, "names no job"),
+        ([{"img_uuid": None}], "names no job"),
+        ("['a-job', 'b-job']", "render_template_as_native_obj=True"),
+        ("a job", "is no UUID"),
+    ],
+)
+def test_what_names_no_job_is_an_error_and_no_success(given: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said) as caught:
+        sense(given)
+
+    assert is_final(caught.value)
