@@ -35,7 +35,6 @@ from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.results.submitting import submit_swaps
 from airflow_provider_goenhance.results.swap import Swap, pair_fingerprint, swap_id_for
 from airflow_provider_goenhance.results.transitions import Claimant, Transition
-
 from include.sandbox.process import SandboxProcess
 
 KEY = RunKey("bench", "run")

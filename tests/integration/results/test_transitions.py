@@ -7,6 +7,7 @@ import datetime as dt
 import threading
 
 import pytest
+
 from airflow_provider_goenhance.exceptions import ResultsTableError
 from airflow_provider_goenhance.results.group_commit import GroupCommit
 from airflow_provider_goenhance.results.ledger import Ledger, Outcome, RunKey
@@ -20,7 +21,6 @@ from airflow_provider_goenhance.results.transitions import (
     NotSent,
     OutcomeUnknown,
 )
-
 from tests.integration.results.conftest import MakeDatabase
 from tests.integration.results.databases import TestDatabase, planned
 
@@ -309,6 +309,6 @@ def test_rows_that_wait_to_be_collected_are_those_paid_for_and_not_brought_home(
 
 
 def test_a_table_that_cannot_be_written_says_so(database: TestDatabase, ledger: Ledger) -> None:
-    database.run(lambda connection: database.swaps.drop(connection))
+    database.run(database.swaps.drop)
     with pytest.raises(ResultsTableError, match="the test's database"):
         ledger.counts(KEY)

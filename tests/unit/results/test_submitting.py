@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
+
 from airflow_provider_goenhance.api.models import Submission
 from airflow_provider_goenhance.exceptions import (
     BadRequestError,
@@ -27,7 +28,6 @@ from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.results.submitting import UNKNOWN_IN_A_ROW, SubmitReport, submit_swaps
 from airflow_provider_goenhance.results.swap import Swap
 from airflow_provider_goenhance.results.transitions import Claimant, Transition
-
 from tests.integration.results.databases import planned
 
 KEY = RunKey("dag", "run")
@@ -196,17 +196,19 @@ def test_an_error_that_nobody_foresaw_leaves_one_row_unknown_and_the_others_subm
 def test_a_round_that_is_cancelled_commits_every_answer_it_has(ledger: Ledger) -> None:
     """The task is killed: posts on their way end as `submitting`, answered ones keep their job."""
     answered: set[int] = set()
+    ten = asyncio.Event()
 
     async def post(source_img: str, _reference_img: str) -> Submission:
         number = number_of(source_img)
         await asyncio.sleep(0.001 if number < 10 else 3600)
         answered.add(number)
+        if len(answered) == 10:
+            ten.set()
         return Submission(f"job-{number}", 1)
 
     async def killed(writer: GroupCommit) -> None:
         round_ = asyncio.create_task(submit_swaps(post, writer, ledger.of_run(KEY), concurrency=20))
-        while len(answered) < 10:
-            await asyncio.sleep(0)
+        await ten.wait()
         round_.cancel()
         await asyncio.wait([round_])
 

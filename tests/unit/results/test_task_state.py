@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
 from airflow_provider_goenhance.results.database import ResultsDatabase
 from airflow_provider_goenhance.results.ledger import Ledger, Outcome, RunKey
 from airflow_provider_goenhance.results.states import Status
@@ -25,9 +28,6 @@ from airflow_provider_goenhance.results.transitions import (
     OutcomeUnknown,
     Transition,
 )
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
-
 from tests.integration.results.databases import planned
 
 KEY = RunKey("dag", "run")

@@ -15,6 +15,7 @@ from airflow.models.revoked_token import RevokedToken
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from airflow_provider_goenhance.collect.names import folder_for, sheet_name_for
 from airflow_provider_goenhance.hooks.results import open_results
 from airflow_provider_goenhance.plugin import GoEnhancePlugin
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
@@ -24,6 +25,8 @@ from airflow_provider_goenhance.results.swap import Swap
 PNG = b"\x89PNG\r\n\x1a\n and so on"
 SWAPS = {"dag_id": "mine", "run_id": "run", "task_id": "swap"}
 PICTURE = {"dag_id": "mine", "swap_id": "id-mine"}
+SHEET = {"dag_id": "mine", "run_id": "run", "task_id": "report"}
+PAGES = [("swaps", SWAPS), ("picture", PICTURE), ("contact-sheet", SHEET)]
 
 
 @pytest.fixture
@@ -73,19 +76,19 @@ def token(role: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {airflow_app.get_auth_manager().generate_jwt(user)}"}
 
 
-@pytest.mark.parametrize(("path", "query"), [("swaps", SWAPS), ("picture", PICTURE)])
+@pytest.mark.parametrize(("path", "query"), PAGES)
 def test_nobody_sees_anything_without_a_session(client: TestClient, path: str, query: dict[str, str]) -> None:
     assert client.get(f"/goenhance/{path}", params=query).status_code == 401
 
 
-@pytest.mark.parametrize(("path", "query"), [("swaps", SWAPS), ("picture", PICTURE)])
+@pytest.mark.parametrize(("path", "query"), PAGES)
 def test_a_user_who_may_not_see_the_dag_is_refused(
     client: TestClient, path: str, query: dict[str, str]
 ) -> None:
     assert client.get(f"/goenhance/{path}", params=query, headers=token(None)).status_code == 403
 
 
-@pytest.mark.parametrize(("path", "query"), [("swaps", SWAPS), ("picture", PICTURE)])
+@pytest.mark.parametrize(("path", "query"), PAGES)
 def test_a_forged_session_is_refused(client: TestClient, path: str, query: dict[str, str]) -> None:
     answer = client.get(f"/goenhance/{path}", params=query, headers={"Authorization": "Bearer e30.e30.e30"})
 
@@ -176,6 +179,60 @@ def test_a_results_table_that_cannot_be_used_is_named(
 
     assert answer.status_code == 503
     assert "goenhance_results" in answer.text
+
+
+def test_a_viewer_gets_the_contact_sheet_that_lies_beside_the_pictures(
+    client: TestClient, tmp_path: Path
+) -> None:
+    (tmp_path / sheet_name_for("mine", "report")).write_text("<p>sheet of mine")
+    # Two Dags on one schedule have runs of one name, and their pictures in one folder.
+    (tmp_path / sheet_name_for("other", "report")).write_text("<p>sheet of other")
+
+    answer = client.get("/goenhance/contact-sheet", params=SHEET, headers=token("viewer"))
+
+    assert (answer.status_code, answer.text) == (200, "<p>sheet of mine")
+
+
+def test_a_sheet_without_any_picture_is_found_below_the_default_storage(
+    client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__GOENHANCE__STORAGE", str(tmp_path / "kept"))
+    folder = tmp_path / "kept" / folder_for("run")
+    folder.mkdir(parents=True)
+    (folder / sheet_name_for("mine", "report")).write_text("<p>all failed")
+
+    assert "all failed" in client.get("/goenhance/contact-sheet", params=SHEET, headers=token("viewer")).text
+
+
+def test_a_contact_sheet_may_run_nothing_and_load_nothing_though_others_may_have_written_it(
+    client: TestClient, tmp_path: Path
+) -> None:
+    (tmp_path / sheet_name_for("mine", "report")).write_text("<script>alert(1)</script>")
+
+    answer = client.get("/goenhance/contact-sheet", params=SHEET, headers=token("viewer"))
+
+    policy = {part.strip() for part in answer.headers["Content-Security-Policy"].split(";")}
+    assert {"default-src 'none'", "img-src data:", "form-action 'none'", "sandbox"} <= policy
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert "no-store" in answer.headers["Cache-Control"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"run_id": "another"},
+        {"dag_id": "nobody"},
+        {"task_id": "../../../etc/passwd"},
+        {"task_id": "x" * 5000},
+        {"run_id": "../" * 9},
+    ],
+)
+def test_a_sheet_that_is_not_there_is_said_to_be_missing(client: TestClient, change: dict[str, str]) -> None:
+    answer = client.get("/goenhance/contact-sheet", params={**SHEET, **change}, headers=token("viewer"))
+
+    assert answer.status_code == 404
+    assert "There is no contact sheet of this run here" in answer.text
 
 
 def test_there_is_no_page_of_documentation_and_no_schema_for_strangers(client: TestClient) -> None:
