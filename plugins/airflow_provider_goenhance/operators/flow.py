@@ -216,7 +216,7 @@ class _Collector:
             if job.state is JobState.FAILED:
                 return _failed_job(swap, job.reason or "")
             if job.state is JobState.RUNNING:
-                log.warning("%s: job %s is running again, says GoEnhance; left submitted.", swap.named, uuid)
+                log.warning("%s: job %s is still running, says GoEnhance; left submitted.", swap.named, uuid)
                 return None
             return await self._keep(swap, job)
         except TokenRefusedError:

@@ -94,7 +94,7 @@ class LedgerMachine(RuleBasedStateMachine):
     # -- what the world does ------------------------------------------------------------------------------------
 
     @rule(cleared=st.booleans(), kill_others=st.booleans())
-    @precondition(lambda self: len(self.alive()) < 4 and not self.all_is_quiet())
+    @precondition(lambda self: not self.all_is_quiet())
     def an_attempt_begins(self, cleared: bool, kill_others: bool) -> None:
         """A retry or a clear; the attempts before it are dead, or linger on as zombies."""
         self.begin(cleared, kill_others)
@@ -102,10 +102,10 @@ class LedgerMachine(RuleBasedStateMachine):
     def all_is_quiet(self) -> bool:
         """Tell whether nobody has done anything yet since the last attempt began."""
         latest = self.attempts[-1]
-        return latest.alive and len(latest.due) == latest.found
+        return latest.alive and 0 < len(latest.due) == latest.found
 
     def begin(self, cleared: bool, kill_others: bool) -> None:
-        if kill_others:
+        if kill_others or len(self.alive()) > 3:
             for attempt in self.attempts:
                 attempt.alive = False
         self.max_tries += cleared
