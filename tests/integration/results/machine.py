@@ -9,12 +9,14 @@ its row. What must hold whatever happens is in the invariants.
 
 from __future__ import annotations
 
+import random
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from hypothesis import note
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from airflow_provider_goenhance.results.decide import Action, Policies, decide, was_cleared
 from airflow_provider_goenhance.results.ledger import Ledger, Outcome, RunKey
@@ -33,20 +35,18 @@ from airflow_provider_goenhance.results.transitions import (
 from tests.integration.results.databases import Fate, ProcessDied, TestDatabase, planned
 
 KEY = RunKey("dag", "run")
-ROWS = 3
+ROWS = 5
 TASK_KEY = "swap[0] "
 UNKNOWN = "submit_outcome_unknown"
 
-fates = st.sampled_from(("ok",) * 8 + ("cut_before", "cut_after", "crash_before", "crash_after"))
-answers = st.sampled_from(
-    ("accepted", "accepted", "accepted", "declined", "refused", "lost_after", "lost_before")
-)
-deaths = st.sampled_from((False, False, False, False, True))
+FATES: tuple[Fate, ...] = ("ok",) * 12 + ("cut_before", "cut_after", "crash_before", "crash_after")
+ANSWERS = ("accepted", "accepted", "accepted", "declined", "refused", "lost_after", "lost_before")
+
 policies = st.builds(
     Policies,
-    on_unknown_submit=st.sampled_from(("hold", "hold", "resubmit")),
-    on_clear=st.sampled_from(("reattach", "reattach", "resubmit")),
-    failed_job_resubmits=st.sampled_from((0, 0, 1)),
+    on_unknown_submit=st.sampled_from(("hold", "resubmit")),
+    on_clear=st.sampled_from(("reattach", "resubmit")),
+    failed_job_resubmits=st.sampled_from((0, 2)),
 )
 
 
@@ -60,7 +60,6 @@ class Attempt:
     granted: dict[str, Swap] = field(default_factory=dict)
     outcomes: dict[str, Transition] = field(default_factory=dict)
     waiting: dict[str, str] = field(default_factory=dict)
-    found: int = 0
     alive: bool = True
 
 
@@ -81,9 +80,9 @@ class LedgerMachine(RuleBasedStateMachine):
         self.by_name: Counter[str] = Counter()
         self.claims: Counter[str] = Counter()
         self.not_accepted: Counter[str] = Counter()
-        self.grants: set[tuple[str, int, str]] = set()
         self.before = self.now = self.rows()
-        self.begin(cleared=False, kill_others=False)
+        self.chance = random.Random(0)
+        self.an_attempt_begins()
 
     def rows(self) -> dict[str, Swap]:
         return {swap.swap_id: swap for swap in self.ledger.of_run(KEY)}
@@ -93,18 +92,33 @@ class LedgerMachine(RuleBasedStateMachine):
 
     # -- what the world does ------------------------------------------------------------------------------------
 
-    @rule(cleared=st.booleans(), kill_others=st.booleans())
-    @precondition(lambda self: not self.all_is_quiet())
-    def an_attempt_begins(self, cleared: bool, kill_others: bool) -> None:
+    @rule(seed=st.integers(0, 2**62))
+    def the_world_moves(self, seed: int) -> None:
+        """
+        Something happens that can happen now.
+
+        What, is drawn from the seed and by weight: left to choose among rules itself, hypothesis begins attempts and
+        kills them, and hardly ever gets as far as a second job.
+        """
+        self.chance = random.Random(seed)
+        alive = self.alive()
+        moves = {
+            self.a_post_is_sent: 8 if any(a.granted for a in alive) else 0,
+            self.a_slot_commits: 8 if any(a.due or a.outcomes for a in alive) else 0,
+            self.a_job_is_reported_on: 6 if any(a.waiting for a in alive) else 0,
+            self.an_attempt_sees_jobs: 4 if any(row.img_uuid for row in self.now.values()) else 0,
+            self.an_attempt_begins: 2,
+            self.a_worker_is_killed: 1 if alive else 0,
+            self.the_run_is_reported: 1,
+        }
+        (move,) = self.chance.choices(list(moves), weights=list(moves.values()))
+        note(move.__name__)
+        move()
+
+    def an_attempt_begins(self) -> None:
         """A retry or a clear; the attempts before it are dead, or linger on as zombies."""
-        self.begin(cleared, kill_others)
-
-    def all_is_quiet(self) -> bool:
-        """Tell whether nobody has done anything yet since the last attempt began."""
-        latest = self.attempts[-1]
-        return latest.alive and 0 < len(latest.due) == latest.found
-
-    def begin(self, cleared: bool, kill_others: bool) -> None:
+        cleared = self.chance.random() < 0.4
+        kill_others = self.chance.random() < 0.25
         if kill_others or len(self.alive()) > 3:
             for attempt in self.attempts:
                 attempt.alive = False
@@ -113,25 +127,24 @@ class LedgerMachine(RuleBasedStateMachine):
         store = TableStore(self.ledger, lambda: self.ledger.of_run(KEY, batch=0))
         store.settle(who, TASK_KEY)
         due = [swap for swap in store.load() if self.decision(swap) is Action.SUBMIT]
-        # Zombies and heirs reach for the same rows in another order.
-        due = due[len(self.attempts) % 2 :] + due[: len(self.attempts) % 2]
-        self.attempts.append(Attempt(who, store, due, found=len(due)))
+        self.chance.shuffle(due)
+        self.attempts.append(Attempt(who, store, due))
 
     def decision(self, swap: Swap) -> Action:
         return decide(swap, self.policies, max_tries=self.max_tries, first_look=True)
 
-    def a_slot_commits(self, data: st.DataObject, fate: Fate) -> None:
+    def a_slot_commits(self) -> None:
         """The outcomes of some rows and the claims of others, in one transaction as the group commit does it."""
         busy = [attempt for attempt in self.alive() if attempt.due or attempt.outcomes]
-        attempt = data.draw(st.sampled_from(busy), label="attempt")
-        done = list(attempt.outcomes.values())[: data.draw(st.sampled_from((3, 1, 0)), label="outcomes")]
-        taken = attempt.due[: data.draw(st.sampled_from((1, 2, 3, 0)), label="claims")]
+        attempt = self.chance.choice(busy)
+        done = list(attempt.outcomes.values())[: self.chance.choice((3, 1, 0))]
+        taken = attempt.due[: self.chance.choice((1, 2, 0))]
         steps: list[Transition] = [*done, *(Claim.of(swap) for swap in taken)]
         if not steps:
             return
         before = self.rows()
         try:
-            results = self.database.take(attempt.who, steps, fate)
+            results = self.database.take(attempt.who, steps, self.chance.choice(FATES))
         except ProcessDied:
             attempt.alive = False
             results = []
@@ -144,22 +157,9 @@ class LedgerMachine(RuleBasedStateMachine):
             if granted:
                 self.grant(attempt, swap)
 
-    # Two rules: hypothesis chooses evenly among rules, and this is what most of the time is spent with.
-    @rule(data=st.data(), fate=fates)
-    @precondition(lambda self: any(a.due or a.outcomes for a in self.alive()))
-    def one_slot_commits(self, data: st.DataObject, fate: Fate) -> None:
-        self.a_slot_commits(data, fate)
-
-    @rule(data=st.data(), fate=fates)
-    @precondition(lambda self: any(a.due or a.outcomes for a in self.alive()))
-    def another_slot_commits(self, data: st.DataObject, fate: Fate) -> None:
-        self.a_slot_commits(data, fate)
-
     def grant(self, attempt: Attempt, swap: Swap) -> None:
-        key = (swap.swap_id, swap.attempts, swap.status.value)
         assert self.rows()[swap.swap_id].claimed_by == attempt.who.name, "granted, but the row is another's"
         attempt.granted[swap.swap_id] = swap
-        self.grants.add(key)
 
     def count_commits(self, attempt: Attempt, steps: list[Transition], before: dict[str, Swap]) -> None:
         """Book what the transaction did to the rows, whether or not its attempt lived to hear of it."""
@@ -184,25 +184,16 @@ class LedgerMachine(RuleBasedStateMachine):
             return self.policies.on_unknown_submit == "resubmit"
         return swap.error_code == "job_failed" and swap.attempts <= self.policies.failed_job_resubmits
 
-    @rule(data=st.data(), answer=answers, dies=deaths)
-    @precondition(lambda self: any(a.granted for a in self.alive()))
-    def another_post_is_sent(self, data: st.DataObject, answer: str, dies: bool) -> None:
-        self.send(data, answer, dies)
-
-    @rule(data=st.data(), answer=answers, dies=deaths)
-    @precondition(lambda self: any(a.granted for a in self.alive()))
-    def a_post_is_sent(self, data: st.DataObject, answer: str, dies: bool) -> None:
-        self.send(data, answer, dies)
-
-    def send(self, data: st.DataObject, answer: str, dies: bool) -> None:
+    def a_post_is_sent(self) -> None:
         """The paid call; its process may die before it hears the answer."""
-        attempt = data.draw(st.sampled_from([a for a in self.alive() if a.granted]), label="attempt")
-        swap_id = data.draw(st.sampled_from(sorted(attempt.granted)), label="row")
+        attempt = self.chance.choice([a for a in self.alive() if a.granted])
+        swap_id = self.chance.choice(sorted(attempt.granted))
         del attempt.granted[swap_id]
         img_uuid = f"job-{swap_id[:4]}-{len(self.accepted[swap_id])}"
+        answer = self.chance.choice(ANSWERS)
         if answer in {"accepted", "lost_after"}:
             self.accepted[swap_id].append(img_uuid)
-        if dies:
+        if self.chance.random() < 0.1:
             attempt.alive = False
             return
         steps: dict[str, Transition] = {
@@ -214,32 +205,26 @@ class LedgerMachine(RuleBasedStateMachine):
         }
         attempt.outcomes[swap_id] = steps[answer]
 
-    @rule(data=st.data())
-    @precondition(lambda self: any(a.granted or a.outcomes for a in self.alive()))
-    def a_worker_is_killed(self, data: st.DataObject) -> None:
-        attempt = data.draw(st.sampled_from(self.alive()), label="attempt")
-        if data.draw(st.booleans(), label="with a signal that can be handled"):
+    def a_worker_is_killed(self) -> None:
+        attempt = self.chance.choice(self.alive())
+        if self.chance.random() < 0.5:
             attempt.store.abandon(attempt.who)
         attempt.alive = False
 
-    @rule()
-    @precondition(lambda self: any(row.status is Status.SUBMITTING for row in self.now.values()))
     def the_run_is_reported(self) -> None:
         """The report settles what is left, though a zombie may live on."""
         self.ledger.settle_abandoned(self.ledger.of_run(KEY, statuses=[Status.SUBMITTING]))
 
-    @rule(data=st.data())
-    @precondition(lambda self: any(row.img_uuid for row in self.now.values()))
-    def an_attempt_sees_jobs(self, data: st.DataObject) -> None:
+    def an_attempt_sees_jobs(self) -> None:
         """It will report on the job that the row has now, however late."""
-        attempt = data.draw(st.sampled_from(self.attempts), label="attempt")
+        attempt = self.chance.choice(self.attempts)
         attempt.waiting = {row.swap_id: row.img_uuid for row in self.rows().values() if row.img_uuid}
 
-    @rule(data=st.data(), kind=st.sampled_from(("kept", "job_failed", "job_timed_out")))
-    @precondition(lambda self: any(a.waiting for a in self.alive()))
-    def a_job_is_reported_on(self, data: st.DataObject, kind: str) -> None:
-        attempt = data.draw(st.sampled_from([a for a in self.alive() if a.waiting]), label="attempt")
-        swap_id = data.draw(st.sampled_from(sorted(attempt.waiting)), label="row")
+    def a_job_is_reported_on(self) -> None:
+        """Its picture is kept, or it failed, or the time to wait was over."""
+        kind = self.chance.choice(("kept", "job_failed", "job_timed_out"))
+        attempt = self.chance.choice([a for a in self.alive() if a.waiting])
+        swap_id = self.chance.choice(sorted(attempt.waiting))
         img_uuid = attempt.waiting.pop(swap_id)
         if kind == "kept":
             outcome = Outcome(
