@@ -24,13 +24,13 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "plugins"), str(ROOT)]
 os.environ.setdefault("AIRFLOW_HOME", str(ROOT / ".local" / "bench-airflow"))
 
-import aiohttp  # noqa: E402
-from airflow.triggers.base import BaseTrigger, TriggerEvent  # noqa: E402
+import aiohttp
+from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_goenhance.api.account import Account  # noqa: E402
-from airflow_provider_goenhance.api.client import GoEnhanceClient, open_client  # noqa: E402
-from airflow_provider_goenhance.triggers.face_swap import GoEnhanceJobsTrigger  # noqa: E402
-from include.sandbox.process import SandboxProcess  # noqa: E402
+from airflow_provider_goenhance.api.account import Account
+from airflow_provider_goenhance.api.client import GoEnhanceClient, open_client
+from airflow_provider_goenhance.triggers.face_swap import GoEnhanceJobsTrigger
+from include.sandbox.process import SandboxProcess
 
 POLL_INTERVAL = 5.0
 WARM_UP = 2 * POLL_INTERVAL

@@ -57,7 +57,7 @@ class Attempt:
     who: Claimant
     store: TableStore
     due: list[Swap]
-    granted: dict[str, Swap] = field(default_factory=dict)
+    granted: dict[str, int] = field(default_factory=dict)  # row -> which of its claims
     outcomes: dict[str, Transition] = field(default_factory=dict)
     waiting: dict[str, str] = field(default_factory=dict)
     alive: bool = True
@@ -77,6 +77,9 @@ class LedgerMachine(RuleBasedStateMachine):
         self.attempts: list[Attempt] = []
         self.max_tries = 1
         self.accepted: dict[str, list[str]] = defaultdict(list)
+        self.claim_of: dict[str, int] = {}
+        self.told: set[str] = set()
+        self.given_up: set[tuple[str, int]] = set()
         self.by_name: Counter[str] = Counter()
         self.claims: Counter[str] = Counter()
         self.not_accepted: Counter[str] = Counter()
@@ -142,13 +145,14 @@ class LedgerMachine(RuleBasedStateMachine):
         steps: list[Transition] = [*done, *(Claim.of(swap) for swap in taken)]
         if not steps:
             return
-        before = self.rows()
+        before, fate = self.rows(), self.chance.choice(FATES)
         try:
-            results = self.database.take(attempt.who, steps, self.chance.choice(FATES))
+            results = self.database.take(attempt.who, steps, fate)
         except ProcessDied:
             attempt.alive = False
             results = []
-        self.count_commits(attempt, steps, before)
+        if fate != "crash_before":
+            self.count_commits(attempt, steps, before)
         for swap in taken:
             attempt.due.remove(swap)
         for step in done:
@@ -159,14 +163,18 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def grant(self, attempt: Attempt, swap: Swap) -> None:
         assert self.rows()[swap.swap_id].claimed_by == attempt.who.name, "granted, but the row is another's"
-        attempt.granted[swap.swap_id] = swap
+        attempt.granted[swap.swap_id] = self.claims[swap.swap_id]
 
     def count_commits(self, attempt: Attempt, steps: list[Transition], before: dict[str, Swap]) -> None:
         """Book what the transaction did to the rows, whether or not its attempt lived to hear of it."""
         after = self.rows()
         for step in steps:
             old, new = before[step.swap_id], after[step.swap_id]
-            if isinstance(step, Claim) and new.attempts == old.attempts + 1:
+            if isinstance(step, Accepted):
+                self.told.add(step.img_uuid)
+            elif isinstance(step, Claim) and new.attempts == old.attempts + 1:
+                if old.status is Status.UNKNOWN:
+                    self.given_up.add((step.swap_id, self.claims[step.swap_id]))
                 self.claims[step.swap_id] += 1
                 if old.status is not Status.PLANNED:
                     self.by_name[step.swap_id] += 1
@@ -188,11 +196,12 @@ class LedgerMachine(RuleBasedStateMachine):
         """The paid call; its process may die before it hears the answer."""
         attempt = self.chance.choice([a for a in self.alive() if a.granted])
         swap_id = self.chance.choice(sorted(attempt.granted))
-        del attempt.granted[swap_id]
+        claim = attempt.granted.pop(swap_id)
         img_uuid = f"job-{swap_id[:4]}-{len(self.accepted[swap_id])}"
         answer = self.chance.choice(ANSWERS)
         if answer in {"accepted", "lost_after"}:
             self.accepted[swap_id].append(img_uuid)
+            self.claim_of[img_uuid] = claim
         if self.chance.random() < 0.1:
             attempt.alive = False
             return
@@ -258,10 +267,16 @@ class LedgerMachine(RuleBasedStateMachine):
         in_memory = self.known_in_memory()
         for row in self.now.values():
             known = {row.img_uuid, *(row.former_uuids or "").split()}
-            lost = [job for job in self.accepted[row.swap_id] if job not in known | in_memory]
-            covering = int(row.status in {Status.UNKNOWN, Status.SUBMITTING})
-            # A row that was `unknown` and sent again by name covers one more each time, and counts it.
-            assert len(lost) <= covering + self.by_name[row.swap_id], f"{lost} are on no row; {row}"
+            for job in self.accepted[row.swap_id]:
+                if job in known | in_memory:
+                    continue
+                claim = self.claim_of[job]
+                latest = claim == self.claims[row.swap_id]
+                covered = latest and row.status in {Status.UNKNOWN, Status.SUBMITTING}
+                # `unknown`, and sent again by name: whoever asked for that was told that this may be.
+                given_up = (row.swap_id, claim) in self.given_up
+                assert job not in self.told, f"{job} was committed, and is gone: {row}"
+                assert covered or given_up, f"{job} is on no row: {row}"
 
     def known_in_memory(self) -> set[str]:
         return {

@@ -157,6 +157,17 @@ def test_a_late_answer_still_names_its_job_on_a_row_that_was_given_up(
     )
 
 
+def test_giving_up_on_old_knowledge_leaves_a_row_alone_that_another_has_claimed_since(
+    database: TestDatabase, ledger: Ledger
+) -> None:
+    database.take(FIRST, [Claim.of(row(ledger))])
+    seen = ledger.of_run(KEY)
+    database.take(FIRST, [NotSent(seen[0].swap_id, "unreachable", "Refused.")])
+    database.take(SECOND, [Claim.of(row(ledger))])
+    ledger.settle_abandoned(seen)
+    assert (row(ledger).status, row(ledger).claimed_by) == (Status.SUBMITTING, SECOND.name)
+
+
 @pytest.mark.parametrize("fate", ["ok", "cut_after"])
 def test_a_late_answer_on_a_row_that_was_sent_again_is_kept_as_a_former_job(
     database: TestDatabase, ledger: Ledger, caplog: pytest.LogCaptureFixture, fate: str
