@@ -3,8 +3,8 @@
 The cost of safety: the same submits without a ledger, with it, and with a commit per row.
 
 All variants run in one go against one sandbox in load mode on this machine, so the sandbox's own work shares the
-processor with what is measured, in each variant alike. The variants take turns, some rows at a time. The ratios are what
-counts; each is of the seconds a row took to those without a ledger.
+processor with what is measured, in each variant alike. The variants take turns, some rows at a time. The ratios are
+what counts; each is of the seconds a row took to those without a ledger.
 """
 
 from __future__ import annotations
