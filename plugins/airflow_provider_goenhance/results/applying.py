@@ -115,6 +115,7 @@ def _accepted(swaps: sa.Table, dialect: str) -> sa.Update:
         sa.update(swaps)
         .where(
             is_given(dialect, c.swap_id, given),
+            c.claimed_by == _WHO,
             # From `unknown` as well: a slow attempt that was given up on may still learn its job's name.
             sa.or_(c.status == Status.SUBMITTING.value, c.status == Status.UNKNOWN.value),
         )

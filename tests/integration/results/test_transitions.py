@@ -183,6 +183,18 @@ def test_a_late_answer_on_a_row_that_was_sent_again_is_kept_as_a_former_job(
     assert "job-1" in caplog.text
 
 
+def test_a_late_answer_does_not_take_the_row_from_the_attempt_that_is_submitting_it(
+    database: TestDatabase, ledger: Ledger
+) -> None:
+    swap = row(ledger)
+    database.take(FIRST, [Claim.of(swap)])
+    ledger.settle_abandoned(ledger.of_run(KEY))
+    database.take(SECOND, [Claim.of(row(ledger))])
+    assert database.take(FIRST, [Accepted(swap.swap_id, "job-1")]) == [False]
+    held = row(ledger)
+    assert (held.status, held.claimed_by, held.former_uuids) == (Status.SUBMITTING, SECOND.name, "job-1")
+
+
 def test_a_row_that_is_submitted_again_remembers_every_job_it_had(
     database: TestDatabase, ledger: Ledger
 ) -> None:
