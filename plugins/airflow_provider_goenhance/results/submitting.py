@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 #: So many submits in a row without a known outcome, and the rest is left for later: the service is in trouble.
 UNKNOWN_IN_A_ROW = 5
 PROGRESS_EVERY = 15.0
+#: For so many POSTs that may be under way at once there is one slot more, which meanwhile waits for a commit.
+SPARE_SLOT_FOR = 3
 
 _ENDS_THE_BATCH = (
     TokenRefusedError,
@@ -68,8 +70,10 @@ class _Round:
         writer: Writer,
         swaps: Iterable[Swap],
         total: int,
+        concurrency: int,
     ) -> None:
         self._submit = submit
+        self._under_way = asyncio.Semaphore(concurrency)
         self._commits = Commits(writer)
         # A row that was listed twice is one row: this claimant would be granted it both times.
         self._swaps: Iterator[Swap] = iter({swap.swap_id: swap for swap in swaps}.values())
@@ -124,7 +128,12 @@ class _Round:
 
     async def _send(self, swap: Swap) -> Transition:
         try:
-            submission = await self._submit(swap.source_img, swap.reference_img)
+            async with self._under_way:
+                if self.report.stopped_by is not None:
+                    return NotSent(
+                        swap.swap_id, self.report.stopped_by.error_code, str(self.report.stopped_by)
+                    )
+                submission = await self._submit(swap.source_img, swap.reference_img)
         except GoEnhanceError as error:
             return self._failed(swap, error)
         except Exception as error:
@@ -186,8 +195,9 @@ async def submit_swaps(
     :param concurrency: POSTs under way at once
     :raises ResultsTableError: when the database stays out of reach; jobs it could not record are in the log
     """
-    round_ = _Round(submit, writer, swaps, len(swaps))
-    slots = [round_.slot() for _ in range(min(concurrency, len(swaps)))]
+    round_ = _Round(submit, writer, swaps, len(swaps), concurrency)
+    # A slot that waits for its commit has no POST under way: a few more slots keep the line to GoEnhance full.
+    slots = [round_.slot() for _ in range(min(concurrency + concurrency // SPARE_SLOT_FOR, len(swaps)))]
     # Not a TaskGroup: one slot's trouble must not cancel another slot's POST, which is paid all the same.
     for result in await asyncio.gather(*slots, return_exceptions=True):
         if isinstance(result, BaseException):
