@@ -176,6 +176,15 @@ class _Round:
             log.info("Submitted %d of %d pairs.", len(self.report.submitted), self._total)
 
 
+def slots_for(concurrency: int) -> int:
+    """
+    Return how many rows are taken at once, which is also how many a killed worker can leave ``unknown``.
+
+    A slot that waits for its commit has no POST under way: a few more slots keep the line to GoEnhance full.
+    """
+    return concurrency + concurrency // SPARE_SLOT_FOR
+
+
 async def submit_swaps(
     submit: Callable[[str, str], Awaitable[Submission]],
     writer: Writer,
@@ -196,8 +205,7 @@ async def submit_swaps(
     :raises ResultsTableError: when the database stays out of reach; jobs it could not record are in the log
     """
     round_ = _Round(submit, writer, swaps, len(swaps), concurrency)
-    # A slot that waits for its commit has no POST under way: a few more slots keep the line to GoEnhance full.
-    slots = [round_.slot() for _ in range(min(concurrency + concurrency // SPARE_SLOT_FOR, len(swaps)))]
+    slots = [round_.slot() for _ in range(min(slots_for(concurrency), len(swaps)))]
     # Not a TaskGroup: one slot's trouble must not cancel another slot's POST, which is paid all the same.
     for result in await asyncio.gather(*slots, return_exceptions=True):
         if isinstance(result, BaseException):

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
 from airflow_provider_goenhance.results.states import Status
+from airflow_provider_goenhance.results.submitting import slots_for
 from tests.integration.results import submitter
 from tests.integration.results.databases import TestDatabase, planned
 
@@ -72,7 +73,7 @@ def test_a_worker_that_is_killed_again_and_again_pays_for_no_row_twice_and_loses
     assert max(Counter(source for source, _ in posts).values()) == 1
     rows = {row.source_img: row for row in ledger.of_run(KEY)}
     unknown = [row for row in rows.values() if row.status is Status.UNKNOWN]
-    assert len(unknown) <= kills * submitter.CONCURRENCY
+    assert len(unknown) <= kills * slots_for(submitter.CONCURRENCY)
     for source, job in posts:
         assert rows[source].img_uuid == job or rows[source] in unknown
     assert {row.status for row in rows.values()} <= {Status.SUBMITTED, Status.UNKNOWN}

@@ -25,7 +25,12 @@ from airflow_provider_goenhance.results.database import ResultsDatabase
 from airflow_provider_goenhance.results.group_commit import GroupCommit
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
 from airflow_provider_goenhance.results.states import Status
-from airflow_provider_goenhance.results.submitting import UNKNOWN_IN_A_ROW, SubmitReport, submit_swaps
+from airflow_provider_goenhance.results.submitting import (
+    UNKNOWN_IN_A_ROW,
+    SubmitReport,
+    slots_for,
+    submit_swaps,
+)
 from airflow_provider_goenhance.results.swap import Swap
 from airflow_provider_goenhance.results.transitions import Claimant, Transition
 from tests.integration.results.databases import planned
@@ -254,8 +259,8 @@ def test_a_table_out_of_reach_stops_the_posts_and_names_the_jobs_it_could_not_st
     swaps = [planned(number) for number in range(20)]
     with pytest.raises(ResultsTableError):
         asyncio.run(submit_swaps(post, BrokenWriter(1), swaps, concurrency=4))
-    assert len(posts) == 4
-    for number in range(4):
+    assert len(posts) == slots_for(4)
+    for number in range(slots_for(4)):
         assert f"job-{number}" in caplog.text
 
 
