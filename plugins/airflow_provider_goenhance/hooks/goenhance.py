@@ -30,6 +30,7 @@ from ..exceptions import ConnectionLostError, UnreachableError
 from .account import account_of
 
 if TYPE_CHECKING:
+    from aiohttp import ClientResponse, ClientSession
     from requests import PreparedRequest, Response, Session
 
 
@@ -260,6 +261,36 @@ class GoEnhanceAsyncHook(HttpAsyncHook):
                 },
             )
         return self._config
+
+    async def run(
+        self,
+        session: ClientSession | None = None,
+        endpoint: str | None = None,
+        data: dict[str, Any] | str | None = None,
+        json: dict[str, Any] | str | None = None,
+        headers: dict[str, Any] | None = None,
+        extra_options: dict[str, Any] | None = None,
+    ) -> ClientResponse:
+        """
+        Ask as the http provider's hook does, any endpoint with any method.
+
+        :param session: a session of the caller's; without one the answer is read whole before it is returned,
+            because its connection closes with the session it came through
+        :param endpoint: path below the connection's host
+        :param data: body to send
+        :param json: body to send as JSON
+        :param headers: further headers
+        :param extra_options: as for the http provider's hook
+        :raises HttpErrorException: for an HTTP status from 400 on
+        """
+        import aiohttp
+
+        if session is not None:
+            return await super().run(session, endpoint, data, json, headers, extra_options)
+        async with aiohttp.ClientSession() as own:
+            response = await super().run(own, endpoint, data, json, headers, extra_options)
+            await response.read()
+            return response
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[GoEnhanceClient]:

@@ -46,6 +46,9 @@ class Answering(ThreadingHTTPServer):
         self.status = 200
         self.headers: dict[str, str] = {}
         self.body: bytes | None = b'{"code":0,"msg":"success","data":{"count":4207}}'
+        self.asked = threading.Event()
+        self.body_may_go = threading.Event()
+        self.body_may_go.set()
         self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
 
     @property
@@ -63,6 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.server.seen.append((self.command, self.path, dict(self.headers), body))
+        self.server.asked.set()
         if self.server.body is None:
             self.close_connection = True
             return
@@ -74,6 +78,8 @@ class _Handler(BaseHTTPRequestHandler):
         }.items():
             self.send_header(name, value)
         self.end_headers()
+        self.wfile.flush()
+        self.server.body_may_go.wait(30)
         self.wfile.write(self.server.body)
 
     do_GET = do_POST = _answer  # noqa: N815  the names that the base class calls

@@ -75,6 +75,21 @@ def test_the_parents_run_asks_the_same_host_with_the_same_token(
     assert [headers["Authorization"] for _, _, headers, _ in answering.seen] == [f"Bearer {TOKEN}"] * 2
 
 
+def test_the_parents_run_returns_an_answer_that_can_be_read_though_its_body_came_late(
+    connection: Define, answering: Answering
+) -> None:
+    answering.body_may_go.clear()
+    hook = GoEnhanceAsyncHook(connection(host=answering.url), method="GET")
+
+    async def run() -> int:
+        asking = asyncio.create_task(hook.run(endpoint="/api/v1/user/tokens"))
+        await asyncio.to_thread(answering.asked.wait, 30)
+        asyncio.get_running_loop().call_later(0.1, answering.body_may_go.set)
+        return int((await (await asking).json())["data"]["count"])
+
+    assert asyncio.run(asyncio.wait_for(run(), 30)) == 4207
+
+
 def test_the_session_settings_do_not_show_the_token(connection: Define) -> None:
     config = asyncio.run(GoEnhanceAsyncHook(connection()).config())
     assert config.headers == {"Authorization": f"Bearer {TOKEN}"}
