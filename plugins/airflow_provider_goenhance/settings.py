@@ -14,3 +14,10 @@ def default_storage() -> str:
     from airflow.providers.common.compat.sdk import conf
 
     return str(conf.get(SECTION, "storage", fallback="") or Path(AIRFLOW_HOME) / "goenhance_swaps")
+
+
+def may_freeze_heap() -> bool:
+    """Tell whether a triggerer may spare its loop the garbage collector's longest passes: ``freeze_heap``."""
+    from airflow.providers.common.compat.sdk import conf
+
+    return bool(conf.getboolean(SECTION, "freeze_heap", fallback=True))

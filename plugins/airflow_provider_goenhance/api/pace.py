@@ -4,6 +4,8 @@ Being a good neighbour in an event loop: poll less while the loop runs late.
 
 All triggers of a triggerer share one thread. Thousands of jobs asked about every few seconds can fill it, and then
 everybody's trigger wakes late. How late is measured once per loop, and every wait in it slows down by the same factor.
+And no matter how many waits there are, only so many calls to one host are under way: a host that stood still and then
+answers them all at once must not fill the loop for longer than its neighbours can bear.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ _SLOWER = 1.5
 _FASTER = 0.99
 #: No slower than this many times the normal pace.
 SLOWEST = 12.0
+#: Status calls under way at once to one host, from all waits of a loop. An answer takes about half a millisecond.
+MOST_CALLS = 100
 
 _paces: WeakKeyDictionary[asyncio.AbstractEventLoop, Pace] = WeakKeyDictionary()
 
@@ -35,6 +39,15 @@ class Pace:
         self.factor = 1.0
         self._users = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._calls: dict[str, asyncio.Semaphore] = {}
+
+    def calls_to(self, host: str) -> asyncio.Semaphore:
+        """
+        Return what each status call holds while it is under way.
+
+        :param host: hosts do not wait for one another: one that hangs would hold up the jobs of all
+        """
+        return self._calls.setdefault(host, asyncio.Semaphore(MOST_CALLS))
 
     def __enter__(self) -> Pace:
         self._users += 1
@@ -47,6 +60,7 @@ class Pace:
         if not self._users and self._timer is not None:
             self._timer.cancel()
             self._timer = None
+            self._calls.clear()
 
     def adjust(self, late: float) -> None:
         """

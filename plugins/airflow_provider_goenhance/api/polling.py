@@ -182,6 +182,7 @@ async def wait_for_jobs(
     deadline: float,
     poll_interval: float = DEFAULT_POLL_INTERVAL,
     max_concurrency: int = 10,
+    host: str = "",
 ) -> WaitOutcome:
     """
     Ask about jobs until each is done, failed, given up on, or the deadline is over.
@@ -193,20 +194,23 @@ async def wait_for_jobs(
     :param uuids: the jobs
     :param deadline: end of the wait, seconds since the epoch (wall clock)
     :param poll_interval: seconds between two checks of one young job
-    :param max_concurrency: calls under way at once
+    :param max_concurrency: calls of this wait under way at once
+    :param host: whom the jobs are asked of; all waits of a loop that ask one host share :data:`.pace.MOST_CALLS`
     :raises TokenRefusedError: at once: no job can be asked about with this token
     """
     slots = max(1, max_concurrency)
 
     async def ask(uuid: str) -> None:
         try:
-            job = await get_job(uuid)
+            async with calls:
+                job = await get_job(uuid)
         except GoEnhanceError as error:
             wait.record_error(uuid, error)
         else:
             wait.record(job)
 
     with pace_of_loop() as pace:
+        calls = pace.calls_to(host)
         wait = _Wait(uuids, deadline, max(0.05, poll_interval), pace)
         await _until_deadline(wait, ask, slots)
         if wait.open_jobs:

@@ -108,6 +108,7 @@ def wait_round(
                 deadline=deadline,
                 poll_interval=poll_interval,
                 max_concurrency=account.max_concurrency,
+                host=account.base_url,
             )
 
     return asyncio.run(round_())

@@ -13,6 +13,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from ..api.polling import wait_for_jobs
 from ..exceptions import GoEnhanceError
 from .events import event_of, event_of_error
+from .heap import freeze_heap_once
 
 if TYPE_CHECKING:
     from ..hooks.goenhance import GoEnhanceAsyncHook
@@ -70,6 +71,7 @@ class GoEnhanceJobsTrigger(BaseTrigger):
         yield TriggerEvent(event)
 
     async def _wait(self) -> dict[str, Any]:
+        freeze_heap_once()
         # The first import takes most of a second: not in the thread in which all triggers run.
         hook_class = await asyncio.to_thread(_hook_class)
         async with hook_class(self.goenhance_conn_id).client() as client:
@@ -79,6 +81,7 @@ class GoEnhanceJobsTrigger(BaseTrigger):
                 deadline=self.deadline,
                 poll_interval=self.poll_interval,
                 max_concurrency=client.account.max_concurrency,
+                host=client.account.base_url,
             )
         log.info("Waited for %d jobs: %s.", len(self.img_uuids), outcome)
         return event_of(outcome)

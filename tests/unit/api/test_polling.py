@@ -59,7 +59,7 @@ class Vendor:
 
 
 async def wait(
-    get_job: Callable[[str], Awaitable[Job]], uuids: list[str], **options: float
+    get_job: Callable[[str], Awaitable[Job]], uuids: list[str], **options: float | str
 ) -> polling.WaitOutcome:
     settings = {"deadline": time.time() + 20, "poll_interval": 0.05, **options}
     return await wait_for_jobs(get_job, uuids, **settings)  # type: ignore[arg-type]
@@ -270,3 +270,34 @@ async def test_a_blocked_loop_is_noticed_by_all_its_waits(monkeypatch: pytest.Mo
         time.sleep(0.1)  # noqa: ASYNC251  what a badly written trigger does
         await asyncio.sleep(0.02)
         assert pace.factor > 1.0
+
+
+async def test_all_waits_of_a_loop_share_the_calls_under_way_to_one_host(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pace_module, "MOST_CALLS", 4)
+    vendor = Vendor()
+    many = [[f"job-{number}-{place}" for place in range(20)] for number in range(5)]
+    waits = [wait(vendor.get_job, some, poll_interval=0.05, host="https://one.example") for some in many]
+    outcomes = await asyncio.gather(*waits)
+    assert [len(outcome.succeeded) for outcome in outcomes] == [20] * 5
+    assert vendor.most_under_way == 4
+
+
+async def test_a_host_that_hangs_does_not_hold_up_the_jobs_of_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pace_module, "MOST_CALLS", 2)
+    hung = 0
+
+    async def hang(_: str) -> Job:
+        nonlocal hung
+        hung += 1
+        return await asyncio.Future()
+
+    stuck = asyncio.create_task(wait(hang, ["a", "b", "c"], host="https://hangs.example"))
+    outcome = await wait(Vendor().get_job, ["d"], host="https://answers.example")
+    assert outcome.succeeded == ["d"]
+    stuck.cancel()
+    await asyncio.gather(stuck, return_exceptions=True)
+    assert hung <= 2
