@@ -7,8 +7,8 @@ pair to GoEnhance once, waits without holding workers, keeps the pictures, and r
 
 **Trigger it from the form** with a manifest of your own. *Dry run* checks a manifest and says what a run would pay for.
 
-**When it fails**, nothing is paid twice: clear the failed tasks to go on, or trigger it again. A new run reuses every
-swap that succeeded before and pays only for the rest.
+**When it fails**, nothing is paid twice: clear the failed tasks to go on, or trigger it again. A new run reuses the
+pictures there are, takes over jobs that were paid for and not brought home, and pays only for the rest.
 """
 
 from __future__ import annotations
@@ -76,8 +76,9 @@ with DAG(
         "reuse": Param(
             "succeeded",
             enum=["succeeded", "never"],
-            title="Earlier pictures",
-            description_md="`succeeded`: a pair swapped before is not paid for again. `never`: pay for every pair.",
+            title="Earlier pictures and jobs",
+            description_md="`succeeded`: a pair that an earlier run has paid for is not paid for again. "
+            "`never`: pay for every pair.",
             section="What may cost more",
         ),
         "on_unknown_submit": Param(

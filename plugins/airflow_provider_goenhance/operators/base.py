@@ -50,8 +50,9 @@ class FaceSwapOperatorBase(BaseOperator):
         submit, and pay, all its pairs anew (templated)
     :param failed_job_resubmits: how often a job that GoEnhance failed is submitted again, and paid again (default 0)
         (templated)
-    :param reuse: ``succeeded`` (default) lets an earlier run's kept picture of the same pair and account serve;
-        ``never`` pays for every pair; needs a results table (templated)
+    :param reuse: ``succeeded`` (default) lets an earlier run's kept picture of the same pair and account serve, and
+        takes over its job where that was paid for and not brought home; ``never`` pays for every pair; needs a results
+        table (templated)
     :param marking: write the disclosure mark (IPTC digital source type) into the pictures (default ``True``)
     :param sidecar: keep a JSON file with inputs, UUID, times and hash beside each picture (default ``False``)
     :param signing_conn_id: sign a C2PA claim into each picture with the certificate of this connection (templated);

@@ -110,11 +110,11 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
 
     def _in_table(self, rows: list[Swap], key: RunKey, account: Account) -> SwapStore:
         from ..results.stores import TableStore
-        from .planning import with_reused
+        from .planning import with_earlier
 
         ledger = self.open_ledger()
         if self.reuse == "succeeded":
-            rows = with_reused(rows, ledger, account.fingerprint, storage_conn_id=text(self.storage_conn_id))
+            rows = with_earlier(rows, ledger, account.fingerprint, storage_conn_id=text(self.storage_conn_id))
         ledger.plan(key, rows)
         ids = [row.swap_id for row in rows]
         return TableStore(ledger, lambda: ledger.by_ids(ids))

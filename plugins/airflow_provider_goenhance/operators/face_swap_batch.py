@@ -123,12 +123,12 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
         context: Context,
     ) -> list[str]:
         from ..manifest.records import check_pairs
-        from .planning import rows_of, with_reused
+        from .planning import rows_of, with_earlier
 
         manifest = check_pairs(records, location=f"pairs of task {self.task_id}")
         rows = rows_of(manifest, key, self.task_id, map_index=self.map_index_of(context))
         if self.reuse == "succeeded":
-            rows = with_reused(rows, ledger, account.fingerprint, storage_conn_id=text(self.storage_conn_id))
+            rows = with_earlier(rows, ledger, account.fingerprint, storage_conn_id=text(self.storage_conn_id))
         ledger.plan(key, rows)
         return [row.swap_id for row in rows]
 

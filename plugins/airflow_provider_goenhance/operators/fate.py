@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..exceptions import GoEnhanceError
 from ..results.decide import job_itself_failed
+from ..results.earlier import job_of, took_over
 from ..results.states import Status
 from .words import counted
 
@@ -27,6 +28,8 @@ def paid_for(swap: Swap) -> str:
     """Say in one sentence what was paid for a pair."""
     if swap.status is Status.REUSED:
         return "Nothing was paid: an earlier picture serves."
+    if took_over(swap):
+        return f"Job {swap.img_uuid} was paid for by an earlier run; nothing was paid by this one."
     if swap.img_uuid:
         others = swap.attempts - 1
         more = f", and {counted(others, 'earlier submit')} may have been" if others > 0 else ""
@@ -44,8 +47,7 @@ def next_steps(swap: Swap, policies: Policies) -> str:
         return "A retry, a clear or a new run goes on with it."
     retry, clear = _retry(swap, policies), _clear(swap, policies)
     both = f"A retry or clear {retry}" if retry == clear else f"A retry {retry}; a clear {clear}"
-    again = "submits the pair anew" + (", and pays for it again" if swap.attempts else "")
-    return f"{both}; a new run {again}."
+    return f"{both}; a new run {_new_run(swap)}."
 
 
 def _retry(swap: Swap, policies: Policies) -> str:
@@ -56,11 +58,17 @@ def _retry(swap: Swap, policies: Policies) -> str:
             else "leaves it as it is (on_unknown_submit='hold')"
         )
     if job_itself_failed(swap):
-        left = policies.failed_job_resubmits >= swap.attempts
+        left = policies.failed_job_resubmits >= swap.attempts + bool(swap.reused_from)
         return "submits it, and pays for it, again" if left else "leaves it as it is and pays nothing"
     if swap.img_uuid:
         return "asks about the same job again and pays nothing"
     return "leaves it as it is and pays nothing"
+
+
+def _new_run(swap: Swap) -> str:
+    if job_of([swap]):
+        return "takes over the same job and pays nothing (unless reuse='never')"
+    return "submits the pair anew" + (", and pays for it again" if swap.attempts or swap.img_uuid else "")
 
 
 def _clear(swap: Swap, policies: Policies) -> str:
@@ -97,7 +105,7 @@ def explained(error: GoEnhanceError, swaps: Sequence[Swap]) -> GoEnhanceError:
     steps = "A retry or clear" if error.retryable else "It is not retried; once that is mended, a clear"
     error.message = (
         f"{error.message} {rows_left(swaps)} {steps} sends what is planned and goes on with what is submitted, paying "
-        "for nothing twice; a new run reuses the pictures that are kept and pays for the rest."
+        "for nothing twice; a new run takes over the pictures and jobs that are paid for, and pays for the rest."
     )
     error.args = (error.message,)
     return error

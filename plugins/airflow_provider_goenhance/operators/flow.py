@@ -24,6 +24,7 @@ from ..exceptions import (
     TaskEndedError,
     TokenRefusedError,
 )
+from ..results.earlier import JOB_NOT_FOUND
 from ..results.ledger import Outcome
 from ..results.states import Status
 from ..results.submitting import SubmitReport, submit_swaps
@@ -146,7 +147,7 @@ def _outcome_of_wait(swap: Swap, waited: WaitOutcome) -> Outcome | None:
             swap.swap_id,
             uuid,
             Status.FAILED,
-            error_code="job_not_found",
+            error_code=JOB_NOT_FOUND,
             error_message=f"GoEnhance does not know the job, though it was paid for: {waited.declined[uuid]}",
         )
     if uuid in waited.running:

@@ -141,13 +141,13 @@ class GoEnhancePlanOperator(BaseOperator):
     def _rows(
         self, manifest: Manifest, key: RunKey, ledger: Ledger, hook: GoEnhanceHook | None
     ) -> list[Swap]:
-        """Return the rows, those of earlier pictures included where a hook says whose."""
-        from .planning import rows_of, with_reused
+        """Return the rows; where a hook says whose account, those that an earlier run has paid for are served."""
+        from .planning import rows_of, with_earlier
 
         rows = rows_of(manifest, key, self.swap_task_id)
         if hook is None:
             return rows
-        return with_reused(
+        return with_earlier(
             rows, ledger, hook.account().fingerprint, storage_conn_id=text(self.storage_conn_id)
         )
 
@@ -177,13 +177,15 @@ class GoEnhancePlanOperator(BaseOperator):
 
     def _check_only(self, rows: Sequence[Swap], hook: GoEnhanceHook) -> list[dict[str, Any]]:
         counts = Counter(row.status.value for row in rows)
-        size = self._size(counts["planned"])
+        work = counts["planned"] + counts["submitted"]
+        size = self._size(work)
         self.log.info(
             "Dry run, nothing is written or submitted. This run would submit, and pay for, %s in %s of up to %d; "
-            "%s again; %s rejected.",
+            "%s over for nothing; %s again; %s rejected.",
             counted(counts["planned"], "pair"),
-            counted(-(-counts["planned"] // size), "task"),
+            counted(-(-work // size), "task"),
             size,
+            counted(counts["submitted"], "earlier job is taken", "earlier jobs are taken"),
             counted(counts["reused"], "earlier picture serves", "earlier pictures serve"),
             counted(counts["rejected"], "row is", "rows are"),
         )
@@ -204,20 +206,22 @@ class GoEnhancePlanOperator(BaseOperator):
 
     def _write(self, ledger: Ledger, key: RunKey, rows: list[Swap]) -> list[dict[str, Any]]:
         """Write the rows that are new, and return all batches of the run, old ones first."""
-        from ..results.states import Status
-        from .planning import into_batches
+        from .planning import into_batches, is_work
 
         known = {swap.swap_id: swap for swap in ledger.of_run(key, task_id=self.swap_task_id)}
         new = [row for row in rows if row.swap_id not in known]
         first = 1 + max((swap.batch for swap in known.values() if swap.batch is not None), default=-1)
-        size = self._size(sum(row.status is Status.PLANNED for row in new))
+        size = self._size(sum(map(is_work, new)))
         batched = into_batches(new, size, first_batch=first)
         result = ledger.plan(
             key, [*batched, *(row for row in rows if row.swap_id in known)], task_id=self.swap_task_id
         )
+        added = Counter(row.status.value for row in batched)
         self.log.info(
-            "Results table: %s added, %d known already, %d withdrawn.",
+            "Results table: %s added, of which %s and %s; %d known already, %d withdrawn.",
             counted(result.added, "row"),
+            counted(added["reused"], "reuses an earlier picture", "reuse earlier pictures"),
+            counted(added["submitted"], "takes over an earlier job", "take over earlier jobs"),
             result.known,
             result.withdrawn,
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From pairs to rows: ids, earlier pictures that serve again, and batches."""
+"""From pairs to rows: ids, what earlier runs have that serves again, and batches."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from ..results.earlier import by_pair, job_of, may_have_been_paid, picture_of, reusing, taking_over
 from ..results.states import Status
 from ..results.swap import Swap, pair_fingerprint, swap_id_for
+from .words import counted
 
 if TYPE_CHECKING:
     from ..manifest.model import Manifest, Pair, RejectedRow
@@ -21,6 +23,8 @@ log = logging.getLogger(__name__)
 
 #: Storage look-ups at once, when it is checked that earlier pictures are still there.
 STORAGE_THREADS = 16
+#: Pairs that a warning names.
+NAMED_PAIRS = 10
 
 
 def rows_of(manifest: Manifest, key: RunKey, task_id: str, *, map_index: int | None = None) -> list[Swap]:
@@ -76,72 +80,87 @@ def _rejected(row: RejectedRow, manifest: Manifest, key: RunKey, task_id: str, m
     )
 
 
-def with_reused(
+def with_earlier(
     rows: Sequence[Swap], ledger: Ledger, account: str, *, storage_conn_id: str | None = None
 ) -> list[Swap]:
     """
-    Let an earlier run's picture serve where there is one: same pair, same account, succeeded, and still kept.
+    Let serve what an earlier run has paid for: its picture, or else its job, which is then waited for here.
 
     :param account: fingerprint of the account that would pay
     """
-    wanted = {row.pair_fingerprint for row in rows if row.status is Status.PLANNED}
-    kept = _still_there(ledger.reusable(wanted, account), storage_conn_id)
-    return [
-        _reused(row, kept[row.pair_fingerprint])
-        if row.status is Status.PLANNED and row.pair_fingerprint in kept
-        else row
-        for row in rows
-    ]
+    planned = {row.pair_fingerprint for row in rows if row.status is Status.PLANNED}
+    of_pair = by_pair(ledger.earlier(planned, account))
+    pictures = _still_there(
+        [swap for rows_ in of_pair.values() if (swap := picture_of(rows_))], storage_conn_id
+    )
+    jobs = {fingerprint: job for fingerprint, rows_ in of_pair.items() if (job := job_of(rows_))}
+
+    def served(row: Swap) -> Swap:
+        if row.status is not Status.PLANNED:
+            return row
+        if picture := pictures.get(row.pair_fingerprint):
+            return reusing(row, picture)
+        job = jobs.get(row.pair_fingerprint)
+        return taking_over(row, job) if job else row
+
+    found = [served(row) for row in rows]
+    _warn_of_unknown([row for row in found if may_have_been_paid(of_pair.get(row.pair_fingerprint, []))])
+    return found
 
 
-def _still_there(earlier: dict[str, Swap], storage_conn_id: str | None) -> dict[str, Swap]:
+def _warn_of_unknown(rows: Sequence[Swap]) -> None:
+    again = [row for row in rows if row.status is Status.PLANNED]
+    if again:
+        log.warning(
+            "%s submitted again though an earlier run's submit may have been accepted and paid for, because nobody "
+            "knows that job's UUID: %s%s.",
+            counted(len(again), "pair is", "pairs are"),
+            ", ".join(row.named for row in again[:NAMED_PAIRS]),
+            ", ..." if len(again) > NAMED_PAIRS else "",
+        )
+
+
+def _still_there(earlier: Sequence[Swap], storage_conn_id: str | None) -> dict[str, Swap]:
+    """Return, by pair, the rows whose picture is in storage."""
     from ..collect.store import picture_exists
 
     def exists(swap: Swap) -> bool:
         try:
-            return bool(swap.result_uri) and picture_exists(str(swap.result_uri), storage_conn_id)
+            return picture_exists(str(swap.result_uri), storage_conn_id)
         except Exception as error:  # noqa: BLE001  a storage in trouble must neither make us pay again nor end the run
             log.warning("Could not look for %s: %s. It is taken to be there still.", swap.result_uri, error)
             return True
 
     with ThreadPoolExecutor(STORAGE_THREADS) as pool:
-        there = list(pool.map(exists, earlier.values()))
+        there = list(pool.map(exists, earlier))
     gone = sum(not found for found in there)
     if gone:
-        log.warning("%d earlier pictures are no longer in storage: their pairs are submitted anew.", gone)
-    return {
-        fingerprint: swap for (fingerprint, swap), found in zip(earlier.items(), there, strict=True) if found
-    }
+        log.warning(
+            "%s no longer in storage; GoEnhance is asked for it again, which costs nothing.",
+            counted(gone, "earlier picture is", "earlier pictures are"),
+        )
+    return {swap.pair_fingerprint: swap for swap, found in zip(earlier, there, strict=True) if found}
 
 
-def _reused(row: Swap, earlier: Swap) -> Swap:
-    return dataclasses.replace(
-        row,
-        status=Status.REUSED,
-        img_uuid=earlier.img_uuid,
-        account=earlier.account,
-        result_uri=earlier.result_uri,
-        result_sha256=earlier.result_sha256,
-        reused_from=earlier.swap_id,
-        cost=0,
-        finished_at=dt.datetime.now(dt.UTC),
-    )
+def is_work(row: Swap) -> bool:
+    """Tell whether a new row needs a task: to be submitted, or because it waits for an earlier run's job."""
+    return row.status in {Status.PLANNED, Status.SUBMITTED}
 
 
 def into_batches(rows: Sequence[Swap], pairs_per_task: int, *, first_batch: int = 0) -> list[Swap]:
     """
-    Give each planned row its batch, which is also the map index of its task.
+    Give each row that is to be swapped or waited for its batch, which is also the map index of its task.
 
     :param pairs_per_task: rows in one batch
     :param first_batch: number of the first batch, above those that the run has already
     """
     numbered: list[Swap] = []
-    planned = 0
+    placed = 0
     for row in rows:
-        if row.status is Status.PLANNED:
-            batch = first_batch + planned // pairs_per_task
+        if is_work(row):
+            batch = first_batch + placed // pairs_per_task
             numbered.append(dataclasses.replace(row, batch=batch, map_index=batch))
-            planned += 1
+            placed += 1
         else:
             numbered.append(row)
     return numbered

@@ -198,7 +198,7 @@ class GoEnhanceReportOperator(BaseOperator):
                 f"{counts[Status.UNKNOWN]} unknown, {counts[Status.REJECTED]} rejected), more than the allowed share "
                 f"of {allowed:g}. Their reasons are above and in the results table. A retry changes nothing; a clear "
                 "of the swap tasks fetches what was paid for and not kept, and sends again what was declined; a new "
-                "run reuses what succeeded and pays for the others."
+                "run takes over the pictures and jobs that are paid for, and pays for the others."
             )
 
 

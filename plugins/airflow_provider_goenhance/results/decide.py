@@ -71,7 +71,9 @@ def decide(
     if swap.status is Status.SUBMITTED:
         return Action.WAIT
     if swap.status is Status.FAILED and job_itself_failed(swap):
-        return Action.SUBMIT if 0 < swap.attempts <= policies.failed_job_resubmits else Action.LEAVE
+        # The first job was this row's own submit, or that of the row it was taken over from.
+        submits = swap.attempts + bool(swap.reused_from)
+        return Action.SUBMIT if 0 < submits <= policies.failed_job_resubmits else Action.LEAVE
     return _decide_at_first_look(swap, policies, cleared) if first_look else Action.LEAVE
 
 

@@ -127,27 +127,30 @@ class Ledger:
             ).rowcount
         return withdrawn
 
-    def reusable(self, fingerprints: Iterable[str], account: str) -> dict[str, Swap]:
+    def earlier(self, fingerprints: Iterable[str], account: str) -> list[Swap]:
         """
-        Return earlier swaps whose picture can serve again: succeeded and kept, same pair, same account.
+        Return what the table holds of some pairs and one account, of any run, in the order it was planned.
 
-        :return: pair fingerprint -> the latest such swap
+        Rows without a job, and without a submit that may have become one, are left out.
+
+        :param fingerprints: of the pairs, see :func:`.swap.pair_fingerprint`
+        :param account: fingerprint of the account that would pay
         """
-        found: dict[str, Swap] = {}
+        c = self.swaps.c
+        found: list[Swap] = []
         wanted = list(dict.fromkeys(fingerprints))
         for start in range(0, len(wanted), IN_LIST):
             query = (
                 sa.select(self.swaps)
                 .where(
-                    self.swaps.c.pair_fingerprint.in_(wanted[start : start + IN_LIST]),
-                    self.swaps.c.status == Status.SUCCEEDED.value,
-                    self.swaps.c.account == account,
-                    self.swaps.c.result_uri.is_not(None),
+                    c.pair_fingerprint.in_(wanted[start : start + IN_LIST]),
+                    c.account == account,
+                    c.status != Status.REUSED.value,
+                    sa.or_(c.img_uuid.is_not(None), c.status == Status.UNKNOWN.value),
                 )
-                .order_by(self.swaps.c.finished_at)
+                .order_by(c.planned_at, c.swap_id)
             )
-            for row in self.database.read(query):
-                found[row["pair_fingerprint"]] = Swap.from_row(row)
+            found += [Swap.from_row(row) for row in self.database.read(query)]
         return found
 
     # -- reading ----------------------------------------------------------------------------------------------

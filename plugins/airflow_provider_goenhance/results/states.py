@@ -26,5 +26,5 @@ TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.UNKNOWN, Status.RE
 OnUnknownSubmit = Literal["hold", "resubmit"]
 #: What a cleared task does with jobs it submitted before: wait for those, or submit (and pay) anew.
 OnClear = Literal["reattach", "resubmit"]
-#: Whether an earlier run's picture of the same pair and account serves again instead of a new, paid swap.
+#: Whether an earlier run's picture, or unfinished job, of the same pair and account serves instead of a new, paid swap.
 Reuse = Literal["never", "succeeded"]

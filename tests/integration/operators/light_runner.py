@@ -136,11 +136,12 @@ class LightTask:
         self.ti.max_tries = self.ti.try_number - 1 + 2
 
     def rows(self) -> dict[str, Any]:
-        """Read the rows as a foreign program would: pair_id -> row."""
+        """Read the rows of the present run as a foreign program would: pair_id -> row."""
         engine = sa.create_engine(f"sqlite:///{self.folder / 'results.db'}")
         try:
             with engine.connect() as connection:
-                found = connection.execute(sa.text("SELECT * FROM goenhance_swaps"))
+                query = sa.text("SELECT * FROM goenhance_swaps WHERE run_id = :run_id")
+                found = connection.execute(query, {"run_id": self.ti.run_id})
                 return {row["pair_id"]: dict(row) for row in found.mappings()}
         finally:
             engine.dispose()

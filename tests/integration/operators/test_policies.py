@@ -105,19 +105,18 @@ def test_reuse_succeeded_lets_a_new_run_pay_for_nothing(task: Callable[..., Ligh
     assert {row["status"] for row in swap.rows().values()} == {"reused"}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_reuse_succeeded_does_not_trust_a_picture_that_is_gone(
-    task: Callable[..., LightTask], kind: str
-) -> None:
-    swap = task(kind=kind)
-    _succeeded(swap)
-    for picture in (swap.folder / "kept").rglob("pair-*"):
-        picture.unlink()
-
-    swap.ti.run_id = "run-2"
+def test_failed_job_resubmits_counts_the_job_that_was_taken_over(task: Callable[..., LightTask]) -> None:
+    swap = task(wait_for_completion=False)
+    swap.sandbox.put_faults(job={"kind": "failed"})
     swap.attempt()
 
-    assert swap.accepted() == 2 * len(swap.pairs)
+    swap.ti.run_id = "run-2"
+    swap.arguments |= {"wait_for_completion": True, "failed_job_resubmits": 1}
+    ending = swap.attempt()
+
+    assert (swap.row()["error_code"], swap.row()["attempts"]) == ("job_failed", 1)
+    assert swap.accepted() == 2
+    assert "leaves it as it is and pays nothing" in ending.message
 
 
 @pytest.mark.parametrize("kind", KINDS)

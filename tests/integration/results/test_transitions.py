@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
+from typing import Any
 
 import pytest
 
@@ -296,19 +297,30 @@ def test_two_planners_at_once_plan_each_row_once(make_database: MakeDatabase) ->
     assert len(Ledger(make_database()).of_run(KEY)) == 50
 
 
-def test_only_a_kept_picture_of_the_same_account_is_reusable(database: TestDatabase) -> None:
+def test_what_an_earlier_run_paid_for_is_found_by_pair_and_account_in_the_order_it_was_planned(
+    database: TestDatabase,
+) -> None:
     ledger = Ledger(database)
-    kept = {"status": Status.SUCCEEDED, "account": "account", "finished_at": dt.datetime.now(dt.UTC)}
+    pair = {"pair_fingerprint": "f" * 64, "account": "account"}
+
+    def row(number: int, hour: int, **fields: Any) -> Swap:
+        planned_at = dt.datetime(2026, 11, 1, hour, tzinfo=dt.UTC)
+        return planned(number, **{**pair, "img_uuid": f"job-{number}", "planned_at": planned_at, **fields})
+
     ledger.plan(
         KEY,
         [
-            planned(0, **kept, result_uri="file:///a"),
-            planned(1, **{**kept, "account": "another"}, result_uri="file:///b"),
-            planned(2, **kept),
+            row(0, 9, status=Status.SUCCEEDED, result_uri="file:///a"),
+            row(1, 8, status=Status.FAILED, error_code="job_timed_out"),
+            row(2, 10, status=Status.UNKNOWN, img_uuid=None),
+            row(3, 7, status=Status.SUCCEEDED, account="another"),
+            row(4, 7, status=Status.SUCCEEDED, pair_fingerprint="e" * 64),
+            row(5, 7, status=Status.REUSED),
+            row(6, 7, status=Status.PLANNED, img_uuid=None),
         ],
     )
-    wanted = [planned(number).pair_fingerprint for number in range(3)]
-    assert list(ledger.reusable(wanted, "account")) == [wanted[0]]
+    found = ledger.earlier(["f" * 64, "d" * 64], "account")
+    assert [swap.pair_id for swap in found] == [planned(number).pair_id for number in (1, 0, 2)]
 
 
 def test_rows_that_wait_to_be_collected_are_those_paid_for_and_not_brought_home(

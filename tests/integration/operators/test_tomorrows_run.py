@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A later run with the same pairs: it takes over what was paid for, and pays only for what was not."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_goenhance.operators.plan import GoEnhancePlanOperator
+
+from .light_runner import LightTask, LightTaskInstance
+
+KINDS = ["single", "batch"]
+
+
+def next_run(swap: LightTask, number: int = 2, **arguments: Any) -> Any:
+    swap.ti = LightTaskInstance("swap", run_id=f"run-{number}")
+    swap.arguments |= arguments
+    return swap.attempt()
+
+
+def assert_taken_over(swap: LightTask, uuid: str) -> None:
+    row = swap.row()
+    assert (row["status"], row["img_uuid"], row["attempts"], row["cost"]) == ("succeeded", uuid, 0, 0)
+    assert Path(row["result_uri"].removeprefix("file://")).is_file()
+    assert swap.ti.run_id in row["result_uri"]
+    assert swap.accepted() == len(swap.pairs)
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_jobs_that_nobody_waited_for_are_taken_over(
+    task: Callable[..., LightTask], kind: str, deferrable: bool
+) -> None:
+    swap = task(kind=kind, deferrable=deferrable, wait_for_completion=False)
+    swap.attempt()
+    uuid = swap.row()["img_uuid"]
+
+    ending = next_run(swap, wait_for_completion=True)
+
+    assert ending.error is None
+    assert uuid in str(ending.xcoms)
+    assert_taken_over(swap, uuid)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_jobs_that_timed_out_are_taken_over(task: Callable[..., LightTask], kind: str) -> None:
+    swap = task(kind=kind, timeout=0.05)
+    swap.sandbox.put_faults(job_seconds=3600)
+    ending = swap.attempt()
+    uuid = swap.row()["img_uuid"]
+    assert f"Job {uuid} was paid for." in ending.message
+    assert "a new run takes over the same job and pays nothing (unless reuse='never')" in ending.message
+
+    again = next_run(swap)  # still running
+    assert f"Job {uuid} was paid for by an earlier run; nothing was paid by this one." in again.message
+    assert "a new run submits the pair anew, and pays for it again" in again.message
+    assert swap.accepted() == len(swap.pairs)
+
+    swap.attempt()
+    assert swap.accepted() == len(swap.pairs)  # a retry waits on for the job taken over
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_picture_that_was_not_kept_is_fetched_by_the_next_run(
+    task: Callable[..., LightTask], kind: str
+) -> None:
+    swap = task(kind=kind)
+    swap.sandbox.put_faults(result={"kind": "html"})
+    swap.attempt()
+    uuid = swap.row()["img_uuid"]
+    swap.sandbox.put_faults(result=None)
+
+    assert next_run(swap).error is None
+    assert_taken_over(swap, uuid)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_picture_that_is_gone_from_storage_is_fetched_again(
+    task: Callable[..., LightTask], kind: str
+) -> None:
+    swap = task(kind=kind)
+    swap.attempt()
+    uuid = swap.row()["img_uuid"]
+    for picture in (swap.folder / "kept").rglob("pair-*"):
+        picture.unlink()
+
+    assert next_run(swap).error is None
+    assert_taken_over(swap, uuid)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_job_gets_one_more_chance_and_then_the_pair_is_submitted_anew(
+    task: Callable[..., LightTask], kind: str
+) -> None:
+    swap = task(kind=kind)
+    swap.sandbox.put_faults(result={"kind": "html"})
+    swap.attempt()
+    next_run(swap)
+    assert swap.accepted() == len(swap.pairs)
+    swap.sandbox.put_faults(result=None)
+
+    assert next_run(swap, number=3).error is None
+    assert (swap.row()["status"], swap.row()["attempts"]) == ("succeeded", 1)
+    assert swap.accepted() == 2 * len(swap.pairs)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_failed_job_is_not_taken_over(task: Callable[..., LightTask], kind: str) -> None:
+    swap = task(kind=kind)
+    swap.sandbox.put_faults(job={"kind": "failed"})
+    swap.attempt()
+    swap.sandbox.put_faults(job=None)
+
+    assert next_run(swap).error is None
+    assert swap.accepted() == 2 * len(swap.pairs)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_submit_with_unknown_outcome_is_sent_again_by_a_new_run_and_that_is_said(
+    task: Callable[..., LightTask], kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    swap = task(kind=kind)
+    swap.sandbox.put_faults(submit={"kind": "disconnect", "when": "after", "count": 1})
+    swap.attempt()
+    assert swap.row()["status"] == "unknown"
+
+    with caplog.at_level(logging.WARNING):
+        assert next_run(swap).error is None
+    assert "1 pair is submitted again though an earlier run's submit may have been accepted" in caplog.text
+    assert swap.accepted() == len(swap.pairs) + 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_taken_over_by_another_account_or_with_reuse_never(
+    task: Callable[..., LightTask], connect: Any, kind: str
+) -> None:
+    swap = task(kind=kind, wait_for_completion=False)
+    swap.attempt()
+
+    next_run(swap, reuse="never")
+    assert swap.accepted() == 2 * len(swap.pairs)
+
+    connect(swap.sandbox, account_name="another")
+    next_run(swap, number=3, reuse="succeeded")
+    assert swap.accepted() == 3 * len(swap.pairs)
+
+
+def test_a_plan_gives_jobs_that_are_taken_over_their_tasks_and_counts_them(
+    task: Callable[..., LightTask], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    swap = task(kind="batch", wait_for_completion=False)
+    swap.attempt()
+    manifest = tmp_path / "pairs.csv"
+    lines = [f"{pair['pair_id']},{pair['source_img']},{pair['reference_img']}" for pair in swap.pairs]
+    new = f"new,{swap.sandbox.image('new.jpg')},{swap.sandbox.image('scene.jpg')}"
+    manifest.write_text("\n".join(["pair_id,source_img,reference_img", *lines, new]) + "\n")
+
+    def plan(**arguments: Any) -> Any:
+        operator = GoEnhancePlanOperator(
+            task_id="plan", manifest=str(manifest), pairs_per_task=2, **arguments
+        )
+        return operator.execute({"ti": LightTaskInstance("plan", run_id="run-2")})
+
+    assert plan(check_only=True) == []
+    said = capfd.readouterr().out
+    assert "would submit, and pay for, 1 pair in 2 tasks of up to 2; 3 earlier jobs are taken over" in said
+
+    assert [batch["batch"] for batch in plan()] == [0, 1]
+    said = capfd.readouterr().out
+    assert "4 rows added, of which 0 reuse earlier pictures and 3 take over earlier jobs" in said
+    assert [batch["batch"] for batch in plan()] == [0, 1]
+
+    swap.ti = LightTaskInstance("swap", run_id="run-2")
+    statuses = sorted(row["status"] for row in swap.rows().values())
+    assert statuses == ["planned", "submitted", "submitted", "submitted"]
