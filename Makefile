@@ -60,9 +60,11 @@ unit: setup ## unit, integration and Dag tests; TESTS="..." takes other argument
 	@$(pytest) $(workers) $(TESTS)
 
 .PHONY: test-system
-test-system: setup ## the slow, real ones: restarts, kills, browser
-	@$(PYTHON) -m include.local.chromium
-	@$(pytest) tests/system $(TESTS)
+test-system: setup ## the slow, real ones: restarts, kills, browser, MariaDB, long property tests
+	@$(PYTHON) -m include.local.debian
+	@export GOENHANCE_LEDGER_EXAMPLES=300 \
+		GOENHANCE_TEST_DATABASES="sqlite postgres $$(PATH=$$PATH:/usr/sbin command -v mariadbd >/dev/null && echo mariadb)"; \
+		$(pytest) $(or $(TESTS),tests/integration/results tests/integration/collect tests/system)
 
 .PHONY: bench
 bench: setup ## ours beside the alternatives, as ratios; writes .local/bench.json

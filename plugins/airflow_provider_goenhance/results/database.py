@@ -178,14 +178,23 @@ class ResultsDatabase:
 
     def _ensure_table(self, engine: sa.Engine) -> None:
         """Create the table, or the columns that are new in this release, where they are missing."""
-        if self._in_transaction(engine.connect, self._missing_columns, write=False) == []:
-            return
-        try:
-            self._in_transaction(engine.connect, self._create, write=True)
-        except ResultsTableError:
-            # Two tasks may create it in the same instant; the one that lost finds it there.
-            if self._in_transaction(engine.connect, self._missing_columns, write=False) != []:
-                raise
+        missing = self._missing(engine)
+        while missing != []:
+            try:
+                self._in_transaction(engine.connect, self._create, write=True)
+            except ResultsTableError:
+                # Several tasks may do it in the same instant, on MySQL column by column, since it cannot take DDL back:
+                # the one that lost goes on with what is missing then, and gives up where nobody got any further.
+                before, missing = missing, self._missing(engine)
+                if missing == before:
+                    raise
+            else:
+                return
+
+    def _missing(self, engine: sa.Engine) -> list[str] | None:
+        """Return the names of the columns that the table lacks, ``None`` if there is no table."""
+        columns = self._in_transaction(engine.connect, self._missing_columns, write=False)
+        return None if columns is None else [column.name for column in columns]
 
     def _missing_columns(self, connection: sa.Connection) -> list[sa.Column[Any]] | None:
         """Return the columns that the table lacks, ``None`` if there is no table."""

@@ -207,7 +207,8 @@ class Ledger:
             query = query.where(c.submitted_at < older_than)
         if account is not None:
             query = query.where(c.account == account)
-        return [Swap.from_row(row) for row in self.database.read(query.order_by(c.submitted_at))]
+        query = query.order_by(c.submitted_at, c.row_number, c.pair_id)
+        return [Swap.from_row(row) for row in self.database.read(query)]
 
     def counts(self, key: RunKey, *, task_id: str | None = None) -> dict[Status, int]:
         """Return how many rows of a run are in each state; states without rows are 0."""

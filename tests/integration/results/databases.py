@@ -65,6 +65,10 @@ class TestDatabase(ResultsDatabase):
     def _connection_cut(self) -> Exception:
         if self.url.get_backend_name() == "sqlite":
             return sqlite3.OperationalError("database is locked")
+        if self.url.get_backend_name() == "mysql":
+            import pymysql
+
+            return pymysql.err.OperationalError(2013, "Lost connection to MySQL server during query")
         import psycopg2
 
         return psycopg2.OperationalError("server closed the connection unexpectedly")
