@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..results.states import OnClear, OnUnknownSubmit, Reuse
     from ..results.stores import SwapStore
     from ..results.swap import Swap
-    from .attempt import Attempt
+    from ..swapping.attempt import Attempt
 
 
 class FaceSwapOperatorBase(BaseOperator):
@@ -189,8 +189,8 @@ class FaceSwapOperatorBase(BaseOperator):
         from ..hooks.goenhance import GoEnhanceHook
         from ..hooks.signing import signing_credentials
         from ..results.transitions import Claimant
-        from .attempt import Attempt
-        from .flow import Keeping
+        from ..swapping.attempt import Attempt
+        from ..swapping.homecoming import Keeping
 
         policies = self._policies()  # a wrong word must be found before anything is sent
         timeout = number(self.timeout, "timeout")

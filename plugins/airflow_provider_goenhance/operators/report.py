@@ -12,9 +12,9 @@ from ..exceptions import BatchFailedError
 from ..links import ContactSheetLink
 from ..retry_policy import DEFAULT_RETRY_POLICY, final_where_no_policy
 from ..settings import default_storage
+from ..swapping.words import counted
 from .face_swap_batch import within_share
 from .templated import flag, number, text
-from .words import counted
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -111,7 +111,7 @@ class GoEnhanceReportOperator(BaseOperator):
         return summary
 
     def _keep_contact_sheet(self, ti: Any, key: RunKey, swaps: Sequence[Swap]) -> None:
-        from .sheet import keep_contact_sheet
+        from ..swapping.contact_sheet import keep_contact_sheet
 
         if not swaps:
             return
@@ -212,6 +212,6 @@ def counts_line(run_id: str, counts: dict[Status, int]) -> str:
 
 
 def _line(swap: Swap) -> str:
-    from .fate import paid_for
+    from ..swapping.fate import paid_for
 
     return f"{swap.named} is {swap.status.value}: {swap.error_message or 'no reason was recorded.'} {paid_for(swap)}"

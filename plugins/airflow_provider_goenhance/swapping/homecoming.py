@@ -1,33 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The three rounds of a face swap task, without Airflow: submit, wait, bring home. Each is one event loop."""
+"""Bringing jobs home: what a wait came to goes on the rows, and pictures that are done are collected."""
 
 from __future__ import annotations
 
 import asyncio
 import datetime as dt
 import logging
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..api.client import GoEnhanceClient, open_client
-from ..api.models import Job, JobState, Submission
-from ..api.polling import WaitOutcome, wait_for_jobs
+from ..api.models import Job, JobState
+from ..api.polling import WaitOutcome
 from ..exceptions import (
     CollectError,
     GoEnhanceError,
     JobFailedError,
     JobTimedOutError,
     ResultsTableError,
-    TaskEndedError,
     TokenRefusedError,
 )
 from ..results.earlier import JOB_NOT_FOUND
 from ..results.ledger import Outcome
 from ..results.states import Status
-from ..results.submitting import SubmitReport, submit_swaps
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,7 +35,6 @@ if TYPE_CHECKING:
     from ..collect.claim import SigningCredentials
     from ..results.stores import SwapStore
     from ..results.swap import Swap
-    from ..results.transitions import Claimant
 
 log = logging.getLogger(__name__)
 
@@ -66,53 +62,6 @@ class Keeping:
     marking: bool = True
     sidecar: bool = False
     credentials: SigningCredentials | None = None
-
-
-def submit_round(
-    account: Account, store: SwapStore, who: Claimant, swaps: list[Swap], *, ended: threading.Event
-) -> SubmitReport:
-    """
-    Submit rows and commit what becomes of each.
-
-    :param ended: set when the task is being killed: nothing more is sent then
-    :raises ResultsTableError: when the rows cannot be written
-    """
-
-    async def round_() -> SubmitReport:
-        async with open_client(account) as client:
-
-            async def submit(source_img: str, reference_img: str) -> Submission:
-                if ended.is_set():
-                    raise TaskEndedError("The task was told to end before everything was sent.")
-                return await client.submit(source_img, reference_img)
-
-            return await submit_swaps(submit, writer, swaps, concurrency=account.max_concurrency)
-
-    with store.writer(who) as writer:
-        return asyncio.run(round_())
-
-
-def wait_round(
-    account: Account, uuids: Sequence[str], *, deadline: float, poll_interval: float
-) -> WaitOutcome:
-    """
-    Wait inline, holding the worker.
-
-    :raises TokenRefusedError: when the token is refused
-    """
-
-    async def round_() -> WaitOutcome:
-        async with open_client(account) as client:
-            return await wait_for_jobs(
-                client.get_job,
-                uuids,
-                deadline=deadline,
-                poll_interval=poll_interval,
-                max_concurrency=account.max_concurrency,
-                host=account.base_url,
-            )
-
-    return asyncio.run(round_())
 
 
 def bring_home(

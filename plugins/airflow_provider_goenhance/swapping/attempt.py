@@ -18,9 +18,10 @@ from ..results.stores import SwapStore
 from ..results.submitting import SubmitReport
 from ..results.swap import Swap
 from ..results.transitions import Claimant
-from ..triggers.events import outcome_of
+from .events import outcome_of
 from .fate import explained
-from .flow import Keeping, bring_home, submit_round, wait_round
+from .homecoming import Keeping, bring_home
+from .rounds import submit_round, wait_round
 from .words import counted
 
 log = logging.getLogger(__name__)
