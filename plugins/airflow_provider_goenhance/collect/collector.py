@@ -18,7 +18,6 @@ from airflow_provider_goenhance.collect.fetch import (
     fetch_picture,
 )
 from airflow_provider_goenhance.collect.mark import NEEDS_SIDECAR, MarkOutcome, mark_picture
-from airflow_provider_goenhance.collect.names import file_name_for, folder_for
 from airflow_provider_goenhance.collect.sidecar import SwapFacts, sidecar_for
 from airflow_provider_goenhance.collect.store import KeptPicture, keep_bytes, keep_picture
 from airflow_provider_goenhance.collect.verify import Picture, identify_picture
@@ -136,14 +135,15 @@ def _finish(fetched: FetchedFile, picture: Picture, job: _Job, index: int) -> Ke
         picture.extension,
         index=index,
         conn_id=job.conn_id,
+        img_uuid=job.facts.img_uuid,
     )
     kept = dataclasses.replace(kept, mark=mark)
     if not job.sidecar and mark not in NEEDS_SIDECAR:
         return kept
-    return dataclasses.replace(kept, sidecar_uri=_keep_sidecar(kept, fetched, picture, job, index))
+    return dataclasses.replace(kept, sidecar_uri=_keep_sidecar(kept, fetched, picture, job))
 
 
-def _keep_sidecar(kept: KeptPicture, fetched: FetchedFile, picture: Picture, job: _Job, index: int) -> str:
+def _keep_sidecar(kept: KeptPicture, fetched: FetchedFile, picture: Picture, job: _Job) -> str:
     content = sidecar_for(
         dataclasses.replace(job.facts, collected_at=job.facts.collected_at or datetime.now(UTC)),
         picture,
@@ -156,8 +156,7 @@ def _keep_sidecar(kept: KeptPicture, fetched: FetchedFile, picture: Picture, job
         claim=job.credentials is not None,
         system=job.system,
     )
-    name = f"{folder_for(job.run_id)}/{file_name_for(job.pair_id, picture.extension, index)}.json"
-    return keep_bytes(content, job.storage, name, conn_id=job.conn_id)
+    return keep_bytes(content, job.storage, f"{kept.name}.json", conn_id=job.conn_id)
 
 
 class _Fetcher:

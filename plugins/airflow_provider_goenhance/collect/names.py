@@ -19,7 +19,7 @@ def folder_for(run_id: str) -> str:
     return _safe(run_id, "run")
 
 
-def file_name_for(pair_id: str, extension: str, index: int = 0) -> str:
+def file_name_for(pair_id: str, extension: str, index: int = 0, *, apart: str | None = None) -> str:
     """
     Give the file name of one picture of a pair.
 
@@ -27,7 +27,10 @@ def file_name_for(pair_id: str, extension: str, index: int = 0) -> str:
     :param extension: with its dot, e.g. ``.jpg``
     :param index: 0 for the first picture of a job; the further ones are numbered ``<pair>__1``, ``<pair>__2``, ...
         (two underscores: ``pair_1`` is too usual an id to take its name away)
+    :param apart: tells it from another picture that has the plain name: ``<pair>-<hash>.<ext>``
     """
+    if apart is not None:
+        pair_id = f"{pair_id}-{_digest(apart)}"  # a shape that is never left as it is
     number = f"__{index}" if index else ""
     return f"{_safe(pair_id, 'pair')}{number}{extension}"
 
@@ -49,10 +52,14 @@ def _safe(identifier: str, what: str) -> str:
     cleaned = _UNSAFE.sub("_", identifier).strip("._")[:_LONGEST]
     if cleaned == identifier and identifier and not _is_taken(identifier):
         return identifier
-    digest = hashlib.sha256(identifier.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    digest = _digest(identifier)
     if _RESERVED.fullmatch(cleaned):
         cleaned = f"{what}_{cleaned}"
     return f"{cleaned.rstrip('.') or what}-{digest}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def _is_taken(identifier: str) -> bool:

@@ -38,12 +38,17 @@ _PROVIDERS = {
 }
 
 
+class NameTakenError(Exception):
+    """There is another file of that name, which is not to be replaced."""
+
+
 @dataclass(frozen=True)
 class KeptPicture:
     """
     One picture that is safely kept.
 
     :param uri: where; begins with the storage as it was named, a local one as ``file:///...``
+    :param name: its name below the storage
     :param sha256: hex digest of the kept bytes
     :param size: bytes
     :param mark: what became of the provenance mark, ``None`` if marking was switched off
@@ -51,6 +56,7 @@ class KeptPicture:
     """
 
     uri: str
+    name: str
     sha256: str
     size: int
     mark: MarkOutcome | None = None
@@ -66,9 +72,13 @@ def keep_picture(
     *,
     index: int = 0,
     conn_id: str | None = None,
+    img_uuid: str | None = None,
 ) -> KeptPicture:
     """
     Keep a picture as ``<storage>/<run>/<pair>.<ext>``.
+
+    Two Dags that share a storage may have runs, and pairs, of one name. So a different picture of that name is left
+    alone, and this one kept beside it as ``<pair>-<hash of its job>.<ext>``.
 
     :param file: the picture, complete and on a local disk
     :param storage: a local folder or the URL of a store (``s3://bucket/folder``); a connection may stand in it
@@ -78,15 +88,23 @@ def keep_picture(
     :param extension: with its dot
     :param index: which picture of the job
     :param conn_id: Airflow connection of the store
+    :param img_uuid: the picture's job; without it a picture of the same name is replaced
     :raises CollectError: ``not_kept`` if the storage cannot be used
     """
-    name = f"{folder_for(run_id)}/{file_name_for(pair_id, extension, index)}"
     data = file.read_bytes()
-    uri = keep_bytes(data, storage, name, conn_id=conn_id)
-    return KeptPicture(uri, hashlib.sha256(data).hexdigest(), len(data))
+    folder = folder_for(run_id)
+    name = f"{folder}/{file_name_for(pair_id, extension, index)}"
+    try:
+        uri = keep_bytes(data, storage, name, conn_id=conn_id, replace=img_uuid is None)
+    except NameTakenError:
+        name = f"{folder}/{file_name_for(pair_id, extension, index, apart=img_uuid)}"
+        uri = keep_bytes(data, storage, name, conn_id=conn_id)
+    return KeptPicture(uri, name, hashlib.sha256(data).hexdigest(), len(data))
 
 
-def keep_bytes(data: bytes, storage: str, name: str, *, conn_id: str | None = None) -> str:
+def keep_bytes(
+    data: bytes, storage: str, name: str, *, conn_id: str | None = None, replace: bool = True
+) -> str:
     """
     Keep these bytes under a name below the storage; the same bytes there already are left alone.
 
@@ -94,19 +112,24 @@ def keep_bytes(data: bytes, storage: str, name: str, *, conn_id: str | None = No
     :param storage: as in :func:`keep_picture`
     :param name: relative, made of safe names
     :param conn_id: Airflow connection of the store
+    :param replace: whether other bytes of that name give way
     :return: the URI of what was kept
     :raises CollectError: ``not_kept`` if the storage cannot be used
+    :raises NameTakenError: when there are other bytes of that name, which are not to be replaced
     """
     with _saying("keep", f"{storage.rstrip('/')}/{name}"):
         folder = _local_path(storage, quoted=False)
         if folder is not None:
             path = Path(folder.expanduser().absolute(), name)
-            if not (path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data):
-                _write_local(path, data)
+            if not _same_local(path, data):
+                _write_local(path, data, replace=replace)
             return path.as_uri()
         uri = f"{storage.rstrip('/')}/{name}"
         remote = _remote_path(uri, conn_id)
-        if not _same_remote(remote, data):
+        same = _same_remote(remote, data)
+        if same is False and not replace:
+            raise NameTakenError(uri)
+        if not same:
             _write_remote(remote, data)
         return uri
 
@@ -191,7 +214,11 @@ def _remote_path(uri: str, conn_id: str | None) -> ObjectStoragePath:
     return ObjectStoragePath(uri, conn_id=conn_id)
 
 
-def _write_local(path: Path, data: bytes) -> None:
+def _same_local(path: Path, data: bytes) -> bool:
+    return path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data
+
+
+def _write_local(path: Path, data: bytes, *, replace: bool) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, part = _open_part(path)
     try:
@@ -200,11 +227,27 @@ def _write_local(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-            part.replace(path)
+            _name_it(part, path, replace=replace)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def _name_it(part: Path, path: Path, *, replace: bool) -> None:
+    """Give a finished part file its name, which a link does without ever replacing a file that has it already."""
+    if not replace:
+        try:
+            path.hardlink_to(part)
+        except FileExistsError:
+            raise NameTakenError(path.as_uri()) from None
+        except OSError:  # a file system without hard links
+            if path.exists():
+                raise NameTakenError(path.as_uri()) from None
+        else:
+            part.unlink()
+            return
+    part.replace(path)
 
 
 def _open_part(path: Path) -> tuple[int, Path]:
@@ -218,7 +261,10 @@ def _open_part(path: Path) -> tuple[int, Path]:
     handle = os.open(part, os.O_CREAT | os.O_RDWR, 0o666)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if part.stat().st_ino == os.fstat(handle).st_ino:
+        if os.fstat(handle).st_nlink > 1:
+            # Its writer was killed with the picture in its place already: that must not be written to again.
+            part.unlink()
+        elif part.stat().st_ino == os.fstat(handle).st_ino:
             return handle, part
     except OSError:
         pass
@@ -237,12 +283,13 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def _same_remote(remote: ObjectStoragePath, data: bytes) -> bool:
+def _same_remote(remote: ObjectStoragePath, data: bytes) -> bool | None:
+    """Tell whether these bytes are there; ``None`` if there is nothing."""
     remote.fs.invalidate_cache(remote.path)
     try:
         info: dict[str, Any] = remote.fs.info(remote.path)
     except FileNotFoundError:
-        return False
+        return None
     return info.get("size") == len(data) and remote.fs.cat_file(remote.path) == data
 
 
@@ -267,7 +314,7 @@ def _saying(doing: str, uri: str) -> Iterator[None]:
     """Turn whatever a storage may raise into one error that names the place and the cause."""
     try:
         yield
-    except CollectError:
+    except (CollectError, NameTakenError):
         raise
     except FileNotFoundError as error:
         raise CollectError(

@@ -116,6 +116,16 @@ def test_keeping_the_same_bytes_again_writes_no_new_version(picture: Path, bucke
     assert bucket.version("r/p.jpg") != before
 
 
+def test_another_picture_of_the_same_run_and_pair_is_left_alone(picture: Path, bucket: Bucket) -> None:
+    first = keep_picture(picture, "s3://pictures", "r", "p", ".jpg", conn_id=CONN_ID, img_uuid="job-1")
+    data = picture.read_bytes()
+    picture.write_bytes(encoded("jpeg", mode="L"))
+    second = keep_picture(picture, "s3://pictures", "r", "p", ".jpg", conn_id=CONN_ID, img_uuid="job-2")
+    assert read_picture(first.uri, CONN_ID) == data
+    assert read_picture(second.uri, CONN_ID) == picture.read_bytes()
+    assert bucket.keys() == sorted(["r/p.jpg", second.name])
+
+
 def test_a_picture_that_somebody_deleted_is_seen_to_be_gone(picture: Path, bucket: Bucket) -> None:
     kept = keep_picture(picture, "s3://pictures", "r", "p", ".jpg", conn_id=CONN_ID)
     assert picture_exists(kept.uri, CONN_ID)

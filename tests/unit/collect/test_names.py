@@ -66,6 +66,16 @@ def test_an_id_cannot_take_the_name_of_another_pairs_further_picture() -> None:
     assert file_name_for("p__1", ".jpg") != file_name_for("p", ".jpg", 1)
 
 
+@pytest.mark.parametrize("pair_id", ["p", "a/b", "p__1", "x" * 300])
+def test_a_picture_told_apart_by_its_job_has_a_name_that_no_pair_has(pair_id: str) -> None:
+    name = file_name_for(pair_id, ".jpg", 1, apart="job-1")
+    assert name == file_name_for(pair_id, ".jpg", 1, apart="job-1")
+    assert name != file_name_for(pair_id, ".jpg", 1, apart="job-2")
+    assert name.endswith("__1.jpg")
+    stem = name.removesuffix("__1.jpg")
+    assert file_name_for(stem, ".jpg", 1) != name
+
+
 def test_an_id_cannot_take_the_name_that_another_id_got() -> None:
     taken = folder_for("a/b")
     assert folder_for(taken) != taken

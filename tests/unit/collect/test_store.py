@@ -51,6 +51,44 @@ def test_a_local_storage_may_be_named_in_several_ways(picture: Path, tmp_path: P
         assert read_picture(uri) == DATA
 
 
+def test_another_picture_of_the_same_run_and_pair_is_left_alone(picture: Path, tmp_path: Path) -> None:
+    storage = str(tmp_path / "s")
+    first = keep_picture(picture, storage, "r", "p", ".jpg", img_uuid="job-1")
+    picture.write_bytes(b"another Dag's run and pair of the same name")
+    second = keep_picture(picture, storage, "r", "p", ".jpg", img_uuid="job-2")
+    again = keep_picture(picture, storage, "r", "p", ".jpg", img_uuid="job-2")
+
+    assert first.uri.endswith("/r/p.jpg")
+    assert second == again
+    assert second.name.startswith("r/p-")
+    assert (read_picture(first.uri), read_picture(second.uri)) == (DATA, picture.read_bytes())
+    assert len(list((tmp_path / "s/r").iterdir())) == 2
+
+
+def test_where_hard_links_cannot_be_made_another_picture_is_left_alone_too(
+    picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(*_: Any) -> None:
+        raise PermissionError("not on this file system")
+
+    monkeypatch.setattr(Path, "hardlink_to", no_links)
+    first = keep_picture(picture, str(tmp_path), "r", "p", ".jpg", img_uuid="job-1")
+    picture.write_bytes(b"another")
+    second = keep_picture(picture, str(tmp_path), "r", "p", ".jpg", img_uuid="job-2")
+    assert (read_picture(first.uri), read_picture(second.uri)) == (DATA, b"another")
+
+
+def test_a_collector_killed_after_it_gave_a_picture_its_name_does_not_harm_it(
+    picture: Path, tmp_path: Path
+) -> None:
+    kept = keep_picture(picture, str(tmp_path), "r", "p", ".jpg", img_uuid="job-1")
+    (tmp_path / "r/.p.jpg.part").hardlink_to(tmp_path / "r/p.jpg")
+    picture.write_bytes(b"another")
+    keep_picture(picture, str(tmp_path), "r", "p", ".jpg", img_uuid="job-2")
+    assert read_picture(kept.uri) == DATA
+    assert not (tmp_path / "r/.p.jpg.part").exists()
+
+
 def test_a_relative_folder_is_kept_with_its_whole_path(
     picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
