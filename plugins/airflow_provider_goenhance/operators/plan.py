@@ -218,12 +218,13 @@ class GoEnhancePlanOperator(BaseOperator):
         )
         added = Counter(row.status.value for row in batched)
         self.log.info(
-            "Results table: %s added, of which %s and %s; %d known already, %d withdrawn.",
+            "Results table: %s added, of which %s and %s; %d known already, %d withdrawn, %d restored.",
             counted(result.added, "row"),
             counted(added["reused"], "reuses an earlier picture", "reuse earlier pictures"),
             counted(added["submitted"], "takes over an earlier job", "take over earlier jobs"),
             result.known,
             result.withdrawn,
+            result.restored,
         )
         return self._batches([*known.values(), *batched])
 

@@ -6,55 +6,19 @@ from __future__ import annotations
 import datetime as dt
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 
 from ..exceptions import JobFailedError, SubmitOutcomeUnknownError
 from .database import IN_LIST, ResultsDatabase
 from .outcome import ABANDONED, Outcome
+from .plan import Plan, PlanResult, RunKey
 from .states import Status
-from .swap import Swap, clean
+from .swap import Swap
 
 __all__ = ["Ledger", "Outcome", "PlanResult", "RunKey"]
 
 log = logging.getLogger(__name__)
-
-INSERT_ROWS = 1000
-_FREE_TEXT = ("manifest", "pair_id", "source_img", "reference_img", "consent_ref", "error_message")
-
-
-@dataclass(frozen=True, slots=True)
-class RunKey:
-    """One run of one Dag."""
-
-    dag_id: str
-    run_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class PlanResult:
-    """
-    What planning came to.
-
-    :param added: rows that are new
-    :param known: rows that an earlier attempt had planned already, left as they stand
-    :param withdrawn: rows planned earlier and not sent yet that the manifest no longer holds
-    """
-
-    added: int
-    known: int
-    withdrawn: int
-
-
-def _planned_row(swap: Swap, now: dt.datetime) -> dict[str, Any]:
-    row = swap.to_row()
-    row["planned_at"] = swap.planned_at or now
-    # A rejected row may hold anything that stood in the manifest, and must not fail the others.
-    for name in _FREE_TEXT:
-        row[name] = clean(row[name]) if row[name] else row[name]
-    return row
 
 
 class Ledger:
@@ -76,56 +40,11 @@ class Ledger:
 
         :param swaps: the rows, with ids from :func:`.swap.swap_id_for`
         :param task_id: the task whose rows these are: its rows that were planned before, are not sent yet, and are
-            no longer among ``swaps``, become ``rejected`` with the code ``withdrawn``
+            no longer among ``swaps``, become ``rejected`` with the code ``withdrawn``, and ``planned`` again with the
+            plan that has them back
         """
-        now = dt.datetime.now(dt.UTC)
         wanted = {swap.swap_id: swap for swap in swaps}
-
-        def work(connection: sa.Connection) -> PlanResult:
-            if task_id is None:
-                existing = self._which_exist(connection, list(wanted))
-            else:
-                existing = self._ids(connection, key, task_id)
-            new = [swap for swap_id, swap in wanted.items() if swap_id not in existing]
-            # Some at a time: a million rows as dicts, all at once, would be gigabytes.
-            for start in range(0, len(new), INSERT_ROWS):
-                rows = [_planned_row(swap, now) for swap in new[start : start + INSERT_ROWS]]
-                connection.execute(sa.insert(self.swaps), rows)
-            gone = [swap_id for swap_id in existing if swap_id not in wanted]
-            withdrawn = self._withdraw(connection, gone, now) if task_id else 0
-            return PlanResult(added=len(new), known=len(wanted) - len(new), withdrawn=withdrawn)
-
-        return self.database.run(work)
-
-    def _which_exist(self, connection: sa.Connection, ids: list[str]) -> set[str]:
-        found: set[str] = set()
-        for start in range(0, len(ids), IN_LIST):
-            some = ids[start : start + IN_LIST]
-            query = sa.select(self.swaps.c.swap_id).where(self.swaps.c.swap_id.in_(some))
-            found.update(connection.execute(query).scalars())
-        return found
-
-    def _ids(self, connection: sa.Connection, key: RunKey, task_id: str) -> set[str]:
-        query = sa.select(self.swaps.c.swap_id).where(*self._of(key), self.swaps.c.task_id == task_id)
-        return set(connection.execute(query).scalars())
-
-    def _withdraw(self, connection: sa.Connection, ids: list[str], now: dt.datetime) -> int:
-        withdrawn = 0
-        for start in range(0, len(ids), IN_LIST):
-            withdrawn += connection.execute(
-                sa.update(self.swaps)
-                .where(
-                    self.swaps.c.swap_id.in_(ids[start : start + IN_LIST]),
-                    self.swaps.c.status == Status.PLANNED.value,
-                )
-                .values(
-                    status=Status.REJECTED.value,
-                    error_code="withdrawn",
-                    error_message="The manifest no longer held this row when the run was planned again. Never sent.",
-                    finished_at=now,
-                )
-            ).rowcount
-        return withdrawn
+        return self.database.run(lambda connection: Plan(connection, self.swaps, key, task_id).write(wanted))
 
     def earlier(self, fingerprints: Iterable[str], account: str) -> list[Swap]:
         """

@@ -91,6 +91,18 @@ def test_a_row_that_left_the_manifest_before_it_was_sent_is_withdrawn(
     assert statuses() == {"p1": "planned", "p2": "planned", "p3": "rejected"}
 
 
+def test_a_row_that_came_back_to_the_manifest_is_planned_again_in_its_old_batch(
+    sandbox: SandboxProcess, tmp_path: Path
+) -> None:
+    before = plan(manifest(tmp_path, 3))
+    plan(manifest(tmp_path, 2))
+
+    assert plan(manifest(tmp_path, 3)) == before
+    assert statuses() == {"p1": "planned", "p2": "planned", "p3": "planned"}
+    (row,) = [row for row in Ledger(open_results()).of_run(RUN) if row.pair_id == "p3"]
+    assert (row.error_code, row.error_message, row.finished_at) == (None, None, None)
+
+
 def test_a_dry_run_writes_nothing_and_says_what_the_run_would_pay_for(
     sandbox: SandboxProcess, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
