@@ -26,6 +26,7 @@ from airflow_provider_goenhance.exceptions import (
     TokenRefusedError,
     UnreachableError,
 )
+from tests.unit.clock import Clock, until
 
 if TYPE_CHECKING:
     from include.sandbox.process import SandboxProcess
@@ -45,18 +46,22 @@ def account(sandbox: SandboxProcess, **fields: Any) -> Account:
             "token": sandbox.token,
             "base_url": sandbox.url,
             "trust_env": False,
-            "request_timeout": 10.0,
+            "request_timeout": 60.0,
             **fields,
         },
     )
 
 
 async def test_a_swap_goes_from_submit_to_its_signed_link(sandbox: SandboxProcess) -> None:
-    sandbox.put_faults(show_cost=True, cost=4, show_queue_limit=True, queue_limit=7)
+    # Another's job holds the only place until there is a second one.
+    sandbox.put_faults(job={"kind": "stuck", "count": 1}, queue_limit=1)
+    others = sandbox.submit(*PAIR)
+    sandbox.put_faults(show_cost=True, cost=4, show_queue_limit=True)
     async with open_client(account(sandbox)) as client:
         before = await client.get_credits()
         submission = await client.submit(*PAIR)
         running = await client.get_job(submission.img_uuid)
+        sandbox.put_faults(queue_limit=7)
         sandbox.wait_for(submission.img_uuid)
         job = await client.get_job(submission.img_uuid)
         after = await client.get_credits()
@@ -64,8 +69,9 @@ async def test_a_swap_goes_from_submit_to_its_signed_link(sandbox: SandboxProces
     assert (job.state, len(job.links)) == (JobState.SUCCEEDED, 1)
     assert job.links[0].startswith(f"{sandbox.url}/results/")
     assert job.ended_at is not None
-    assert (submission.cost, before.count - after.count, before.queue_limit) == (4, 4, 7)
-    assert [row["img_uuid"] for row in sandbox.submissions()] == [submission.img_uuid]
+    assert (submission.cost, before.count - after.count) == (4, 4)
+    assert (before.queue_limit, after.queue_limit) == (1, 7)
+    assert [row["img_uuid"] for row in sandbox.submissions()] == [others, submission.img_uuid]
 
 
 @pytest.mark.parametrize(
@@ -86,9 +92,14 @@ async def test_a_submit_whose_fate_is_not_known_is_sent_once_and_says_so(
     sandbox: SandboxProcess, fault: dict[str, Any], error: type[GoEnhanceError], accepted: int
 ) -> None:
     sandbox.put_faults(submit=fault)
-    async with open_client(account(sandbox, request_timeout=0.7)) as client:
+    clock = Clock()
+    async with open_client(account(sandbox, request_timeout=60.0)) as client:
+        submitting = asyncio.create_task(client.submit(*PAIR))
+        if fault["kind"] == "hang":
+            await until(lambda: len(sandbox.submissions()) == accepted)
+            clock.forward(61.0)
         with pytest.raises(error) as raised:
-            await client.submit(*PAIR)
+            await asyncio.wait_for(submitting, 120.0)
     assert raised.value.maybe_accepted
     assert len(sandbox.submissions()) == accepted
     assert sandbox.faults()["submit"][0]["fired"] == 1
@@ -144,14 +155,20 @@ async def test_a_wrong_token_is_refused_by_name_of_the_connection_and_shown_nowh
 
 
 async def test_a_sandbox_that_comes_back_gets_the_submit_that_waited_for_it(
-    goenhance_sandbox_factory: Callable[..., SandboxProcess],
+    goenhance_sandbox_factory: Callable[..., SandboxProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sandbox = goenhance_sandbox_factory()
     sandbox.kill()
-    async with open_client(account(sandbox)) as client:
-        waiting = asyncio.create_task(client.submit(*PAIR))
+    waited: list[float] = []
+
+    async def meanwhile(seconds: float) -> None:
+        waited.append(seconds)
         await asyncio.to_thread(sandbox.start)
-        submission = await waiting
+
+    monkeypatch.setattr("airflow_provider_goenhance.api.client.sleep", meanwhile)
+    async with open_client(account(sandbox)) as client:
+        submission = await client.submit(*PAIR)
+    assert len(waited) == 1
     assert [row["img_uuid"] for row in sandbox.submissions()] == [submission.img_uuid]
 
 
@@ -181,7 +198,7 @@ async def test_two_hundred_swaps_are_submitted_and_waited_for(
     async with open_client(account(sandbox, max_concurrency=8)) as client:
         submitted = await asyncio.gather(*(client.submit(*PAIR) for _ in range(200)))
         uuids = [submission.img_uuid for submission in submitted]
-        outcome = await wait_for_jobs(client.get_job, uuids, deadline=time.time() + 30, poll_interval=0.2)
+        outcome = await wait_for_jobs(client.get_job, uuids, deadline=time.time() + 600, poll_interval=0.2)
     assert sorted(outcome.succeeded) == sorted(uuids)
     assert {row["img_uuid"] for row in sandbox.submissions()} == set(uuids)
     assert len(sandbox.submissions()) == 200

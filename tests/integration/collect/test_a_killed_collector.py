@@ -48,7 +48,7 @@ def test_a_killed_collector_leaves_no_half_file_and_the_next_one_completes_it(
         assert process.stdout is not None
         assert process.stdout.readline() == b"in the middle\n"
         process.send_signal(signal.SIGKILL)
-        assert process.wait(timeout=30) == -signal.SIGKILL
+        assert process.wait(timeout=60) == -signal.SIGKILL
 
     seen = list(storage.glob("run/[!.]*"))
     assert seen == ([target] if kept_before else [])

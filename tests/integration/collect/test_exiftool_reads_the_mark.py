@@ -32,7 +32,7 @@ def _tags(path: Path) -> dict[str, Any]:
         [EXIFTOOL or "", "-json", "-n", "-G1", "-a", "-validate", "-warning", "-error", "-all", path],
         capture_output=True,
         check=True,
-        timeout=60,
+        timeout=180,
     )
     tags: dict[str, Any] = json.loads(told.stdout)[0]
     return tags

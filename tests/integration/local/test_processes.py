@@ -23,15 +23,15 @@ import os, signal, subprocess, sys, time
 child = subprocess.Popen(
     [sys.executable, "-c",
      "import os, signal, time; os.setpgid(0, 0); signal.signal(signal.SIGTERM, signal.SIG_IGN);"
-     "print('child', os.getpid(), flush=True); time.sleep(60)"]
+     "print('child', os.getpid(), flush=True); time.sleep(600)"]
 )
-time.sleep(60)
+time.sleep(600)
 """
 
 Launch = Callable[[str], Component]
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -71,9 +71,9 @@ def test_output_goes_to_the_log_and_its_end_can_be_shown(launch: Launch) -> None
 
 
 def test_a_program_that_ends_on_request_is_not_killed(launch: Launch) -> None:
-    component = launch("import time; print('up', flush=True); time.sleep(60)")
+    component = launch("import time; print('up', flush=True); time.sleep(600)")
     wait_for(lambda: "up" in processes.log_tail(component))
-    assert processes.stop([component], grace=5.0) == []
+    assert processes.stop([component], grace=60.0) == []
     assert not processes.members(component)
 
 
@@ -96,7 +96,9 @@ def test_children_of_a_program_that_died_are_still_found_and_stopped(launch: Lau
 
 
 def test_a_process_that_merely_got_the_same_number_is_left_alone() -> None:
-    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+    stranger = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True
+    )
     try:
         mark = processes.birth_mark(stranger.pid)
         assert mark is not None
@@ -110,7 +112,7 @@ def test_a_process_that_merely_got_the_same_number_is_left_alone() -> None:
 
 
 def test_a_record_from_before_a_reboot_claims_no_process(launch: Launch) -> None:
-    component = launch("import time; time.sleep(60)")
+    component = launch("import time; time.sleep(600)")
     before = replace(component, birth="earlier-boot:" + component.birth.rpartition(":")[2])
     assert processes.members(before) == []
 

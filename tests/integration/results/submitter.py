@@ -2,7 +2,9 @@
 """
 A worker process: submits the batch to a vendor that is a file, and prints a line when it is done.
 
-Usage: submitter.py URL VENDOR_FILE TRY SECONDS_PER_POST
+Usage: submitter.py URL VENDOR_FILE TRY SECONDS_PER_POST [MOST_POSTS]
+
+After MOST_POSTS the vendor answers no more: a worker that is to be killed does not end by itself before.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from airflow_provider_goenhance.results.transitions import Claimant
 CONCURRENCY = 16
 
 
-def main(url: str, vendor: str, number: str, seconds: float) -> None:
+def main(url: str, vendor: str, number: str, seconds: float, most_posts: int | None = None) -> None:
     ledger = Ledger(ResultsDatabase(url, name="the test's database"))
     store = TableStore(ledger, lambda: ledger.of_run(RunKey("dag", "run"), batch=0))
     # Processes that are to run beside each other are different tasks; one that follows a dead one is its next try.
@@ -33,7 +35,13 @@ def main(url: str, vendor: str, number: str, seconds: float) -> None:
     who = Claimant(f"{task_key}try {number} {os.getpid()}", "account", 1)
     accepted = os.open(vendor, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
+    posts = 0
+
     async def post(source_img: str, _reference_img: str) -> Submission:
+        nonlocal posts
+        posts += 1
+        if most_posts is not None and posts > most_posts:
+            await asyncio.Event().wait()
         await asyncio.sleep(seconds / 2)
         job = f"job-{os.getpid()}-{Path(source_img).stem}"
         os.write(
@@ -51,4 +59,4 @@ def main(url: str, vendor: str, number: str, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], float(sys.argv[4]))
+    main(sys.argv[1], sys.argv[2], sys.argv[3], float(sys.argv[4]), *map(int, sys.argv[5:]))

@@ -23,16 +23,26 @@ ROWS = 300
 SCRIPT = Path(__file__).with_name("submitter.py")
 
 
-def start(url: sa.URL, vendor: Path, number: str, seconds: float) -> subprocess.Popen[str]:
+def start(url: sa.URL, vendor: Path, number: str, seconds: float, *most: str) -> subprocess.Popen[str]:
+    shown = url.render_as_string(hide_password=False)
     return subprocess.Popen(
-        [sys.executable, SCRIPT, url.render_as_string(hide_password=False), vendor, number, str(seconds)],
+        [sys.executable, SCRIPT, shown, vendor, number, str(seconds), *most],
         stdout=subprocess.PIPE,
         text=True,
     )
 
 
 def accepted_by(vendor: Path) -> list[tuple[str, str]]:
+    if not vendor.exists():
+        return []
     return [tuple(line.split()) for line in vendor.read_text().splitlines()]  # type: ignore[misc]
+
+
+def wait_for_posts(vendor: Path, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while len(accepted_by(vendor)) < count:
+        assert time.monotonic() < deadline, f"{len(accepted_by(vendor))} posts, waited for {count}"
+        time.sleep(0.002)
 
 
 def plan(database: TestDatabase) -> Ledger:
@@ -60,11 +70,11 @@ def test_a_worker_that_is_killed_again_and_again_pays_for_no_row_twice_and_loses
     chance, kills = random.Random(3), 0
     while ledger.counts(KEY)[Status.PLANNED] or ledger.counts(KEY)[Status.SUBMITTING]:
         # The last one may finish: what it does not kill is what is left to recover.
-        worker = start(database.url, vendor, f"0.{kills}", 0.02)
+        worker = start(database.url, vendor, f"0.{kills}", 0.02, *(["80"] if kills < 3 else []))
         assert worker.stdout is not None
         assert worker.stdout.readline() == "begins\n"
         if kills < 3:
-            time.sleep(chance.uniform(0.02, 0.2))
+            wait_for_posts(vendor, len(accepted_by(vendor)) + chance.randint(1, 70))
             worker.kill()
             kills += 1
         worker.communicate(timeout=120)

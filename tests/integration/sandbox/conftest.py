@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -21,7 +24,30 @@ BODY = {"type": "mx-image-face-swap", "args": PAIR}
 
 def client_of(sandbox: SandboxProcess, **options: object) -> httpx.Client:
     headers = {"Authorization": f"Bearer {sandbox.token}"}
-    return httpx.Client(base_url=sandbox.url, headers=headers, trust_env=False, **{"timeout": 10, **options})
+    return httpx.Client(base_url=sandbox.url, headers=headers, trust_env=False, **{"timeout": 60, **options})
+
+
+@contextmanager
+def sent(sandbox: SandboxProcess, path: str, body: object = None) -> Iterator[socket.socket]:
+    """A connection on which a whole request was sent; the client leaves at the end."""
+    content = b"" if body is None else json.dumps(body).encode()
+    head = (
+        f"{'GET' if body is None else 'POST'} {path} HTTP/1.1\r\nHost: sandbox\r\n"
+        f"Authorization: Bearer {sandbox.token}\r\nContent-Length: {len(content)}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", sandbox.port), timeout=60) as connection:
+        connection.sendall(head.encode() + content)
+        yield connection
+
+
+def says_nothing(connection: socket.socket, seconds: float = 0.2) -> bool:
+    """Whether not a byte, nor the end, comes in so many seconds: the wait can be too short, never too long."""
+    connection.settimeout(seconds)
+    try:
+        connection.recv(1)
+    except TimeoutError:
+        return True
+    return False
 
 
 @pytest.fixture
@@ -50,12 +76,12 @@ def swapping(_swapping_session: SandboxProcess) -> SandboxProcess:
     return _swapping_session
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> object:
+def wait_until(condition: Callable[[], object], seconds: float = 60.0, *, every: float = 0.01) -> object:
     """Return what the condition gave as soon as it is true; fail after the deadline."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         value = condition()
         if value:
             return value
-        time.sleep(0.01)
+        time.sleep(every)
     raise AssertionError(f"not true within {seconds} s")

@@ -3,22 +3,39 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 import sqlite3
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import httpx
 import pytest
+import time_machine
 
 from include.sandbox.app import create_app
 from include.sandbox.connections import Connections
+from include.sandbox.gate import FaultGate
 from include.sandbox.ledger import LEDGER_FILE
 from include.sandbox.settings import Settings
+from tests.unit.clock import Clock
 
 from .conftest import BODY, DETAIL, PAIR, SUBMIT, TOKENS
 
 TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
+
+
+@asynccontextmanager
+async def in_process(gate: FaultGate, token: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an application that runs in the event loop of the test."""
+    async with (
+        gate.app.router.lifespan_context(gate.app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(gate), base_url="http://sandbox") as client,
+    ):
+        client.headers["Authorization"] = f"Bearer {token}"
+        yield client
 
 
 def test_a_submit_is_answered_in_the_documented_bytes(client):
@@ -38,7 +55,7 @@ def test_a_wrong_token_is_refused_in_the_documented_bytes(client, sandbox, metho
 
 
 def test_a_running_job_shows_the_documented_fields_and_no_result(client, sandbox):
-    sandbox.put_faults(job_seconds=60)
+    sandbox.put_faults(job_seconds=86_400)
     img_uuid = client.post(SUBMIT, json=BODY).json()["data"]["img_uuid"]
     answer = client.get(DETAIL, params={"img_uuid": img_uuid}).json()
     assert (answer["code"], answer["msg"]) == (0, "Success")
@@ -55,15 +72,23 @@ def test_a_running_job_shows_the_documented_fields_and_no_result(client, sandbox
     }
 
 
-def test_a_job_goes_from_pending_over_processing_to_success(client, sandbox):
-    sandbox.put_faults(job_seconds=0.5)
-    img_uuid = sandbox.submit(**PAIR)
-    words = []
-    while not words or words[-1] != "success":
-        word = sandbox.detail(img_uuid)["status"]
-        if not words or words[-1] != word:
-            words.append(word)
-    assert words == ["pending", "processing", "success"]
+async def test_a_job_goes_from_pending_over_processing_to_success(tmp_path):
+    settings = Settings(state_dir=tmp_path, engine="none", switches={"job_seconds": 100.0})
+    gate, clock = create_app(settings, Connections()), Clock()
+    with time_machine.travel("2026-11-22T10:00:00Z", tick=False) as date:
+        async with in_process(gate, settings.token) as client:
+            img_uuid = (await client.post(SUBMIT, json=BODY)).json()["data"]["img_uuid"]
+
+            async def after(seconds: float) -> str:
+                date.shift(seconds)
+                clock.forward(seconds)
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                answer = await client.get(DETAIL, params={"img_uuid": img_uuid})
+                return answer.json()["data"]["status"]
+
+            words = [await after(seconds) for seconds in (0, 19, 2, 70, 10)]
+    assert words == ["pending", "pending", "processing", "processing", "success"]
 
 
 def test_a_finished_job_shows_end_time_and_one_image(sandbox):
@@ -147,12 +172,7 @@ def test_a_refused_method_tells_all_methods_of_the_path(client):
 
 async def test_a_submit_that_cannot_be_recorded_is_not_accepted(tmp_path):
     settings = Settings(state_dir=tmp_path, engine="none", credits=9)
-    gate = create_app(settings, Connections())
-    async with (
-        gate.app.router.lifespan_context(gate.app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(gate), base_url="http://sandbox") as client,
-    ):
-        client.headers["Authorization"] = f"Bearer {settings.token}"
+    async with in_process(create_app(settings, Connections()), settings.token) as client:
         ledger = sqlite3.connect(tmp_path / LEDGER_FILE)
         ledger.execute("DROP TABLE jobs")
         ledger.close()

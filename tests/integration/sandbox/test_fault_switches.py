@@ -8,7 +8,7 @@ import time
 import httpx
 import pytest
 
-from .conftest import BODY, DETAIL, PAIR, SUBMIT, TOKENS, client_of, wait_until
+from .conftest import BODY, DETAIL, PAIR, SUBMIT, TOKENS, says_nothing, sent, wait_until
 
 ACCEPTED = [("before", 0), ("after", 1)]
 
@@ -28,8 +28,10 @@ def test_a_lost_connection_ends_without_a_single_byte(client, sandbox, when, acc
 @pytest.mark.parametrize(("when", "accepted"), ACCEPTED)
 def test_a_hang_lasts_until_the_client_gives_up(sandbox, when, accepted):
     sandbox.put_faults(submit={"kind": "hang", "when": when})
-    with client_of(sandbox, timeout=0.3) as client, pytest.raises(httpx.ReadTimeout):
-        client.post(SUBMIT, json=BODY)
+    with sent(sandbox, SUBMIT, BODY) as connection:
+        wait_until(lambda: sandbox.faults()["submit"][0]["fired"])
+        wait_until(lambda: len(sandbox.submissions()) == accepted)
+        assert says_nothing(connection)
     assert len(sandbox.submissions()) == accepted
 
 
@@ -96,14 +98,14 @@ def test_slow_answers_late_before_or_after_accepting(client, sandbox):
     sandbox.put_faults(submit={"kind": "slow", "seconds": 0.2, "count": 1, "when": "after"}, latency=0.1)
     start = time.monotonic()
     assert client.post(SUBMIT, json=BODY).json()["code"] == 0
-    assert 0.3 <= time.monotonic() - start < 2
+    assert 0.3 <= time.monotonic() - start < 60
 
 
 def test_a_slow_answer_after_accepting_is_accepted_at_once(sandbox):
-    sandbox.put_faults(submit={"kind": "slow", "seconds": 30, "when": "after"})
-    with client_of(sandbox, timeout=0.2) as client, pytest.raises(httpx.ReadTimeout):
-        client.post(SUBMIT, json=BODY)
-    assert len(sandbox.submissions()) == 1
+    sandbox.put_faults(submit={"kind": "slow", "seconds": 3600, "when": "after"})
+    with sent(sandbox, SUBMIT, BODY) as connection:
+        wait_until(lambda: len(sandbox.submissions()) == 1)
+        assert says_nothing(connection)
 
 
 @pytest.mark.parametrize(("endpoint", "path"), [("detail", DETAIL), ("tokens", TOKENS)])
@@ -171,7 +173,7 @@ def test_the_word_for_a_finished_job_is_a_switch(sandbox, switches, word):
 
 
 def test_jobs_over_the_limit_wait_and_start_in_order(client, sandbox):
-    sandbox.put_faults(queue_limit=1, job_seconds=60, show_queue_limit=True)
+    sandbox.put_faults(queue_limit=1, job_seconds=86_400, show_queue_limit=True)
     first, second, third = (sandbox.submit(**PAIR) for _ in range(3))
     assert [sandbox.detail(u)["status"] for u in (first, second, third)] == ["pending", "WAITING", "WAITING"]
     assert client.get(TOKENS).json()["data"]["queueLimit"] == 1
@@ -187,10 +189,10 @@ def test_a_waiting_job_starts_when_another_ends(sandbox):
 
 
 def test_an_unknown_status_word_is_shown_while_a_job_runs(sandbox):
-    sandbox.put_faults(unknown_status="reviewing", job_seconds=0.3)
-    img_uuid = sandbox.submit(**PAIR)
-    wait_until(lambda: sandbox.detail(img_uuid)["status"] == "reviewing")
-    assert sandbox.wait_for(img_uuid)["status"] == "success"
+    sandbox.put_faults(unknown_status="reviewing", job={"kind": "stuck", "count": 1})
+    running, ended = sandbox.submit(**PAIR), sandbox.submit(**PAIR)
+    wait_until(lambda: sandbox.detail(running)["status"] == "reviewing")
+    assert sandbox.wait_for(ended)["status"] == "success"
 
 
 def test_cost_and_img_url_are_shown_if_asked_for(client, sandbox):

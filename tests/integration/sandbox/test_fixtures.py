@@ -35,7 +35,7 @@ def test_the_example_in_the_docs_runs_in_a_project_of_its_own(tmp_path):
         env=os.environ | {"PYTHONPATH": str(tmp_path / "lib"), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr

@@ -23,7 +23,7 @@ def test_the_page_says_what_the_sandbox_is_and_is_not(client):
 
 
 def test_the_overview_tells_figures_switches_and_the_latest_jobs_first(client, sandbox):
-    sandbox.put_faults(success_word="completed", queue_limit=1, job_seconds=60, credits=9)
+    sandbox.put_faults(success_word="completed", queue_limit=1, job_seconds=3600, credits=9)
     older, newer = sandbox.submit(**PAIR), sandbox.submit(**PAIR)
     overview = client.get("/sandbox/overview", params={"limit": 5}).json()
     assert [job["img_uuid"] for job in overview["jobs"]] == [newer, older]
@@ -38,7 +38,7 @@ def test_the_overview_tells_figures_switches_and_the_latest_jobs_first(client, s
         "token": sandbox.token,
         "engine": "none",
     }
-    assert overview["switches"] == {"success_word": "completed", "queue_limit": 1, "job_seconds": 60.0}
+    assert overview["switches"] == {"success_word": "completed", "queue_limit": 1, "job_seconds": 3600.0}
 
 
 def test_sample_pictures_are_listed_and_served_and_nothing_beside_them(client):

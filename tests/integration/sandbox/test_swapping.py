@@ -70,7 +70,9 @@ def test_a_pair_that_cannot_be_swapped_fails_with_the_picture_and_the_reason(
 )
 def test_a_bad_picture_host_fails_the_job_with_its_reason(swapping, fault, reason):
     reference = swapping.image("hopper.jpg")
-    swapping.put_faults(image=fault | {"count": 5}, fetch_timeout=0.3)
+    swapping.put_faults(image=fault | {"count": 5})
+    if fault["kind"] == "hang":
+        swapping.put_faults(fetch_timeout=0.3)
     img_uuid = swapping.submit(swapping.image("collins.jpg"), reference + "?page")
     assert swapping.wait_for(img_uuid)["error"].startswith(reason)
 
@@ -116,8 +118,8 @@ def test_swaps_burn_the_time_of_workers_and_leave_the_server_free(swapping):
     server = psutil.Process(swapping.pid)
     (worker,) = [child for child in server.children() if "spawn_main" in " ".join(child.cmdline())]
     before = server.cpu_times().user, worker.cpu_times().user
-    for img_uuid in [
-        swapping.submit(swapping.image("crew.jpg"), swapping.image("hopper.jpg")) for _ in range(3)
-    ]:
-        assert swapping.wait_for(img_uuid)["status"] == "success"
+    jobs = [swapping.submit(swapping.image("crew.jpg"), swapping.image("hopper.jpg")) for _ in range(3)]
+    # Asked about seldom: a slow machine must not turn waiting into work for the server.
+    wait_until(lambda: all("end_time" in swapping.detail(job) for job in jobs), every=0.25)
+    assert {swapping.detail(job)["status"] for job in jobs} == {"success"}
     assert worker.cpu_times().user - before[1] > 2 * (server.cpu_times().user - before[0])

@@ -30,7 +30,7 @@ def account_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Account]:
         monkeypatch.delenv(name.upper(), raising=False)
 
     def account(base_url: str, **fields: Any) -> Account:
-        return Account("goenhance_test", TOKEN, base_url, **{"request_timeout": 5.0, **fields})
+        return Account("goenhance_test", TOKEN, base_url, **{"request_timeout": 60.0, **fields})
 
     return account
 

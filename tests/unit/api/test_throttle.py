@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How fast requests may start."""
+"""How fast requests may start, told by an event loop in which waiting takes no time and moments are exact."""
 
 from __future__ import annotations
 
@@ -9,35 +9,44 @@ import pytest
 
 from airflow_provider_goenhance.api.throttle import Throttle
 
+pytestmark = pytest.mark.looptime(start=0.0)
+
 
 async def starts(throttle: Throttle, count: int, *, paced: bool = True) -> list[float]:
-    loop = asyncio.get_running_loop()
-    began, started = loop.time(), []
+    """Ask for so many slots at once, and return the moments at which each was had."""
+    started = []
 
     async def one() -> None:
         async with throttle.slot(paced=paced):
-            started.append(loop.time() - began)
+            started.append(asyncio.get_running_loop().time())
 
     await asyncio.gather(*(one() for _ in range(count)))
     return started
 
 
 async def test_paced_requests_start_no_faster_than_allowed() -> None:
-    started = await starts(Throttle(8, per_second=50), 6)
-    for place, moment in enumerate(started):
-        assert moment >= place / 50 - 0.001
+    assert await starts(Throttle(8, per_second=50), 6) == pytest.approx([0.0, 0.02, 0.04, 0.06, 0.08, 0.10])
 
 
 async def test_requests_that_are_not_paced_do_not_wait_for_a_turn() -> None:
-    assert (await starts(Throttle(8, per_second=0.1), 8, paced=False))[-1] < 5.0
+    assert await starts(Throttle(8, per_second=0.1), 8, paced=False) == [0.0] * 8
 
 
 @pytest.mark.parametrize("paced", [True, False])
 async def test_a_pause_holds_every_request_back(paced: bool) -> None:
     throttle = Throttle(8)
-    throttle.pause(0.15)
-    throttle.pause(0.05)
-    assert min(await starts(throttle, 3, paced=paced)) >= 0.149
+    throttle.pause(15.0)
+    throttle.pause(5.0)
+    assert await starts(throttle, 3, paced=paced) == [15.0] * 3
+
+
+async def test_a_pause_that_is_lengthened_while_it_is_waited_out_is_waited_out_whole() -> None:
+    throttle = Throttle(8)
+    throttle.pause(5.0)
+    waiting = asyncio.create_task(starts(throttle, 3))
+    await asyncio.sleep(3.0)
+    throttle.pause(10.0)
+    assert await waiting == [13.0] * 3
 
 
 async def test_the_end_of_a_pause_is_not_a_burst() -> None:
@@ -45,7 +54,5 @@ async def test_the_end_of_a_pause_is_not_a_burst() -> None:
     waiting = asyncio.create_task(starts(throttle, 5))
     await asyncio.sleep(0.01)
     throttle.pause(0.1)
-    started = await waiting
-    assert len(started) == 5
-    for place, moment in enumerate(started[1:]):
-        assert moment >= 0.11 + place / 50 - 0.001
+    # The first had its turn before the pause; the others begin one after the other when it is over.
+    assert await waiting == pytest.approx([0.0, 0.11, 0.13, 0.15, 0.17])

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import socket
@@ -13,8 +14,9 @@ import aiohttp
 import pytest
 import yarl
 
-from airflow_provider_goenhance.collect.fetch import _next_hop, fetch_picture, name_of_link
+from airflow_provider_goenhance.collect.fetch import DEFAULT_TIMEOUT, _next_hop, fetch_picture, name_of_link
 from airflow_provider_goenhance.exceptions import CollectError, LinkExpiredError
+from tests.unit.clock import Clock, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,7 +64,7 @@ async def test_a_picture_announced_too_large_is_not_read_at_all(
     server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     with pytest.raises(CollectError) as caught:
-        await fetch_picture(session, server.link("/announced"), tmp_path / "p", timeout=5)
+        await fetch_picture(session, server.link("/announced"), tmp_path / "p")
     assert caught.value.error_code == "too_large"
 
 
@@ -107,8 +109,12 @@ async def test_a_connection_that_breaks_off_leaves_no_file(
 async def test_a_server_that_hangs_is_left_when_the_time_is_over(
     server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
-    with pytest.raises(CollectError, match=r"not complete within 0\.3 s") as caught:
-        await fetch_picture(session, server.link("/hang"), tmp_path / "p", timeout=0.3)
+    clock = Clock()
+    fetching = asyncio.create_task(fetch_picture(session, server.link("/hang"), tmp_path / "p", timeout=90.0))
+    await until((tmp_path / "p").exists)
+    clock.forward(90.0)
+    with pytest.raises(CollectError, match=r"not complete within 90 s") as caught:
+        await asyncio.wait_for(fetching, 30.0)
     assert caught.value.error_code == "download_timed_out"
     assert not (tmp_path / "p").exists()
 
@@ -181,8 +187,14 @@ async def test_no_error_and_no_log_line_holds_the_signature(
     path: str,
 ) -> None:
     link = server.link(path).replace("http://", "http://user:SECRET@")
-    with caplog.at_level(logging.DEBUG), pytest.raises(CollectError) as caught:
-        await fetch_picture(session, link, tmp_path / "p", max_bytes=2**20, timeout=0.3)
+    clock = Clock()
+    with caplog.at_level(logging.DEBUG):
+        fetching = asyncio.create_task(fetch_picture(session, link, tmp_path / "p", max_bytes=2**20))
+        if path == "/hang":
+            await until((tmp_path / "p").exists)
+            clock.forward(DEFAULT_TIMEOUT)
+        with pytest.raises(CollectError) as caught:
+            await asyncio.wait_for(fetching, 30.0)
     told = "".join(traceback.format_exception(caught.value)) + repr(caught.value) + str(caught.value)
     assert caught.value.__context__ is None
     assert caught.value.__cause__ is None

@@ -79,7 +79,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.flush()
-        self.server.body_may_go.wait(30)
+        self.server.body_may_go.wait(60)
         self.wfile.write(self.server.body)
 
     do_GET = do_POST = _answer  # noqa: N815  the names that the base class calls

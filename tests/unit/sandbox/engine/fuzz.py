@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from include.sandbox.engine import FaceSwapEngine, Swap
 
+#: Seconds of processor time: what else runs on the machine does not count.
 LONGEST = 20.0
 
 
@@ -28,9 +29,9 @@ def survives(engine: FaceSwapEngine, numbers: Iterable[int]) -> Counter[str]:
     for number in numbers:
         picture = mangled(number)
         pair = (picture, partner) if number % 2 == 0 else (partner, picture)
-        began = time.monotonic()
+        began = time.process_time()
         outcome = _outcome(engine, *pair)
-        assert time.monotonic() - began < LONGEST, f"picture {number} took too long"
+        assert time.process_time() - began < LONGEST, f"picture {number} took too long"
         if isinstance(outcome, EngineError):
             assert outcome.code in CODES, (number, outcome.code)
             assert outcome.picture == ("source_img" if number % 2 == 0 else "reference_img"), number
