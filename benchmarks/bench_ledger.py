@@ -45,8 +45,6 @@ ALLOWED = 1.25
 class CommitPerRow:
     """What group commit replaces: each step in a transaction of its own, one after the other."""
 
-    lanes = 1
-
     def __init__(self, database: ResultsDatabase, who: Claimant) -> None:
         self.database = database
         self.who = who

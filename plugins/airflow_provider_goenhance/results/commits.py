@@ -18,7 +18,7 @@ _Waiting = tuple[list[Transition], "asyncio.Future[list[bool]]"]
 
 class Commits:
     """
-    Gathers what slots want to commit, a group at a time for each of the writer's lanes.
+    Gathers what slots want to commit, a group at a time.
 
     A wake-up of the event loop from another thread is a system call and a fight for the interpreter lock; here it is
     one for a group instead of one for a row.
@@ -29,7 +29,7 @@ class Commits:
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
         self._waiting: list[_Waiting] = []
-        self._pumps: list[asyncio.Task[None]] = []
+        self._pump: asyncio.Task[None] | None = None
 
     async def commit(self, steps: list[Transition]) -> list[bool]:
         """
@@ -39,9 +39,8 @@ class Commits:
         """
         done: asyncio.Future[list[bool]] = asyncio.get_running_loop().create_future()
         self._waiting.append((steps, done))
-        self._pumps = [pump for pump in self._pumps if not pump.done()]
-        if len(self._pumps) < self._writer.lanes:
-            self._pumps.append(asyncio.create_task(self._run()))
+        if self._pump is None or self._pump.done():
+            self._pump = asyncio.create_task(self._run())
         return await done
 
     async def _run(self) -> None:
@@ -49,8 +48,7 @@ class Commits:
             while self._waiting:
                 await asyncio.sleep(GATHER_SECONDS)
                 group, self._waiting = self._waiting, []
-                if group:
-                    await self._commit(group)
+                await self._commit(group)
         finally:
             self._hand_over()
 

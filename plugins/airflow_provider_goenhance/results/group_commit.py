@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writer threads that put the steps of many concurrent submits into few transactions."""
+"""A writer thread that puts the steps of many concurrent submits into few transactions."""
 
 from __future__ import annotations
 
@@ -45,27 +45,20 @@ class GroupCommit:
         self._database = database
         self.who = who
         self._requests: queue.SimpleQueue[list[_Request] | None] = queue.SimpleQueue()
-        # A second lane for a server was measured: it takes more processor than it saves waiting.
-        self.lanes = 1
-        self._threads = [
-            threading.Thread(target=self._work, name=f"goenhance-group-commit-{lane}", daemon=True)
-            for lane in range(self.lanes)
-        ]
+        # One: a second was measured, on a server too, and takes more processor than it saves waiting.
+        self._thread = threading.Thread(target=self._work, name="goenhance-group-commit", daemon=True)
 
     def __enter__(self) -> GroupCommit:
         # The table is made here, so that a database that cannot be used fails before anything is claimed.
         _ = self._database.engine
-        for thread in self._threads:
-            thread.start()
+        self._thread.start()
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for _ in self._threads:
-            self._requests.put(None)
-        for thread in self._threads:
-            thread.join()
+        self._requests.put(None)
+        self._thread.join()
 
     def write(self, steps: Sequence[Transition]) -> Future[list[bool]]:
         """

@@ -21,13 +21,7 @@ FOREIGN_CLAIM_SECONDS = 1800.0
 
 
 class Writer(Protocol):
-    """
-    Commits steps of rows.
-
-    :param lanes: groups that it can commit at the same time
-    """
-
-    lanes: int
+    """Commits steps of rows."""
 
     def write_all(self, requests: Sequence[Sequence[Transition]]) -> list[Future[list[bool]]]:
         """Commit several slots' steps; see :meth:`.group_commit.GroupCommit.write_all`."""

@@ -168,8 +168,6 @@ class TaskStateStore:
 class TaskStateWriter:
     """Takes steps at once, in the calling thread: Airflow's store is not to be used from another one."""
 
-    lanes = 1
-
     def __init__(self, store: TaskStateStore, who: Claimant) -> None:
         self._store = store
         self._who = who

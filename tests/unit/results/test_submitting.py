@@ -234,8 +234,6 @@ def test_a_round_that_is_cancelled_commits_every_answer_it_has(ledger: Ledger) -
 class BrokenWriter:
     """A results table that goes out of reach after some groups."""
 
-    lanes = 1
-
     def __init__(self, good: int) -> None:
         self._good = good
 
@@ -271,8 +269,6 @@ def test_a_table_out_of_reach_stops_the_posts_and_names_the_jobs_it_could_not_st
 
 def test_a_writer_that_fails_at_once_does_not_leave_the_slots_waiting_for_ever() -> None:
     class NoWriter:
-        lanes = 1
-
         def write_all(self, requests: object) -> list[Future[list[bool]]]:
             raise RuntimeError("no writer")
 
