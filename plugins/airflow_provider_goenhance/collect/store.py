@@ -9,7 +9,6 @@ upload is complete. Other remote file systems are treated like local ones: a par
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from airflow_provider_goenhance.collect.local_file import NameTakenError, same_bytes, write_whole
 from airflow_provider_goenhance.collect.names import file_name_for, folder_for
 from airflow_provider_goenhance.exceptions import CollectError
 
@@ -36,10 +36,6 @@ _PROVIDERS = {
     "gs": "apache-airflow-providers-google",
     "abfs": "apache-airflow-providers-microsoft-azure",
 }
-
-
-class NameTakenError(Exception):
-    """There is another file of that name, which is not to be replaced."""
 
 
 @dataclass(frozen=True)
@@ -121,8 +117,8 @@ def keep_bytes(
         folder = _local_path(storage, quoted=False)
         if folder is not None:
             path = Path(folder.expanduser().absolute(), name)
-            if not _same_local(path, data):
-                _write_local(path, data, replace=replace)
+            if not same_bytes(path, data):
+                write_whole(path, data, replace=replace)
             return path.as_uri()
         uri = f"{storage.rstrip('/')}/{name}"
         remote = _remote_path(uri, conn_id)
@@ -212,75 +208,6 @@ def _remote_path(uri: str, conn_id: str | None) -> ObjectStoragePath:
             error_code="not_kept",
         )
     return ObjectStoragePath(uri, conn_id=conn_id)
-
-
-def _same_local(path: Path, data: bytes) -> bool:
-    return path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data
-
-
-def _write_local(path: Path, data: bytes, *, replace: bool) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = _open_part(path)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.truncate()
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-            _name_it(part, path, replace=replace)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _name_it(part: Path, path: Path, *, replace: bool) -> None:
-    """Give a finished part file its name, which a link does without ever replacing a file that has it already."""
-    if not replace:
-        try:
-            path.hardlink_to(part)
-        except FileExistsError:
-            raise NameTakenError(path.as_uri()) from None
-        except OSError:  # a file system without hard links
-            if path.exists():
-                raise NameTakenError(path.as_uri()) from None
-        else:
-            part.unlink()
-            return
-    part.replace(path)
-
-
-def _open_part(path: Path) -> tuple[int, Path]:
-    """
-    Open the part file of a picture, taking over what a killed collector left.
-
-    Who writes a part file holds its lock, and only the holder moves it. So a part that can be locked, and is still
-    the file of that name, has no living writer. A live one is left to its owner; then we write beside it.
-    """
-    part = path.with_name(f".{path.name}.part")
-    handle = os.open(part, os.O_CREAT | os.O_RDWR, 0o666)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(handle).st_nlink > 1:
-            # Its writer was killed with the picture in its place already: that must not be written to again.
-            part.unlink()
-        elif part.stat().st_ino == os.fstat(handle).st_ino:
-            return handle, part
-    except OSError:
-        pass
-    os.close(handle)
-    part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
-    return os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666), part
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name itself survive a power cut, where the file system can."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _same_remote(remote: ObjectStoragePath, data: bytes) -> bool | None:
