@@ -10,6 +10,9 @@ from ..exceptions import JobFailedError
 from .states import OnClear, OnUnknownSubmit, Status
 from .swap import Swap
 
+#: The code of a job that GoEnhance says it does not know: its picture will never be had.
+JOB_NOT_FOUND = "job_not_found"
+
 
 class Action(enum.Enum):
     """What to do next with a row."""
@@ -74,6 +77,9 @@ def decide(
         # The first job was this row's own submit, or that of the row it was taken over from.
         submits = swap.attempts + bool(swap.reused_from)
         return Action.SUBMIT if 0 < submits <= policies.failed_job_resubmits else Action.LEAVE
+    if swap.error_code == JOB_NOT_FOUND and swap.took_over:
+        # What an earlier run paid for is gone, and this one has paid for nothing yet.
+        return Action.SUBMIT
     return _decide_at_first_look(swap, policies, cleared) if first_look else Action.LEAVE
 
 

@@ -7,12 +7,9 @@ import dataclasses
 import datetime as dt
 from collections.abc import Iterable, Sequence
 
-from .decide import job_itself_failed
+from .decide import JOB_NOT_FOUND, job_itself_failed
 from .states import Status
 from .swap import Swap
-
-#: GoEnhance said that it does not know the job: asking about it again in another run would only lose time.
-JOB_NOT_FOUND = "job_not_found"
 
 
 def by_pair(swaps: Iterable[Swap]) -> dict[str, list[Swap]]:
@@ -42,7 +39,7 @@ def job_of(earlier: Sequence[Swap]) -> Swap | None:
     if latest is None:
         return None
     if latest.status is Status.FAILED:
-        given_up = job_itself_failed(latest) or latest.error_code == JOB_NOT_FOUND or took_over(latest)
+        given_up = job_itself_failed(latest) or latest.error_code == JOB_NOT_FOUND or latest.took_over
         return None if given_up else latest
     return latest if latest.status in {Status.SUBMITTED, Status.SUCCEEDED} else None
 
@@ -78,8 +75,3 @@ def taking_over(row: Swap, earlier: Swap) -> Swap:
         cost=0,
         submitted_at=earlier.submitted_at,
     )
-
-
-def took_over(swap: Swap) -> bool:
-    """Tell whether a row lives on a job that another row has paid for."""
-    return bool(swap.reused_from) and not swap.attempts and swap.status is not Status.REUSED

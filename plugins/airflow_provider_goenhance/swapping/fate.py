@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..exceptions import GoEnhanceError
-from ..results.decide import job_itself_failed
-from ..results.earlier import job_of, took_over
+from ..results.decide import JOB_NOT_FOUND, job_itself_failed
+from ..results.earlier import job_of
 from ..results.states import Status
 from .words import counted
 
@@ -28,7 +28,7 @@ def paid_for(swap: Swap) -> str:
     """Say in one sentence what was paid for a pair."""
     if swap.status is Status.REUSED:
         return "Nothing was paid: an earlier picture serves."
-    if took_over(swap):
+    if swap.took_over:
         return f"Job {swap.img_uuid} was paid for by an earlier run; nothing was paid by this one."
     if swap.img_uuid:
         others = swap.attempts - 1
@@ -60,6 +60,8 @@ def _retry(swap: Swap, policies: Policies) -> str:
     if job_itself_failed(swap):
         left = policies.failed_job_resubmits >= swap.attempts + bool(swap.reused_from)
         return "submits it, and pays for it, again" if left else "leaves it as it is and pays nothing"
+    if swap.error_code == JOB_NOT_FOUND and swap.took_over:
+        return "submits the pair, and pays for it"
     if swap.img_uuid:
         return "asks about the same job again and pays nothing"
     return "leaves it as it is and pays nothing"

@@ -22,7 +22,7 @@ from ..exceptions import (
     ResultsTableError,
     TokenRefusedError,
 )
-from ..results.earlier import JOB_NOT_FOUND
+from ..results.decide import JOB_NOT_FOUND
 from ..results.ledger import Outcome
 from ..results.states import Status
 

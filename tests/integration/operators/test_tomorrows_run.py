@@ -109,6 +109,24 @@ def test_a_job_gets_one_more_chance_and_then_the_pair_is_submitted_anew(
     assert swap.accepted() == 2 * len(swap.pairs)
 
 
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_job_that_goenhance_no_longer_knows_is_submitted_anew_at_once(
+    task: Callable[..., LightTask], kind: str, deferrable: bool
+) -> None:
+    swap = task(kind=kind, deferrable=deferrable, wait_for_completion=False)
+    swap.attempt()
+    uuid = swap.row()["img_uuid"]
+    swap.sandbox.reset()
+
+    ending = next_run(swap, wait_for_completion=True)
+
+    assert ending.error is None
+    row = swap.row()
+    assert (row["status"], row["attempts"], row["former_uuids"]) == ("succeeded", 1, uuid)
+    assert swap.accepted() == len(swap.pairs)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_failed_job_is_not_taken_over(task: Callable[..., LightTask], kind: str) -> None:
     swap = task(kind=kind)
