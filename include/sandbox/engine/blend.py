@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cv2
@@ -24,6 +24,8 @@ _WORK = 352
 _MARGIN = 0.1
 _MOST_GRAIN = 2.0
 _STRIP = 128
+# The edge is mended at about half the scale of the work: what is shown reaches this far into the pixels beside it.
+_ROOM = 6
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class _Paint:
     :param giver: skin of the face that is laid on
     :param receiver: skin of the face that is covered
     :param shown: share of the new face, 0 to 1
+    :param toned: Lab of the laid face, matched and with the tone added
     :param tone: Lab to add after the skins are matched
     :param grain: level of grain to add
     :param edge: RGB to add at the end
@@ -76,6 +79,7 @@ class _Paint:
     giver: colour.Skin
     receiver: colour.Skin
     shown: np.ndarray
+    toned: np.ndarray
     tone: np.ndarray
     grain: float
     edge: np.ndarray
@@ -103,7 +107,7 @@ def replace_face(photo: Photo, face: Face, texture: FaceTexture) -> bool:
     if paint is None:
         return False
     if place.scale == 1.0:
-        _mix(photo, place.part, paint.shown, _coloured(laid, paint, small.grey))
+        _mix_small(photo, place, paint)
     else:
         large = texture.scaled_to(face.size)
         _mix_large(photo, place, paint, large, tables.enlarged(small, large, *here.shape[:2]))
@@ -130,39 +134,68 @@ def _prepare(
     tone = colour.tone_field(matched, here, shown * skin_here * skin_laid, place.size * 0.1)
     if mask.keeps_own_mouth(texture.points, place.points):
         shown = shown * (1 - mask.mouth(target, place.size, place.width, place.height))
-    toned = colour.to_rgb(matched + tone)
-    # Where hair, a hat or glasses touch the face there is no skin to meet: nothing is to be mended there.
-    meets = cv2.GaussianBlur(skin_here, (0, 0), max(place.size * 0.01, 0.8))[:, :, None]
-    edge = edge_correction(toned, toned + (scene - toned) * meets, shown)
+    toned = matched + tone
+    edge = _edge(toned, scene, skin_here, shown, place.size)
     if receiver.colourless:
         edge[:] = edge.mean(axis=2, keepdims=True)
-    return _Paint(giver, receiver, shown, tone, _missing_grain(here, matched, area), edge)
+    return _Paint(giver, receiver, shown, toned, tone, _missing_grain(here, matched, area), edge)
 
 
-def _coloured(lab: np.ndarray, paint: _Paint, grey: bool) -> np.ndarray:
-    """The laid face in its final colours, float32 RGB."""
-    lab = colour.match(lab, paint.giver, paint.receiver, keep_colourless=grey) + paint.tone
-    lab[:, :, 0] += colour.grain(paint.grain, *lab.shape[:2])
-    rgb: np.ndarray = colour.to_rgb(lab) + paint.edge
-    return rgb
+def _edge(
+    toned: np.ndarray, scene: np.ndarray, skin_here: np.ndarray, shown: np.ndarray, size: float
+) -> np.ndarray:
+    """The edge correction; only around what is shown are there colours to compare."""
+    laid, meeting = np.zeros((2, *scene.shape), np.float32)
+    window = _window(shown, room=_ROOM)
+    laid[window] = colour.to_rgb(toned[window])
+    # Where hair, a hat or glasses touch the face there is no skin to meet: nothing is to be mended there.
+    meets = cv2.GaussianBlur(skin_here, (0, 0), max(size * 0.01, 0.8))[window]
+    meeting[window] = laid[window] + (scene[window] - laid[window]) * colour.spread_out(meets)
+    return edge_correction(laid, meeting, shown)
+
+
+def _window(shown: np.ndarray, *, room: int = 0) -> tuple[slice, slice]:
+    """The rows and columns in which something is shown, with some room around them; at least one of each."""
+    left, top, width, height = cv2.boundingRect((shown > 0).view(np.uint8))
+    return (
+        slice(max(top - room, 0), top + max(height, 1) + room),
+        slice(max(left - room, 0), left + max(width, 1) + room),
+    )
+
+
+def _within(part: tuple[slice, slice], window: tuple[slice, slice]) -> tuple[slice, slice]:
+    """A window of a part of the photo, in the photo's rows and columns."""
+    rows, columns = (
+        slice(outer.start + inner.start, min(outer.start + inner.stop, outer.stop))
+        for outer, inner in zip(part, window, strict=True)
+    )
+    return rows, columns
+
+
+def _mix_small(photo: Photo, place: _Place, paint: _Paint) -> None:
+    """Lay the face on at the scale it was prepared at."""
+    window = _window(paint.shown)
+    lab = paint.toned[window]
+    lab[:, :, 0] += colour.grain(paint.grain, *paint.shown.shape)[window]
+    _mix(photo, _within(place.part, window), paint.shown[window], colour.to_rgb(lab) + paint.edge[window])
 
 
 def _mix_large(
     photo: Photo, place: _Place, paint: _Paint, texture: FaceTexture, tables: tuple[np.ndarray, np.ndarray]
 ) -> None:
     """Lay the face on at full size, strip by strip to keep memory small."""
-    rows, columns = place.part
     height, width = tables[0].shape
     shown, tone, edge = (
         cv2.resize(one, (width, height), interpolation=cv2.INTER_LINEAR)
-        for one in (paint.shown, paint.tone, paint.edge)
+        for one in (paint.shown, colour.packed(paint.tone), paint.edge)
     )
     for top in range(0, height, _STRIP):
-        strip = slice(top, min(top + _STRIP, height))
-        lab = colour.to_lab(_lay(texture, tables[0][strip], tables[1][strip]))
-        part = replace(paint, shown=shown[strip], tone=tone[strip], edge=edge[strip])
-        at = (slice(rows.start + strip.start, rows.start + strip.stop), columns)
-        _mix(photo, at, part.shown, _coloured(lab, part, texture.grey))
+        rows = slice(top, min(top + _STRIP, height))
+        part = (rows, _window(shown[rows])[1])
+        lab = colour.to_lab(_lay(texture, tables[0][part], tables[1][part]))
+        lab = colour.match(lab, paint.giver, paint.receiver, keep_colourless=texture.grey) + tone[part]
+        lab[:, :, 0] += colour.grain(paint.grain, rows.stop - rows.start, width)[:, part[1]]
+        _mix(photo, _within(place.part, part), shown[part], colour.to_rgb(lab) + edge[part])
 
 
 def _missing_grain(here: np.ndarray, laid: np.ndarray, bare: np.ndarray) -> float:
@@ -177,9 +210,13 @@ def _lay(texture: FaceTexture, from_x: np.ndarray, from_y: np.ndarray) -> np.nda
 
 def _mix(photo: Photo, part: tuple[slice, slice], shown: np.ndarray, rgb: np.ndarray) -> None:
     """Mix new pixels into a part of the photo; where nothing of them shows, the photo's bytes stay as they are."""
-    share = shown[:, :, None]
+    share = colour.spread_out(shown)
     flat = photo.flat(part)
-    mixed = np.round(flat + share * (np.clip(rgb, 0, 255) - flat)).astype(np.uint8)
+    change = np.clip(rgb, 0, 255)
+    change -= flat
+    change *= share
+    change += flat
+    mixed = np.round(change, out=change).astype(np.uint8)
     if photo.grey:
         mixed = np.repeat(mixed[:, :, 1:2], 3, axis=2)
-    photo.rgb[part] = np.where(share > 0, mixed, photo.rgb[part])
+    np.copyto(photo.rgb[part], mixed, where=share > 0)

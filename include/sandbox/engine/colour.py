@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -44,13 +45,39 @@ class Skin:
 
 
 def to_lab(rgb: np.ndarray) -> np.ndarray:
-    """Float32 Lab (L 0 to 100) of uint8 RGB."""
-    return cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    """
+    Float32 Lab (L 0 to 100) of uint8 RGB.
+
+    H x W x 3 as ever, but in memory one channel lies behind the other: what NumPy does to a channel, or to all of them
+    with one number each or with a mask, then runs along whole rows instead of three values at a time.
+    """
+    values = rgb.astype(np.float32)
+    values /= 255
+    return _apart(cv2.cvtColor(values, cv2.COLOR_RGB2LAB, dst=values))
+
+
+def _apart(pixels: np.ndarray) -> np.ndarray:
+    """The same H x W x 3 values with one channel behind the other in memory."""
+    planes = np.empty((3, *pixels.shape[:2]), np.float32)
+    cv2.mixChannels([pixels], list(planes), [0, 0, 1, 1, 2, 2])
+    return planes.transpose(1, 2, 0)
+
+
+def packed(planes: np.ndarray) -> np.ndarray:
+    """The same H x W x 3 values with the three of a pixel side by side, as OpenCV wants them."""
+    return cv2.merge([planes[:, :, channel] for channel in range(3)])
+
+
+def spread_out(share: np.ndarray) -> np.ndarray:
+    """A share for each pixel as one for each of its three channels, side by side."""
+    return cv2.merge([share, share, share])
 
 
 def to_rgb(lab: np.ndarray) -> np.ndarray:
-    """Float32 RGB, 0 to 255, of float32 Lab."""
-    return cv2.cvtColor(lab, cv2.COLOR_LAB2RGB) * 255
+    """Float32 RGB, 0 to 255, of float32 Lab; the three values of a pixel lie side by side."""
+    rgb = cv2.cvtColor(packed(lab), cv2.COLOR_LAB2RGB)
+    rgb *= 255
+    return rgb
 
 
 def bare_area(points: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -63,15 +90,16 @@ def bare_area(points: np.ndarray, width: int, height: int) -> np.ndarray:
 
 def measure(lab: np.ndarray, area: np.ndarray) -> Skin | None:
     """The skin in this area; ``None`` if there is too little of it to tell."""
-    pixels = lab[area]
-    if len(pixels) < 24:
+    channels = np.stack([lab[:, :, channel][area] for channel in range(3)])
+    if channels.shape[1] < 24:
         return None
-    middle = np.median(pixels, axis=0)
+    away = np.abs(channels - np.median(channels, axis=1, keepdims=True))
     # A beard, a strand of hair or a highlight is not skin: keep what is near the middle.
-    far = np.abs(pixels - middle) / np.maximum(np.percentile(np.abs(pixels - middle), 75, axis=0) * 2.2, 2)
-    near = pixels[far.max(axis=1) <= 1]
-    if len(near) < 16:
-        near = pixels
+    reach = np.maximum(np.percentile(away, 75, axis=1, keepdims=True) * 2.2, 2)
+    near = channels[:, (away / reach).max(axis=0) <= 1]
+    if near.shape[1] < 16:
+        near = channels
+    near = np.ascontiguousarray(near.T)
     return Skin(near.mean(axis=0, dtype=np.float32), near.std(axis=0, dtype=np.float32))
 
 
@@ -82,11 +110,21 @@ def likeness(lab: np.ndarray, skin: Skin, *, shade: float = 0.75) -> np.ndarray:
     :param shade: how much a darker pixel counts as different: skin in the shade is still skin
     """
     reach = np.array([13.0, 5.0, 6.0], np.float32) + 2 * skin.spread
-    away = (lab - skin.middle) / reach
-    light = away[:, :, 0]
-    np.multiply(light, np.float32(shade), out=light, where=light < 0)
-    distance = np.sqrt(np.einsum("yxc,yxc->yx", away, away))
-    like: np.ndarray = 1 / (1 + np.exp((distance - np.float32(1.75)) * 4))
+    squares = []
+    for channel in range(3):
+        away = (lab[:, :, channel] - skin.middle[channel]) / reach[channel]
+        if channel == 0:
+            np.multiply(away, np.float32(shade), out=away, where=away < 0)
+        squares.append(np.square(away, out=away))
+    distance = squares[0]
+    distance += squares[1]
+    distance += squares[2]
+    np.sqrt(distance, out=distance)
+    distance -= np.float32(1.75)
+    distance *= 4
+    np.exp(distance, out=distance)
+    distance += 1
+    like: np.ndarray = np.divide(1, distance, out=distance)
     return like
 
 
@@ -134,15 +172,17 @@ def tone_field(laid: np.ndarray, here: np.ndarray, weight: np.ndarray, sigma: fl
     # Slow things need few pixels.
     scale = min(1.0, 4.0 / sigma)
     fit = (max(4, round(width * scale)), max(4, round(height * scale)))
-    difference = np.clip(here - laid, -30, 30) * weight[:, :, None]
-    difference = cv2.resize(difference, fit, interpolation=cv2.INTER_AREA)
+    difference = here - laid
+    np.clip(difference, -30, 30, out=difference)
+    difference *= weight[:, :, None]
+    difference = cv2.resize(packed(difference), fit, interpolation=cv2.INTER_AREA)
     small = cv2.resize(weight, fit, interpolation=cv2.INTER_AREA)
     # A little weight on zero keeps the field calm where there is no skin to read.
     total = cv2.GaussianBlur(small, (0, 0), sigma * scale)[:, :, None] + np.float32(0.08)
     field: np.ndarray = (
         cv2.GaussianBlur(difference, (0, 0), sigma * scale) / total * np.array(_TONE_SHARE, np.float32)
     )
-    return cv2.resize(field, (width, height), interpolation=cv2.INTER_CUBIC)
+    return _apart(cv2.resize(field, (width, height), interpolation=cv2.INTER_CUBIC))
 
 
 def grain_level(lab: np.ndarray, area: np.ndarray) -> float:
@@ -154,8 +194,10 @@ def grain_level(lab: np.ndarray, area: np.ndarray) -> float:
 
 def grain(level: float, height: int, width: int) -> np.ndarray:
     """The same grain each time: normal steps of lightness, float32 height x width."""
-    tile = np.random.default_rng(468).standard_normal((_GRAIN_TILE, _GRAIN_TILE), np.float32) * np.float32(
-        level
-    )
     across, down = -(-width // _GRAIN_TILE), -(-height // _GRAIN_TILE)
-    return np.tile(tile, (down, across))[:height, :width]
+    return np.tile(_grain_tile() * np.float32(level), (down, across))[:height, :width]
+
+
+@cache
+def _grain_tile() -> np.ndarray:
+    return np.random.default_rng(468).standard_normal((_GRAIN_TILE, _GRAIN_TILE), np.float32)

@@ -6,6 +6,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from .colour import spread_out
+
 # The correction is smooth: it is made at no more than this many pixels a side.
 _SIDE = 176
 _LIMIT = 45.0
@@ -36,7 +38,7 @@ def edge_correction(laid: np.ndarray, here: np.ndarray, shown: np.ndarray) -> np
     change = cloned.astype(np.float32) - plain
     change = _LIMIT * np.tanh(change / _LIMIT)
     depth = cv2.distanceTransform(inside, cv2.DIST_L2, 3)
-    change *= (1 - _FADE * np.clip(depth / (0.5 * depth.max()), 0, 1))[:, :, None]
+    change *= spread_out(1 - _FADE * np.clip(depth / (0.5 * depth.max()), 0, 1))
     change = _spread(change, inside, max(fit) * 0.02)
     return cv2.resize(change, (width, height), interpolation=cv2.INTER_LINEAR)
 
@@ -44,6 +46,6 @@ def edge_correction(laid: np.ndarray, here: np.ndarray, shown: np.ndarray) -> np
 def _spread(change: np.ndarray, inside: np.ndarray, sigma: float) -> np.ndarray:
     """Smooth the change over the inside only, and carry it a little beyond."""
     weight = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), sigma)
-    smooth = cv2.GaussianBlur(change * inside[:, :, None], (0, 0), sigma)
-    spread: np.ndarray = smooth / np.maximum(weight, 0.02)[:, :, None]
+    smooth = cv2.GaussianBlur(change * spread_out(inside), (0, 0), sigma)
+    spread: np.ndarray = smooth / spread_out(np.maximum(weight, 0.02))
     return spread

@@ -95,9 +95,14 @@ def _below_hair(free: np.ndarray, points: np.ndarray, angle: float, size: float)
 
 
 def _step(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    t = np.clip((values - low) / (high - low), 0, 1)
-    smooth: np.ndarray = t * t * (3 - 2 * t)
-    return smooth
+    t = values - low
+    t /= high - low
+    np.clip(t, 0, 1, out=t)
+    turn = 2 * t
+    np.subtract(3, turn, out=turn)
+    t *= t
+    t *= turn
+    return t
 
 
 def openness(points: np.ndarray) -> float:

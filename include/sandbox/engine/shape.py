@@ -49,7 +49,8 @@ def _weights(points: np.ndarray) -> np.ndarray:
     """How far each point may follow: fully in the middle of the face, not at all on the oval and at the mouth."""
     oval = points[list(OVAL)]
     size = float(np.ptp(points[:, :2], axis=0).max())
-    distance = np.linalg.norm(points[:, None, :2] - oval[None, :, :2], axis=2).min(axis=1)
+    x, y = (points[:, axis, None] - oval[None, :, axis] for axis in (0, 1))
+    distance = np.sqrt((x * x + y * y).min(axis=1))
     weight = np.clip(distance / (0.18 * size), 0, 1)
     # The mouth's shape is what the receiver does with it, not who the giver is.
     lips = points[list(_LIPS), :2].mean(axis=0)

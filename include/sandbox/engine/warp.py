@@ -130,16 +130,29 @@ def remap_tables(source: np.ndarray, target: np.ndarray, width: int, height: int
     order = np.argsort(-target[corners, 2].mean(axis=1), kind="stable")
     painted = np.zeros((height, width), np.int32)
     fixed = np.round(target[:, :2] * (1 << _SHIFT)).astype(np.int32)
-    polygons = fixed[corners]
-    for number in order:
-        cv2.fillConvexPoly(painted, polygons[number], int(number) + 1, cv2.LINE_8, _SHIFT)
+    for number, polygon in zip((order + 1).tolist(), fixed[corners[order]], strict=True):
+        cv2.fillConvexPoly(painted, polygon, number, cv2.LINE_8, _SHIFT)
     affine = _affine(source, target, corners)
-    here = np.concatenate([np.zeros((1, 2, 3)), affine]).astype(np.float32)[painted]
-    trust = np.concatenate([[0], _trust(affine[:, :, :2])]).astype(np.float32)[painted]
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-    from_x = here[:, :, 0, 0] * x + here[:, :, 0, 1] * y + here[:, :, 0, 2]
-    from_y = here[:, :, 1, 0] * x + here[:, :, 1, 1] * y + here[:, :, 1, 2]
-    return Tables(from_x, from_y, trust)
+    # One look-up a coefficient: each fills a picture of its own that the sums then run straight through.
+    rows = np.zeros((7, len(corners) + 1), np.float32)
+    rows[:6, 1:] = affine.reshape(-1, 6).T
+    rows[6, 1:] = _trust(affine[:, :, :2])
+    x = np.arange(width, dtype=np.float32)
+    y = np.arange(height, dtype=np.float32)[:, None]
+    from_x, from_y = (_straight(rows[first : first + 3], painted, x, y) for first in (0, 3))
+    return Tables(from_x, from_y, rows[6].take(painted, mode="clip"))
+
+
+def _straight(rows: np.ndarray, painted: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """At each pixel, the straight line of the triangle painted there: across * x + down * y + shift."""
+    # No number is out of range; with another mode NumPy would copy all of them first.
+    out: np.ndarray
+    out, down, shift = (row.take(painted, mode="clip") for row in rows)
+    out *= x
+    down *= y
+    out += down
+    out += shift
+    return out
 
 
 def _affine(source: np.ndarray, target: np.ndarray, corners: np.ndarray) -> np.ndarray:
@@ -150,16 +163,23 @@ def _affine(source: np.ndarray, target: np.ndarray, corners: np.ndarray) -> np.n
     area = sides[:, 0, 0] * sides[:, 1, 1] - sides[:, 0, 1] * sides[:, 1, 0]
     flat = np.abs(area) < 1e-3
     sides[flat] = np.eye(2)
+    area[flat] = 1
     across = to[:, 1:] - to[:, :1]
     across[flat] = np.eye(2)
-    linear = np.linalg.solve(sides, across).transpose(0, 2, 1)
+    (one_x, one_y), (other_x, other_y) = sides.transpose(1, 2, 0)[:, :, :, None]
+    one, other = across[:, 0], across[:, 1]
+    by_x = (other_y * one - one_y * other) / area[:, None]
+    by_y = (one_x * other - other_x * one) / area[:, None]
+    linear = np.stack([by_x, by_y], axis=2)
     middle = to.mean(axis=1) - np.einsum("nij,nj->ni", linear, at.mean(axis=1))
     return np.concatenate([linear, middle[:, :, None]], axis=2)
 
 
 def _trust(linear: np.ndarray) -> np.ndarray:
     """How little each triangle is drawn out, against the mesh as a whole: 1 up to twice as far, 0 from five times."""
-    narrow = np.linalg.svd(linear, compute_uv=False)[:, 1]
+    (a, b), (c, d) = linear.transpose(1, 2, 0)
+    # The smaller singular value of a 2 x 2 matrix.
+    narrow = np.abs(np.hypot(a + d, c - b) - np.hypot(a - d, c + b)) / 2
     usual = np.median(narrow[: len(triangles())])
     trust: np.ndarray = np.clip((narrow / max(usual, 1e-6) - 0.2) / 0.3, 0, 1)
     return trust

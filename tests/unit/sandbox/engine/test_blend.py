@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
-from include.sandbox.engine import colour, mask
+from include.sandbox.engine import colour, mask, warp
 from include.sandbox.engine.decode import decode
 from include.sandbox.engine.edge import edge_correction
 from include.sandbox.engine.mesh import OVAL, Face, find_faces
@@ -41,6 +42,26 @@ def test_each_point_of_the_mesh_takes_its_colour_from_its_twin(faces):
     for number in (1, 9, 50, 280, 152, 61, 291, 205, 425):
         x, y = np.round(target[number, :2]).astype(int)
         assert np.hypot(tables.x[y, x] - source[number, 0], tables.y[y, x] - source[number, 1]) < 1.5
+
+
+def test_the_map_of_each_triangle_leads_its_corners_to_their_twins(faces):
+    source, target = (with_rings(faces[name][1].points) for name in ("collins", "hopper"))
+    corners = topology()
+    affine = warp._affine(source, target, corners)
+    reached = np.einsum("tij,tcj->tci", affine[:, :, :2], target[corners, :2]) + affine[:, None, :, 2]
+    (a, b), (c, d) = (target[corners, :2][:, 1:] - target[corners, :2][:, :1]).transpose(1, 2, 0)
+    whole = np.abs(a * d - b * c) > 1e-3
+    assert whole.mean() > 0.99
+    assert np.abs(reached - source[corners, :2])[whole].max() < 0.01
+
+
+def test_a_triangle_is_trusted_less_the_more_it_is_drawn_out():
+    # Turned by any angle, most triangles keep their size; one is drawn out to three times its length, one to ten.
+    turns = [np.array([[np.cos(t), -np.sin(t)], [np.sin(t), np.cos(t)]]) for t in np.linspace(0, 6, 21)]
+    thinner = [turns[3] @ np.diag([1, 1 / 3]) @ turns[7], turns[5] @ np.diag([0.1, 1]) @ turns[2]]
+    trust = warp._trust(np.stack([*turns, *thinner]))
+    assert trust[:21] == pytest.approx(1)
+    assert trust[21:] == pytest.approx([(1 / 3 - 0.2) / 0.3, 0])
 
 
 def test_the_laid_face_has_no_holes(faces):
@@ -84,6 +105,24 @@ def test_lending_a_face_its_own_shape_in_another_pose_moves_little(faces):
     upright, tilted = faces["hopper"][1], faces["hopper_tilted"][1]
     moved = lend_shape(with_rings(upright.points), with_rings(tilted.points)) - with_rings(tilted.points)
     assert np.hypot(moved[:, 0], moved[:, 1]).max() < 0.05 * tilted.size
+
+
+def test_lab_is_opencvs_own_and_leads_back_to_the_picture(faces):
+    rgb = faces["hopper"][0]
+    lab = colour.to_lab(rgb)
+    assert np.array_equal(lab, cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2LAB))
+    assert np.abs(colour.to_rgb(lab) - rgb).max() < 1
+    assert all(lab[:, :, channel].flags.c_contiguous for channel in range(3))
+
+
+def test_a_pixel_is_less_like_skin_the_farther_its_colour_is_away():
+    skin = colour.Skin(np.array([70, 12, 16], np.float32), np.array([4, 2, 2], np.float32))
+    lab = np.array([[[70, 12, 16], [70, 26, 16], [70, 40, 16], [30, 12, 16], [110, 12, 16]]], np.float32)
+    like = colour.likeness(lab, skin)[0]
+    assert like[0] > 0.99
+    assert like[0] > like[1] > like[2]
+    assert like[2] < 0.01
+    assert like[3] > like[4]  # skin in the shade is still skin
 
 
 def test_matched_skin_has_the_receivers_colour(faces):
