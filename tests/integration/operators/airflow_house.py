@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import sys
@@ -35,7 +36,16 @@ def main(folders: list[str]) -> None:
     for line in sys.stdin:
         order = json.loads(line)
         os.environ.update(order["environment"])
-        _say(answers, _run(dags[order["dag_id"]], order.get("conf") or {}))
+        _say(answers, _run(_unused(dags[order["dag_id"]]), order.get("conf") or {}))
+
+
+def _unused(dag: Any) -> Any:
+    """Copy a Dag: a task that runs in this process leaves the conf of its run in the params, for all later runs."""
+    dag = copy.deepcopy(dag)
+    for task in dag.tasks:
+        if not task.is_mapped:  # Airflow's copy of a plain task shares the params with the original
+            task.params = copy.deepcopy(task.params)
+    return dag
 
 
 def _say(answers: Any, answer: dict[str, Any]) -> None:

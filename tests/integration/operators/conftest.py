@@ -29,7 +29,7 @@ def connect(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., No
             "host": "http://127.0.0.1",
             "port": port or sandbox.port,
             "password": sandbox.token if token is None else token,
-            "extra": {"request_timeout": 2, "max_concurrency": 1, **extra},
+            "extra": {"request_timeout": 60, "max_concurrency": 1, **extra},
         }
         results = {"conn_type": "sqlite", "host": str(tmp_path / "results.db")}
         monkeypatch.setenv("AIRFLOW_CONN_GOENHANCE_DEFAULT", json.dumps(conn))

@@ -18,7 +18,7 @@ from include.sandbox.process import SandboxProcess
 
 ROOT = Path(__file__).resolve().parents[3]
 START_SECONDS = 180.0
-RUN_SECONDS = 120.0
+RUN_SECONDS = 180.0
 
 
 @dataclass
@@ -123,7 +123,7 @@ class AirflowHouse:
     def __exit__(self, *_: object) -> None:
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
-            self._process.wait(30)
+            self._process.wait(120)
         self._log.close()
 
     def furnish(self, sandbox: SandboxProcess, folder: Path) -> None:

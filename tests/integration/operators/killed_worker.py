@@ -14,7 +14,9 @@ from tests.integration.operators.light_runner import LightTask
 
 def main(port: str, folder: str, options: str) -> None:
     """Run the attempt; end by SIGTERM as Airflow's task runner does: on_kill, then on with what is left."""
-    task = LightTask(SandboxProcess(port=int(port)), Path(folder), **json.loads(options))
+    # Given a folder, the handle makes none of its own that nobody would remove.
+    sandbox = SandboxProcess(port=int(port), state_dir=folder)
+    task = LightTask(sandbox, Path(folder), **json.loads(options))
     operator = task.operator()
     task.operator = lambda: operator  # type: ignore[method-assign]
     signal.signal(signal.SIGTERM, lambda *_: operator.on_kill())

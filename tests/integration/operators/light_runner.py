@@ -96,7 +96,7 @@ class LightTask:
             "storage": str(folder / "kept"),
             "results_conn_id": "goenhance_results",
             "poll_interval": 0.05,
-            "timeout": 30,
+            "timeout": 120,
             **arguments,
         }
         self.state_store: Any = DictStore()
@@ -149,6 +149,15 @@ class LightTask:
     def row(self, number: int = 1) -> dict[str, Any]:
         """Read one row."""
         return dict(self.rows()[f"pair-{number}"])
+
+    def let_no_job_end(self) -> None:
+        """Give the only place at the sandbox to a stranger's job: however long a test takes, ours are not done."""
+        self.sandbox.put_faults(job={"kind": "stuck", "count": 1}, queue_limit=1)
+        self.sandbox.submit(self.sandbox.image("stranger.jpg"), self.sandbox.image("scene.jpg"))
+
+    def let_jobs_end(self) -> None:
+        """Give every job a place, the stranger's too."""
+        self.sandbox.put_faults(queue_limit=None)
 
     def accepted(self) -> int:
         """Count the POSTs that the sandbox accepted, says its own ledger."""

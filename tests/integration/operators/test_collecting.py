@@ -222,7 +222,7 @@ def test_a_refused_token_names_the_connection_and_leaves_the_rows_as_they_are(
 
 def test_without_waiting_what_still_runs_stays_submitted_and_is_counted(submitted: Submit) -> None:
     batch = submitted(pairs=2)
-    batch.sandbox.put_faults(job_seconds=60)
+    batch.sandbox.put_faults(job_seconds=3600)
     batch = submitted(pairs=3, run_id="run-2", reuse="never", jobs_end=False)
 
     assert collect(batch) == {"succeeded": 2, "submitted": 3}
@@ -264,7 +264,7 @@ def test_a_row_submitted_during_the_wait_is_left_as_it_is(
     with pytest.raises(TaskDeferred) as deferral:
         operator.execute(context)
     event = _event_of(deferral.value)
-    batch.sandbox.put_faults(job_seconds=60)
+    batch.sandbox.put_faults(job_seconds=3600)
     submitted(pairs=2, run_id="run-2", reuse="never", jobs_end=False)
 
     assert operator.execute_complete(context, event) == {"succeeded": 1, "submitted": 2}

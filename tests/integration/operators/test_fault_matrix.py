@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from airflow_provider_goenhance.api.client import GoEnhanceClient
+from airflow_provider_goenhance.api.models import Submission
 from airflow_provider_goenhance.exceptions import (
     BadRequestError,
     BatchFailedError,
@@ -18,11 +21,12 @@ from airflow_provider_goenhance.exceptions import (
     SubmitOutcomeUnknownError,
 )
 from airflow_provider_goenhance.retry_policy import is_final
+from tests.unit.clock import Clock, until
 
 from .light_runner import LightTask
 
-#: Shorter than the hang, longer than any healthy answer of the sandbox on a busy machine.
-REQUEST_TIMEOUT = 1.0
+#: Seconds: far more than any healthy answer takes. Where one never comes, the clock is put forward by so many.
+REQUEST_TIMEOUT = 60.0
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,11 @@ def deferrable(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture
 def struck(
-    task: Callable[..., LightTask], connect: Any, fault: Fault, deferrable: bool
+    task: Callable[..., LightTask],
+    connect: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Fault,
+    deferrable: bool,
 ) -> Callable[..., LightTask]:
     """Make a task whose first submit the fault strikes."""
 
@@ -99,9 +107,28 @@ def struck(
         made = task(kind=kind, deferrable=deferrable)
         connect(made.sandbox, request_timeout=REQUEST_TIMEOUT)
         made.sandbox.put_faults(submit={"count": 1, **fault.switch})
+        if fault.switch["kind"] == "hang":
+            _let_the_time_of_the_first_submit_run_out(made, monkeypatch)
         return made
 
     return make
+
+
+def _let_the_time_of_the_first_submit_run_out(task: LightTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = GoEnhanceClient.submit
+
+    async def submit(client: GoEnhanceClient, source_img: str, reference_img: str) -> Submission:
+        monkeypatch.setattr(GoEnhanceClient, "submit", real)
+        clock = Clock()
+        sending = asyncio.create_task(client.submit(source_img, reference_img))
+        await until(lambda: task.accepted() == 1)
+        clock.forward(REQUEST_TIMEOUT + 1)
+        await asyncio.wait({sending}, timeout=60)
+        if not sending.done():
+            pytest.fail("a submit without an answer goes on after its time is over")
+        return await sending
+
+    monkeypatch.setattr(GoEnhanceClient, "submit", submit)
 
 
 def test_a_single_swap_is_never_paid_twice(struck: Callable[..., LightTask], fault: Fault) -> None:

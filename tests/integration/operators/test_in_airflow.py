@@ -131,7 +131,7 @@ def test_the_batch_dag_swaps_a_manifest_and_names_each_pair(house: AirflowHouse)
 
 
 def test_only_submitting_leaves_the_rows_submitted_and_the_run_succeeds(house: AirflowHouse) -> None:
-    house.sandbox.put_faults(job_seconds=60)
+    house.sandbox.put_faults(job_seconds=3600)
 
     run = house.run("goenhance_face_swap_batch", manifest=manifest(house), wait=False)
 

@@ -10,10 +10,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from airflow_provider_goenhance.exceptions import (
@@ -27,6 +29,7 @@ from airflow_provider_goenhance.exceptions import (
     UnreachableError,
 )
 from airflow_provider_goenhance.retry_policy import is_final
+from include.sandbox.process import SandboxProcess
 
 from .light_runner import LightTask
 
@@ -118,7 +121,7 @@ def test_a_wait_that_times_out_fails_the_row_and_a_retry_takes_the_same_job_up_a
     task: Callable[..., LightTask], kind: str, deferrable: bool
 ) -> None:
     swap = task(kind=kind, deferrable=deferrable, timeout="0.3")
-    swap.sandbox.put_faults(job_seconds=2.0)
+    swap.let_no_job_end()
 
     ending = swap.attempt()
 
@@ -129,12 +132,13 @@ def test_a_wait_that_times_out_fails_the_row_and_a_retry_takes_the_same_job_up_a
     assert f"Job {uuid} was paid for." in ending.message
     assert "A retry or clear asks about the same job again and pays nothing" in ending.message
 
-    swap.arguments["timeout"] = 20
+    swap.let_jobs_end()
+    swap.arguments["timeout"] = 120
     again = swap.attempt()
 
     assert again.error is None
     assert (swap.row()["status"], swap.row()["img_uuid"]) == ("succeeded", uuid)
-    assert swap.accepted() == len(swap.pairs)
+    assert swap.accepted() == 1 + len(swap.pairs)
     # Airflow forgets an attempt's XCom: one that submits nothing has to push the UUIDs as well.
     assert uuid in str(again.xcoms)
 
@@ -164,7 +168,7 @@ def test_without_waiting_the_rows_stay_submitted_and_a_clear_collects_what_is_do
     task: Callable[..., LightTask], kind: str
 ) -> None:
     swap = task(kind=kind, wait_for_completion="False")
-    swap.sandbox.put_faults(job_seconds=60)
+    swap.sandbox.put_faults(job_seconds=3600)
 
     first = swap.attempt()
 
@@ -210,18 +214,19 @@ def test_an_account_switched_between_attempts_is_named_and_the_jobs_are_not_paid
 ) -> None:
     swap = task(timeout=0.3)
     connect(swap.sandbox, account_name="studio-a")
-    swap.sandbox.put_faults(job_seconds=1.0)
+    swap.let_no_job_end()
     swap.attempt()
 
     connect(swap.sandbox, account_name="studio-b")
-    swap.arguments["timeout"] = 20
+    swap.let_jobs_end()
+    swap.arguments["timeout"] = 120
     with caplog.at_level(logging.WARNING):
         again = swap.attempt()
 
     assert again.error is None
     assert "connection 'goenhance_default'" in caplog.text
     assert "names another account now" in caplog.text
-    assert swap.accepted() == 1
+    assert swap.accepted() == 1 + 1
 
 
 def test_the_tasks_verdict_follows_the_allowed_failure_share(task: Callable[..., LightTask]) -> None:
@@ -295,15 +300,40 @@ def test_five_submits_in_a_row_with_unknown_outcome_leave_the_rest_for_a_retry(
 
 # -- killed workers --------------------------------------------------------------------------------------------------
 
+StartWorker = Callable[[LightTask], subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start_worker(tmp_path: Path) -> Iterator[StartWorker]:
+    """Start a task's attempt in a process of its own, which does not outlive the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(task: LightTask) -> subprocess.Popen[str]:
+        options = {"kind": task.kind, "pairs": len(task.pairs)}
+        arguments = [str(task.sandbox.port), str(tmp_path), json.dumps(options)]
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "tests.integration.operators.killed_worker", *arguments],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'plugins'}"},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        started.append(worker)
+        return worker
+
+    yield start
+    for worker in started:
+        worker.kill()
+        worker.communicate()
+
 
 def test_a_worker_killed_during_a_submit_leaves_a_row_that_is_never_sent_again_by_itself(
-    task: Callable[..., LightTask], tmp_path: Path, connect: Any
+    task: Callable[..., LightTask], start_worker: StartWorker
 ) -> None:
     swap = task(kind="batch")
-    connect(swap.sandbox, request_timeout=60)
     swap.sandbox.put_faults(submit={"kind": "hang", "when": "after", "count": 1})
-    worker = _start_worker(swap, tmp_path)
-    _until(lambda: swap.accepted() == 1)
+    worker = start_worker(swap)
+    _until(lambda: swap.accepted() == 1, worker)
 
     worker.kill()
     worker.wait()
@@ -320,17 +350,20 @@ def test_a_worker_killed_during_a_submit_leaves_a_row_that_is_never_sent_again_b
 
 
 def test_a_worker_told_to_end_sends_nothing_more_and_marks_what_was_under_way(
-    task: Callable[..., LightTask], tmp_path: Path, connect: Any
+    task: Callable[..., LightTask], start_worker: StartWorker
 ) -> None:
     batch = task(kind="batch", pairs=5)
-    connect(batch.sandbox, request_timeout=60)
-    batch.sandbox.put_faults(submit={"kind": "slow", "when": "after", "seconds": 2, "count": 1})
-    worker = _start_worker(batch, tmp_path)
-    _until(lambda: batch.accepted() == 1)
 
-    worker.send_signal(signal.SIGTERM)
-    _until(lambda: batch.row()["status"] == "unknown")
-    out, _ = worker.communicate(timeout=30)
+    with _standing_still(batch.sandbox):  # so that no answer comes before all has been looked at
+        worker = start_worker(batch)
+        # A connection is made only for a POST that nothing holds back any more.
+        _until(lambda: _is_connected(worker.pid, batch.sandbox.port), worker)
+        assert batch.row()["status"] == "submitting"
+
+        worker.send_signal(signal.SIGTERM)
+        _until(lambda: batch.row()["status"] == "unknown", worker)
+
+    out, _ = worker.communicate(timeout=120)
 
     # The answer still came: the row knows its job after all. Nothing was sent after the signal.
     assert [entry["img_uuid"] for entry in batch.sandbox.submissions()] == [batch.row()["img_uuid"]]
@@ -339,20 +372,26 @@ def test_a_worker_told_to_end_sends_nothing_more_and_marks_what_was_under_way(
     assert json.loads(out.splitlines()[-1])["error"] == "TaskEndedError"
 
 
-def _start_worker(task: LightTask, folder: Path) -> subprocess.Popen[str]:
-    options = {"kind": task.kind, "pairs": len(task.pairs)}
-    arguments = [str(task.sandbox.port), str(folder), json.dumps(options)]
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.integration.operators.killed_worker", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'plugins'}"},
-        stdout=subprocess.PIPE,
-        text=True,
+@contextmanager
+def _standing_still(sandbox: SandboxProcess) -> Iterator[None]:
+    process = psutil.Process(sandbox.pid)
+    process.suspend()
+    try:
+        yield
+    finally:
+        process.resume()
+
+
+def _is_connected(pid: int, port: int) -> bool:
+    connections = psutil.Process(pid).net_connections("tcp")
+    return any(
+        one.status == psutil.CONN_ESTABLISHED and one.raddr and one.raddr.port == port for one in connections
     )
 
 
-def _until(condition: Callable[[], bool], *, seconds: float = 60.0) -> None:
+def _until(condition: Callable[[], bool], worker: subprocess.Popen[str], *, seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
+        assert worker.poll() is None, "the worker ended before it came to that"
         assert time.monotonic() < deadline, "it did not come to that in time"
         time.sleep(0.02)

@@ -20,15 +20,16 @@ def swap(task: Callable[..., LightTask]) -> LightTask:
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_a_retry_takes_up_the_job_of_the_attempt_before(swap: LightTask, deferrable: bool) -> None:
     swap.arguments |= {"deferrable": deferrable, "timeout": 0.2}
-    swap.sandbox.put_faults(job_seconds=1.0)
+    swap.let_no_job_end()
 
     first = swap.attempt()
-    swap.arguments["timeout"] = 20
+    swap.let_jobs_end()
+    swap.arguments["timeout"] = 120
     second = swap.attempt()
 
     assert isinstance(first.error, JobTimedOutError)
-    assert second.value == swap.sandbox.submissions()[0]["img_uuid"]
-    assert swap.accepted() == 1
+    assert second.value == swap.sandbox.submissions()[1]["img_uuid"]
+    assert swap.accepted() == 1 + 1
 
 
 def test_a_submit_with_unknown_outcome_is_held(swap: LightTask) -> None:

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waiting for many jobs: when each is asked about, and what becomes of it."""
+"""Waiting for many jobs, in an event loop in which waiting takes no time and moments are exact."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,7 +17,13 @@ from airflow_provider_goenhance.api import pace as pace_module
 from airflow_provider_goenhance.api import polling
 from airflow_provider_goenhance.api.models import Job
 from airflow_provider_goenhance.api.pace import SLOWEST, Pace, pace_of_loop
-from airflow_provider_goenhance.api.polling import DECLINED_LIMIT, next_interval, wait_for_jobs
+from airflow_provider_goenhance.api.polling import (
+    DECLINED_LIMIT,
+    LAST_ROUND_SECONDS,
+    PROGRESS_EVERY,
+    next_interval,
+    wait_for_jobs,
+)
 from airflow_provider_goenhance.exceptions import (
     BadRequestError,
     ConnectionLostError,
@@ -23,29 +31,45 @@ from airflow_provider_goenhance.exceptions import (
     TokenRefusedError,
     UnreachableError,
 )
+from tests.unit.clock import until
+
+pytestmark = pytest.mark.looptime(start=86_400.0)
 
 Answer = str | GoEnhanceError
 
 
+_looks = itertools.count()
+
+
+def now() -> float:
+    """
+    Tell the loop's time.
+
+    Each look at the clock takes a nanosecond. If it took none, a wait shorter than the loop's resolution would be over
+    with no time gone by, and come again for ever.
+    """
+    return asyncio.get_running_loop().time() + next(_looks) * 1e-9
+
+
 @pytest.fixture(autouse=True)
-def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine must not slow these waits down; the tests of the pace say what lateness is."""
-    monkeypatch.setattr(pace_module, "LATE", float("inf"))
+def _time_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(polling, "time", SimpleNamespace(time=now, monotonic=now))
 
 
 class Vendor:
-    """Answers status calls from a script per job; the last answer is repeated."""
+    """Answers status calls from a script per job, each after so many seconds; the last answer is repeated."""
 
-    def __init__(self, **script: list[Answer]) -> None:
+    def __init__(self, *, seconds: float = 0.001, **script: list[Answer]) -> None:
+        self.seconds = seconds
         self.script = script
         self.asked: list[tuple[float, str]] = []
         self.under_way = self.most_under_way = 0
 
     async def get_job(self, img_uuid: str) -> Job:
-        self.asked.append((time.monotonic(), img_uuid))
+        self.asked.append((now(), img_uuid))
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(self.seconds)
         self.under_way -= 1
         answers = self.script.get(img_uuid, ["success"])
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
@@ -61,7 +85,7 @@ class Vendor:
 async def wait(
     get_job: Callable[[str], Awaitable[Job]], uuids: list[str], **options: float | str
 ) -> polling.WaitOutcome:
-    settings = {"deadline": time.time() + 20, "poll_interval": 0.05, **options}
+    settings = {"deadline": now() + 20, "poll_interval": 0.05, **options}
     return await wait_for_jobs(get_job, uuids, **settings)  # type: ignore[arg-type]
 
 
@@ -73,7 +97,7 @@ async def test_every_job_ends_in_the_list_where_it_belongs() -> None:
         slow=["reviewing"],
         lost=[BadRequestError("no such job")],
     )
-    outcome = await wait(vendor.get_job, ["good", "done", "bad", "slow", "lost"], deadline=time.time() + 2)
+    outcome = await wait(vendor.get_job, ["good", "done", "bad", "slow", "lost"], deadline=now() + 2)
     assert sorted(outcome.succeeded) == ["done", "good"]
     assert list(outcome.failed) == ["bad"]
     assert outcome.running == ["slow"]
@@ -105,17 +129,19 @@ async def test_a_job_named_twice_is_waited_for_once() -> None:
 
 async def test_first_calls_are_spread_over_one_interval() -> None:
     vendor = Vendor()
-    began = time.monotonic()
+    began = now()
     await wait(vendor.get_job, [f"job-{n}" for n in range(40)], poll_interval=0.8)
-    moments = [moment - began for moment, _ in vendor.asked]
-    assert max(moments) - min(moments) > 0.6
-    assert sum(moment < 0.4 for moment in moments) <= 25
+    # The first is drawn from the first fortieth of the interval, the others follow one fortieth apart.
+    first = vendor.asked[0][0] - began
+    assert 0.0 <= first <= 0.02
+    expected = [first + place * 0.02 for place in range(40)]
+    assert [moment - began for moment, _ in vendor.asked] == pytest.approx(expected, abs=1e-4)
 
 
 async def test_no_more_calls_are_under_way_than_allowed() -> None:
-    vendor = Vendor()
+    vendor = Vendor(seconds=0.5)
     await wait(vendor.get_job, [f"job-{n}" for n in range(50)], max_concurrency=3)
-    assert vendor.most_under_way <= 3
+    assert vendor.most_under_way == 3
 
 
 @pytest.mark.parametrize(
@@ -130,10 +156,10 @@ def test_an_interval_longer_than_the_slowest_is_kept() -> None:
 
 
 async def test_at_the_deadline_every_open_job_is_asked_about_one_last_time() -> None:
-    finished_at = time.time() + 0.3
+    finished_at = now() + 0.3
 
     async def get_job(img_uuid: str) -> Job:
-        return Job(img_uuid, "success" if time.time() > finished_at else "processing")
+        return Job(img_uuid, "success" if now() >= finished_at else "processing")
 
     uuids = [f"job-{n}" for n in range(30)]
     outcome = await wait(get_job, uuids, deadline=finished_at, poll_interval=60.0)
@@ -143,7 +169,7 @@ async def test_at_the_deadline_every_open_job_is_asked_about_one_last_time() -> 
 async def test_after_the_deadline_every_job_is_asked_about_once_and_no_more() -> None:
     uuids = [f"job-{n}" for n in range(30)]
     vendor = Vendor(**{uuid: ["processing"] for uuid in uuids[:10]})
-    outcome = await wait(vendor.get_job, uuids, deadline=time.time() - 3600)
+    outcome = await wait(vendor.get_job, uuids, deadline=now() - 3600)
     assert outcome.running == uuids[:10]
     assert len(outcome.succeeded) == 20
     assert set(vendor.counts.values()) == {1}
@@ -158,16 +184,14 @@ async def test_after_the_deadline_a_dead_service_is_not_asked_about_every_job() 
     assert len(vendor.asked) < 20
 
 
-async def test_after_the_deadline_a_service_that_hangs_is_not_waited_for(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(polling, "LAST_ROUND_SECONDS", 0.05)
-
+async def test_after_the_deadline_a_service_that_hangs_is_waited_for_no_longer_than_the_last_round() -> None:
     async def hang(_: str) -> Job:
         await asyncio.Event().wait()
         raise AssertionError
 
+    began = now()
     assert (await wait(hang, ["a", "b"], deadline=0.0)).running == ["a", "b"]
+    assert now() - began == pytest.approx(LAST_ROUND_SECONDS)
 
 
 async def test_the_deadline_is_kept_while_a_call_hangs() -> None:
@@ -180,10 +204,10 @@ async def test_the_deadline_is_kept_while_a_call_hangs() -> None:
             await asyncio.Event().wait()
         return Job(img_uuid, "success")
 
-    began = time.time()
-    outcome = await wait(hang_then_answer, ["a"], deadline=began + 0.3)
+    began = now()
+    outcome = await wait(hang_then_answer, ["a"], deadline=began + 5.0)
     assert outcome.succeeded == ["a"]
-    assert time.time() - began < 5.0
+    assert now() - began == pytest.approx(5.0)
 
 
 async def test_a_job_is_given_up_only_after_several_refusals_in_a_row() -> None:
@@ -214,7 +238,7 @@ async def test_failing_calls_are_tolerated_and_leave_one_line_in_the_log(
 
 async def test_what_went_wrong_last_is_told_with_the_jobs_that_still_run() -> None:
     vendor = Vendor(a=[ConnectionLostError("The line broke.")])
-    outcome = await wait(vendor.get_job, ["a"], deadline=time.time() + 0.2)
+    outcome = await wait(vendor.get_job, ["a"], deadline=now() + 0.2)
     assert (outcome.running, outcome.last_error) == (["a"], "The line broke.")
 
 
@@ -222,7 +246,7 @@ async def test_what_went_wrong_last_is_told_with_the_jobs_that_still_run() -> No
 async def test_a_refused_token_ends_the_wait_at_once(deadline: float) -> None:
     vendor = Vendor(a=["processing"], b=[TokenRefusedError("refused")])
     with pytest.raises(TokenRefusedError, match="refused"):
-        await wait(vendor.get_job, ["a", "b"], deadline=time.time() + deadline)
+        await wait(vendor.get_job, ["a", "b"], deadline=now() + deadline)
     assert vendor.counts["b"] == 1
 
 
@@ -238,13 +262,17 @@ async def test_a_wait_that_is_cancelled_leaves_no_call_behind() -> None:
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_progress_is_logged_now_and_then(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(polling, "PROGRESS_EVERY", 0.0)
+async def test_progress_is_logged_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    await wait(Vendor(a=["failed"], b=["success"]).get_job, ["a", "b"])
-    assert "2 of 2 jobs finished, 1 of them failed." in caplog.messages
+    finished_at = now() + 2.5 * PROGRESS_EVERY
+
+    async def get_job(img_uuid: str) -> Job:
+        if img_uuid == "bad":
+            return Job(img_uuid, "failed")
+        return Job(img_uuid, "success" if now() >= finished_at else "processing")
+
+    await wait(get_job, ["bad", "slow"], deadline=now() + 3600, poll_interval=1.0)
+    assert caplog.messages == ["1 of 2 jobs finished, 1 of them failed."] * 2
 
 
 def test_a_loop_that_runs_late_slows_its_waits_down_and_recovers_little_by_little(
@@ -262,21 +290,21 @@ def test_a_loop_that_runs_late_slows_its_waits_down_and_recovers_little_by_littl
     assert pace.factor == 1.0
 
 
+@pytest.mark.looptime(False)
 async def test_a_blocked_loop_is_noticed_by_all_its_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pace_module, "TICK", 0.01)
     monkeypatch.setattr(pace_module, "LATE", 0.02)
     with pace_of_loop() as pace, pace_of_loop() as same:
         assert same is pace
         time.sleep(0.1)  # noqa: ASYNC251  what a badly written trigger does
-        await asyncio.sleep(0.02)
-        assert pace.factor > 1.0
+        await until(lambda: pace.factor > 1.0)
 
 
 async def test_all_waits_of_a_loop_share_the_calls_under_way_to_one_host(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pace_module, "MOST_CALLS", 4)
-    vendor = Vendor()
+    vendor = Vendor(seconds=0.5)
     many = [[f"job-{number}-{place}" for place in range(20)] for number in range(5)]
     waits = [wait(vendor.get_job, some, poll_interval=0.05, host="https://one.example") for some in many]
     outcomes = await asyncio.gather(*waits)
@@ -296,8 +324,10 @@ async def test_a_host_that_hangs_does_not_hold_up_the_jobs_of_another(
         return await asyncio.Future()
 
     stuck = asyncio.create_task(wait(hang, ["a", "b", "c"], host="https://hangs.example"))
+    await asyncio.sleep(1.0)  # each of them is due by now
+    assert hung == 2
     outcome = await wait(Vendor().get_job, ["d"], host="https://answers.example")
     assert outcome.succeeded == ["d"]
     stuck.cancel()
     await asyncio.gather(stuck, return_exceptions=True)
-    assert hung <= 2
+    assert hung == 2

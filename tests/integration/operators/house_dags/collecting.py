@@ -10,7 +10,7 @@ from airflow_provider_goenhance.sensors.job import GoEnhanceJobSensor
 
 with DAG("collect_later", schedule=None, params={"run": "", "uuids": []}, render_template_as_native_obj=True):
     GoEnhanceJobSensor(
-        task_id="wait", img_uuids="{{ params.uuids }}", deferrable=True, poke_interval=0.05, timeout=30
+        task_id="wait", img_uuids="{{ params.uuids }}", deferrable=True, poke_interval=0.05, timeout=120
     ) >> GoEnhanceCollectOperator(
         task_id="collect",
         run_id="{{ params.run }}",
@@ -18,5 +18,5 @@ with DAG("collect_later", schedule=None, params={"run": "", "uuids": []}, render
         wait_for_completion="{{ 1 == 1 }}",
         deferrable=True,
         poll_interval=0.05,
-        timeout="{{ 30 }}",
+        timeout="{{ 120 }}",
     )

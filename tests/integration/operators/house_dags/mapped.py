@@ -10,7 +10,7 @@ from airflow.sdk import DAG, task
 from airflow_provider_goenhance.operators.face_swap import GoEnhanceFaceSwapOperator
 from airflow_provider_goenhance.operators.face_swap_batch import GoEnhanceFaceSwapBatchOperator
 
-COMMON = {"poll_interval": 0.05, "timeout": 30}
+COMMON = {"poll_interval": 0.05, "timeout": 120}
 DEFAULTS = {"retries": 2, "retry_delay": dt.timedelta(seconds=0)}
 #: Data, not a template: a pair must not be able to have Airflow compute something.
 TEMPLATE_LIKE = " {% raw %}{{ 6 * 7 }}{% endraw %}"
@@ -85,7 +85,7 @@ with DAG("state_store_single", default_args=DEFAULTS, schedule=None, params={"ba
         pair_id="{{ none }}",
         deferrable=True,
         poll_interval=0.05,
-        timeout="{{ 30 }}",
+        timeout="{{ 120 }}",
     )
 
 with DAG("wrong_batch", default_args=DEFAULTS, schedule=None):
