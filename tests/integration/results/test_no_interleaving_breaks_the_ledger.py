@@ -38,4 +38,7 @@ def test_no_interleaving_of_crashes_retries_clears_and_zombies_breaks_an_invaria
     )
 
 
-pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),
+    pytest.mark.timeout(3600 if EXAMPLES else 600),
+]
