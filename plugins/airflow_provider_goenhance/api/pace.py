@@ -23,7 +23,7 @@ _FASTER = 0.99
 #: No slower than this many times the normal pace.
 SLOWEST = 12.0
 #: Status calls under way at once to one host, from all waits of a loop. An answer takes about half a millisecond.
-MOST_CALLS = 100
+MOST_CALLS = 64
 
 _paces: WeakKeyDictionary[asyncio.AbstractEventLoop, Pace] = WeakKeyDictionary()
 
