@@ -74,9 +74,9 @@ def _new_run(swap: Swap) -> str:
 
 
 def _clear(swap: Swap, policies: Policies) -> str:
-    if policies.on_clear == "resubmit":
+    if policies.on_clear == "resubmit" and not swap.took_over:
         return "submits it, and pays for it, anew (on_clear='resubmit')"
-    if swap.status is Status.FAILED and not swap.attempts:
+    if swap.status is Status.FAILED and not swap.attempts and not swap.img_uuid:
         return "submits it anew"
     return _retry(swap, policies)
 

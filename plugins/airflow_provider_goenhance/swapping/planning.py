@@ -136,7 +136,7 @@ def _still_there(earlier: Sequence[Swap], storage_conn_id: str | None) -> dict[s
     gone = sum(not found for found in there)
     if gone:
         log.warning(
-            "%s no longer in storage; GoEnhance is asked for it again, which costs nothing.",
+            "%s no longer in storage; where GoEnhance still has the job it is fetched again, which costs nothing.",
             counted(gone, "earlier picture is", "earlier pictures are"),
         )
     return {swap.pair_fingerprint: swap for swap, found in zip(earlier, there, strict=True) if found}

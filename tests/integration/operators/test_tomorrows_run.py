@@ -58,11 +58,16 @@ def test_jobs_that_timed_out_are_taken_over(task: Callable[..., LightTask], kind
 
     again = next_run(swap)  # still running
     assert f"Job {uuid} was paid for by an earlier run; nothing was paid by this one." in again.message
+    assert "A retry or clear asks about the same job again and pays nothing" in again.message
     assert "a new run submits the pair anew, and pays for it again" in again.message
     assert swap.accepted() == len(swap.pairs)
 
     swap.attempt()
-    assert swap.accepted() == len(swap.pairs)  # a retry waits on for the job taken over
+    swap.clear()
+    swap.arguments["on_clear"] = "resubmit"
+    cleared = swap.attempt()
+    assert swap.accepted() == len(swap.pairs)  # a retry, and any clear, waits on for the job taken over
+    assert "A retry or clear asks about the same job again and pays nothing" in cleared.message
 
 
 @pytest.mark.parametrize("kind", KINDS)
