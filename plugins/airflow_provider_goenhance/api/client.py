@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..exceptions import ConnectionLostError, GoEnhanceError, RateLimitedError, UnreachableError
-from .answers import MAX_ANSWER_BYTES, RawAnswer, read_credits, read_job, read_submission, text_of
+from ..redaction import excerpt, without_token
 from .models import CREDITS_PATH, DETAIL_PATH, SUBMIT_PATH, Credits, Job, Submission, submit_body
-from .redaction import excerpt, without_token
+from .responses import MAX_ANSWER_BYTES, RawAnswer, read_credits, read_job, read_submission, text_of
 from .throttle import Throttle
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ from airflow.providers.common.compat.connection import get_async_connection, get
 from airflow.providers.http.hooks.http import HttpAsyncHook, HttpHook, SessionConfig
 
 from ..api.account import Account
-from ..api.answers import MAX_ANSWER_BYTES, RawAnswer, read_credits, read_job, read_submission, text_of
 from ..api.client import CONNECT_TIMEOUT, GoEnhanceClient, open_client
 from ..api.models import (
     CREDITS_PATH,
@@ -25,9 +24,10 @@ from ..api.models import (
     Submission,
     submit_body,
 )
-from ..api.redaction import excerpt, without_token
+from ..api.responses import MAX_ANSWER_BYTES, RawAnswer, read_credits, read_job, read_submission, text_of
 from ..exceptions import ConnectionLostError, UnreachableError
-from .account import account_of
+from ..redaction import excerpt, without_token
+from .connection import account_of
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession

@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 from ..links import SwappedPicturesLink
 from ..retry_policy import DEFAULT_RETRY_POLICY, final_where_no_policy
 from ..settings import default_storage
-from .templated import choice, flag, number, text, whole
+from .arguments import choice, flag, number, text, whole
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

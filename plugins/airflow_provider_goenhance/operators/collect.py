@@ -17,7 +17,7 @@ from ..exceptions import CollectError
 from ..retry_policy import DEFAULT_RETRY_POLICY, final_where_no_policy
 from ..settings import default_storage
 from ..swapping.words import counted
-from .templated import flag, number, text
+from .arguments import flag, number, text
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -15,8 +15,8 @@ from ..exceptions import (
     SubmitOutcomeUnknownError,
     UnreachableError,
 )
+from .arguments import text
 from .base import FaceSwapOperatorBase
-from .templated import text
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..exceptions import BatchFailedError
 from ..swapping.words import counted
+from .arguments import number, text, whole
 from .base import FaceSwapOperatorBase
-from .templated import number, text, whole
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

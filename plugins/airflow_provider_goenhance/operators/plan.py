@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from ..exceptions import BatchFailedError
 from ..retry_policy import DEFAULT_RETRY_POLICY, final_where_no_policy
 from ..swapping.words import counted
-from .templated import choice, flag, text, whole
+from .arguments import choice, flag, text, whole
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -13,8 +13,8 @@ from ..links import ContactSheetLink
 from ..retry_policy import DEFAULT_RETRY_POLICY, final_where_no_policy
 from ..settings import default_storage
 from ..swapping.words import counted
+from .arguments import flag, number, text
 from .face_swap_batch import within_share
-from .templated import flag, number, text
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

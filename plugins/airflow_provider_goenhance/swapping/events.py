@@ -7,8 +7,8 @@ import enum
 from typing import Any
 
 from ..api.polling import WaitOutcome
-from ..api.redaction import excerpt
 from ..exceptions import TokenRefusedError, WaitFailedError
+from ..redaction import excerpt
 
 _RETRY = "The jobs go on at GoEnhance: a retry re-attaches to them and pays nothing."
 

@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 
 from airflow_provider_goenhance import __version__
-from airflow_provider_goenhance.hooks.account import ACCOUNT_FIELDS
+from airflow_provider_goenhance.hooks.connection import ACCOUNT_FIELDS
 from airflow_provider_goenhance.hooks.goenhance import GoEnhanceAsyncHook, GoEnhanceHook
 from airflow_provider_goenhance.provider_info import get_provider_info
 

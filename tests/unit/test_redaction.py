@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from airflow_provider_goenhance.api.redaction import excerpt, without_query, without_token
+from airflow_provider_goenhance.redaction import excerpt, without_query, without_token
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,14 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_goenhance.api.answers import RawAnswer, read_credits, read_job, read_submission, text_of
 from airflow_provider_goenhance.api.models import JobState
+from airflow_provider_goenhance.api.responses import (
+    RawAnswer,
+    read_credits,
+    read_job,
+    read_submission,
+    text_of,
+)
 from airflow_provider_goenhance.exceptions import (
     BadRequestError,
     GoEnhanceError,

@@ -23,8 +23,8 @@ from ..exceptions import (
     ServerError,
     TokenRefusedError,
 )
+from ..redaction import excerpt, without_token
 from .models import Credits, Job, JobState, Submission, state_of
-from .redaction import excerpt, without_token
 from .retry_after import parse_retry_after
 
 #: No answer of GoEnhance's comes near this; whatever is longer is not read to its end.
