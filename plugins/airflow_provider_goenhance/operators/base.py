@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.retry_policy import RetryPolicy
 
     from ..api.account import Account
+    from ..execution.attempt import Attempt
     from ..results.decide import Policies
     from ..results.ledger import Ledger, RunKey
     from ..results.states import OnClear, OnUnknownSubmit, Reuse
     from ..results.stores import SwapStore
     from ..results.swap import Swap
-    from ..swapping.attempt import Attempt
 
 
 class FaceSwapOperatorBase(BaseOperator):
@@ -186,11 +186,11 @@ class FaceSwapOperatorBase(BaseOperator):
         return self.conclude(attempt.store.load())
 
     def _prepare(self, context: Context) -> Attempt:
+        from ..execution.attempt import Attempt
+        from ..execution.collect import Keeping
         from ..hooks.goenhance import GoEnhanceHook
         from ..hooks.signing import signing_credentials
         from ..results.transitions import Claimant
-        from ..swapping.attempt import Attempt
-        from ..swapping.homecoming import Keeping
 
         policies = self._policies()  # a wrong word must be found before anything is sent
         timeout = number(self.timeout, "timeout")

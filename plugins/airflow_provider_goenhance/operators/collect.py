@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from ..exceptions import CollectError
+from ..execution.words import counted
 from ..retry_policy import DEFAULT_RETRY_POLICY, final_where_no_policy
 from ..settings import default_storage
-from ..swapping.words import counted
 from .arguments import flag, number, text
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class GoEnhanceCollectOperator(BaseOperator):
 
         :param event: what the trigger sent
         """
-        from ..swapping.events import outcome_of
+        from ..execution.events import outcome_of
 
         with final_where_no_policy(), self._opened() as (account, ledger):
             credentials = self._credentials()
@@ -199,7 +199,7 @@ class GoEnhanceCollectOperator(BaseOperator):
         return dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds) if seconds else None
 
     def _ask(self, account: Account, waiting: Sequence[Swap], deadline: float) -> WaitOutcome:
-        from ..swapping.rounds import wait_round
+        from ..execution.wait import wait_round
 
         uuids = [str(swap.img_uuid) for swap in waiting]
         return wait_round(account, uuids, deadline=deadline, poll_interval=float(self.poll_interval))
@@ -231,8 +231,8 @@ class GoEnhanceCollectOperator(BaseOperator):
 
         :param give_up: whether the time to wait is over for what still runs; else those rows stay as they are
         """
+        from ..execution.collect import Keeping, bring_home
         from ..results.stores import TableStore
-        from ..swapping.homecoming import Keeping, bring_home
 
         ids = [swap.swap_id for swap in waiting]
         store = TableStore(ledger, lambda: ledger.by_ids(ids))

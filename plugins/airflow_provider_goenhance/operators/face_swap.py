@@ -80,7 +80,7 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
 
     def open_store(self, context: Context, account: Account) -> SwapStore:
         """Return this task's one row, planned."""
-        from ..swapping.planning import rows_of
+        from ..execution.planning import rows_of
 
         key = self.run_key(context)
         manifest = self._manifest()
@@ -109,8 +109,8 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
         return manifest
 
     def _in_table(self, rows: list[Swap], key: RunKey, account: Account) -> SwapStore:
+        from ..execution.planning import with_earlier
         from ..results.stores import TableStore
-        from ..swapping.planning import with_earlier
 
         ledger = self.open_ledger()
         if self.reuse == "succeeded":
@@ -159,7 +159,7 @@ _CLASSES: dict[str, type[GoEnhanceError]] = {
 
 def error_of(swap: Swap, policies: Policies) -> GoEnhanceError:
     """Return what a pair that did not succeed amounts to, as the class that its cause has."""
-    from ..swapping.fate import next_steps, paid_for
+    from ..execution.messages import next_steps, paid_for
 
     why = swap.error_message or "no reason was recorded"
     message = f"{swap.named} is {swap.status.value}: {why} {paid_for(swap)} {next_steps(swap, policies)}"

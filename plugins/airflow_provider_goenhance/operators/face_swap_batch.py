@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import BatchFailedError
-from ..swapping.words import counted
+from ..execution.words import counted
 from .arguments import number, text, whole
 from .base import FaceSwapOperatorBase
 
@@ -122,8 +122,8 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
         account: Account,
         context: Context,
     ) -> list[str]:
+        from ..execution.planning import rows_of, with_earlier
         from ..manifest.records import check_pairs
-        from ..swapping.planning import rows_of, with_earlier
 
         manifest = check_pairs(records, location=f"pairs of task {self.task_id}")
         rows = rows_of(manifest, key, self.task_id, map_index=self.map_index_of(context))
@@ -139,7 +139,7 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
 
     def conclude(self, swaps: Sequence[Swap]) -> list[dict[str, str | None]]:
         """Return ids and states, or raise if too many pairs went wrong."""
-        from ..swapping.fate import next_steps, paid_for
+        from ..execution.messages import next_steps, paid_for
 
         counts = Counter(swap.status.value for swap in swaps)
         self.log.info(
@@ -168,7 +168,7 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
         return number(self.allowed_failure_share, "allowed_failure_share", most=1)
 
     def _raise_if_too_many(self, bad: Sequence[Swap], swaps: Sequence[Swap], policies: Policies) -> None:
-        from ..swapping.fate import next_steps, paid_for
+        from ..execution.messages import next_steps, paid_for
 
         allowed = self._allowed_failure_share()
         if within_share(len(bad), len(swaps), allowed):

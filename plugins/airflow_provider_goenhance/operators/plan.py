@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from ..exceptions import BatchFailedError
+from ..execution.words import counted
 from ..retry_policy import DEFAULT_RETRY_POLICY, final_where_no_policy
-from ..swapping.words import counted
 from .arguments import choice, flag, text, whole
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class GoEnhancePlanOperator(BaseOperator):
         self, manifest: Manifest, key: RunKey, ledger: Ledger, hook: GoEnhanceHook | None
     ) -> list[Swap]:
         """Return the rows; where a hook says whose account, those that an earlier run has paid for are served."""
-        from ..swapping.planning import rows_of, with_earlier
+        from ..execution.planning import rows_of, with_earlier
 
         rows = rows_of(manifest, key, self.swap_task_id)
         if hook is None:
@@ -206,7 +206,7 @@ class GoEnhancePlanOperator(BaseOperator):
 
     def _write(self, ledger: Ledger, key: RunKey, rows: list[Swap]) -> list[dict[str, Any]]:
         """Write the rows that are new, and return all batches of the run, old ones first."""
-        from ..swapping.planning import into_batches, is_work
+        from ..execution.planning import into_batches, is_work
 
         known = {swap.swap_id: swap for swap in ledger.of_run(key, task_id=self.swap_task_id)}
         new = [row for row in rows if row.swap_id not in known]

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import Asset, BaseOperator
 
 from ..exceptions import BatchFailedError
+from ..execution.words import counted
 from ..links import ContactSheetLink
 from ..retry_policy import DEFAULT_RETRY_POLICY, final_where_no_policy
 from ..settings import default_storage
-from ..swapping.words import counted
 from .arguments import flag, number, text
 from .face_swap_batch import within_share
 
@@ -111,7 +111,7 @@ class GoEnhanceReportOperator(BaseOperator):
         return summary
 
     def _keep_contact_sheet(self, ti: Any, key: RunKey, swaps: Sequence[Swap]) -> None:
-        from ..swapping.contact_sheet import keep_contact_sheet
+        from ..execution.contact_sheet import keep_contact_sheet
 
         if not swaps:
             return
@@ -212,6 +212,6 @@ def counts_line(run_id: str, counts: dict[Status, int]) -> str:
 
 
 def _line(swap: Swap) -> str:
-    from ..swapping.fate import paid_for
+    from ..execution.messages import paid_for
 
     return f"{swap.named} is {swap.status.value}: {swap.error_message or 'no reason was recorded.'} {paid_for(swap)}"

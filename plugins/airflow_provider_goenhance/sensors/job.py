@@ -81,14 +81,14 @@ class GoEnhanceJobSensor(BaseSensorOperator):
 
         :param event: what the trigger sent
         """
-        from ..swapping.events import outcome_of
+        from ..execution.events import outcome_of
 
         with final_where_no_policy():
             return self._verdict(self._uuids(), outcome_of(event))
 
     def _ask(self, uuids: Sequence[str], deadline: float) -> WaitOutcome:
+        from ..execution.wait import wait_round
         from ..hooks.goenhance import GoEnhanceHook
-        from ..swapping.rounds import wait_round
 
         account = GoEnhanceHook(str(self.goenhance_conn_id)).account()
         return wait_round(account, uuids, deadline=deadline, poll_interval=float(self.poke_interval))

@@ -12,7 +12,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from ..api.polling import wait_for_jobs
 from ..exceptions import GoEnhanceError
-from ..swapping.events import event_of, event_of_error
+from ..execution.events import event_of, event_of_error
 from .gc_tuning import freeze_heap_once
 
 if TYPE_CHECKING:

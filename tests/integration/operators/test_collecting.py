@@ -111,7 +111,7 @@ def test_what_is_kept_is_not_fetched_again(submitted: Submit) -> None:
 def test_a_second_run_after_a_failure_fetches_only_what_is_not_kept(
     submitted: Submit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_goenhance.swapping.homecoming.COLLECT_CONCURRENCY", 1)
+    monkeypatch.setattr("airflow_provider_goenhance.execution.collect.COLLECT_CONCURRENCY", 1)
     batch = submitted()
     batch.sandbox.put_faults(result=[{"kind": "html", "count": 1}])
     with pytest.raises(CollectError, match="1 of 3 paid jobs could not be brought home") as caught:
@@ -354,7 +354,7 @@ def test_a_link_that_is_never_signed_anew_fails_the_row_and_a_later_attempt_is_f
 def test_a_hostile_answer_fails_its_own_row_with_a_reason_and_no_other(
     submitted: Submit, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any], code: str, said: str
 ) -> None:
-    monkeypatch.setattr("airflow_provider_goenhance.swapping.homecoming.COLLECT_CONCURRENCY", 1)
+    monkeypatch.setattr("airflow_provider_goenhance.execution.collect.COLLECT_CONCURRENCY", 1)
     batch = submitted()
     batch.sandbox.put_faults(result=fault)
 

@@ -18,8 +18,8 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import Asset
 
 from airflow_provider_goenhance.exceptions import BatchFailedError
+from airflow_provider_goenhance.execution import contact_sheet as sheet_module
 from airflow_provider_goenhance.operators.report import GoEnhanceReportOperator
-from airflow_provider_goenhance.swapping import contact_sheet as sheet_module
 
 from .house import AirflowHouse, SeenRun
 from .light_runner import LightTask, LightTaskInstance

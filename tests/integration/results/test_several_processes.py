@@ -12,9 +12,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from airflow_provider_goenhance.execution.submit import slots_for
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
 from airflow_provider_goenhance.results.states import Status
-from airflow_provider_goenhance.results.submitting import slots_for
 from tests.integration.results import submitter
 from tests.integration.results.databases import TestDatabase, planned
 

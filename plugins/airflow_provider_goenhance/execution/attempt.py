@@ -15,13 +15,13 @@ from ..api.polling import WaitOutcome
 from ..exceptions import GoEnhanceError, TokenRefusedError
 from ..results.decide import Action, Policies, decide
 from ..results.stores import SwapStore
-from ..results.submitting import SubmitReport
 from ..results.swap import Swap
 from ..results.transitions import Claimant
+from .collect import Keeping, bring_home
 from .events import outcome_of
-from .fate import explained
-from .homecoming import Keeping, bring_home
-from .rounds import submit_round, wait_round
+from .messages import explained
+from .submit import SubmitReport
+from .wait import submit_round, wait_round
 from .words import counted
 
 log = logging.getLogger(__name__)

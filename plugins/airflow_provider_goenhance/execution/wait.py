@@ -12,7 +12,7 @@ from ..api.client import open_client
 from ..api.models import Submission
 from ..api.polling import WaitOutcome, wait_for_jobs
 from ..exceptions import TaskEndedError
-from ..results.submitting import SubmitReport, submit_swaps
+from .submit import SubmitReport, submit_swaps
 
 if TYPE_CHECKING:
     from ..api.account import Account

@@ -21,16 +21,16 @@ from airflow_provider_goenhance.exceptions import (
     TokenRefusedError,
     UnreachableError,
 )
-from airflow_provider_goenhance.results.database import ResultsDatabase
-from airflow_provider_goenhance.results.group_commit import GroupCommit
-from airflow_provider_goenhance.results.ledger import Ledger, RunKey
-from airflow_provider_goenhance.results.states import Status
-from airflow_provider_goenhance.results.submitting import (
+from airflow_provider_goenhance.execution.submit import (
     UNKNOWN_IN_A_ROW,
     SubmitReport,
     slots_for,
     submit_swaps,
 )
+from airflow_provider_goenhance.results.database import ResultsDatabase
+from airflow_provider_goenhance.results.group_commit import GroupCommit
+from airflow_provider_goenhance.results.ledger import Ledger, RunKey
+from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.results.swap import Swap
 from airflow_provider_goenhance.results.transitions import Claimant, Transition
 from tests.integration.results.databases import planned

@@ -20,10 +20,10 @@ from ..exceptions import (
     TokenRefusedError,
     UnreachableError,
 )
-from .commits import Commits
-from .stores import Writer
-from .swap import Swap
-from .transitions import Accepted, Claim, Declined, NotSent, OutcomeUnknown, Transition
+from ..results.commits import Commits
+from ..results.stores import Writer
+from ..results.swap import Swap
+from ..results.transitions import Accepted, Claim, Declined, NotSent, OutcomeUnknown, Transition
 
 log = logging.getLogger(__name__)
 

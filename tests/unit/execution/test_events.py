@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_goenhance.api.polling import WaitOutcome
 from airflow_provider_goenhance.exceptions import GoEnhanceError, ServerError, TokenRefusedError
-from airflow_provider_goenhance.swapping.events import event_of, event_of_error, outcome_of
+from airflow_provider_goenhance.execution.events import event_of, event_of_error, outcome_of
 
 
 def test_what_became_of_the_jobs_survives_the_way_to_the_task() -> None:
