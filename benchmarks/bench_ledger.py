@@ -28,12 +28,12 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1] / folder) for folder in 
 from airflow_provider_goenhance.api.account import Account
 from airflow_provider_goenhance.api.client import open_client
 from airflow_provider_goenhance.execution.submit import submit_swaps
-from airflow_provider_goenhance.results.applying import apply
 from airflow_provider_goenhance.results.database import ResultsDatabase
 from airflow_provider_goenhance.results.group_commit import GroupCommit
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
 from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.results.swap import Swap, pair_fingerprint, swap_id_for
+from airflow_provider_goenhance.results.transition_sql import apply
 from airflow_provider_goenhance.results.transitions import Claimant, Transition
 from include.sandbox.process import SandboxProcess
 

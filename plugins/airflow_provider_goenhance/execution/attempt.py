@@ -13,7 +13,7 @@ from typing import Any
 from ..api.account import Account
 from ..api.polling import WaitOutcome
 from ..exceptions import GoEnhanceError, TokenRefusedError
-from ..results.decide import Action, Policies, decide
+from ..results.recovery import Action, Policies, decide
 from ..results.stores import SwapStore
 from ..results.swap import Swap
 from ..results.transitions import Claimant

@@ -22,8 +22,8 @@ from ..exceptions import (
     ResultsTableError,
     TokenRefusedError,
 )
-from ..results.decide import JOB_NOT_FOUND
 from ..results.ledger import Outcome
+from ..results.recovery import JOB_NOT_FOUND
 from ..results.states import Status
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 """
 What a person on call is told: the state of a pair, what was paid for it, and what each next step will do.
 
-It says in words what :func:`airflow_provider_goenhance.results.decide.decide` does; the tests hold the two together.
+It says in words what :func:`airflow_provider_goenhance.results.recovery.decide` does; the tests hold the two together.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..exceptions import GoEnhanceError
-from ..results.decide import JOB_NOT_FOUND, job_itself_failed
-from ..results.earlier import job_of
+from ..results.recovery import JOB_NOT_FOUND, job_itself_failed
+from ..results.reuse import job_of
 from ..results.states import Status
 from .words import counted
 
 if TYPE_CHECKING:
-    from ..results.decide import Policies
+    from ..results.recovery import Policies
     from ..results.swap import Swap
 
 #: Pairs that a message names for each state.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from ..results.earlier import by_pair, job_of, may_have_been_paid, picture_of, reusing, taking_over
+from ..results.reuse import by_pair, job_of, may_have_been_paid, picture_of, reusing, taking_over
 from ..results.states import Status
 from ..results.swap import Swap, pair_fingerprint, swap_id_for
 from .words import counted

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from ..api.account import Account
     from ..execution.attempt import Attempt
-    from ..results.decide import Policies
     from ..results.ledger import Ledger, RunKey
+    from ..results.recovery import Policies
     from ..results.states import OnClear, OnUnknownSubmit, Reuse
     from ..results.stores import SwapStore
     from ..results.swap import Swap
@@ -266,7 +266,7 @@ class FaceSwapOperatorBase(BaseOperator):
         return index if index is not None and index >= 0 else None
 
     def _policies(self) -> Policies:
-        from ..results.decide import Policies
+        from ..results.recovery import Policies
 
         choice(self.reuse, "reuse", ("succeeded", "never"))
         return Policies(

@@ -251,7 +251,7 @@ class GoEnhanceCollectOperator(BaseOperator):
         return self._conclude(store.load(), {swap.swap_id for swap in tried})
 
     def _conclude(self, swaps: Sequence[Swap], tried: Collection[str]) -> dict[str, int]:
-        from ..results.decide import job_itself_failed
+        from ..results.recovery import job_itself_failed
 
         counts = Counter(swap.status.value for swap in swaps)
         self.log.info("The rows that waited are now: %s.", dict(counts) or "none")

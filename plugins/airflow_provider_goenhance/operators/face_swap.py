@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from ..api.account import Account
     from ..manifest.model import Manifest
-    from ..results.decide import Policies
     from ..results.ledger import RunKey
+    from ..results.recovery import Policies
     from ..results.stores import SwapStore
     from ..results.swap import Swap
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from ..api.account import Account
-    from ..results.decide import Policies
     from ..results.ledger import Ledger, RunKey
+    from ..results.recovery import Policies
     from ..results.stores import SwapStore
     from ..results.swap import Swap
 
@@ -192,7 +192,7 @@ def within_share(bad: int, all_: int, allowed: float) -> bool:
 
 
 def _retry_can_mend(swap: Swap, policies: Policies) -> bool:
-    from ..results.decide import job_itself_failed
+    from ..results.recovery import job_itself_failed
 
     if swap.status.value in {"planned", "submitting"}:
         return True

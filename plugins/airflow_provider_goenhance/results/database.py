@@ -16,8 +16,8 @@ import sqlalchemy as sa
 
 from ..exceptions import ResultsTableError
 from .engines import make_engine
-from .passing import OutOfReachError, passes
 from .schema import DEFAULT_TABLE, swaps_table
+from .transient_errors import OutOfReachError, passes
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ..exceptions import ResultsTableError
-from .applying import apply
-from .passing import OutOfReachError
+from .transient_errors import OutOfReachError
+from .transition_sql import apply
 from .transitions import Claimant, Transition
 
 if TYPE_CHECKING:

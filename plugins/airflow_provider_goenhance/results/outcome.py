@@ -8,7 +8,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
-from .decide import job_itself_failed
+from .recovery import job_itself_failed
 from .states import Status
 from .swap import Swap
 from .transitions import storable

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from airflow_provider_goenhance.results.applying import apply
 from airflow_provider_goenhance.results.database import ResultsDatabase
 from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.results.swap import Swap, pair_fingerprint, swap_id_for
+from airflow_provider_goenhance.results.transition_sql import apply
 from airflow_provider_goenhance.results.transitions import Claimant, Transition
 
 #: What happens at the next COMMIT: it goes through; its connection is cut before or after it took effect, and the

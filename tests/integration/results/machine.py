@@ -18,8 +18,8 @@ from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from airflow_provider_goenhance.results.decide import Action, Policies, decide, was_cleared
 from airflow_provider_goenhance.results.ledger import Ledger, Outcome, RunKey
+from airflow_provider_goenhance.results.recovery import Action, Policies, decide, was_cleared
 from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.results.stores import TableStore
 from airflow_provider_goenhance.results.swap import Swap

@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "plugins"))
 from airflow_provider_goenhance.api.models import Submission
 from airflow_provider_goenhance.execution.submit import submit_swaps
 from airflow_provider_goenhance.results.database import ResultsDatabase
-from airflow_provider_goenhance.results.decide import Action, Policies, decide
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
+from airflow_provider_goenhance.results.recovery import Action, Policies, decide
 from airflow_provider_goenhance.results.stores import TableStore
 from airflow_provider_goenhance.results.transitions import Claimant
 

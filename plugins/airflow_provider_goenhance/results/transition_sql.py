@@ -16,8 +16,8 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
+from .bulk_update import GivenUpdate, given_columns, is_given
 from .database import IN_LIST
-from .given import GivenUpdate, given_columns, is_given
 from .states import Status
 from .transitions import (
     Accepted,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_goenhance.results.earlier import (
+from airflow_provider_goenhance.results.reuse import (
     job_of,
     may_have_been_paid,
     picture_of,

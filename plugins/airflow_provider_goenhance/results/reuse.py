@@ -7,7 +7,7 @@ import dataclasses
 import datetime as dt
 from collections.abc import Iterable, Sequence
 
-from .decide import JOB_NOT_FOUND, job_itself_failed
+from .recovery import JOB_NOT_FOUND, job_itself_failed
 from .states import Status
 from .swap import Swap
 
