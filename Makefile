@@ -64,7 +64,7 @@ test-system: setup ## the slow, real ones: restarts, kills, browser, MariaDB, lo
 	@$(PYTHON) -m include.local.debian
 	@export GOENHANCE_LEDGER_EXAMPLES=300 \
 		GOENHANCE_TEST_DATABASES="sqlite postgres $$(PATH=$$PATH:/usr/sbin command -v mariadbd >/dev/null && echo mariadb)"; \
-		$(pytest) $(or $(TESTS),tests/integration/results tests/integration/collect tests/system)
+		$(pytest) $(or $(TESTS),tests/integration/results tests/integration/pictures tests/system)
 
 .PHONY: bench
 bench: setup ## ours beside the alternatives, as ratios; writes .local/bench.json

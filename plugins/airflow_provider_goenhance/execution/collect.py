@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from ..api.account import Account
-    from ..collect.claim import SigningCredentials
+    from ..pictures.c2pa_signing import SigningCredentials
     from ..results.stores import SwapStore
     from ..results.swap import Swap
 
@@ -184,8 +184,8 @@ class _Collector:
             )
 
     async def _keep(self, swap: Swap, job: Job) -> Outcome:
-        from ..collect.collector import collect_picture
-        from ..collect.sidecar import SwapFacts
+        from ..pictures.collector import collect_picture
+        from ..pictures.sidecar import SwapFacts
 
         finished = _moment(job.ended_at)
         kept = await collect_picture(

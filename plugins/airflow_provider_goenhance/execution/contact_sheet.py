@@ -7,9 +7,9 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..collect.contact_sheet import SheetRow, make_contact_sheet
-from ..collect.names import folder_for, sheet_name_for
-from ..collect.store import keep_bytes
+from ..pictures.contact_sheet import SheetRow, make_contact_sheet
+from ..pictures.names import folder_for, sheet_name_for
+from ..pictures.storage import keep_bytes
 from ..results.states import Status
 
 if TYPE_CHECKING:

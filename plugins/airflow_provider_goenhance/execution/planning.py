@@ -122,7 +122,7 @@ def _warn_of_unknown(rows: Sequence[Swap]) -> None:
 
 def _still_there(earlier: Sequence[Swap], storage_conn_id: str | None) -> dict[str, Swap]:
     """Return, by pair, the rows whose picture is in storage."""
-    from ..collect.store import picture_exists
+    from ..pictures.storage import picture_exists
 
     def exists(swap: Swap) -> bool:
         try:

@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import BaseHook
 from ..exceptions import CollectError
 
 if TYPE_CHECKING:
-    from ..collect.claim import SigningCredentials
+    from ..pictures.c2pa_signing import SigningCredentials
 
 _PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
 
@@ -32,7 +32,7 @@ def signing_credentials(conn_id: str | None) -> SigningCredentials | None:
     :raises ValueError: when key and certificates are missing or cannot sign a claim, or the extra ``c2pa`` is not
         installed
     """
-    from ..collect.claim import SigningCredentials
+    from ..pictures.c2pa_signing import SigningCredentials
 
     if not conn_id:
         return None
@@ -76,7 +76,7 @@ def _sign_one(credentials: SigningCredentials) -> None:
     """Sign a picture of one pixel: what fails here would fail on every picture that is paid for."""
     from PIL import Image
 
-    from ..collect.claim import sign_picture
+    from ..pictures.c2pa_signing import sign_picture
 
     with tempfile.TemporaryDirectory(prefix="goenhance-signing-") as folder:
         picture = Path(folder, "one.png")

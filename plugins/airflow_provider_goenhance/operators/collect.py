@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ..api.account import Account
     from ..api.polling import WaitOutcome
-    from ..collect.claim import SigningCredentials
+    from ..pictures.c2pa_signing import SigningCredentials
     from ..results.ledger import Ledger
     from ..results.swap import Swap
 

@@ -13,10 +13,10 @@ from airflow.api_fastapi.core_api.security import requires_access_dag
 from fastapi import Depends, FastAPI, HTTPException, Query, Response
 from fastapi.responses import HTMLResponse
 
-from ..collect.names import folder_for, sheet_name_for
-from ..collect.store import read_picture
 from ..exceptions import CollectError, ResultsTableError
 from ..hooks.results import open_results
+from ..pictures.names import folder_for, sheet_name_for
+from ..pictures.storage import read_picture
 from ..results.ledger import Ledger, RunKey
 from ..results.states import Status
 from ..results.swap import Swap

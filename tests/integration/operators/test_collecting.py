@@ -13,9 +13,9 @@ import pytest
 import sqlalchemy as sa
 from airflow.sdk.exceptions import TaskDeferred
 
-from airflow_provider_goenhance.collect.collector import collect_picture
 from airflow_provider_goenhance.exceptions import CollectError, TokenRefusedError, WaitFailedError
 from airflow_provider_goenhance.operators.collect import GoEnhanceCollectOperator
+from airflow_provider_goenhance.pictures.collector import collect_picture
 from airflow_provider_goenhance.retry_policy import is_final
 
 from .light_runner import LightTask, LightTaskInstance, _event_of

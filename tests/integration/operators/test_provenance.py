@@ -13,17 +13,17 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from PIL import Image
 
-from airflow_provider_goenhance.collect import jpeg, png, webp
-from airflow_provider_goenhance.collect.claim import read_claim
-from airflow_provider_goenhance.collect.verify import identify_picture
-from airflow_provider_goenhance.collect.xmp import DIGITAL_SOURCE_TYPE, read_properties
 from airflow_provider_goenhance.operators.collect import GoEnhanceCollectOperator
 from airflow_provider_goenhance.operators.face_swap_batch import GoEnhanceFaceSwapBatchOperator
 from airflow_provider_goenhance.operators.plan import GoEnhancePlanOperator
+from airflow_provider_goenhance.pictures.c2pa_signing import read_claim
+from airflow_provider_goenhance.pictures.formats import jpeg, png, webp
+from airflow_provider_goenhance.pictures.formats.xmp import DIGITAL_SOURCE_TYPE, read_properties
+from airflow_provider_goenhance.pictures.verify import identify_picture
 from airflow_provider_goenhance.retry_policy import is_final
 from include.sandbox.process import SandboxProcess
-from tests.unit.collect.certificates import signing_credentials
-from tests.unit.collect.pictures import pixels
+from tests.unit.pictures.certificates import signing_credentials
+from tests.unit.pictures.pictures import pixels
 
 from .light_runner import LightTask, LightTaskInstance
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from airflow.exceptions import AirflowNotFoundException
 
-from airflow_provider_goenhance.collect import claim
 from airflow_provider_goenhance.hooks.signing import signing_credentials
+from airflow_provider_goenhance.pictures import c2pa_signing as claim
 from airflow_provider_goenhance.retry_policy import is_final
-from tests.unit.collect.certificates import signing_credentials as made_credentials
+from tests.unit.pictures.certificates import signing_credentials as made_credentials
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("c2pa") is None, reason="the extra c2pa is not installed"

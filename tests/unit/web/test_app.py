@@ -15,8 +15,8 @@ from airflow.models.revoked_token import RevokedToken
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from airflow_provider_goenhance.collect.names import folder_for, sheet_name_for
 from airflow_provider_goenhance.hooks.results import open_results
+from airflow_provider_goenhance.pictures.names import folder_for, sheet_name_for
 from airflow_provider_goenhance.plugin import GoEnhancePlugin
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
 from airflow_provider_goenhance.results.states import Status

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest_asyncio
 
-from tests.unit.collect.picture_server import PictureServer
-from tests.unit.collect.pictures import encoded
+from tests.unit.pictures.picture_server import PictureServer
+from tests.unit.pictures.pictures import encoded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -6,7 +6,7 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from airflow_provider_goenhance.collect.container import BrokenContainerError
+from airflow_provider_goenhance.pictures.formats.container import BrokenContainerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image, PngImagePlugin
 
-from airflow_provider_goenhance.collect import jpeg, png, webp
-from airflow_provider_goenhance.collect.mark import mark_picture
-from airflow_provider_goenhance.collect.verify import identify_picture
-from airflow_provider_goenhance.collect.xmp import DIGITAL_SOURCE_TYPE, read_properties
 from airflow_provider_goenhance.exceptions import CollectError
-from tests.unit.collect.pictures import FORMATS, drawing, encoded, pixels
-from tests.unit.collect.test_xmp import PHOTO
+from airflow_provider_goenhance.pictures.formats import jpeg, png, webp
+from airflow_provider_goenhance.pictures.formats.mark import mark_picture
+from airflow_provider_goenhance.pictures.formats.xmp import DIGITAL_SOURCE_TYPE, read_properties
+from airflow_provider_goenhance.pictures.verify import identify_picture
+from tests.unit.pictures.formats.test_xmp import PHOTO
+from tests.unit.pictures.pictures import FORMATS, drawing, encoded, pixels
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,24 +12,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_goenhance.collect.claim import read_claim
-from airflow_provider_goenhance.collect.collector import collect_picture
-from airflow_provider_goenhance.collect.fetch import DEFAULT_TIMEOUT
-from airflow_provider_goenhance.collect.sidecar import SwapFacts
-from airflow_provider_goenhance.collect.store import KeptPicture, read_picture
-from airflow_provider_goenhance.collect.xmp import read_properties
 from airflow_provider_goenhance.exceptions import CollectError, LinkExpiredError
+from airflow_provider_goenhance.pictures.c2pa_signing import read_claim
+from airflow_provider_goenhance.pictures.collector import collect_picture
+from airflow_provider_goenhance.pictures.fetch import DEFAULT_TIMEOUT
+from airflow_provider_goenhance.pictures.formats.xmp import read_properties
+from airflow_provider_goenhance.pictures.sidecar import SwapFacts
+from airflow_provider_goenhance.pictures.storage import KeptPicture, read_picture
 from tests.unit.clock import Clock, until
-from tests.unit.collect.certificates import signing_credentials
-from tests.unit.collect.pictures import drawing, encoded, pixels
-from tests.unit.collect.test_mark import MARK, READERS, _claimed
+from tests.unit.pictures.certificates import signing_credentials
+from tests.unit.pictures.formats.test_mark import MARK, READERS, _claimed
+from tests.unit.pictures.pictures import drawing, encoded, pixels
 
 if TYPE_CHECKING:
     from typing import Any
 
     import aiohttp
 
-    from tests.unit.collect.picture_server import PictureServer
+    from tests.unit.pictures.picture_server import PictureServer
 
 
 class Links:
@@ -214,7 +214,7 @@ async def test_a_full_disk_is_an_error_with_its_reason(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("airflow_provider_goenhance.collect.collector.mark_picture", full)
+    monkeypatch.setattr("airflow_provider_goenhance.pictures.collector.mark_picture", full)
     with pytest.raises(CollectError, match="No space left on device") as caught:
         await _collect(session, Links([server.link("/user/a")]), tmp_path / "s")
     assert caught.value.error_code == "not_kept"

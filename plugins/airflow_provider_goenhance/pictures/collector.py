@@ -11,24 +11,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_provider_goenhance.collect.fetch import (
+from airflow_provider_goenhance.exceptions import CollectError, LinkExpiredError
+from airflow_provider_goenhance.pictures.fetch import (
     DEFAULT_MAX_BYTES,
     DEFAULT_TIMEOUT,
     FetchedFile,
     fetch_picture,
 )
-from airflow_provider_goenhance.collect.mark import NEEDS_SIDECAR, MarkOutcome, mark_picture
-from airflow_provider_goenhance.collect.sidecar import SwapFacts, sidecar_for
-from airflow_provider_goenhance.collect.store import KeptPicture, keep_bytes, keep_picture
-from airflow_provider_goenhance.collect.verify import Picture, identify_picture
-from airflow_provider_goenhance.exceptions import CollectError, LinkExpiredError
+from airflow_provider_goenhance.pictures.formats.mark import NEEDS_SIDECAR, MarkOutcome, mark_picture
+from airflow_provider_goenhance.pictures.sidecar import SwapFacts, sidecar_for
+from airflow_provider_goenhance.pictures.storage import KeptPicture, keep_bytes, keep_picture
+from airflow_provider_goenhance.pictures.verify import Picture, identify_picture
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     import aiohttp
 
-    from airflow_provider_goenhance.collect.claim import SigningCredentials
+    from airflow_provider_goenhance.pictures.c2pa_signing import SigningCredentials
 
 # A repeated GET costs nothing; these outcomes are the ones that a second try can mend.
 _WORTH_A_RETRY = frozenset({"download_failed", "download_timed_out", "truncated_image"})
@@ -124,7 +124,7 @@ def _finish(fetched: FetchedFile, picture: Picture, job: _Job, index: int) -> Ke
     """Do all that blocks, in one thread: mark, sign, keep, and write the sidecar."""
     mark: MarkOutcome | None = mark_picture(fetched.path, system=job.system) if job.marking else None
     if job.credentials is not None:
-        from airflow_provider_goenhance.collect.claim import sign_picture
+        from airflow_provider_goenhance.pictures.c2pa_signing import sign_picture
 
         sign_picture(fetched.path, job.credentials, system=job.system)
     kept = keep_picture(

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_goenhance.collect.collector import collect_picture
-from airflow_provider_goenhance.collect.store import keep_picture, picture_exists, read_picture
 from airflow_provider_goenhance.exceptions import CollectError
-from tests.unit.collect.picture_server import PictureServer
-from tests.unit.collect.pictures import encoded, pixels
+from airflow_provider_goenhance.pictures.collector import collect_picture
+from airflow_provider_goenhance.pictures.storage import keep_picture, picture_exists, read_picture
+from tests.unit.pictures.picture_server import PictureServer
+from tests.unit.pictures.pictures import encoded, pixels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,9 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from airflow_provider_goenhance.collect import jpeg, png, webp
-from airflow_provider_goenhance.collect.container import BrokenContainerError
 from airflow_provider_goenhance.exceptions import CollectError
+from airflow_provider_goenhance.pictures.formats import jpeg, png, webp
+from airflow_provider_goenhance.pictures.formats.container import BrokenContainerError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,14 +14,14 @@ import aiohttp
 import pytest
 import yarl
 
-from airflow_provider_goenhance.collect.fetch import DEFAULT_TIMEOUT, _next_hop, fetch_picture, name_of_link
 from airflow_provider_goenhance.exceptions import CollectError, LinkExpiredError
+from airflow_provider_goenhance.pictures.fetch import DEFAULT_TIMEOUT, _next_hop, fetch_picture, name_of_link
 from tests.unit.clock import Clock, until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.unit.collect.picture_server import PictureServer
+    from tests.unit.pictures.picture_server import PictureServer
 
 
 async def test_a_picture_is_streamed_to_the_file(

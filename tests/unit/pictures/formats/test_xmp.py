@@ -7,7 +7,7 @@ from xml.dom import minidom
 
 import pytest
 
-from airflow_provider_goenhance.collect.xmp import (
+from airflow_provider_goenhance.pictures.formats.xmp import (
     DIGITAL_SOURCE_TYPE,
     IPTC_EXT,
     names_remote_claim,

@@ -18,9 +18,9 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_provider_goenhance.collect.fetch import fetch_picture
-from airflow_provider_goenhance.collect.sidecar import without_signature
-from airflow_provider_goenhance.collect.store import read_picture
+from airflow_provider_goenhance.pictures.fetch import fetch_picture
+from airflow_provider_goenhance.pictures.sidecar import without_signature
+from airflow_provider_goenhance.pictures.storage import read_picture
 
 if TYPE_CHECKING:
     import aiohttp

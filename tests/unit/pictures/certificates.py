@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from airflow_provider_goenhance.collect.claim import SigningCredentials
+from airflow_provider_goenhance.pictures.c2pa_signing import SigningCredentials
 
 
 def signing_credentials(*, days: int = 7, algorithm: str = "es256") -> SigningCredentials:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_goenhance.collect.names import file_name_for, folder_for
+from airflow_provider_goenhance.pictures.names import file_name_for, folder_for
 
 HOSTILE = [
     "../../etc/passwd",

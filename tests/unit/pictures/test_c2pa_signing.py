@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_goenhance.collect import claim
-from airflow_provider_goenhance.collect.claim import SigningCredentials, read_claim, sign_picture
-from airflow_provider_goenhance.collect.mark import mark_picture
-from airflow_provider_goenhance.collect.verify import identify_picture
-from airflow_provider_goenhance.collect.xmp import DIGITAL_SOURCE_TYPE
 from airflow_provider_goenhance.exceptions import CollectError
-from tests.unit.collect.certificates import signing_credentials
-from tests.unit.collect.pictures import FORMATS, encoded, pixels
-from tests.unit.collect.test_mark import MARK, READERS, read_properties
+from airflow_provider_goenhance.pictures import c2pa_signing as claim
+from airflow_provider_goenhance.pictures.c2pa_signing import SigningCredentials, read_claim, sign_picture
+from airflow_provider_goenhance.pictures.formats.mark import mark_picture
+from airflow_provider_goenhance.pictures.formats.xmp import DIGITAL_SOURCE_TYPE
+from airflow_provider_goenhance.pictures.verify import identify_picture
+from tests.unit.pictures.certificates import signing_credentials
+from tests.unit.pictures.formats.test_mark import MARK, READERS, read_properties
+from tests.unit.pictures.pictures import FORMATS, encoded, pixels
 
 if TYPE_CHECKING:
     from pathlib import Path

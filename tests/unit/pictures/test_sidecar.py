@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_goenhance.collect.sidecar import SwapFacts, sidecar_for, without_signature
-from airflow_provider_goenhance.collect.verify import Picture
-from airflow_provider_goenhance.collect.xmp import DIGITAL_SOURCE_TYPE
+from airflow_provider_goenhance.pictures.formats.xmp import DIGITAL_SOURCE_TYPE
+from airflow_provider_goenhance.pictures.sidecar import SwapFacts, sidecar_for, without_signature
+from airflow_provider_goenhance.pictures.verify import Picture
 
 
 def _sidecar(facts: SwapFacts, **changes: Any) -> dict[str, Any]:

@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from airflow_provider_goenhance.collect.local_file import NameTakenError, same_bytes, write_whole
-from airflow_provider_goenhance.collect.names import file_name_for, folder_for
 from airflow_provider_goenhance.exceptions import CollectError
+from airflow_provider_goenhance.pictures.atomic_file import NameTakenError, same_bytes, write_whole
+from airflow_provider_goenhance.pictures.names import file_name_for, folder_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow.sdk import ObjectStoragePath
 
-    from airflow_provider_goenhance.collect.mark import MarkOutcome
+    from airflow_provider_goenhance.pictures.formats.mark import MarkOutcome
 
 _OBJECT_STORES = frozenset(
     {"s3", "s3a", "s3n", "gs", "gcs", "abfs", "abfss", "adl", "az", "wasb", "wasbs", "oss"}

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from airflow_provider_goenhance.collect.container import BrokenContainerError, NoRoomError
+from airflow_provider_goenhance.pictures.formats.container import BrokenContainerError, NoRoomError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_goenhance.collect.store import keep_picture
-from tests.unit.collect.pictures import encoded
+from airflow_provider_goenhance.pictures.storage import keep_picture
+from tests.unit.pictures.pictures import encoded
 
 # Stands still where the bytes are written but the file is not yet in its place.
 COLLECTOR = """

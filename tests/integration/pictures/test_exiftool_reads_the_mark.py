@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_goenhance.collect.claim import sign_picture
-from airflow_provider_goenhance.collect.mark import mark_picture
-from airflow_provider_goenhance.collect.xmp import DIGITAL_SOURCE_TYPE
-from tests.unit.collect.certificates import signing_credentials
-from tests.unit.collect.pictures import FORMATS
-from tests.unit.collect.test_mark import VARIANTS, _with_everything, encoded
+from airflow_provider_goenhance.pictures.c2pa_signing import sign_picture
+from airflow_provider_goenhance.pictures.formats.mark import mark_picture
+from airflow_provider_goenhance.pictures.formats.xmp import DIGITAL_SOURCE_TYPE
+from tests.unit.pictures.certificates import signing_credentials
+from tests.unit.pictures.formats.test_mark import VARIANTS, _with_everything, encoded
+from tests.unit.pictures.pictures import FORMATS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from airflow_provider_goenhance.collect.verify import Picture, identify_picture
 from airflow_provider_goenhance.exceptions import CollectError
-from tests.unit.collect.pictures import FORMATS, drawing, encoded
+from airflow_provider_goenhance.pictures.verify import Picture, identify_picture
+from tests.unit.pictures.pictures import FORMATS, drawing, encoded
 
 if TYPE_CHECKING:
     from pathlib import Path

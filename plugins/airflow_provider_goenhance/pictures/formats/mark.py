@@ -8,10 +8,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, cast
 
-from airflow_provider_goenhance.collect import jpeg, png, webp, xmp
-from airflow_provider_goenhance.collect.container import BrokenContainerError, NoRoomError
-from airflow_provider_goenhance.collect.verify import kind_of_bytes
 from airflow_provider_goenhance.exceptions import CollectError
+from airflow_provider_goenhance.pictures.formats import jpeg, png, webp, xmp
+from airflow_provider_goenhance.pictures.formats.container import BrokenContainerError, NoRoomError
+from airflow_provider_goenhance.pictures.verify import kind_of_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

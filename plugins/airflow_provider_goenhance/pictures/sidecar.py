@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from airflow_provider_goenhance.collect.xmp import DIGITAL_SOURCE_TYPE
+from airflow_provider_goenhance.pictures.formats.xmp import DIGITAL_SOURCE_TYPE
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from airflow_provider_goenhance.collect.mark import MarkOutcome
-    from airflow_provider_goenhance.collect.verify import Picture
+    from airflow_provider_goenhance.pictures.formats.mark import MarkOutcome
+    from airflow_provider_goenhance.pictures.verify import Picture
 
 SIDECAR_VERSION = 1
 

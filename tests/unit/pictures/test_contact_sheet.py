@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from airflow_provider_goenhance.collect import contact_sheet
-from airflow_provider_goenhance.collect.contact_sheet import THUMBNAIL, SheetRow, make_contact_sheet
-from tests.unit.collect.picture_server import PictureServer
-from tests.unit.collect.pictures import encoded
+from airflow_provider_goenhance.pictures import contact_sheet
+from airflow_provider_goenhance.pictures.contact_sheet import THUMBNAIL, SheetRow, make_contact_sheet
+from tests.unit.pictures.picture_server import PictureServer
+from tests.unit.pictures.pictures import encoded
 
 SIGNED = "?q-signature=SECRET&q-ak=AK"
 

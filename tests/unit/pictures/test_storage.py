@@ -12,14 +12,9 @@ from typing import Any
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from airflow_provider_goenhance.collect import store
-from airflow_provider_goenhance.collect.store import (
-    keep_bytes,
-    keep_picture,
-    picture_exists,
-    read_picture,
-)
 from airflow_provider_goenhance.exceptions import CollectError
+from airflow_provider_goenhance.pictures import storage as store
+from airflow_provider_goenhance.pictures.storage import keep_bytes, keep_picture, picture_exists, read_picture
 
 DATA = b"\xff\xd8 not looked at here"
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_goenhance.collect.verify import kind_of_bytes
-from airflow_provider_goenhance.collect.xmp import DIGITAL_SOURCE_TYPE
 from airflow_provider_goenhance.exceptions import CollectError
+from airflow_provider_goenhance.pictures.formats.xmp import DIGITAL_SOURCE_TYPE
+from airflow_provider_goenhance.pictures.verify import kind_of_bytes
 
 ALGORITHMS = ("es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519")
 
