@@ -15,9 +15,9 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from . import control, endpoints, page
-from .contract import SECURITY_SCHEMES
+from .fault_middleware import FaultGate
 from .faults import FaultPlan
-from .gate import FaultGate
+from .openapi import SECURITY_SCHEMES
 from .state import Sandbox, start_switches
 from .switches import Switches
 from .wire import envelope

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import FileResponse, Response
 
-from . import contract
-from .blank import blank_picture
+from . import openapi as contract
 from .jobs import LOAD_MODE_NOTE, Job, job_data
+from .placeholder import blank_picture
 from .state import OutOfCreditsError, Sandbox
 from .wire import BadSubmitError, carries_token, envelope, expired_link, no_credits, read_submit, token_error
 

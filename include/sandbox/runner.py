@@ -8,8 +8,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from .blank import EXTENSION, MEDIA_TYPE
 from .fetch import FetchError, fetch_picture, open_session
+from .placeholder import EXTENSION, MEDIA_TYPE
 from .swapping import SwapError, Swapped, SwapPool
 
 if TYPE_CHECKING:

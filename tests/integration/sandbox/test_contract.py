@@ -17,7 +17,7 @@ import time_machine
 
 from include.sandbox.app import create_app
 from include.sandbox.connections import Connections
-from include.sandbox.gate import FaultGate
+from include.sandbox.fault_middleware import FaultGate
 from include.sandbox.ledger import LEDGER_FILE
 from include.sandbox.settings import Settings
 from tests.unit.clock import Clock

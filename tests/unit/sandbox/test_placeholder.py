@@ -7,7 +7,7 @@ import io
 
 from PIL import Image
 
-from include.sandbox.blank import blank_picture
+from include.sandbox.placeholder import blank_picture
 
 
 def test_the_load_mode_picture_opens_and_says_that_it_holds_no_swap():
