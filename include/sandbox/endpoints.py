@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import FileResponse, Response
 
-from . import openapi as contract
+from . import openapi
 from .jobs import LOAD_MODE_NOTE, Job, job_data
 from .placeholder import blank_picture
 from .state import OutOfCreditsError, Sandbox
@@ -33,7 +33,7 @@ def _refused(request: Request) -> bool:
     return not carries_token(request.headers.get("authorization"), token)
 
 
-@router.post("/api/v1/imagefaceswap/generate", **contract.SUBMIT)
+@router.post("/api/v1/imagefaceswap/generate", **openapi.SUBMIT)
 async def submit(request: Request) -> Response:
     """Accept one pair; a paid job that cannot be cancelled. Repeating the call is a second job."""
     if _refused(request):
@@ -56,7 +56,7 @@ async def submit(request: Request) -> Response:
     return envelope(0, "Success", data)
 
 
-@router.get("/api/v1/jobs/detail", **contract.DETAIL)
+@router.get("/api/v1/jobs/detail", **openapi.DETAIL)
 async def detail(request: Request, img_uuid: Annotated[str, Query()] = "") -> Response:
     """Show one job: its status, and the link to its picture once it is finished."""
     if _refused(request):
@@ -74,7 +74,7 @@ async def detail(request: Request, img_uuid: Annotated[str, Query()] = "") -> Re
     return envelope(0, "Success", data)
 
 
-@router.get("/api/v1/user/tokens", **contract.TOKENS)
+@router.get("/api/v1/user/tokens", **openapi.TOKENS)
 async def tokens(request: Request) -> Response:
     """Tell the remaining credits."""
     if _refused(request):
@@ -88,7 +88,7 @@ async def tokens(request: Request) -> Response:
 
 
 @router.head("/results/{result_path:path}", include_in_schema=False)
-@router.get("/results/{result_path:path}", **contract.RESULT)
+@router.get("/results/{result_path:path}", **openapi.RESULT)
 async def result(request: Request, result_path: str) -> Response:
     """Serve a finished picture to the holder of a signed link."""
     sandbox = _sandbox(request)

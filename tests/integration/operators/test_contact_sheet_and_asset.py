@@ -18,7 +18,7 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import Asset
 
 from airflow_provider_goenhance.exceptions import BatchFailedError
-from airflow_provider_goenhance.execution import contact_sheet as sheet_module
+from airflow_provider_goenhance.execution import contact_sheet
 from airflow_provider_goenhance.operators.report import GoEnhanceReportOperator
 
 from .house import AirflowHouse, SeenRun
@@ -111,7 +111,7 @@ def test_a_sheet_that_cannot_be_made_never_changes_the_verdict(
     def broken(*_: Any, **__: Any) -> bytes:
         raise error
 
-    monkeypatch.setattr(sheet_module, "make_contact_sheet", broken)
+    monkeypatch.setattr(contact_sheet, "make_contact_sheet", broken)
 
     ti, _, failed = report(batch)
 

@@ -12,7 +12,7 @@ import pytest
 from airflow.exceptions import AirflowNotFoundException
 
 from airflow_provider_goenhance.hooks.signing import signing_credentials
-from airflow_provider_goenhance.pictures import c2pa_signing as claim
+from airflow_provider_goenhance.pictures import c2pa_signing
 from airflow_provider_goenhance.retry_policy import is_final
 from tests.unit.pictures.certificates import signing_credentials as made_credentials
 
@@ -103,7 +103,7 @@ def test_a_certificate_that_has_expired_cannot_sign(connection: Callable[..., st
 def test_without_the_extra_the_error_says_what_to_install(
     connection: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claim.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(c2pa_signing.importlib.util, "find_spec", lambda name: None)
 
     with pytest.raises(ValueError, match=r"pip install 'airflow-provider-goenhance\[c2pa\]'"):
         signing_credentials(connection())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_goenhance.exceptions import CollectError
-from airflow_provider_goenhance.pictures import c2pa_signing as claim
+from airflow_provider_goenhance.pictures import c2pa_signing
 from airflow_provider_goenhance.pictures.c2pa_signing import SigningCredentials, read_claim, sign_picture
 from airflow_provider_goenhance.pictures.formats.mark import mark_picture
 from airflow_provider_goenhance.pictures.formats.xmp import DIGITAL_SOURCE_TYPE
@@ -157,6 +157,6 @@ def test_the_private_key_is_not_shown() -> None:
 def test_without_the_extra_the_error_says_what_to_install(
     picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claim.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(c2pa_signing.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(CollectError, match=r"airflow-provider-goenhance\[c2pa\]"):
         sign_picture(picture, SigningCredentials("x", "y"))

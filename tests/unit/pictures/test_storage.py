@@ -13,7 +13,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_goenhance.exceptions import CollectError
-from airflow_provider_goenhance.pictures import storage as store
+from airflow_provider_goenhance.pictures import storage
 from airflow_provider_goenhance.pictures.storage import keep_bytes, keep_picture, picture_exists, read_picture
 
 DATA = b"\xff\xd8 not looked at here"
@@ -115,7 +115,7 @@ def test_a_disk_that_fails_leaves_neither_half_nor_part(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store.os, "fsync", full)
+    monkeypatch.setattr(storage.os, "fsync", full)
     with pytest.raises(CollectError, match="No space left on device") as caught:
         keep_picture(picture, str(tmp_path / "s"), "r", "p", ".jpg")
     assert caught.value.error_code == "not_kept"
