@@ -34,7 +34,7 @@ from airflow_provider_goenhance.results.ledger import Ledger, RunKey
 from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.results.swap import Swap, pair_fingerprint, swap_id_for
 from airflow_provider_goenhance.results.transition_sql import apply
-from airflow_provider_goenhance.results.transitions import Claimant, Transition
+from airflow_provider_goenhance.results.transitions import ClaimOwner, Transition
 from include.sandbox.process import SandboxProcess
 
 KEY = RunKey("bench", "run")
@@ -45,9 +45,9 @@ ALLOWED = 1.25
 class CommitPerRow:
     """What group commit replaces: each step in a transaction of its own, one after the other."""
 
-    def __init__(self, database: ResultsDatabase, who: Claimant) -> None:
+    def __init__(self, database: ResultsDatabase, owner: ClaimOwner) -> None:
         self.database = database
-        self.who = who
+        self.owner = owner
         self._thread = ThreadPoolExecutor(1)
 
     def __enter__(self) -> CommitPerRow:
@@ -64,7 +64,7 @@ class CommitPerRow:
         return [self._one(step) for step in steps]
 
     def _one(self, step: Transition) -> bool:
-        return self.database.run(lambda c: apply(c, self.database.swaps, self.who, [step]))[0]
+        return self.database.run(lambda c: apply(c, self.database.swaps, self.owner, [step]))[0]
 
 
 def pairs(count: int) -> list[Swap]:
@@ -176,7 +176,7 @@ def with_ledger(name: str, database: ResultsDatabase, account: Account, count: i
     ledger.plan(KEY, pairs(count))
 
     def submit(swaps: list[Swap]) -> None:
-        submit_with(account, writer(database, Claimant("bench", account.fingerprint, 0)), swaps)
+        submit_with(account, writer(database, ClaimOwner("bench", account.fingerprint, 0)), swaps)
 
     return Variant(name, ledger.of_run(KEY), submit)
 

@@ -74,13 +74,13 @@ def count_polls() -> None:
     """Count our client's status calls where they are answered."""
     plain = GoEnhanceClient.get_job
 
-    async def counted(self: GoEnhanceClient, img_uuid: str) -> Any:
+    async def pluralize(self: GoEnhanceClient, img_uuid: str) -> Any:
         global polls
         job = await plain(self, img_uuid)
         polls += 1
         return job
 
-    GoEnhanceClient.get_job = counted  # type: ignore[method-assign]
+    GoEnhanceClient.get_job = pluralize  # type: ignore[method-assign]
 
 
 def resident(field: str) -> float:

@@ -105,7 +105,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
             settings(folder, sandbox, options.per_task),
         ) as airflow,
     ):
-        metadata = airflow.places.metadata
+        metadata = airflow.paths.metadata
         for dag_id in ("watch_loop", "waiting_jobs"):
             wait_until(
                 lambda name=dag_id: airflow.api.dag(name) is not None, seconds=60, what=f"Dag {dag_id}"
@@ -123,7 +123,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         time.sleep(options.seconds)
         lines = seen(record)
         stop.touch()
-        complaints = complaints_in(airflow.places.component_logs)
+        complaints = complaints_in(airflow.paths.component_logs)
         accepted = len(sandbox.submissions())
     assert accepted == options.jobs, f"{accepted} jobs accepted, not {options.jobs}"
     ours = [moment for moment in complaints if moment >= began]

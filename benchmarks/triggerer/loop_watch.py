@@ -42,13 +42,13 @@ class LoopWatchTrigger(BaseTrigger):
         asked = 0
         plain = aiohttp.ClientSession._request
 
-        async def counted(session: Any, *args: Any, **kwargs: Any) -> Any:
+        async def pluralize(session: Any, *args: Any, **kwargs: Any) -> Any:
             nonlocal asked
             asked += 1
             return await plain(session, *args, **kwargs)
 
         # Every session of this process asks through it, also those opened before.
-        aiohttp.ClientSession._request = counted
+        aiohttp.ClientSession._request = pluralize
         try:
             while not await asyncio.to_thread(Path(self.stop).exists):
                 lags = await lags_of_a_second()

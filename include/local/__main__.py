@@ -22,14 +22,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("command", choices=("run", "up", "down", "status"))
     parser.add_argument("--manifest", default=os.environ.get("MANIFEST") or None, help="path or URL, for run")
     options = parser.parse_args(arguments)
-    places = this_checkout()
+    paths = this_checkout()
     # A pipe has no width; what reads it should not have to join folded lines.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     signals.install()
     try:
         if options.command == "run":
-            return run(places, options.manifest, console)
-        return {"up": up, "down": down, "status": status}[options.command](places, console)
+            return run(paths, options.manifest, console)
+        return {"up": up, "down": down, "status": status}[options.command](paths, console)
     except LocalStackError as error:
         print(f"make {options.command}: {error}", file=sys.stderr)
         return 1

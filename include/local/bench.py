@@ -8,10 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from include.local.paths import Places, this_checkout
+from include.local.paths import Paths, this_checkout
 
 
-def bench(places: Places) -> int:
+def bench(paths: Paths) -> int:
     """
     Run `benchmarks/bench_*.py`, each with ``--json FILE``, and join the files by the benchmarks' names.
 
@@ -19,20 +19,20 @@ def bench(places: Places) -> int:
     """
     figures: dict[str, object] = {}
     failed: list[str] = []
-    folder = places.local / "bench"
+    folder = paths.local / "bench"
     folder.mkdir(parents=True, exist_ok=True)
-    for script in sorted((places.root / "benchmarks").glob("bench_*.py")):
+    for script in sorted((paths.root / "benchmarks").glob("bench_*.py")):
         name = script.stem.removeprefix("bench_")
         print(f"\n== {name}", flush=True)
-        found = measure(script, folder / f"{name}.json", places.root)
+        found = measure(script, folder / f"{name}.json", paths.root)
         if found is None:
             failed.append(name)
         else:
             figures[name] = found
-    target = places.local / "bench.json"
+    target = paths.local / "bench.json"
     target.write_text(json.dumps(figures, indent=2) + "\n")
     print(
-        f"\n{len(figures)} benchmarks in {places.shown(target)}"
+        f"\n{len(figures)} benchmarks in {paths.shown(target)}"
         + (f"; failed: {', '.join(failed)}" if failed else "")
     )
     return 1 if failed else 0

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from include.local.paths import Places
+from include.local.paths import Paths
 from include.local.ports import HOST, Ports
 
 # Two cores run about this many tasks at once; the waiting happens in the triggerer and takes no slot.
@@ -32,16 +32,16 @@ class Secrets:
     password: str
 
 
-def load_secrets(places: Places) -> Secrets:
+def load_secrets(paths: Paths) -> Secrets:
     """
     Read this checkout's keys, or generate them on first use.
 
     A password instead of Airflow's ``simple_auth_manager_all_admins``: other people on the machine, and web pages
     open in a browser, can reach 127.0.0.1 too, and an administrator of Airflow can read every connection.
     """
-    places.airflow_home.mkdir(parents=True, exist_ok=True)
-    if places.secrets.exists():
-        found = Secrets(**json.loads(places.secrets.read_text()))
+    paths.airflow_home.mkdir(parents=True, exist_ok=True)
+    if paths.secrets.exists():
+        found = Secrets(**json.loads(paths.secrets.read_text()))
     else:
         found = Secrets(
             fernet_key=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
@@ -49,10 +49,10 @@ def load_secrets(places: Places) -> Secrets:
             jwt_secret=secrets.token_urlsafe(64),
             password=secrets.token_urlsafe(12),
         )
-        _write_private(places.secrets, json.dumps(vars(found)))
-    _write_private(places.passwords, json.dumps({USER: found.password}))
+        _write_private(paths.secrets, json.dumps(vars(found)))
+    _write_private(paths.passwords, json.dumps({USER: found.password}))
     # All configuration is in the environment. Without this file Airflow would write one, our keys included.
-    (places.airflow_home / "airflow.cfg").touch()
+    (paths.airflow_home / "airflow.cfg").touch()
     return found
 
 
@@ -66,7 +66,7 @@ def _write_private(path: Path, text: str) -> None:
 
 
 def stack_environment(
-    places: Places, ports: Ports, keys: Secrets, inherited: Mapping[str, str] = os.environ
+    paths: Paths, ports: Ports, keys: Secrets, inherited: Mapping[str, str] = os.environ
 ) -> dict[str, str]:
     """
     Build the environment of every component.
@@ -85,17 +85,17 @@ def stack_environment(
     )
     for name in ("no_proxy", "NO_PROXY"):
         environment[name] = ",".join(filter(None, [environment.get(name), HOST, "localhost"]))
-    environment["AIRFLOW_HOME"] = str(places.airflow_home)
-    for (section, option), value in _configuration(places, ports, keys).items():
+    environment["AIRFLOW_HOME"] = str(paths.airflow_home)
+    for (section, option), value in _configuration(paths, ports, keys).items():
         environment[f"AIRFLOW__{section}__{option}".upper()] = value
-    overrides = dotenv_values(places.root / ".env", interpolate=False)
+    overrides = dotenv_values(paths.root / ".env", interpolate=False)
     return environment | {name: value for name, value in overrides.items() if value is not None}
 
 
-def _configuration(places: Places, ports: Ports, keys: Secrets) -> dict[tuple[str, str], str]:
+def _configuration(paths: Paths, ports: Ports, keys: Secrets) -> dict[tuple[str, str], str]:
     return {
-        ("core", "dags_folder"): str(places.root / "dags"),
-        ("core", "plugins_folder"): str(places.root / "plugins"),
+        ("core", "dags_folder"): str(paths.root / "dags"),
+        ("core", "plugins_folder"): str(paths.root / "plugins"),
         ("core", "load_examples"): "False",
         ("core", "executor"): "LocalExecutor",
         ("core", "parallelism"): str(TASK_SLOTS),
@@ -104,7 +104,7 @@ def _configuration(places: Places, ports: Ports, keys: Secrets) -> dict[tuple[st
         ("core", "test_connection"): "Enabled",
         ("core", "fernet_key"): keys.fernet_key,
         ("core", "simple_auth_manager_users"): f"{USER}:admin",
-        ("core", "simple_auth_manager_passwords_file"): str(places.passwords),
+        ("core", "simple_auth_manager_passwords_file"): str(paths.passwords),
         ("core", "execution_api_server_url"): f"{ports.airflow_url}/execution/",
         # Dags can be triggered at once, yet nothing starts by the clock: a stack left running overnight must not
         # run the nightly batch. With AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE=True in .env it does.
@@ -113,13 +113,13 @@ def _configuration(places: Places, ports: Ports, keys: Secrets) -> dict[tuple[st
         ("scheduler", "scheduler_idle_sleep_time"): "0.5",
         # A killed stack's tasks are noticed within a minute of the next start instead of five.
         ("scheduler", "task_instance_heartbeat_timeout"): "60",
-        ("database", "sql_alchemy_conn"): f"sqlite:///{places.metadata}",
+        ("database", "sql_alchemy_conn"): f"sqlite:///{paths.metadata}",
         # `prepare` has migrated it; the api-server, which needs no database yet, starts meanwhile.
         ("database", "check_migrations"): "False",
         ("dag_processor", "min_file_process_interval"): "15",
         ("dag_processor", "refresh_interval"): "30",
-        ("logging", "base_log_folder"): str(places.task_logs),
-        ("logging", "dag_processor_child_process_log_directory"): str(places.task_logs / "dag_processor"),
+        ("logging", "base_log_folder"): str(paths.task_logs),
+        ("logging", "dag_processor_child_process_log_directory"): str(paths.task_logs / "dag_processor"),
         ("logging", "colored_console_log"): "False",
         ("api", "base_url"): ports.airflow_url,
         ("api", "host"): HOST,
@@ -132,5 +132,5 @@ def _configuration(places: Places, ports: Ports, keys: Secrets) -> dict[tuple[st
         # A task's supervisor may notice its end only at the next heartbeat; at most 15 s without one, as by default.
         ("workers", "min_heartbeat_interval"): "1",
         ("workers", "max_failed_heartbeats"): "15",
-        ("goenhance", "storage"): str(places.swaps),
+        ("goenhance", "storage"): str(paths.swaps),
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Places:
+class Paths:
     """The folders and files of one checkout."""
 
     root: Path
@@ -78,6 +78,6 @@ class Places:
         return str(path).removeprefix(f"{self.root}/")
 
 
-def this_checkout() -> Places:
+def this_checkout() -> Paths:
     """Return the places of the checkout that this file belongs to."""
-    return Places(Path(__file__).resolve().parents[2])
+    return Paths(Path(__file__).resolve().parents[2])

@@ -48,10 +48,10 @@ def store(settings: Settings) -> None:
 
 def main() -> int:
     """Prepare the database of this checkout's stack."""
-    places = this_checkout()
+    paths = this_checkout()
     try:
         wanted = fit(
-            read_settings(places.settings), places.root, chosen_ports(), os.environ.get("SANDBOX_TOKEN")
+            read_settings(paths.settings), paths.root, chosen_ports(), os.environ.get("SANDBOX_TOKEN")
         )
     except LocalStackError as error:
         print(error, file=sys.stderr)

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from include.local.paths import Places
+from include.local.paths import Paths
 from include.local.results import SwapRow
 
 # The order in which a row passes through them.
@@ -76,7 +76,7 @@ def done(counts: Mapping[str, int]) -> int:
     return sum(number for status, number in counts.items() if status not in _OPEN)
 
 
-def results_table(rows: Sequence[SwapRow], places: Places) -> Table:
+def results_table(rows: Sequence[SwapRow], paths: Paths) -> Table:
     """
     Lay out the rows of a run; of a long run, only those that need a person.
 
@@ -91,7 +91,7 @@ def results_table(rows: Sequence[SwapRow], places: Places) -> Table:
     table.add_column("kept picture or reason", overflow="fold")
     for row in shown:
         style = _STYLES.get(row.status, "cyan")
-        end = _picture(row.result_uri, places) if row.result_uri else _reason(row)
+        end = _picture(row.result_uri, paths) if row.result_uri else _reason(row)
         # Text, not markup: a vendor's message may hold square brackets.
         table.add_row(Text(row.pair_id), Text(row.status, style=style), Text(row.img_uuid or ""), Text(end))
     return table
@@ -103,10 +103,10 @@ def _title(total: int, shown: int) -> str:
     return f"{shown} of {total} swaps; the results table holds them all"
 
 
-def _picture(uri: str, places: Places) -> str:
+def _picture(uri: str, paths: Paths) -> str:
     """Name a picture by its path below the checkout where it is there."""
     path = unquote(urlsplit(uri).path) if uri.startswith("file:") else uri
-    return places.shown(path)
+    return paths.shown(path)
 
 
 def _reason(row: SwapRow) -> str:

@@ -18,7 +18,7 @@ from include.local import stack as stacks
 from include.local.airflow_api import AirflowApi
 from include.local.environment import load_secrets
 from include.local.errors import Interrupted, LocalStackError
-from include.local.paths import Places
+from include.local.paths import Paths
 from include.local.ports import Ports, chosen_ports
 from include.local.progress import RunProgress, closing_line, results_table
 from include.local.results import RunResults
@@ -48,7 +48,7 @@ class _Run:
     stack: Stack
     api: AirflowApi
     results: RunResults
-    places: Places
+    paths: Paths
     console: Console
 
     def say(self, text: str) -> None:
@@ -56,7 +56,7 @@ class _Run:
         self.console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
-def run(places: Places, manifest: str | None, console: Console) -> int:
+def run(paths: Paths, manifest: str | None, console: Console) -> int:
     """
     Run the batch Dag on a manifest and show what becomes of it.
 
@@ -64,29 +64,29 @@ def run(places: Places, manifest: str | None, console: Console) -> int:
     :returns: exit code: 0 only if the run succeeded
     :raises LocalStackError: it could not be started
     """
-    settings = read_settings(places.settings)
-    require_manifest(places, manifest)
+    settings = read_settings(paths.settings)
+    require_manifest(paths, manifest)
     timeout = stall_timeout()
-    with _stack(places, console) as stack:
-        api = AirflowApi(stack.ports.airflow_url, load_secrets(places).password)
+    with _stack(paths, console) as stack:
+        api = AirflowApi(stack.ports.airflow_url, load_secrets(paths).password)
         with contextlib.closing(api):
             stacks.wait_for_dag(stack, api, DAG_ID)
-            fitted = fit(settings, places.root, stack.ports)
+            fitted = fit(settings, paths.root, stack.ports)
             run_id = f"run_{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S%f}"
             results = RunResults(fitted.connection(RESULTS_CONNECTION), DAG_ID, run_id)
             with contextlib.closing(results):
-                this = _Run(run_id, stack, api, results, places, console)
+                this = _Run(run_id, stack, api, results, paths, console)
                 _trigger(this, fitted, manifest)
                 return _follow(this, timeout)
 
 
-def require_manifest(places: Places, manifest: str | None) -> None:
+def require_manifest(paths: Paths, manifest: str | None) -> None:
     """
     Refuse a manifest that is not there before anything is started for it.
 
     :raises LocalStackError: there is no such file
     """
-    if manifest and "://" not in manifest and not (places.root / manifest).is_file():
+    if manifest and "://" not in manifest and not (paths.root / manifest).is_file():
         raise LocalStackError(
             f"manifest {manifest}: there is no such file. Name one from here, e.g. "
             "MANIFEST=include/manifests/sample.csv, or give a URL such as s3://bucket/pairs.csv"
@@ -110,23 +110,23 @@ def stall_timeout() -> float:
 
 
 @contextlib.contextmanager
-def _stack(places: Places, console: Console) -> Iterator[Stack]:
+def _stack(paths: Paths, console: Console) -> Iterator[Stack]:
     """Use the stack of `make up` if it is there; else start one and stop it afterwards."""
-    existing = stacks.read_record(places)
+    existing = stacks.read_record(paths)
     if existing and existing.owner == "up":
         stacks.require_whole(existing)
         console.print(f"Using the stack of `make up` on {existing.ports.airflow_url}; it keeps running.")
         yield existing
         return
-    with stacks.sole_starter(places, "run"):
-        if left_over := stacks.read_record(places):
+    with stacks.sole_starter(paths, "run"):
+        if left_over := stacks.read_record(paths):
             console.print("Stopping what an interrupted run has left behind.")
-            stacks.stop(places, left_over)
-        stack = stacks.start(places, chosen_ports(), "run", lambda what: console.print(f"Starting {what}"))
+            stacks.stop(paths, left_over)
+        stack = stacks.start(paths, chosen_ports(), "run", lambda what: console.print(f"Starting {what}"))
         try:
             yield stack
         finally:
-            stacks.stop(places, stack)
+            stacks.stop(paths, stack)
 
 
 def _trigger(this: _Run, settings: Settings, manifest: str | None) -> None:
@@ -135,14 +135,14 @@ def _trigger(this: _Run, settings: Settings, manifest: str | None) -> None:
     this.api.unpause(DAG_ID)
     for open_run in this.api.open_runs(DAG_ID):
         this.say(f"Airflow first ends the run {open_run}, which had been interrupted; this one follows.")
-    conf = _conf(settings, manifest, this.places, this.stack.ports)
+    conf = _conf(settings, manifest, this.paths, this.stack.ports)
     this.api.trigger(DAG_ID, this.run_id, conf)
-    this.say(f"Run {this.run_id} of {DAG_ID} on {this.places.shown(conf['manifest'])}")
+    this.say(f"Run {this.run_id} of {DAG_ID} on {this.paths.shown(conf['manifest'])}")
 
 
-def _conf(settings: Settings, manifest: str | None, places: Places, ports: Ports) -> dict[str, str]:
+def _conf(settings: Settings, manifest: str | None, paths: Paths, ports: Ports) -> dict[str, str]:
     if manifest:
-        return {"manifest": local_manifest(manifest, places.root, ports)}
+        return {"manifest": local_manifest(manifest, paths.root, ports)}
     default = settings.variables.get(MANIFEST_VARIABLE)
     if not default:
         raise LocalStackError(
@@ -165,7 +165,7 @@ def _follow(this: _Run, timeout: float) -> int:
         _give_up(this)
     counts = this.results.counts()
     if counts:
-        this.console.print(results_table(this.results.rows(), this.places))
+        this.console.print(results_table(this.results.rows(), this.paths))
     if state != "success":
         _explain(this, state, trouble, timeout)
     print(closing_line(this.run_id, counts), flush=True)
@@ -205,9 +205,9 @@ def _explain(this: _Run, state: str, trouble: str | None, timeout: float) -> Non
         this.say("The run failed.")
         for line in _task_errors(this)[:_SHOWN_ERRORS]:
             this.say(f"  {line}")
-    logs = this.places.task_logs / f"dag_id={DAG_ID}" / f"run_id={this.run_id}"
+    logs = this.paths.task_logs / f"dag_id={DAG_ID}" / f"run_id={this.run_id}"
     this.say(
-        f"Task logs: {this.places.shown(logs)}/  Airflow's own: {this.places.shown(this.places.component_logs)}/"
+        f"Task logs: {this.paths.shown(logs)}/  Airflow's own: {this.paths.shown(this.paths.component_logs)}/"
     )
 
 

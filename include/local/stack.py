@@ -22,7 +22,7 @@ from include.local import processes
 from include.local.airflow_api import AirflowApi
 from include.local.environment import load_secrets, stack_environment
 from include.local.errors import LocalStackError
-from include.local.paths import Places
+from include.local.paths import Paths
 from include.local.ports import Ports, require_free
 from include.local.processes import Component
 from include.local.signals import shielded
@@ -91,10 +91,10 @@ def require_whole(stack: Stack) -> None:
         raise LocalStackError(f"the stack of `make up` is not whole ({names} ended): make up mends it")
 
 
-def read_record(places: Places) -> Stack | None:
+def read_record(paths: Paths) -> Stack | None:
     """Return the recorded stack if anything of it still lives."""
     try:
-        record = json.loads(places.record.read_text())
+        record = json.loads(paths.record.read_text())
         stack = Stack(
             record["owner"],
             Ports(**record["ports"]),
@@ -105,28 +105,28 @@ def read_record(places: Places) -> Stack | None:
         return None
     except (ValueError, TypeError, KeyError) as error:
         raise LocalStackError(
-            f"{places.shown(places.record)} is damaged ({error!r}): look for processes of this checkout "
+            f"{paths.shown(paths.record)} is damaged ({error!r}): look for processes of this checkout "
             "with `ps`, end them, and delete the file"
         ) from error
     return stack if stack.running() else None
 
 
-def _write_record(places: Places, stack: Stack) -> None:
-    partial = places.record.with_suffix(".partial")
+def _write_record(paths: Paths, stack: Stack) -> None:
+    partial = paths.record.with_suffix(".partial")
     partial.write_text(json.dumps(asdict(stack), indent=2) + "\n")
-    partial.rename(places.record)
+    partial.rename(paths.record)
 
 
 @contextlib.contextmanager
-def sole_starter(places: Places, command: str) -> Iterator[None]:
+def sole_starter(paths: Paths, command: str) -> Iterator[None]:
     """
     Hold the right to start a stack in this checkout.
 
     :param command: who wants it, for the message to the next one
     :raises LocalStackError: another command holds it
     """
-    places.local.mkdir(exist_ok=True)
-    with places.lock.open("a+") as lock:
+    paths.local.mkdir(exist_ok=True)
+    with paths.lock.open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -140,7 +140,7 @@ def sole_starter(places: Places, command: str) -> Iterator[None]:
         yield
 
 
-def start(places: Places, ports: Ports, owner: Owner, say: Say) -> Stack:
+def start(paths: Paths, ports: Ports, owner: Owner, say: Say) -> Stack:
     """
     Start the sandbox and Airflow and return without waiting for them to be ready.
 
@@ -149,58 +149,58 @@ def start(places: Places, ports: Ports, owner: Owner, say: Say) -> Stack:
     :raises LocalStackError: a port is taken, the settings are wrong, or a program cannot be started
     """
     require_free(ports)
-    environment = stack_environment(places, ports, load_secrets(places))
+    environment = stack_environment(paths, ports, load_secrets(paths))
     environment |= {"AIRFLOW_PORT": str(ports.airflow), "SANDBOX_PORT": str(ports.sandbox)}
     stack = Stack(owner, ports, dt.datetime.now(dt.UTC).isoformat())
 
     def launch(name: str, command: list[str]) -> None:
-        log = places.component_logs / f"{name}.log"
+        log = paths.component_logs / f"{name}.log"
         with shielded():
-            component = processes.start(name, command, environment=environment, cwd=places.root, log=log)
+            component = processes.start(name, command, environment=environment, cwd=paths.root, log=log)
             stack.components.append(component)
-            _write_record(places, stack)
+            _write_record(paths, stack)
 
     try:
         say(f"sandbox on {ports.sandbox_url}")
-        state = str(places.sandbox_state)
+        state = str(paths.sandbox_state)
         launch(
             _SANDBOX,
             [sys.executable, "-m", "include.sandbox", "--port", str(ports.sandbox), "--state-dir", state],
         )
         say(f"Airflow on {ports.airflow_url}")
-        _allow_concurrent_readers(places)
+        _allow_concurrent_readers(paths)
         # The api-server takes longest to start, and needs no database for that.
         launch("api-server", [*_AIRFLOW, "api-server"])
-        _prepare(places, environment)
+        _prepare(paths, environment)
         # Their log servers would listen on every interface; all logs are on this disk anyway.
         launch("scheduler", [*_AIRFLOW, "scheduler", "--skip-serve-logs"])
         launch("triggerer", [*_AIRFLOW, "triggerer", "--skip-serve-logs"])
         launch("dag-processor", [*_AIRFLOW, "dag-processor"])
     except BaseException:
-        stop(places, stack)
+        stop(paths, stack)
         raise
     return stack
 
 
-def _allow_concurrent_readers(places: Places) -> None:
+def _allow_concurrent_readers(paths: Paths) -> None:
     """Give the metadata database a write-ahead log; otherwise its readers and its writer block each other."""
-    with contextlib.closing(sqlite3.connect(places.metadata)) as connection:
+    with contextlib.closing(sqlite3.connect(paths.metadata)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
 
 
-def _prepare(places: Places, environment: dict[str, str]) -> None:
-    log = places.component_logs / "prepare.log"
+def _prepare(paths: Paths, environment: dict[str, str]) -> None:
+    log = paths.component_logs / "prepare.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as output:
         command = [sys.executable, "-m", "include.local.prepare"]
         done = subprocess.run(  # noqa: S603
-            command, cwd=places.root, env=environment, stdout=output, stderr=subprocess.STDOUT, check=False
+            command, cwd=paths.root, env=environment, stdout=output, stderr=subprocess.STDOUT, check=False
         )
     if done.returncode:
         last = (log.read_text(errors="replace").strip().splitlines() or ["no message"])[-1]
         raise LocalStackError(
-            f"Airflow's metadata database could not be prepared: {last} (log: {places.shown(log)}; if an "
-            f"interrupted start damaged it, delete {places.shown(places.metadata)})"
+            f"Airflow's metadata database could not be prepared: {last} (log: {paths.shown(log)}; if an "
+            f"interrupted start damaged it, delete {paths.shown(paths.metadata)})"
         )
 
 
@@ -257,7 +257,7 @@ def sandbox_health(ports: Ports) -> str:
     return "healthy" if answer.status_code == httpx.codes.OK else "unhealthy"
 
 
-def stop(places: Places, stack: Stack) -> list[str]:
+def stop(paths: Paths, stack: Stack) -> list[str]:
     """
     Stop everything of a stack and forget it.
 
@@ -269,5 +269,5 @@ def stop(places: Places, stack: Stack) -> list[str]:
         for names in _STOP_ORDER:
             group = [component for component in stack.components if component.name in names]
             killed += processes.stop(group, grace=_GRACE_S)
-        places.record.unlink(missing_ok=True)
+        paths.record.unlink(missing_ok=True)
     return killed

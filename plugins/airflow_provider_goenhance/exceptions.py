@@ -66,7 +66,7 @@ def _rebuild(cls: type[GoEnhanceError], message: str, details: dict[str, Any]) -
     return cls(message, **details)
 
 
-class TokenRefusedError(GoEnhanceError):
+class AuthenticationError(GoEnhanceError):
     """The API token was refused (HTTP or vendor code 401)."""
 
     error_code = "token_refused"
@@ -131,7 +131,7 @@ class ServerError(GoEnhanceError):
     retryable = True
 
 
-class NotGoEnhanceAnswerError(GoEnhanceError):
+class UnexpectedResponseError(GoEnhanceError):
     """
     The answer is not GoEnhance's: HTML, broken JSON, no envelope, or no ``img_uuid`` where one must be.
 

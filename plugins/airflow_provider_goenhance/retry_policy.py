@@ -84,7 +84,7 @@ DEFAULT_RETRY_POLICY = face_swap_retry_policy()
 
 
 @contextmanager
-def final_where_no_policy() -> Iterator[None]:
+def fail_fast_without_retry_policy() -> Iterator[None]:
     """Keep Airflow below 3.3 from retrying what cannot get better: it has no retry policies."""
     try:
         yield

@@ -97,7 +97,7 @@ class RealAirflow:
     def start(self, name: str) -> None:
         """Start a component, or start it again."""
         options = ["--skip-serve-logs"] if name in {"scheduler", "triggerer"} else []
-        log = self.places.component_logs / f"{name}-{time.monotonic_ns()}.log"
+        log = self.paths.component_logs / f"{name}-{time.monotonic_ns()}.log"
         self.components[name] = processes.start(
             name, [*AIRFLOW, name, *options], environment=self.environment, cwd=ROOT, log=log
         )

@@ -35,7 +35,7 @@ def query(database: Path, text: str) -> list[tuple[Any, ...]]:
 
 def waits(airflow: RealAirflow) -> list[dict[str, Any]]:
     """Read what the metadata database holds of the triggers."""
-    found = query(airflow.places.metadata, "SELECT kwargs FROM trigger ORDER BY id")
+    found = query(airflow.paths.metadata, "SELECT kwargs FROM trigger ORDER BY id")
     return [json.loads(kwargs) for (kwargs,) in found]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The house: which room may import from which. Imports only go down."""
+"""Which package may import from which. Imports only go down."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ import pytest
 import airflow_provider_goenhance
 
 PACKAGE = Path(airflow_provider_goenhance.__file__).parent
-#: From the ground up. A room may import from floors below its own, and from itself.
-FLOORS = (
-    {"exceptions"},
+#: From the ground up. A package may import from layers below its own, and from itself.
+LAYERS = (
+    {"exceptions", "redaction"},
     {"api"},
-    {"manifest", "results", "collect"},
-    {"swapping"},
-    {"settings", "hooks", "retry_policy"},
+    {"manifest", "results", "pictures"},
+    {"execution"},
+    {"settings"},
+    {"hooks", "retry_policy"},
     {"triggers", "links"},
     {"operators", "sensors"},
     {"web"},
     {"plugin"},
 )
-FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-#: Rooms that know nothing of Airflow. Manifest and collect use its ObjectStoragePath, and nothing else of it.
-PLAIN = {"exceptions", "api", "results", "swapping"}
+LAYER_OF = {package: layer for layer, packages in enumerate(LAYERS) for package in packages}
+#: Packages that know nothing of Airflow. Manifest and pictures use its ObjectStoragePath, and nothing else of it.
+PLAIN = {"exceptions", "redaction", "api", "results", "execution"}
 #: Data about the package, which needs nothing of it.
 OUTSIDE = {"__init__", "provider_info"}
 
 
-def room_of(path: Path) -> str:
+def package_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
@@ -49,29 +50,29 @@ def imports_of(path: Path) -> Iterator[str]:
             yield node.module
 
 
-FILES = sorted(path for path in PACKAGE.rglob("*.py") if room_of(path) not in OUTSIDE)
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if package_of(path) not in OUTSIDE)
 
 
-def test_every_room_has_its_floor() -> None:
-    assert {room_of(path) for path in FILES} == set(FLOOR_OF)
+def test_every_package_has_its_layer() -> None:
+    assert {package_of(path) for path in FILES} == set(LAYER_OF)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_only_go_down(path: Path) -> None:
-    room = room_of(path)
+    package = package_of(path)
     for module in imports_of(path):
         name, _, rest = module.partition(".")
         if name != "airflow_provider_goenhance" or not rest:
             continue
         other = rest.split(".")[0]
-        allowed = other == room or other in OUTSIDE or FLOOR_OF[other] < FLOOR_OF[room]
-        assert allowed, f"{path.name} in {room} imports {module}, which is not below it"
+        allowed = other == package or other in OUTSIDE or LAYER_OF[other] < LAYER_OF[package]
+        assert allowed, f"{path.name} in {package} imports {module}, which is not below it"
 
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in FILES if room_of(path) in PLAIN],
+    [path for path in FILES if package_of(path) in PLAIN],
     ids=lambda path: str(path.relative_to(PACKAGE)),
 )
-def test_plain_rooms_do_not_know_airflow(path: Path) -> None:
+def test_plain_packages_do_not_know_airflow(path: Path) -> None:
     assert [module for module in imports_of(path) if module.partition(".")[0] == "airflow"] == []

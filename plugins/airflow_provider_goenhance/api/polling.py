@@ -16,7 +16,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 
-from ..exceptions import BadRequestError, GoEnhanceError, TokenRefusedError
+from ..exceptions import AuthenticationError, BadRequestError, GoEnhanceError
 from .models import Job, JobState
 from .pace import Pace, pace_of_loop
 
@@ -140,7 +140,7 @@ class _Wait:
             self.outcome.failed[job.img_uuid] = job.reason or ""
 
     def record_error(self, uuid: str, error: GoEnhanceError) -> None:
-        if isinstance(error, TokenRefusedError):
+        if isinstance(error, AuthenticationError):
             raise error
         if isinstance(error, BadRequestError):
             self._declined[uuid] = self._declined.get(uuid, 0) + 1
@@ -196,7 +196,7 @@ async def wait_for_jobs(
     :param poll_interval: seconds between two checks of one young job
     :param max_concurrency: calls of this wait under way at once
     :param host: whom the jobs are asked of; all waits of a loop that ask one host share :data:`.pace.MOST_CALLS`
-    :raises TokenRefusedError: at once: no job can be asked about with this token
+    :raises AuthenticationError: at once: no job can be asked about with this token
     """
     slots = max(1, max_concurrency)
 

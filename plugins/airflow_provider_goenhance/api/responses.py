@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..exceptions import (
+    AuthenticationError,
     BadRequestError,
     GoEnhanceError,
-    NotGoEnhanceAnswerError,
     OutOfCreditsError,
     RateLimitedError,
     ServerError,
-    TokenRefusedError,
+    UnexpectedResponseError,
 )
 from ..redaction import excerpt, without_token
 from .models import Credits, Job, JobState, Submission, state_of
@@ -110,7 +110,7 @@ def _refusal(answer: RawAnswer, code: int | None, msg: str) -> GoEnhanceError:
     by_status = answer.status >= 500 or (answer.status >= 400 and code not in _TELLING_CODES)
     number = answer.status if by_status else code
     if number in {401, 403}:
-        return TokenRefusedError(
+        return AuthenticationError(
             f"GoEnhance refused the API token of {answer.account} ({said}). "
             f"Put a valid key into the connection's password field; this {answer.what} was not carried out, and cost "
             "nothing.",
@@ -138,8 +138,8 @@ def _is_server_fault(number: int | None) -> bool:
     return number is not None and 500 <= number < 600
 
 
-def _not_goenhance(answer: RawAnswer, why: str, **details: Any) -> NotGoEnhanceAnswerError:
-    return NotGoEnhanceAnswerError(
+def _not_goenhance(answer: RawAnswer, why: str, **details: Any) -> UnexpectedResponseError:
+    return UnexpectedResponseError(
         f"The answer to the {answer.what} of {answer.account} is not GoEnhance's: {why} "
         f"(HTTP {answer.status}, the body {_begins(answer.body)}). A proxy, or a wrong host in the connection?",
         http_status=answer.status,

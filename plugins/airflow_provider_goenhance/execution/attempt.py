@@ -12,17 +12,16 @@ from typing import Any
 
 from ..api.account import Account
 from ..api.polling import WaitOutcome
-from ..exceptions import GoEnhanceError, TokenRefusedError
+from ..exceptions import AuthenticationError, GoEnhanceError
 from ..results.recovery import Action, Policies, decide
 from ..results.stores import SwapStore
 from ..results.swap import Swap
-from ..results.transitions import Claimant
-from .collect import Keeping, bring_home
+from ..results.transitions import ClaimOwner
+from .collect import StorageOptions, bring_home
 from .events import outcome_of
-from .messages import explained
-from .submit import SubmitReport
-from .wait import submit_round, wait_round
-from .words import counted
+from .messages import explained, pluralize
+from .submit import SubmitReport, submit_round
+from .wait import wait_round
 
 log = logging.getLogger(__name__)
 
@@ -37,20 +36,20 @@ class Attempt:
 
     :param account: where and as whom GoEnhance is asked
     :param store: the rows of the task
-    :param who: this execution, unlike every other
+    :param owner: this execution, unlike every other
     :param task_key: what the claims of all executions of this task instance begin with
     :param policies: the choices that may cost money
-    :param keeping: where pictures go
+    :param storage_options: where pictures go
     :param poll_interval: seconds between two checks of one job
     :param timeout: seconds to wait for the jobs of one round
     """
 
     account: Account
     store: SwapStore
-    who: Claimant
+    owner: ClaimOwner
     task_key: str
     policies: Policies
-    keeping: Keeping
+    storage_options: StorageOptions
     poll_interval: float
     timeout: float
     _ended: threading.Event = field(default_factory=threading.Event)
@@ -90,7 +89,7 @@ class Attempt:
             stopped_by = self._submit(first_look)
             # Also when nothing was submitted now: Airflow forgets the XCom of an earlier attempt.
             submitted(self.store.load())
-            if isinstance(stopped_by, TokenRefusedError):
+            if isinstance(stopped_by, AuthenticationError):
                 return stopped_by  # with this token no job can be asked about either
             waiting = self._waiting(first_look)
             if not wait:
@@ -99,9 +98,9 @@ class Attempt:
                 return stopped_by
             deadline = time.time() + self.timeout
             if defer is not None:
-                log.info("Waiting for %s in the triggerer.", counted(len(waiting), "job"))
+                log.info("Waiting for %s in the triggerer.", pluralize(len(waiting), "job"))
                 defer(waiting, deadline)
-            log.info("Waiting for %s in this worker.", counted(len(waiting), "job"))
+            log.info("Waiting for %s in this worker.", pluralize(len(waiting), "job"))
             self._bring_home(waiting, self._ask(waiting, deadline))
             first_look = False
 
@@ -130,56 +129,56 @@ class Attempt:
         marking.join(KILL_GRACE)
 
     def _mark_killed(self) -> None:
-        killed = self.store.abandon(self.who)
+        killed = self.store.abandon(self.owner)
         going_on = [swap for swap in self.store.load() if swap.status.value == "submitted"]
         log.warning(
             "Killed. %s under way: marked unknown, because each may have been accepted and paid for. %s at GoEnhance "
             "and paid for: a retry or clear re-attaches and pays nothing.",
-            counted(killed, "submit was", "submits were"),
-            counted(len(going_on), "job goes on", "jobs go on"),
+            pluralize(killed, "submit was", "submits were"),
+            pluralize(len(going_on), "job goes on", "jobs go on"),
         )
 
     def _submit(self, first_look: bool) -> GoEnhanceError | None:
         """Submit what is to be submitted; return why not everything was, if so."""
-        settled = self.store.settle(self.who, self.task_key)
+        settled = self.store.settle(self.owner, self.task_key)
         if settled:
             log.warning(
                 "%s under way when an earlier attempt ended: marked unknown, because each may have been accepted and "
                 "paid for. on_unknown_submit is %r.",
-                counted(settled, "submit was", "submits were"),
+                pluralize(settled, "submit was", "submits were"),
                 self.policies.on_unknown_submit,
             )
         due = self._rows(Action.SUBMIT, first_look)
         if not due:
             return None
-        log.info("Submitting %s through %s.", counted(len(due), "pair"), self.account)
-        report = submit_round(self.account, self.store, self.who, due, ended=self._ended)
+        log.info("Submitting %s through %s.", pluralize(len(due), "pair"), self.account)
+        report = submit_round(self.account, self.store, self.owner, due, ended=self._ended)
         _log_report(report)
         return report.stopped_by
 
     def _rows(self, action: Action, first_look: bool) -> list[Swap]:
         def next_of(swap: Swap) -> Action:
-            return decide(swap, self.policies, max_tries=self.who.max_tries, first_look=first_look)
+            return decide(swap, self.policies, max_tries=self.owner.max_tries, first_look=first_look)
 
         return [swap for swap in self.store.load() if next_of(swap) is action]
 
     def _waiting(self, first_look: bool) -> list[Swap]:
         waiting = self._rows(Action.WAIT, first_look)
-        foreign = [swap for swap in waiting if swap.account != self.who.account]
+        foreign = [swap for swap in waiting if swap.account != self.owner.account]
         if foreign:
             log.warning(
                 "%s names another account now than the one that submitted %s (the first: %s, by account %s). They are "
                 "asked about all the same; if GoEnhance does not know them, switch the connection back and clear.",
                 self.account,
-                counted(len(foreign), "job"),
-                foreign[0].named,
+                pluralize(len(foreign), "job"),
+                foreign[0].label,
                 foreign[0].account,
             )
         return waiting
 
     def _collect_what_is_done(self, waiting: Sequence[Swap]) -> None:
         """Ask once about the jobs of earlier attempts: not waiting is no reason to leave a finished picture."""
-        earlier = [swap for swap in waiting if swap.claimed_by != self.who.name]
+        earlier = [swap for swap in waiting if swap.claimed_by != self.owner.name]
         if earlier:
             waited = self._ask(earlier, time.time())
             self._bring_home([swap for swap in earlier if swap.img_uuid not in waited.running], waited)
@@ -193,7 +192,7 @@ class Attempt:
         )
 
     def _bring_home(self, waiting: Sequence[Swap], waited: WaitOutcome) -> None:
-        bring_home(self.account, self.store, waiting, waited, self.keeping)
+        bring_home(self.account, self.store, waiting, waited, self.storage_options)
 
 
 def _log_report(report: SubmitReport) -> None:

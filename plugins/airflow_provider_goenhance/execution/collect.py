@@ -15,12 +15,12 @@ from ..api.client import GoEnhanceClient, open_client
 from ..api.models import Job, JobState
 from ..api.polling import WaitOutcome
 from ..exceptions import (
+    AuthenticationError,
     CollectError,
     GoEnhanceError,
     JobFailedError,
     JobTimedOutError,
     ResultsTableError,
-    TokenRefusedError,
 )
 from ..results.ledger import Outcome
 from ..results.recovery import JOB_NOT_FOUND
@@ -44,7 +44,7 @@ PROGRESS_EVERY = 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class Keeping:
+class StorageOptions:
     """
     Where pictures go, and how.
 
@@ -65,14 +65,18 @@ class Keeping:
 
 
 def bring_home(
-    account: Account, store: SwapStore, swaps: Sequence[Swap], waited: WaitOutcome, keeping: Keeping
+    account: Account,
+    store: SwapStore,
+    swaps: Sequence[Swap],
+    waited: WaitOutcome,
+    storage_options: StorageOptions,
 ) -> None:
     """
     Record what the wait found, and collect the pictures of the jobs that are done.
 
     :param swaps: the rows waited for, each with its ``img_uuid``
     :param waited: what is not listed there as failed, declined or running is done
-    :raises TokenRefusedError: when the token is refused; rows not collected yet stay ``submitted``
+    :raises AuthenticationError: when the token is refused; rows not collected yet stay ``submitted``
     """
     done: list[Swap] = []
     outcomes: list[Outcome] = []
@@ -84,7 +88,7 @@ def bring_home(
             outcomes.append(outcome)
     store.record_outcomes(outcomes)
     if done:
-        asyncio.run(_collect_all(account, store, done, keeping))
+        asyncio.run(_collect_all(account, store, done, storage_options))
 
 
 def _outcome_of_wait(swap: Swap, waited: WaitOutcome) -> Outcome | None:
@@ -131,12 +135,16 @@ class _Collector:
     """Collects the pictures of many jobs, and records each as soon as it is kept."""
 
     def __init__(
-        self, client: GoEnhanceClient, downloads: aiohttp.ClientSession, store: SwapStore, keeping: Keeping
+        self,
+        client: GoEnhanceClient,
+        downloads: aiohttp.ClientSession,
+        store: SwapStore,
+        storage_options: StorageOptions,
     ) -> None:
         self._client = client
         self._downloads = downloads
         self._store = store
-        self._keeping = keeping
+        self._storage_options = storage_options
         self._slots = asyncio.Semaphore(COLLECT_CONCURRENCY)
         self._recording = asyncio.Lock()
         self._last_line = time.monotonic()
@@ -167,14 +175,14 @@ class _Collector:
             if job.state is JobState.FAILED:
                 return _failed_job(swap, job.reason or "")
             if job.state is JobState.RUNNING:
-                log.warning("%s: job %s is still running, says GoEnhance; left submitted.", swap.named, uuid)
+                log.warning("%s: job %s is still running, says GoEnhance; left submitted.", swap.label, uuid)
                 return None
             return await self._keep(swap, job)
-        except TokenRefusedError:
+        except AuthenticationError:
             raise
         except GoEnhanceError as error:
             code = error.error_code if isinstance(error, CollectError) else "collect_failed"
-            log.warning("%s: %s", swap.named, error)
+            log.warning("%s: %s", swap.label, error)
             return Outcome(
                 swap.swap_id,
                 uuid,
@@ -191,13 +199,13 @@ class _Collector:
         kept = await collect_picture(
             self._downloads,
             self._links(job),
-            storage=self._keeping.storage,
-            run_id=self._keeping.run_id,
+            storage=self._storage_options.storage,
+            run_id=self._storage_options.run_id,
             pair_id=swap.pair_id,
-            conn_id=self._keeping.conn_id,
-            marking=self._keeping.marking,
-            sidecar=self._keeping.sidecar,
-            credentials=self._keeping.credentials,
+            conn_id=self._storage_options.conn_id,
+            marking=self._storage_options.marking,
+            sidecar=self._storage_options.sidecar,
+            credentials=self._storage_options.credentials,
             facts=SwapFacts(
                 img_uuid=job.img_uuid,
                 source_img=swap.source_img,
@@ -225,7 +233,9 @@ class _Collector:
         return links
 
 
-async def _collect_all(account: Account, store: SwapStore, swaps: Sequence[Swap], keeping: Keeping) -> None:
+async def _collect_all(
+    account: Account, store: SwapStore, swaps: Sequence[Swap], storage_options: StorageOptions
+) -> None:
     import aiohttp
 
     async with (
@@ -238,7 +248,7 @@ async def _collect_all(account: Account, store: SwapStore, swaps: Sequence[Swap]
         ) as downloads,
     ):
         try:
-            await _Collector(client, downloads, store, keeping).all(swaps)
+            await _Collector(client, downloads, store, storage_options).all(swaps)
         except ExceptionGroup as group:
             # One clear error instead of a tree of them: the first that says what is wrong.
             known, others = group.split((GoEnhanceError, ResultsTableError))

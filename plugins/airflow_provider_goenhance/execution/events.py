@@ -7,7 +7,7 @@ import enum
 from typing import Any
 
 from ..api.polling import WaitOutcome
-from ..exceptions import TokenRefusedError, WaitFailedError
+from ..exceptions import AuthenticationError, WaitFailedError
 from ..redaction import excerpt
 
 _RETRY = "The jobs go on at GoEnhance: a retry re-attaches to them and pays nothing."
@@ -38,7 +38,7 @@ def event_of(outcome: WaitOutcome) -> dict[str, Any]:
 
 def event_of_error(error: BaseException) -> dict[str, Any]:
     """Return the event for a wait that could not go on."""
-    status = EventStatus.TOKEN_REFUSED if isinstance(error, TokenRefusedError) else EventStatus.ERROR
+    status = EventStatus.TOKEN_REFUSED if isinstance(error, AuthenticationError) else EventStatus.ERROR
     return {"status": status.value, "message": excerpt(str(error)) or type(error).__name__}
 
 
@@ -47,7 +47,7 @@ def outcome_of(event: Any) -> WaitOutcome:
     Read an event, and raise what it stands for as the class that a worker would have raised.
 
     :param event: what the trigger sent
-    :raises TokenRefusedError: when the trigger's token was refused
+    :raises AuthenticationError: when the trigger's token was refused
     :raises WaitFailedError: when the trigger failed, or sent nothing that makes sense; a retry may help then
     """
     if not isinstance(event, dict):
@@ -57,7 +57,7 @@ def outcome_of(event: Any) -> WaitOutcome:
         return _finished(event)
     message = str(event.get("message") or event)
     if status == EventStatus.TOKEN_REFUSED:
-        raise TokenRefusedError(message)
+        raise AuthenticationError(message)
     if status == EventStatus.ERROR:
         raise _broken(f"The wait for the jobs failed in the triggerer: {message}")
     raise _broken(f"The trigger sent an event with the unknown status {status!r}.")

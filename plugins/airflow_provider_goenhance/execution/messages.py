@@ -14,7 +14,6 @@ from ..exceptions import GoEnhanceError
 from ..results.recovery import JOB_NOT_FOUND, job_itself_failed
 from ..results.reuse import job_of
 from ..results.states import Status
-from .words import counted
 
 if TYPE_CHECKING:
     from ..results.recovery import Policies
@@ -24,18 +23,23 @@ if TYPE_CHECKING:
 NAMED = 3
 
 
+def pluralize(count: int, noun: str, plural: str | None = None) -> str:
+    """Return a count with its noun: ``1 pair``, ``2 pairs``."""
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
 def paid_for(swap: Swap) -> str:
     """Say in one sentence what was paid for a pair."""
     if swap.status is Status.REUSED:
         return "Nothing was paid: an earlier picture serves."
-    if swap.took_over:
+    if swap.adopted_job:
         return f"Job {swap.img_uuid} was paid for by an earlier run; nothing was paid by this one."
     if swap.img_uuid:
         others = swap.attempts - 1
-        more = f", and {counted(others, 'earlier submit')} may have been" if others > 0 else ""
+        more = f", and {pluralize(others, 'earlier submit')} may have been" if others > 0 else ""
         return f"Job {swap.img_uuid} was paid for{more}."
     if swap.attempts:
-        return f"{counted(swap.attempts, 'submit')} may have been paid for."
+        return f"{pluralize(swap.attempts, 'submit')} may have been paid for."
     return "Nothing was paid."
 
 
@@ -60,7 +64,7 @@ def _retry(swap: Swap, policies: Policies) -> str:
     if job_itself_failed(swap):
         left = policies.failed_job_resubmits >= swap.attempts + bool(swap.reused_from)
         return "submits it, and pays for it, again" if left else "leaves it as it is and pays nothing"
-    if swap.error_code == JOB_NOT_FOUND and swap.took_over:
+    if swap.error_code == JOB_NOT_FOUND and swap.adopted_job:
         return "submits the pair, and pays for it"
     if swap.img_uuid:
         return "asks about the same job again and pays nothing"
@@ -74,7 +78,7 @@ def _new_run(swap: Swap) -> str:
 
 
 def _clear(swap: Swap, policies: Policies) -> str:
-    if policies.on_clear == "resubmit" and not swap.took_over:
+    if policies.on_clear == "resubmit" and not swap.adopted_job:
         return "submits it, and pays for it, anew (on_clear='resubmit')"
     if swap.status is Status.FAILED and not swap.attempts and not swap.img_uuid:
         return "submits it anew"
@@ -84,18 +88,18 @@ def _clear(swap: Swap, policies: Policies) -> str:
 def rows_left(swaps: Sequence[Swap]) -> str:
     """Say in which states the rows of a task are left, and what was paid for them."""
     if len(swaps) == 1:
-        return f"{_capital(swaps[0].named)} is left {swaps[0].status.value}. {paid_for(swaps[0])}"
+        return f"{_capital(swaps[0].label)} is left {swaps[0].status.value}. {paid_for(swaps[0])}"
     by_status: dict[str, list[Swap]] = {}
     for swap in swaps:
         by_status.setdefault(swap.status.value, []).append(swap)
     states = "; ".join(f"{len(rows)} {status} ({_names(rows)})" for status, rows in sorted(by_status.items()))
     attempts = sum(swap.attempts for swap in swaps)
-    paid = f"{counted(attempts, 'submit')} may have been paid for" if attempts else "nothing was paid"
+    paid = f"{pluralize(attempts, 'submit')} may have been paid for" if attempts else "nothing was paid"
     return f"The {len(swaps)} rows of this task are left: {states}; {paid}."
 
 
 def _names(rows: Sequence[Swap]) -> str:
-    return ", ".join(swap.named for swap in rows[:NAMED]) + (", ..." if len(rows) > NAMED else "")
+    return ", ".join(swap.label for swap in rows[:NAMED]) + (", ..." if len(rows) > NAMED else "")
 
 
 def _capital(sentence: str) -> str:

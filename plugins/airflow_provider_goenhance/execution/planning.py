@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..results.reuse import by_pair, job_of, may_have_been_paid, picture_of, reusing, taking_over
 from ..results.states import Status
 from ..results.swap import Swap, pair_fingerprint, swap_id_for
-from .words import counted
+from .messages import pluralize
 
 if TYPE_CHECKING:
     from ..manifest.model import Manifest, Pair, RejectedRow
@@ -114,8 +114,8 @@ def _warn_of_unknown(rows: Sequence[Swap]) -> None:
         log.warning(
             "%s submitted again though an earlier run's submit may have been accepted and paid for, because nobody "
             "knows that job's UUID: %s%s.",
-            counted(len(again), "pair is", "pairs are"),
-            ", ".join(row.named for row in again[:NAMED_PAIRS]),
+            pluralize(len(again), "pair is", "pairs are"),
+            ", ".join(row.label for row in again[:NAMED_PAIRS]),
             ", ..." if len(again) > NAMED_PAIRS else "",
         )
 
@@ -137,7 +137,7 @@ def _still_there(earlier: Sequence[Swap], storage_conn_id: str | None) -> dict[s
     if gone:
         log.warning(
             "%s no longer in storage; where GoEnhance still has the job it is fetched again, which costs nothing.",
-            counted(gone, "earlier picture is", "earlier pictures are"),
+            pluralize(gone, "earlier picture is", "earlier pictures are"),
         )
     return {swap.pair_fingerprint: swap for swap, found in zip(earlier, there, strict=True) if found}
 

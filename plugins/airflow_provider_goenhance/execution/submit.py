@@ -5,25 +5,34 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from ..api.client import open_client
 from ..api.models import Submission
 from ..exceptions import (
+    AuthenticationError,
     BadRequestError,
     GoEnhanceError,
-    NotGoEnhanceAnswerError,
     OutOfCreditsError,
     RateLimitedError,
     SubmitOutcomeUnknownError,
-    TokenRefusedError,
+    TaskEndedError,
+    UnexpectedResponseError,
     UnreachableError,
 )
 from ..results.commits import Commits
 from ..results.stores import Writer
 from ..results.swap import Swap
 from ..results.transitions import Accepted, Claim, Declined, NotSent, OutcomeUnknown, Transition
+
+if TYPE_CHECKING:
+    from ..api.account import Account
+    from ..results.stores import SwapStore
+    from ..results.transitions import ClaimOwner
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +43,11 @@ PROGRESS_EVERY = 15.0
 SPARE_SLOT_FOR = 3
 
 _ENDS_THE_BATCH = (
-    TokenRefusedError,
+    AuthenticationError,
     OutOfCreditsError,
     RateLimitedError,
     UnreachableError,
-    NotGoEnhanceAnswerError,
+    UnexpectedResponseError,
 )
 
 
@@ -138,11 +147,11 @@ class _Round:
             return self._failed(swap, error)
         except Exception as error:
             # A fault of ours, at a moment nobody can tell: as unknown as a lost connection.
-            log.exception("%s: the submit ended in an error that was not foreseen.", swap.named)
+            log.exception("%s: the submit ended in an error that was not foreseen.", swap.label)
             return self._unknown(swap, SubmitOutcomeUnknownError(f"{type(error).__name__}: {error}."))
         self._unknown_in_a_row = 0
         self.report.submitted[swap.swap_id] = submission.img_uuid
-        log.debug("Submitted %s as job %s.", swap.named, submission.img_uuid)
+        log.debug("Submitted %s as job %s.", swap.label, submission.img_uuid)
         return Accepted(swap.swap_id, submission.img_uuid, submission.cost)
 
     def _failed(self, swap: Swap, error: GoEnhanceError) -> Transition:
@@ -153,14 +162,14 @@ class _Round:
             self.report.stopped_by = self.report.stopped_by or error
             return NotSent(swap.swap_id, error.error_code, str(error))
         if not isinstance(error, BadRequestError):
-            log.warning("%s: %s", swap.named, error)
+            log.warning("%s: %s", swap.label, error)
         self.report.declined += 1
         return Declined(swap.swap_id, error.error_code, f"{error} Nothing was paid for this pair.")
 
     def _unknown(self, swap: Swap, error: GoEnhanceError) -> Transition:
         self.report.unknown += 1
         self._unknown_in_a_row += 1
-        log.warning("%s: %s It may have been accepted: held as unknown, not sent again.", swap.named, error)
+        log.warning("%s: %s It may have been accepted: held as unknown, not sent again.", swap.label, error)
         if self._unknown_in_a_row >= self._breaker and self.report.stopped_by is None:
             self.report.stopped_by = error
         return OutcomeUnknown(
@@ -211,3 +220,27 @@ async def submit_swaps(
         if isinstance(result, BaseException):
             raise result
     return round_.report
+
+
+def submit_round(
+    account: Account, store: SwapStore, owner: ClaimOwner, swaps: list[Swap], *, ended: threading.Event
+) -> SubmitReport:
+    """
+    Submit rows and commit what becomes of each.
+
+    :param ended: set when the task is being killed: nothing more is sent then
+    :raises ResultsTableError: when the rows cannot be written
+    """
+
+    async def round_() -> SubmitReport:
+        async with open_client(account) as client:
+
+            async def submit(source_img: str, reference_img: str) -> Submission:
+                if ended.is_set():
+                    raise TaskEndedError("The task was told to end before everything was sent.")
+                return await client.submit(source_img, reference_img)
+
+            return await submit_swaps(submit, writer, swaps, concurrency=account.max_concurrency)
+
+    with store.writer(owner) as writer:
+        return asyncio.run(round_())

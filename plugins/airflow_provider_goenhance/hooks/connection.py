@@ -12,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from ..api.account import DEFAULT_MAX_CONCURRENCY, DEFAULT_REQUEST_TIMEOUT, Account
 from ..api.models import DEFAULT_BASE_URL
-from ..exceptions import TokenRefusedError
+from ..exceptions import AuthenticationError
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -180,11 +180,11 @@ def _token_of(conn: Connection) -> str:
     if token[:7].lower() == "bearer ":
         token = token[7:].strip()
     if not token or token.lower() == "bearer":
-        raise TokenRefusedError(
+        raise AuthenticationError(
             f"Connection {conn.conn_id!r} has no API token: put the GoEnhance API key into its password field."
         )
     if not token.isascii() or not token.isprintable() or " " in token:
-        raise TokenRefusedError(
+        raise AuthenticationError(
             f"Connection {conn.conn_id!r}: the password is not an API token: it holds blanks, line ends or letters "
             "that no token has. Put the GoEnhance API key there, and nothing else."
         )
@@ -197,7 +197,7 @@ def account_of(conn: Connection, extra: Mapping[str, Any]) -> Account:
 
     :param conn: the connection; its password is the API token
     :param extra: the connection's extra, as a dict
-    :raises TokenRefusedError: when there is no token at all, or what cannot be one
+    :raises AuthenticationError: when there is no token at all, or what cannot be one
     :raises ValueError: when a field is not what it must be
     """
     token = _token_of(conn)

@@ -79,7 +79,7 @@ class GoEnhanceHook(HttpHook):
         """
         Return where and as whom this hook asks.
 
-        :raises TokenRefusedError: when the connection holds no token
+        :raises AuthenticationError: when the connection holds no token
         """
         conn = self.get_connection(self.goenhance_conn_id)
         return account_of(conn, conn.extra_dejson)
@@ -239,7 +239,7 @@ class GoEnhanceAsyncHook(HttpAsyncHook):
         """
         Return where and as whom this hook asks, without blocking the event loop.
 
-        :raises TokenRefusedError: when the connection holds no token
+        :raises AuthenticationError: when the connection holds no token
         """
         conn = await get_async_connection(self.goenhance_conn_id, hook=self)
         extra = await get_async_extra_dejson(conn)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from ..links import SwappedPicturesLink
-from ..retry_policy import DEFAULT_RETRY_POLICY, final_where_no_policy
+from ..retry_policy import DEFAULT_RETRY_POLICY, fail_fast_without_retry_policy
 from ..settings import default_storage
 from .arguments import choice, flag, number, text, whole
 
@@ -145,7 +145,7 @@ class FaceSwapOperatorBase(BaseOperator):
         :raises ValueError: when an argument is not what it must be; nothing was sent then
         :raises ResultsTableError: when the results table cannot be used
         """
-        with final_where_no_policy():
+        with fail_fast_without_retry_policy():
             try:
                 return self._carry_on(self._prepare(context), context, first_look=True)
             finally:
@@ -157,7 +157,7 @@ class FaceSwapOperatorBase(BaseOperator):
 
         :param event: what the trigger sent; checked, so that a broken one is never taken for a success
         """
-        with final_where_no_policy():
+        with fail_fast_without_retry_policy():
             try:
                 attempt = self._prepare(context)
                 attempt.take_event(event)
@@ -187,10 +187,10 @@ class FaceSwapOperatorBase(BaseOperator):
 
     def _prepare(self, context: Context) -> Attempt:
         from ..execution.attempt import Attempt
-        from ..execution.collect import Keeping
+        from ..execution.collect import StorageOptions
         from ..hooks.goenhance import GoEnhanceHook
         from ..hooks.signing import signing_credentials
-        from ..results.transitions import Claimant
+        from ..results.transitions import ClaimOwner
 
         policies = self._policies()  # a wrong word must be found before anything is sent
         timeout = number(self.timeout, "timeout")
@@ -201,14 +201,14 @@ class FaceSwapOperatorBase(BaseOperator):
         self._attempt = Attempt(
             account=account,
             store=self.open_store(context, account),
-            who=Claimant(
+            owner=ClaimOwner(
                 name=f"{task_key}try {ti.try_number} {uuid.uuid4().hex[:12]}",
                 account=account.fingerprint,
                 max_tries=ti.max_tries,
             ),
             task_key=task_key,
             policies=policies,
-            keeping=Keeping(
+            storage_options=StorageOptions(
                 storage=text(self.storage) or default_storage(),
                 run_id=ti.run_id,
                 conn_id=text(self.storage_conn_id),

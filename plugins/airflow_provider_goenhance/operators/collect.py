@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from ..exceptions import CollectError
-from ..execution.words import counted
-from ..retry_policy import DEFAULT_RETRY_POLICY, final_where_no_policy
+from ..retry_policy import DEFAULT_RETRY_POLICY, fail_fast_without_retry_policy
 from ..settings import default_storage
 from .arguments import flag, number, text
 
@@ -118,12 +117,14 @@ class GoEnhanceCollectOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, int]:
         """Collect what is done; wait for the rest if asked to."""
-        with final_where_no_policy(), self._opened() as (account, ledger):
+        from ..execution.messages import pluralize
+
+        with fail_fast_without_retry_policy(), self._opened() as (account, ledger):
             credentials = self._credentials()
             wait = flag(self.wait_for_completion, "wait_for_completion")
             deadline = time.time() + (number(self.timeout, "timeout") if wait else 0.0)
             waiting = self._waiting(ledger, account, context)
-            self.log.info("%s to be collected.", counted(len(waiting), "row waits", "rows wait"))
+            self.log.info("%s to be collected.", pluralize(len(waiting), "row waits", "rows wait"))
             if waiting and wait and self.deferrable:
                 self._defer(waiting, deadline)
             waited = self._ask(account, waiting, deadline)
@@ -140,7 +141,7 @@ class GoEnhanceCollectOperator(BaseOperator):
         """
         from ..execution.events import outcome_of
 
-        with final_where_no_policy(), self._opened() as (account, ledger):
+        with fail_fast_without_retry_policy(), self._opened() as (account, ledger):
             credentials = self._credentials()
             waited = outcome_of(event)
             waiting = self._waiting(ledger, account, context)
@@ -166,6 +167,7 @@ class GoEnhanceCollectOperator(BaseOperator):
 
     def _waiting(self, ledger: Ledger, account: Account, context: Context) -> list[Swap]:
         """Return the rows to collect: those that this account paid for, for another one's cannot be asked about."""
+        from ..execution.messages import pluralize
         from ..results.ledger import RunKey
 
         run_id, dag_id = text(self.run_id), text(self.dag_id_of_run)
@@ -189,7 +191,7 @@ class GoEnhanceCollectOperator(BaseOperator):
                 "%s that another account paid for (%s), and left alone. Collect with that account's connection, or "
                 "clear the tasks that submitted them: those ask whatever the account. An account_name on a connection "
                 "keeps it the same account when its token changes.",
-                counted(len(foreign), "more row waits", "more rows wait"),
+                pluralize(len(foreign), "more row waits", "more rows wait"),
                 ", ".join(sorted({str(swap.account) for swap in foreign})),
             )
         return own
@@ -231,7 +233,7 @@ class GoEnhanceCollectOperator(BaseOperator):
 
         :param give_up: whether the time to wait is over for what still runs; else those rows stay as they are
         """
-        from ..execution.collect import Keeping, bring_home
+        from ..execution.collect import StorageOptions, bring_home
         from ..results.stores import TableStore
 
         ids = [swap.swap_id for swap in waiting]
@@ -239,7 +241,7 @@ class GoEnhanceCollectOperator(BaseOperator):
         tried = [swap for swap in waiting if give_up or swap.img_uuid not in waited.running]
         # A picture is kept in the folder of the run that paid for it, whoever brings it home.
         for run_id, rows in groupby(sorted(tried, key=_run_of), key=_run_of):
-            keeping = Keeping(
+            storage_options = StorageOptions(
                 storage=text(self.storage) or default_storage(),
                 run_id=run_id,
                 conn_id=text(self.storage_conn_id),
@@ -247,22 +249,23 @@ class GoEnhanceCollectOperator(BaseOperator):
                 sidecar=self.sidecar,
                 credentials=credentials,
             )
-            bring_home(account, store, list(rows), waited, keeping)
+            bring_home(account, store, list(rows), waited, storage_options)
         return self._conclude(store.load(), {swap.swap_id for swap in tried})
 
     def _conclude(self, swaps: Sequence[Swap], tried: Collection[str]) -> dict[str, int]:
+        from ..execution.messages import pluralize
         from ..results.recovery import job_itself_failed
 
         counts = Counter(swap.status.value for swap in swaps)
         self.log.info("The rows that waited are now: %s.", dict(counts) or "none")
         failed = [swap for swap in swaps if swap.status.value == "failed" and swap.swap_id in tried]
         for swap in failed:
-            self.log.warning("%s, job %s: %s", swap.named, swap.img_uuid, swap.error_message)
+            self.log.warning("%s, job %s: %s", swap.label, swap.img_uuid, swap.error_message)
         lost = [swap for swap in failed if not job_itself_failed(swap)]
         if lost:
             raise CollectError(
-                f"{len(lost)} of {counted(len(swaps), 'paid job')} could not be brought home; the first: "
-                f"{lost[0].named}, job {lost[0].img_uuid}: {lost[0].error_message} A retry tries these again and pays "
+                f"{len(lost)} of {pluralize(len(swaps), 'paid job')} could not be brought home; the first: "
+                f"{lost[0].label}, job {lost[0].img_uuid}: {lost[0].error_message} A retry tries these again and pays "
                 "nothing.",
                 error_code=lost[0].error_code or CollectError.error_code,
             )

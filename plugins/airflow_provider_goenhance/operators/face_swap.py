@@ -145,7 +145,7 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
         (swap,) = swaps
         if swap.status.value in {"succeeded", "reused", "submitted"}:
             self.log.info(
-                "%s is %s as job %s. %s", swap.named, swap.status.value, swap.img_uuid, swap.result_uri or ""
+                "%s is %s as job %s. %s", swap.label, swap.status.value, swap.img_uuid, swap.result_uri or ""
             )
             return swap.img_uuid
         raise error_of(swap, self._policies())
@@ -162,7 +162,7 @@ def error_of(swap: Swap, policies: Policies) -> GoEnhanceError:
     from ..execution.messages import next_steps, paid_for
 
     why = swap.error_message or "no reason was recorded"
-    message = f"{swap.named} is {swap.status.value}: {why} {paid_for(swap)} {next_steps(swap, policies)}"
+    message = f"{swap.label} is {swap.status.value}: {why} {paid_for(swap)} {next_steps(swap, policies)}"
     message = message[:1].upper() + message[1:]
     if swap.status.value in {"planned", "submitting"}:
         return UnreachableError(message)  # another attempt had its hands on it; ours may go on later

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import BatchFailedError
-from ..execution.words import counted
 from .arguments import number, text, whole
 from .base import FaceSwapOperatorBase
 
@@ -72,11 +71,13 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
     @property
     def label(self) -> str:
         """What a mapped task is called in the UI."""
+        from ..execution.messages import pluralize
+
         if self.label_text:
             return str(self.label_text)
         if text(self.batch) is not None:
             return f"batch {self.batch}"
-        return counted(len(self.pairs), "pair") if isinstance(self.pairs, list | tuple) else "pairs"
+        return pluralize(len(self.pairs), "pair") if isinstance(self.pairs, list | tuple) else "pairs"
 
     def open_store(self, context: Context, account: Account) -> SwapStore:
         """Return this task's rows, planning them first if they came as ``pairs``."""
@@ -139,12 +140,12 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
 
     def conclude(self, swaps: Sequence[Swap]) -> list[dict[str, str | None]]:
         """Return ids and states, or raise if too many pairs went wrong."""
-        from ..execution.messages import next_steps, paid_for
+        from ..execution.messages import next_steps, paid_for, pluralize
 
         counts = Counter(swap.status.value for swap in swaps)
         self.log.info(
             "%s: %s.",
-            counted(len(swaps), "pair"),
+            pluralize(len(swaps), "pair"),
             ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "nothing to do",
         )
         policies = self._policies()
@@ -152,7 +153,7 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
         for swap in bad:
             self.log.warning(
                 "%s is %s: %s %s %s",
-                swap.named,
+                swap.label,
                 swap.status.value,
                 swap.error_message,
                 paid_for(swap),
@@ -168,18 +169,18 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
         return number(self.allowed_failure_share, "allowed_failure_share", most=1)
 
     def _raise_if_too_many(self, bad: Sequence[Swap], swaps: Sequence[Swap], policies: Policies) -> None:
-        from ..execution.messages import next_steps, paid_for
+        from ..execution.messages import next_steps, paid_for, pluralize
 
         allowed = self._allowed_failure_share()
         if within_share(len(bad), len(swaps), allowed):
             return
         named = " ".join(
-            f"{swap.named} is {swap.status.value}: {swap.error_message} {paid_for(swap)} {next_steps(swap, policies)}"
+            f"{swap.label} is {swap.status.value}: {swap.error_message} {paid_for(swap)} {next_steps(swap, policies)}"
             for swap in bad[:NAMED_FAILURES]
         )
         more = f" And {len(bad) - NAMED_FAILURES} more, all in the log." if len(bad) > NAMED_FAILURES else ""
         error = BatchFailedError(
-            f"{len(bad)} of {counted(len(swaps), 'pair')} went wrong, more than the allowed share of {allowed:g}. "
+            f"{len(bad)} of {pluralize(len(swaps), 'pair')} went wrong, more than the allowed share of {allowed:g}. "
             f"{named}{more}"
         )
         error.retryable = any(_retry_can_mend(swap, policies) for swap in bad)

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from ..exceptions import BatchFailedError
-from ..execution.words import counted
-from ..retry_policy import DEFAULT_RETRY_POLICY, final_where_no_policy
+from ..retry_policy import DEFAULT_RETRY_POLICY, fail_fast_without_retry_policy
 from .arguments import choice, flag, text, whole
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ class GoEnhancePlanOperator(BaseOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Plan the run."""
-        with final_where_no_policy():
+        with fail_fast_without_retry_policy():
             return self._plan(context)
 
     def _plan(self, context: Context) -> list[dict[str, Any]]:
@@ -153,20 +152,24 @@ class GoEnhancePlanOperator(BaseOperator):
 
     @staticmethod
     def _refuse_if_nothing_can_be_swapped(rows: Sequence[Swap], manifest: Manifest) -> None:
+        from ..execution.messages import pluralize
+
         if any(row.status.value != "rejected" for row in rows):
             return
         raise BatchFailedError(
-            f"None of the {counted(len(rows), 'row')} of {manifest.location} can be swapped; "
-            f"{rows[0].named} is rejected: {rows[0].error_message} Nothing was sent or paid. Correct the manifest and "
+            f"None of the {pluralize(len(rows), 'row')} of {manifest.location} can be swapped; "
+            f"{rows[0].label} is rejected: {rows[0].error_message} Nothing was sent or paid. Correct the manifest and "
             "start a new run; a retry or clear of this one reads the manifest again."
         )
 
     def _log_rejected(self, manifest: Manifest) -> None:
+        from ..execution.messages import pluralize
+
         self.log.info(
             "%s: %s to swap, %s rejected.",
             manifest.location,
-            counted(len(manifest.pairs), "pair"),
-            counted(len(manifest.rejected), "row"),
+            pluralize(len(manifest.pairs), "pair"),
+            pluralize(len(manifest.rejected), "row"),
         )
         for row in manifest.rejected[:NAMED_ROWS]:
             self.log.warning("Row %d is rejected: %s.", row.row_number, row.reason)
@@ -176,21 +179,23 @@ class GoEnhancePlanOperator(BaseOperator):
             )
 
     def _check_only(self, rows: Sequence[Swap], hook: GoEnhanceHook) -> list[dict[str, Any]]:
+        from ..execution.messages import pluralize
+
         counts = Counter(row.status.value for row in rows)
         work = counts["planned"] + counts["submitted"]
         size = self._size(work)
         self.log.info(
             "Dry run, nothing is written or submitted. This run would submit, and pay for, %s in %s of up to %d; "
             "%s over for nothing; %s again; %s rejected.",
-            counted(counts["planned"], "pair"),
-            counted(-(-work // size), "task"),
+            pluralize(counts["planned"], "pair"),
+            pluralize(-(-work // size), "task"),
             size,
-            counted(counts["submitted"], "earlier job is taken", "earlier jobs are taken"),
-            counted(counts["reused"], "earlier picture serves", "earlier pictures serve"),
-            counted(counts["rejected"], "row is", "rows are"),
+            pluralize(counts["submitted"], "earlier job is taken", "earlier jobs are taken"),
+            pluralize(counts["reused"], "earlier picture serves", "earlier pictures serve"),
+            pluralize(counts["rejected"], "row is", "rows are"),
         )
         if self.check_account:
-            self.log.info("The account has %s left.", counted(hook.get_credits().count, "credit"))
+            self.log.info("The account has %s left.", pluralize(hook.get_credits().count, "credit"))
         return []
 
     def _size(self, pairs: int) -> int:
@@ -206,6 +211,7 @@ class GoEnhancePlanOperator(BaseOperator):
 
     def _write(self, ledger: Ledger, key: RunKey, rows: list[Swap]) -> list[dict[str, Any]]:
         """Write the rows that are new, and return all batches of the run, old ones first."""
+        from ..execution.messages import pluralize
         from ..execution.planning import into_batches, is_work
 
         known = {swap.swap_id: swap for swap in ledger.of_run(key, task_id=self.swap_task_id)}
@@ -219,9 +225,9 @@ class GoEnhancePlanOperator(BaseOperator):
         added = Counter(row.status.value for row in batched)
         self.log.info(
             "Results table: %s added, of which %s and %s; %d known already, %d withdrawn, %d restored.",
-            counted(result.added, "row"),
-            counted(added["reused"], "reuses an earlier picture", "reuse earlier pictures"),
-            counted(added["submitted"], "takes over an earlier job", "take over earlier jobs"),
+            pluralize(result.added, "row"),
+            pluralize(added["reused"], "reuses an earlier picture", "reuse earlier pictures"),
+            pluralize(added["submitted"], "takes over an earlier job", "take over earlier jobs"),
             result.known,
             result.withdrawn,
             result.restored,
@@ -243,12 +249,13 @@ class GoEnhancePlanOperator(BaseOperator):
 
     def _check_account(self, hook: GoEnhanceHook, ledger: Ledger, key: RunKey) -> None:
         from ..exceptions import GoEnhanceError, OutOfCreditsError
+        from ..execution.messages import pluralize
         from ..results.states import Status
 
         planned = ledger.counts(key, task_id=self.swap_task_id)[Status.PLANNED]
         if not planned:
             return  # nothing is left to pay for, so an empty account is no trouble
-        stay = f"{counted(planned, 'row')} of this run {'stays' if planned == 1 else 'stay'} planned"
+        stay = f"{pluralize(planned, 'row')} of this run {'stays' if planned == 1 else 'stay'} planned"
         try:
             credits_ = hook.get_credits()
         except GoEnhanceError as error:
@@ -260,7 +267,7 @@ class GoEnhancePlanOperator(BaseOperator):
             error.message = f"{error.message} {stay}, and nothing was paid for. {steps}."
             error.args = (error.message,)
             raise
-        self.log.info("The account has %s left.", counted(credits_.count, "credit"))
+        self.log.info("The account has %s left.", pluralize(credits_.count, "credit"))
         if credits_.count <= 0:
             raise OutOfCreditsError(
                 f"The GoEnhance account of {hook.account()} has no credits left, so nothing is submitted. {stay}, and "

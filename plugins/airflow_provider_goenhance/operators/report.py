@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import Asset, BaseOperator
 
 from ..exceptions import BatchFailedError
-from ..execution.words import counted
 from ..links import ContactSheetLink
-from ..retry_policy import DEFAULT_RETRY_POLICY, final_where_no_policy
+from ..retry_policy import DEFAULT_RETRY_POLICY, fail_fast_without_retry_policy
 from ..settings import default_storage
 from .arguments import flag, number, text
 from .face_swap_batch import within_share
@@ -93,7 +92,7 @@ class GoEnhanceReportOperator(BaseOperator):
 
         ti = context["ti"]
         key = RunKey(ti.dag_id, ti.run_id)
-        with final_where_no_policy():
+        with fail_fast_without_retry_policy():
             database = open_results(str(self.results_conn_id))
             try:
                 ledger = Ledger(database)
@@ -167,6 +166,7 @@ class GoEnhanceReportOperator(BaseOperator):
             self.log.warning("... and %d more, all in the results table.", len(wrong) - NAMED_FAILURES)
 
     def _give_verdict(self, counts: dict[Status, int], never_began: Sequence[str] = ()) -> None:
+        from ..execution.messages import pluralize
         from ..results.states import Status
 
         pairs = sum(counts.values())
@@ -175,13 +175,13 @@ class GoEnhanceReportOperator(BaseOperator):
         allowed = number(self.allowed_failure_share, "allowed_failure_share", most=1)
         if planned:
             raise BatchFailedError(
-                f"{planned} of {counted(pairs, 'pair')} {'was' if planned == 1 else 'were'} never sent, because a task "
-                "failed first; nothing was paid for those. Mend the cause named there, then clear the failed tasks."
+                f"{planned} of {pluralize(pairs, 'pair')} {'was' if planned == 1 else 'were'} never sent, because "
+                "a task failed first. Nothing was paid for them. Fix the cause, then clear the failed tasks."
             )
         if never_began:
             raise BatchFailedError(
                 f"{', '.join(never_began)} never began, because a task before failed: see its log. This run has "
-                f"{counted(pairs, 'row')}; mend the cause, then clear that task."
+                f"{pluralize(pairs, 'row')}; mend the cause, then clear that task."
             )
         if not pairs and flag(self.expect_rows, "expect_rows"):
             raise BatchFailedError(
@@ -189,12 +189,12 @@ class GoEnhanceReportOperator(BaseOperator):
             )
         if submitted and flag(self.expect_finished, "expect_finished"):
             raise BatchFailedError(
-                f"{submitted} of {counted(pairs, 'pair')} {'is' if submitted == 1 else 'are'} paid for and still under "
-                "way. Clear the swap tasks to wait for them and collect the pictures; that pays nothing."
+                f"{submitted} of {pluralize(pairs, 'pair')} {'is' if submitted == 1 else 'are'} paid for and still "
+                "under way. Clear the swap tasks to wait for them and collect the pictures; that pays nothing."
             )
         if not within_share(wrong, pairs, allowed):
             raise BatchFailedError(
-                f"{wrong} of {counted(pairs, 'pair')} went wrong ({counts[Status.FAILED]} failed, "
+                f"{wrong} of {pluralize(pairs, 'pair')} went wrong ({counts[Status.FAILED]} failed, "
                 f"{counts[Status.UNKNOWN]} unknown, {counts[Status.REJECTED]} rejected), more than the allowed share "
                 f"of {allowed:g}. Their reasons are above and in the results table. A retry changes nothing; a clear "
                 "of the swap tasks fetches what was paid for and not kept, and sends again what was declined; a new "
@@ -214,4 +214,4 @@ def counts_line(run_id: str, counts: dict[Status, int]) -> str:
 def _line(swap: Swap) -> str:
     from ..execution.messages import paid_for
 
-    return f"{swap.named} is {swap.status.value}: {swap.error_message or 'no reason was recorded.'} {paid_for(swap)}"
+    return f"{swap.label} is {swap.status.value}: {swap.error_message or 'no reason was recorded.'} {paid_for(swap)}"

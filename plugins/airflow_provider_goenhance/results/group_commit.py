@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ..exceptions import ResultsTableError
 from .transient_errors import OutOfReachError
 from .transition_sql import apply
-from .transitions import Claimant, Transition
+from .transitions import ClaimOwner, Transition
 
 if TYPE_CHECKING:
     from .database import ResultsDatabase, RunInTransaction
@@ -38,12 +38,12 @@ class GroupCommit:
     leaving it commits what is queued.
 
     :param database: where the results table is
-    :param who: in whose name the steps are taken
+    :param owner: in whose name the steps are taken
     """
 
-    def __init__(self, database: ResultsDatabase, who: Claimant) -> None:
+    def __init__(self, database: ResultsDatabase, owner: ClaimOwner) -> None:
         self._database = database
-        self.who = who
+        self.owner = owner
         self._requests: queue.SimpleQueue[list[_Request] | None] = queue.SimpleQueue()
         # One: a second was measured, on a server too, and takes more processor than it saves waiting.
         self._thread = threading.Thread(target=self._work, name="goenhance-group-commit", daemon=True)
@@ -112,7 +112,7 @@ class GroupCommit:
         steps = [step for request, _ in group for step in request]
         swaps = self._database.swaps
         try:
-            results = run(lambda connection: apply(connection, swaps, self.who, steps), attempts=ATTEMPTS)
+            results = run(lambda connection: apply(connection, swaps, self.owner, steps), attempts=ATTEMPTS)
         except ResultsTableError as error:
             self._commit_alone(run, group, error)
         except BaseException as error:  # whoever waits must hear of it, or it waits for ever

@@ -77,7 +77,7 @@ def decide(
         # The first job was this row's own submit, or that of the row it was taken over from.
         submits = swap.attempts + bool(swap.reused_from)
         return Action.SUBMIT if 0 < submits <= policies.failed_job_resubmits else Action.LEAVE
-    if swap.error_code == JOB_NOT_FOUND and swap.took_over:
+    if swap.error_code == JOB_NOT_FOUND and swap.adopted_job:
         # What an earlier run paid for is gone, and this one has paid for nothing yet.
         return Action.SUBMIT
     return _decide_at_first_look(swap, policies, cleared) if first_look else Action.LEAVE

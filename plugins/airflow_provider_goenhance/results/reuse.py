@@ -39,7 +39,7 @@ def job_of(earlier: Sequence[Swap]) -> Swap | None:
     if latest is None:
         return None
     if latest.status is Status.FAILED:
-        given_up = job_itself_failed(latest) or latest.error_code == JOB_NOT_FOUND or latest.took_over
+        given_up = job_itself_failed(latest) or latest.error_code == JOB_NOT_FOUND or latest.adopted_job
         return None if given_up else latest
     return latest if latest.status in {Status.SUBMITTED, Status.SUCCEEDED} else None
 

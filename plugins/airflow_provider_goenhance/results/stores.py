@@ -14,7 +14,7 @@ from .states import Status
 if TYPE_CHECKING:
     from .ledger import Ledger, Outcome
     from .swap import Swap
-    from .transitions import Claimant, Transition
+    from .transitions import ClaimOwner, Transition
 
 #: After so many seconds a claim of *another* task instance counts as abandoned. Longer than any submit can take.
 FOREIGN_CLAIM_SECONDS = 1800.0
@@ -33,20 +33,20 @@ class SwapStore(Protocol):
     def load(self) -> list[Swap]:
         """Return the rows as they stand now."""
 
-    def settle(self, who: Claimant, task_key: str) -> int:
+    def settle(self, owner: ClaimOwner, task_key: str) -> int:
         """Make rows ``unknown`` that an ended execution of this task left in ``submitting``."""
 
-    def abandon(self, who: Claimant) -> int:
+    def abandon(self, owner: ClaimOwner) -> int:
         """Make rows ``unknown`` that this very execution has in ``submitting``: it is being killed."""
 
-    def writer(self, who: Claimant) -> AbstractContextManager[Writer]:
+    def writer(self, owner: ClaimOwner) -> AbstractContextManager[Writer]:
         """Open the writer for a round of submits."""
 
     def record_outcomes(self, outcomes: Sequence[Outcome]) -> None:
         """Write down what became of jobs."""
 
 
-def abandoned(swaps: Sequence[Swap], who: Claimant, task_key: str) -> list[Swap]:
+def abandoned(swaps: Sequence[Swap], owner: ClaimOwner, task_key: str) -> list[Swap]:
     """
     Return the rows whose submit nobody is working on any more.
 
@@ -57,7 +57,7 @@ def abandoned(swaps: Sequence[Swap], who: Claimant, task_key: str) -> list[Swap]
         swap
         for swap in swaps
         if swap.status is Status.SUBMITTING
-        and swap.claimed_by != who.name
+        and swap.claimed_by != owner.name
         and (
             (swap.claimed_by or "").startswith(task_key)
             or swap.claimed_at is None
@@ -78,19 +78,19 @@ class TableStore:
         self.ledger = ledger
         self.load = load
 
-    def settle(self, who: Claimant, task_key: str) -> int:
+    def settle(self, owner: ClaimOwner, task_key: str) -> int:
         """Make rows ``unknown`` that an ended execution of this task left in ``submitting``."""
-        return self.ledger.settle_abandoned(abandoned(self.load(), who, task_key))
+        return self.ledger.settle_abandoned(abandoned(self.load(), owner, task_key))
 
-    def abandon(self, who: Claimant) -> int:
+    def abandon(self, owner: ClaimOwner) -> int:
         """Make rows ``unknown`` that this very execution has in ``submitting``: it is being killed."""
-        return self.ledger.settle_abandoned([s for s in self.load() if s.claimed_by == who.name])
+        return self.ledger.settle_abandoned([s for s in self.load() if s.claimed_by == owner.name])
 
-    def writer(self, who: Claimant) -> AbstractContextManager[Writer]:
+    def writer(self, owner: ClaimOwner) -> AbstractContextManager[Writer]:
         """Open a group commit."""
         from .group_commit import GroupCommit
 
-        return GroupCommit(self.ledger.database, who)
+        return GroupCommit(self.ledger.database, owner)
 
     def record_outcomes(self, outcomes: Sequence[Outcome]) -> None:
         """Write down what became of jobs."""

@@ -87,12 +87,12 @@ class Swap:
         return row
 
     @property
-    def took_over(self) -> bool:
+    def adopted_job(self) -> bool:
         """Whether it lives on a job that another row has paid for."""
         return bool(self.reused_from) and not self.attempts and self.status is not Status.REUSED
 
     @property
-    def named(self) -> str:
+    def label(self) -> str:
         """How a person finds it: pair id, and the manifest's row where there is one."""
         return f"pair {self.pair_id!r}" + (f" (row {self.row_number})" if self.row_number else "")
 

@@ -22,7 +22,7 @@ from .outcome import ABANDONED, Outcome, may_be_recorded
 from .states import Status
 from .stores import abandoned
 from .swap import Swap
-from .transitions import Accepted, Claim, Claimant, Declined, NotSent, OutcomeUnknown, Transition, storable
+from .transitions import Accepted, Claim, ClaimOwner, Declined, NotSent, OutcomeUnknown, Transition, storable
 
 log = logging.getLogger(__name__)
 
@@ -71,14 +71,18 @@ class TaskStateStore:
         """Return the row as it stands now."""
         return [self._row()]
 
-    def settle(self, who: Claimant, task_key: str) -> int:
+    def settle(self, owner: ClaimOwner, task_key: str) -> int:
         """Make the row ``unknown`` if an ended execution left it in ``submitting``."""
-        return self._give_up(abandoned(self.load(), who, task_key))
+        return self._give_up(abandoned(self.load(), owner, task_key))
 
-    def abandon(self, who: Claimant) -> int:
+    def abandon(self, owner: ClaimOwner) -> int:
         """Make the row ``unknown`` if this very execution has it in ``submitting``: it is being killed."""
         return self._give_up(
-            [swap for swap in self.load() if swap.status is Status.SUBMITTING and swap.claimed_by == who.name]
+            [
+                swap
+                for swap in self.load()
+                if swap.status is Status.SUBMITTING and swap.claimed_by == owner.name
+            ]
         )
 
     def _give_up(self, left: list[Swap]) -> int:
@@ -95,9 +99,9 @@ class TaskStateStore:
         return len(left)
 
     @contextmanager
-    def writer(self, who: Claimant) -> Iterator[TaskStateWriter]:
+    def writer(self, owner: ClaimOwner) -> Iterator[TaskStateWriter]:
         """Open a writer."""
-        yield TaskStateWriter(self, who)
+        yield TaskStateWriter(self, owner)
 
     def record_outcomes(self, outcomes: Sequence[Outcome]) -> None:
         """Write down what became of the job."""
@@ -117,25 +121,25 @@ class TaskStateStore:
                 )
             )
 
-    def step(self, step: Transition, who: Claimant) -> bool:
+    def step(self, step: Transition, owner: ClaimOwner) -> bool:
         """Take one step; return whether the row now stands where the step put it."""
         row = self._row()
         if isinstance(step, Claim):
             if row.status is not step.from_status or row.attempts != step.attempts:
                 return (
                     row.status is Status.SUBMITTING
-                    and row.claimed_by == who.name
+                    and row.claimed_by == owner.name
                     and row.attempts == step.attempts + 1
                 )
-            self._save(_claimed(row, who))
+            self._save(_claimed(row, owner))
             return True
-        moved = _moved(row, step) if row.claimed_by == who.name else None
+        moved = _moved(row, step) if row.claimed_by == owner.name else None
         if moved is not None:
             self._save(moved)
             return True
         if isinstance(step, Accepted):
             return self._stands_or_is_orphan(row, step)
-        return row.claimed_by == who.name and row.status is _NOT_ACCEPTED[type(step)]
+        return row.claimed_by == owner.name and row.status is _NOT_ACCEPTED[type(step)]
 
     def _stands_or_is_orphan(self, row: Swap, step: Accepted) -> bool:
         if row.img_uuid == step.img_uuid:
@@ -168,9 +172,9 @@ class TaskStateStore:
 class TaskStateWriter:
     """Takes steps at once, in the calling thread: Airflow's store is not to be used from another one."""
 
-    def __init__(self, store: TaskStateStore, who: Claimant) -> None:
+    def __init__(self, store: TaskStateStore, owner: ClaimOwner) -> None:
         self._store = store
-        self._who = who
+        self._who = owner
 
     def write_all(self, requests: Sequence[Sequence[Transition]]) -> list[Future[list[bool]]]:
         """Take steps; the futures are done when this returns."""
@@ -185,15 +189,15 @@ class TaskStateWriter:
         return future
 
 
-def _claimed(row: Swap, who: Claimant) -> Swap:
+def _claimed(row: Swap, owner: ClaimOwner) -> Swap:
     former = " ".join(filter(None, [row.former_uuids, row.img_uuid])) or None
     return dataclasses.replace(
         row,
         status=Status.SUBMITTING,
-        claimed_by=who.name,
+        claimed_by=owner.name,
         claimed_at=dt.datetime.now(dt.UTC),
-        account=who.account,
-        max_tries=who.max_tries,
+        account=owner.account,
+        max_tries=owner.max_tries,
         attempts=row.attempts + 1,
         former_uuids=former,
         img_uuid=None,

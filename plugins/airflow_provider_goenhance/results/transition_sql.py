@@ -22,7 +22,7 @@ from .states import Status
 from .transitions import (
     Accepted,
     Claim,
-    Claimant,
+    ClaimOwner,
     Declined,
     NotSent,
     OutcomeUnknown,
@@ -38,11 +38,11 @@ _NOT_ACCEPTED: dict[type[Any], tuple[Status, int]] = {
     Declined: (Status.FAILED, -1),
     OutcomeUnknown: (Status.UNKNOWN, 0),
 }
-_WHO = sa.bindparam("who", type_=sa.String)
+_OWNER = sa.bindparam("owner", type_=sa.String)
 
 
 def apply(
-    connection: sa.Connection, swaps: sa.Table, who: Claimant, steps: Sequence[Transition]
+    connection: sa.Connection, swaps: sa.Table, owner: ClaimOwner, steps: Sequence[Transition]
 ) -> list[bool]:
     """
     Take steps in one transaction: outcomes first, then claims.
@@ -50,13 +50,13 @@ def apply(
     :return: for each step, in order, whether the row now stands where the step put it; of two claims of one row only
         the first is granted
     """
-    moved = _move(connection, swaps, who, steps)
+    moved = _move(connection, swaps, owner, steps)
     unsure = {step.swap_id for step in steps if (type(step), step.swap_id) not in moved}
     found = _look(connection, swaps, unsure)
     claimed: set[str] = set()
     results = []
     for step in steps:
-        done = (type(step), step.swap_id) in moved or _stands(found.get(step.swap_id), step, who)
+        done = (type(step), step.swap_id) in moved or _stands(found.get(step.swap_id), step, owner)
         if isinstance(step, Claim):
             done = done and step.swap_id not in claimed
             claimed.add(step.swap_id)
@@ -67,7 +67,7 @@ def apply(
 
 
 def _move(
-    connection: sa.Connection, swaps: sa.Table, who: Claimant, steps: Sequence[Transition]
+    connection: sa.Connection, swaps: sa.Table, owner: ClaimOwner, steps: Sequence[Transition]
 ) -> set[tuple[type[Any], str]]:
     now = dt.datetime.now(dt.UTC)
     moved: set[tuple[type[Any], str]] = set()
@@ -76,9 +76,9 @@ def _move(
         rows = [_values(step) for step in steps if type(step) is kind]
         if not rows:
             continue
-        fixed: dict[str, Any] = {"who": who.name, "now": now}
+        fixed: dict[str, Any] = {"owner": owner.name, "now": now}
         if kind is Claim:
-            fixed |= {"account": who.account, "max_tries": who.max_tries}
+            fixed |= {"account": owner.account, "max_tries": owner.max_tries}
         statement = _statement(swaps, connection.dialect, cast("Hashable", kind))
         ids = statement.execute(connection, rows, **fixed)
         moved.update((kind, swap_id) for swap_id in ids)
@@ -115,7 +115,7 @@ def _accepted(swaps: sa.Table, dialect: str) -> sa.Update:
         sa.update(swaps)
         .where(
             is_given(dialect, c.swap_id, given),
-            c.claimed_by == _WHO,
+            c.claimed_by == _OWNER,
             # From `unknown` as well: a slow attempt that was given up on may still learn its job's name.
             sa.or_(c.status == Status.SUBMITTING.value, c.status == Status.UNKNOWN.value),
         )
@@ -139,7 +139,7 @@ def _not_accepted(swaps: sa.Table, dialect: str, status: Status, correction: int
         sa.update(swaps)
         .where(
             is_given(dialect, c.swap_id, given),
-            c.claimed_by == _WHO,
+            c.claimed_by == _OWNER,
             c.status == Status.SUBMITTING.value,
         )
         .values(
@@ -169,7 +169,7 @@ def _claim(swaps: sa.Table, dialect: str) -> sa.Update:
             (c.img_uuid, None),
             (c.status, Status.SUBMITTING.value),
             (c.attempts, c.attempts + 1),
-            (c.claimed_by, _WHO),
+            (c.claimed_by, _OWNER),
             (c.claimed_at, sa.bindparam("now", type_=c.claimed_at.type)),
             (c.account, sa.bindparam("account", type_=sa.String)),
             (c.max_tries, sa.bindparam("max_tries", type_=sa.Integer)),
@@ -202,12 +202,12 @@ def _look(connection: sa.Connection, swaps: sa.Table, ids: Iterable[str]) -> dic
     return found
 
 
-def _stands(row: Any, step: Transition, who: Claimant) -> bool:
+def _stands(row: Any, step: Transition, owner: ClaimOwner) -> bool:
     if row is None:
         return False
     if isinstance(step, Accepted):
         return bool(row.img_uuid == step.img_uuid)
-    if row.claimed_by != who.name:
+    if row.claimed_by != owner.name:
         return False
     if isinstance(step, Claim):
         return bool(row.status == Status.SUBMITTING.value and row.attempts == step.attempts + 1)

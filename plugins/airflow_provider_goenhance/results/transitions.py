@@ -12,7 +12,7 @@ MESSAGE_LENGTH = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Claimant:
+class ClaimOwner:
     """
     Who moves the rows.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseSensorOperator, conf
 
 from ..exceptions import JobFailedError, JobTimedOutError
-from ..retry_policy import DEFAULT_RETRY_POLICY, final_where_no_policy
+from ..retry_policy import DEFAULT_RETRY_POLICY, fail_fast_without_retry_policy
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -68,7 +68,7 @@ class GoEnhanceJobSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> dict[str, str]:
         """Wait, here or in the triggerer."""
-        with final_where_no_policy():
+        with fail_fast_without_retry_policy():
             uuids = self._uuids()
             deadline = time.time() + float(self.timeout)
             if self.deferrable or self.reschedule:
@@ -83,7 +83,7 @@ class GoEnhanceJobSensor(BaseSensorOperator):
         """
         from ..execution.events import outcome_of
 
-        with final_where_no_policy():
+        with fail_fast_without_retry_policy():
             return self._verdict(self._uuids(), outcome_of(event))
 
     def _ask(self, uuids: Sequence[str], deadline: float) -> WaitOutcome:

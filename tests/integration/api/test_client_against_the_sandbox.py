@@ -16,14 +16,14 @@ from airflow_provider_goenhance.api.client import open_client
 from airflow_provider_goenhance.api.models import JobState
 from airflow_provider_goenhance.api.polling import wait_for_jobs
 from airflow_provider_goenhance.exceptions import (
+    AuthenticationError,
     BadRequestError,
     ConnectionLostError,
     GoEnhanceError,
-    NotGoEnhanceAnswerError,
     OutOfCreditsError,
     RateLimitedError,
     ServerError,
-    TokenRefusedError,
+    UnexpectedResponseError,
     UnreachableError,
 )
 from tests.unit.clock import Clock, until
@@ -83,9 +83,9 @@ async def test_a_swap_goes_from_submit_to_its_signed_link(sandbox: SandboxProces
         ({"kind": "hang", "when": "after"}, ConnectionLostError, 1),
         ({"kind": "http_error", "when": "after"}, ServerError, 1),
         ({"kind": "http_error", "status": 503}, ServerError, 0),
-        ({"kind": "html", "when": "after"}, NotGoEnhanceAnswerError, 1),
-        ({"kind": "bad_json", "when": "after"}, NotGoEnhanceAnswerError, 1),
-        ({"kind": "missing_img_uuid"}, NotGoEnhanceAnswerError, 1),
+        ({"kind": "html", "when": "after"}, UnexpectedResponseError, 1),
+        ({"kind": "bad_json", "when": "after"}, UnexpectedResponseError, 1),
+        ({"kind": "missing_img_uuid"}, UnexpectedResponseError, 1),
     ],
 )
 async def test_a_submit_whose_fate_is_not_known_is_sent_once_and_says_so(
@@ -148,7 +148,7 @@ async def test_a_wrong_token_is_refused_by_name_of_the_connection_and_shown_nowh
     caplog.set_level(logging.DEBUG)
     async with open_client(account(sandbox, token="sk-not-the-right-one")) as client:
         for call in (client.submit(*PAIR), client.get_job("job-1"), client.get_credits()):
-            with pytest.raises(TokenRefusedError, match="goenhance_test") as raised:
+            with pytest.raises(AuthenticationError, match="goenhance_test") as raised:
                 await call
             assert "sk-not" not in f"{raised.value!r}"
     assert "sk-not" not in caplog.text

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from airflow.sdk.exceptions import TaskDeferred
 
-from airflow_provider_goenhance.exceptions import CollectError, TokenRefusedError, WaitFailedError
+from airflow_provider_goenhance.exceptions import AuthenticationError, CollectError, WaitFailedError
 from airflow_provider_goenhance.operators.collect import GoEnhanceCollectOperator
 from airflow_provider_goenhance.pictures.collector import collect_picture
 from airflow_provider_goenhance.retry_policy import is_final
@@ -211,7 +211,7 @@ def test_a_refused_token_names_the_connection_and_leaves_the_rows_as_they_are(
     batch = submitted(pairs=1)
     connect(batch.sandbox, token="sk-wrong-token", account_name="studio")
 
-    with pytest.raises(TokenRefusedError, match="connection 'goenhance_default'"):
+    with pytest.raises(AuthenticationError, match="connection 'goenhance_default'"):
         collect(batch)
 
     assert batch.row()["status"] == "submitted"

@@ -16,9 +16,9 @@ from airflow_provider_goenhance.exceptions import (
     BadRequestError,
     BatchFailedError,
     GoEnhanceError,
-    NotGoEnhanceAnswerError,
     RateLimitedError,
     SubmitOutcomeUnknownError,
+    UnexpectedResponseError,
 )
 from airflow_provider_goenhance.retry_policy import is_final
 from tests.unit.clock import Clock, until
@@ -74,7 +74,7 @@ FAULTS = {
     "slow": Fault({"kind": "slow", "seconds": 0.2, "when": "after"}, "succeeded", 1, 1),
     "proxy page at 200": Fault({"kind": "html", "status": 200}, "unknown", 0, 1, UNKNOWN),
     "proxy page at 403": Fault(
-        {"kind": "html", "status": 403}, "planned", 0, 0, NotGoEnhanceAnswerError, "succeeded", True
+        {"kind": "html", "status": 403}, "planned", 0, 0, UnexpectedResponseError, "succeeded", True
     ),
     "code != 0 at 200": Fault(
         {"kind": "business_error", "msg": "unsupported"}, "failed", 0, 0, BadRequestError

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from airflow_provider_goenhance.exceptions import (
+    AuthenticationError,
     BatchFailedError,
     ManifestError,
     OutOfCreditsError,
-    TokenRefusedError,
     UnreachableError,
 )
 from airflow_provider_goenhance.hooks.results import open_results
@@ -163,7 +163,7 @@ def test_a_refused_token_is_noticed_before_anything_is_sent(
 ) -> None:
     connect(sandbox, token="sk-wrong")
 
-    with pytest.raises(TokenRefusedError) as caught:
+    with pytest.raises(AuthenticationError) as caught:
         plan(manifest(tmp_path, 2))
 
     assert is_final(caught.value)

@@ -19,13 +19,13 @@ import psutil
 import pytest
 
 from airflow_provider_goenhance.exceptions import (
+    AuthenticationError,
     BadRequestError,
     BatchFailedError,
     CollectError,
     GoEnhanceError,
     JobTimedOutError,
     ResultsTableError,
-    TokenRefusedError,
     UnreachableError,
 )
 from airflow_provider_goenhance.retry_policy import is_final
@@ -47,7 +47,7 @@ def test_a_refused_token_names_the_connection_and_leaves_the_rows_planned(
 
     ending = swap.attempt()
 
-    assert isinstance(ending.error, TokenRefusedError)
+    assert isinstance(ending.error, AuthenticationError)
     assert is_final(ending.error)
     assert "connection 'goenhance_default'" in ending.message
     assert "sk-wrong-token" not in ending.message
@@ -69,7 +69,7 @@ def test_a_token_refused_during_the_wait_loses_no_job(
 
     ending = batch.attempt()
 
-    assert isinstance(ending.error, TokenRefusedError)
+    assert isinstance(ending.error, AuthenticationError)
     assert "3 submitted (pair 'pair-1'" in ending.message
     assert "3 submits may have been paid for" in ending.message
     assert {row["status"] for row in batch.rows().values()} == {"submitted"}

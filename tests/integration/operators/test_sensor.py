@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
-from airflow_provider_goenhance.exceptions import JobFailedError, JobTimedOutError, TokenRefusedError
+from airflow_provider_goenhance.exceptions import AuthenticationError, JobFailedError, JobTimedOutError
 from airflow_provider_goenhance.retry_policy import is_final
 from airflow_provider_goenhance.sensors.job import GoEnhanceJobSensor
 from include.sandbox.process import SandboxProcess
@@ -122,7 +122,7 @@ def test_a_refused_token_is_not_taken_for_a_finished_job(
     uuids = submit(sandbox)
     connect(sandbox, token="sk-wrong-token")
 
-    with pytest.raises(TokenRefusedError, match="connection 'goenhance_default'"):
+    with pytest.raises(AuthenticationError, match="connection 'goenhance_default'"):
         sense(uuids, **way)
 
 

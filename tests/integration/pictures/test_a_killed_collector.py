@@ -18,14 +18,14 @@ from tests.unit.pictures.pictures import encoded
 COLLECTOR = """
 import os, sys, time
 from pathlib import Path
-from airflow_provider_goenhance.collect import store
+from airflow_provider_goenhance.pictures import storage
 
 def stand_still(handle):
     print("in the middle", flush=True)
     time.sleep(600)
 
-store.os.fsync = stand_still
-store.keep_picture(Path(sys.argv[1]), sys.argv[2], "run", "pair", ".jpg")
+storage.os.fsync = stand_still
+storage.keep_picture(Path(sys.argv[1]), sys.argv[2], "run", "pair", ".jpg")
 """
 
 

@@ -13,7 +13,7 @@ from airflow_provider_goenhance.results.database import ResultsDatabase
 from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.results.swap import Swap, pair_fingerprint, swap_id_for
 from airflow_provider_goenhance.results.transition_sql import apply
-from airflow_provider_goenhance.results.transitions import Claimant, Transition
+from airflow_provider_goenhance.results.transitions import ClaimOwner, Transition
 
 #: What happens at the next COMMIT: it goes through; its connection is cut before or after it took effect, and the
 #: transaction is run again; or the process dies before or after it took effect.
@@ -38,12 +38,12 @@ class TestDatabase(ResultsDatabase):
             engine.dialect.do_commit = self._spoiled(engine.dialect.do_commit)  # type: ignore[method-assign]
         return engine
 
-    def take(self, who: Claimant, steps: list[Transition], fate: Fate = "ok") -> list[bool]:
+    def take(self, owner: ClaimOwner, steps: list[Transition], fate: Fate = "ok") -> list[bool]:
         """Take steps in one transaction, as the group commit does."""
         _ = self.engine
         self.fate = fate
         try:
-            return self.run(lambda connection: apply(connection, self.swaps, who, steps))
+            return self.run(lambda connection: apply(connection, self.swaps, owner, steps))
         finally:
             self.fate = "ok"
 

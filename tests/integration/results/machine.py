@@ -26,7 +26,7 @@ from airflow_provider_goenhance.results.swap import Swap
 from airflow_provider_goenhance.results.transitions import (
     Accepted,
     Claim,
-    Claimant,
+    ClaimOwner,
     Declined,
     NotSent,
     OutcomeUnknown,
@@ -54,7 +54,7 @@ policies = st.builds(
 class Attempt:
     """One execution of the task: what it saw, what it may still send, and what it holds in memory."""
 
-    who: Claimant
+    owner: ClaimOwner
     store: TableStore
     due: list[Swap]
     granted: dict[str, int] = field(default_factory=dict)  # row -> which of its claims
@@ -126,12 +126,12 @@ class LedgerMachine(RuleBasedStateMachine):
             for attempt in self.attempts:
                 attempt.alive = False
         self.max_tries += cleared
-        who = Claimant(f"{TASK_KEY}try {len(self.attempts)}", "account", self.max_tries)
+        owner = ClaimOwner(f"{TASK_KEY}try {len(self.attempts)}", "account", self.max_tries)
         store = TableStore(self.ledger, lambda: self.ledger.of_run(KEY, batch=0))
-        store.settle(who, TASK_KEY)
+        store.settle(owner, TASK_KEY)
         due = [swap for swap in store.load() if self.decision(swap) is Action.SUBMIT]
         self.chance.shuffle(due)
-        self.attempts.append(Attempt(who, store, due))
+        self.attempts.append(Attempt(owner, store, due))
 
     def decision(self, swap: Swap) -> Action:
         return decide(swap, self.policies, max_tries=self.max_tries, first_look=True)
@@ -147,7 +147,7 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         before, fate = self.rows(), self.chance.choice(FATES)
         try:
-            results = self.database.take(attempt.who, steps, fate)
+            results = self.database.take(attempt.owner, steps, fate)
         except ProcessDied:
             attempt.alive = False
             results = []
@@ -162,7 +162,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 self.grant(attempt, swap)
 
     def grant(self, attempt: Attempt, swap: Swap) -> None:
-        assert self.rows()[swap.swap_id].claimed_by == attempt.who.name, "granted, but the row is another's"
+        assert self.rows()[swap.swap_id].claimed_by == attempt.owner.name, "granted, but the row is another's"
         attempt.granted[swap.swap_id] = self.claims[swap.swap_id]
 
     def count_commits(self, attempt: Attempt, steps: list[Transition], before: dict[str, Swap]) -> None:
@@ -185,7 +185,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 self.not_accepted[step.swap_id] += 1
 
     def is_allowed_by_name(self, swap: Swap, attempt: Attempt) -> bool:
-        cleared = was_cleared(swap, attempt.who.max_tries)
+        cleared = was_cleared(swap, attempt.owner.max_tries)
         if cleared and (self.policies.on_clear == "resubmit" or swap.attempts == 0):
             return True
         if swap.status is Status.UNKNOWN:
@@ -217,7 +217,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def a_worker_is_killed(self) -> None:
         attempt = self.chance.choice(self.alive())
         if self.chance.random() < 0.5:
-            attempt.store.abandon(attempt.who)
+            attempt.store.abandon(attempt.owner)
         attempt.alive = False
 
     def the_run_is_reported(self) -> None:
@@ -294,10 +294,10 @@ class LedgerMachine(RuleBasedStateMachine):
     def a_row_has_one_holder(self) -> None:
         for row in self.now.values():
             holders = [
-                a.who.name
+                a.owner.name
                 for a in self.alive()
                 if row.swap_id in a.granted
-                and row.claimed_by == a.who.name
+                and row.claimed_by == a.owner.name
                 and row.status is Status.SUBMITTING
             ]
             assert len(holders) <= 1

@@ -22,7 +22,7 @@ from airflow_provider_goenhance.results.database import ResultsDatabase
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
 from airflow_provider_goenhance.results.recovery import Action, Policies, decide
 from airflow_provider_goenhance.results.stores import TableStore
-from airflow_provider_goenhance.results.transitions import Claimant
+from airflow_provider_goenhance.results.transitions import ClaimOwner
 
 CONCURRENCY = 16
 
@@ -32,7 +32,7 @@ def main(url: str, vendor: str, number: str, seconds: float, most_posts: int | N
     store = TableStore(ledger, lambda: ledger.of_run(RunKey("dag", "run"), batch=0))
     # Processes that are to run beside each other are different tasks; one that follows a dead one is its next try.
     task_key = f"swap[{number.split('.')[0]}] "
-    who = Claimant(f"{task_key}try {number} {os.getpid()}", "account", 1)
+    owner = ClaimOwner(f"{task_key}try {number} {os.getpid()}", "account", 1)
     accepted = os.open(vendor, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     posts = 0
@@ -50,9 +50,9 @@ def main(url: str, vendor: str, number: str, seconds: float, most_posts: int | N
         await asyncio.sleep(seconds / 2)
         return Submission(job, 1)
 
-    store.settle(who, task_key)
+    store.settle(owner, task_key)
     due = [swap for swap in store.load() if decide(swap, Policies(), max_tries=1) is Action.SUBMIT]
-    with store.writer(who) as writer:
+    with store.writer(owner) as writer:
         print("begins", flush=True)
         report = asyncio.run(submit_swaps(post, writer, due, concurrency=CONCURRENCY))
     print(f"submitted {len(report.submitted)} elsewhere {report.taken_elsewhere}", flush=True)

@@ -24,12 +24,12 @@ from airflow_provider_goenhance.results.database import ResultsDatabase
 from airflow_provider_goenhance.results.group_commit import GroupCommit
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
 from airflow_provider_goenhance.results.states import Status
-from airflow_provider_goenhance.results.transitions import Claim, Claimant
+from airflow_provider_goenhance.results.transitions import Claim, ClaimOwner
 from tests.integration.results.conftest import MakeDatabase
 from tests.integration.results.databases import TestDatabase, planned
 
 KEY = RunKey("dag", "run")
-WHO = Claimant("swap[0] try 1", "account", 1)
+WHO = ClaimOwner("swap[0] try 1", "account", 1)
 
 
 def submit_while(

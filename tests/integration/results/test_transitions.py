@@ -17,7 +17,7 @@ from airflow_provider_goenhance.results.swap import Swap
 from airflow_provider_goenhance.results.transitions import (
     Accepted,
     Claim,
-    Claimant,
+    ClaimOwner,
     Declined,
     NotSent,
     OutcomeUnknown,
@@ -26,8 +26,8 @@ from tests.integration.results.conftest import MakeDatabase
 from tests.integration.results.databases import TestDatabase, planned
 
 KEY = RunKey("dag", "run")
-FIRST = Claimant("swap[0] try 1 a", "account", 1)
-SECOND = Claimant("swap[0] try 2 b", "account", 1)
+FIRST = ClaimOwner("swap[0] try 1 a", "account", 1)
+SECOND = ClaimOwner("swap[0] try 2 b", "account", 1)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_of_many_claimants_at_the_same_instant_exactly_one_is_granted(
         database = make_database()
         _ = database.engine
         start.wait()
-        granted.append(database.take(Claimant(f"other {number}"), [Claim.of(swap) for swap in seen]))
+        granted.append(database.take(ClaimOwner(f"other {number}"), [Claim.of(swap) for swap in seen]))
 
     threads = [threading.Thread(target=claim, args=(number,)) for number in range(6)]
     for thread in threads:
@@ -89,16 +89,16 @@ def test_a_row_that_failed_again_meanwhile_is_not_claimed_on_old_knowledge(
 ) -> None:
     """It is `failed` again, as it was seen, but the one resubmit that the user allowed is used up."""
 
-    def submit_and_fail(who: Claimant, job: str) -> Swap:
+    def submit_and_fail(owner: ClaimOwner, job: str) -> Swap:
         seen = row(ledger)
-        assert database.take(who, [Claim.of(seen)]) == [True]
-        database.take(who, [Accepted(seen.swap_id, job)])
+        assert database.take(owner, [Claim.of(seen)]) == [True]
+        database.take(owner, [Accepted(seen.swap_id, job)])
         ledger.record_outcomes([Outcome(seen.swap_id, job, Status.FAILED, error_code="job_failed")])
         return row(ledger)
 
     seen = submit_and_fail(FIRST, "job-1")
     submit_and_fail(SECOND, "job-2")
-    assert database.take(Claimant("a third"), [Claim.of(seen)]) == [False]
+    assert database.take(ClaimOwner("a third"), [Claim.of(seen)]) == [False]
     assert row(ledger).attempts == 2
 
 

@@ -21,14 +21,14 @@ from airflow_provider_goenhance.api.account import Account
 from airflow_provider_goenhance.api.client import CONNECT_TIMEOUT, SUBMIT_ATTEMPTS, open_client
 from airflow_provider_goenhance.api.models import JobState
 from airflow_provider_goenhance.exceptions import (
+    AuthenticationError,
     BadRequestError,
     ConnectionLostError,
     GoEnhanceError,
-    NotGoEnhanceAnswerError,
     OutOfCreditsError,
     RateLimitedError,
     ServerError,
-    TokenRefusedError,
+    UnexpectedResponseError,
     UnreachableError,
 )
 from tests.unit.api.certificate import self_signed
@@ -93,12 +93,12 @@ async def test_a_host_with_a_path_keeps_it(server: GoEnhanceServer, account_at: 
     [
         (answer({"code": 500, "msg": ""}, 500), ServerError),
         (answer({"code": 500, "msg": ""}), ServerError),
-        (answer(HTML, 502), NotGoEnhanceAnswerError),
-        (answer(HTML), NotGoEnhanceAnswerError),
-        (raw(b'{"code":0,"msg":"Succ'), NotGoEnhanceAnswerError),
-        (answer({"code": 0, "msg": "Success", "data": {}}), NotGoEnhanceAnswerError),
-        (raw(bytes(3 * 1024 * 1024)), NotGoEnhanceAnswerError),
-        (raw(b"not brotli", "application/json; charset=hex"), NotGoEnhanceAnswerError),
+        (answer(HTML, 502), UnexpectedResponseError),
+        (answer(HTML), UnexpectedResponseError),
+        (raw(b'{"code":0,"msg":"Succ'), UnexpectedResponseError),
+        (answer({"code": 0, "msg": "Success", "data": {}}), UnexpectedResponseError),
+        (raw(bytes(3 * 1024 * 1024)), UnexpectedResponseError),
+        (raw(b"not brotli", "application/json; charset=hex"), UnexpectedResponseError),
         (answer(HTML, 200, Content_Encoding="gzip"), ConnectionLostError),
         (hang_up(), ConnectionLostError),
         (cut(ACCEPTED), ConnectionLostError),
@@ -136,12 +136,12 @@ async def test_a_submit_that_is_not_answered_in_time_may_have_been_accepted_and_
 @pytest.mark.parametrize(
     ("step", "error"),
     [
-        (answer({"code": 401, "msg": "Token Error"}, 401), TokenRefusedError),
+        (answer({"code": 401, "msg": "Token Error"}, 401), AuthenticationError),
         (answer({"code": 400, "msg": "bad"}, 400), BadRequestError),
         (answer({"code": 1, "msg": "bad"}), BadRequestError),
         (answer({"code": 402, "msg": "no"}, 402), OutOfCreditsError),
-        (answer("moved", 302, Location="/elsewhere"), NotGoEnhanceAnswerError),
-        (answer("moved", 307, Location="/elsewhere"), NotGoEnhanceAnswerError),
+        (answer("moved", 302, Location="/elsewhere"), UnexpectedResponseError),
+        (answer("moved", 307, Location="/elsewhere"), UnexpectedResponseError),
     ],
 )
 async def test_a_submit_that_was_refused_is_not_repeated_nor_redirected(
@@ -323,7 +323,7 @@ async def test_a_status_call_is_repeated_after_any_fault_that_passes(
 @pytest.mark.parametrize(
     ("step", "error"),
     [
-        (answer({"code": 401, "msg": "Token Error"}, 401), TokenRefusedError),
+        (answer({"code": 401, "msg": "Token Error"}, 401), AuthenticationError),
         (answer({"code": 404, "msg": "Job not found"}), BadRequestError),
     ],
 )
@@ -357,7 +357,7 @@ async def test_a_debugging_page_that_shows_our_token_does_not_bring_it_into_a_me
     assert "Bearer ***" in str(raised)
     async with open_client(account_at(server.url)) as client:
         assert TOKEN not in f"{client.account!r} {client.account}"
-        with pytest.raises(NotGoEnhanceAnswerError):
+        with pytest.raises(UnexpectedResponseError):
             await client.get_job("job-1")
     assert "Trying again" in caplog.text
     assert TOKEN not in caplog.text

@@ -25,10 +25,10 @@ from airflow_provider_goenhance.api.polling import (
     wait_for_jobs,
 )
 from airflow_provider_goenhance.exceptions import (
+    AuthenticationError,
     BadRequestError,
     ConnectionLostError,
     GoEnhanceError,
-    TokenRefusedError,
     UnreachableError,
 )
 from tests.unit.clock import until
@@ -244,8 +244,8 @@ async def test_what_went_wrong_last_is_told_with_the_jobs_that_still_run() -> No
 
 @pytest.mark.parametrize("deadline", [20.0, -20.0])
 async def test_a_refused_token_ends_the_wait_at_once(deadline: float) -> None:
-    vendor = Vendor(a=["processing"], b=[TokenRefusedError("refused")])
-    with pytest.raises(TokenRefusedError, match="refused"):
+    vendor = Vendor(a=["processing"], b=[AuthenticationError("refused")])
+    with pytest.raises(AuthenticationError, match="refused"):
         await wait(vendor.get_job, ["a", "b"], deadline=now() + deadline)
     assert vendor.counts["b"] == 1
 

@@ -18,13 +18,13 @@ from airflow_provider_goenhance.api.responses import (
     text_of,
 )
 from airflow_provider_goenhance.exceptions import (
+    AuthenticationError,
     BadRequestError,
     GoEnhanceError,
-    NotGoEnhanceAnswerError,
     OutOfCreditsError,
     RateLimitedError,
     ServerError,
-    TokenRefusedError,
+    UnexpectedResponseError,
 )
 
 UUID = "c12b656c-747a-44fd-9c80-add79b0c52d5"
@@ -61,11 +61,11 @@ def test_a_submit_that_names_a_job_was_accepted(body: Any, cost: int | None) -> 
 @pytest.mark.parametrize(
     ("status", "body", "error", "maybe_accepted"),
     [
-        (401, refused(401, "Token Error"), TokenRefusedError, False),
-        (200, refused(401, "Token Error"), TokenRefusedError, False),
-        (400, refused(401, "Token Error"), TokenRefusedError, False),
-        (401, HTML, TokenRefusedError, False),
-        (403, refused(403, "Forbidden"), TokenRefusedError, False),
+        (401, refused(401, "Token Error"), AuthenticationError, False),
+        (200, refused(401, "Token Error"), AuthenticationError, False),
+        (400, refused(401, "Token Error"), AuthenticationError, False),
+        (401, HTML, AuthenticationError, False),
+        (403, refused(403, "Forbidden"), AuthenticationError, False),
         (400, refused(400, "source_img is not a URL"), BadRequestError, False),
         (404, refused(404, "Job not found"), BadRequestError, False),
         (200, refused(1, "Operation failed"), BadRequestError, False),
@@ -82,28 +82,28 @@ def test_a_submit_that_names_a_job_was_accepted(body: Any, cost: int | None) -> 
         (500, refused(401, "Token Error"), ServerError, True),
         (200, refused(500), ServerError, True),
         (503, refused(503, "maintenance"), ServerError, True),
-        (502, HTML, NotGoEnhanceAnswerError, True),
-        (200, HTML, NotGoEnhanceAnswerError, True),
-        (200, "", NotGoEnhanceAnswerError, True),
-        (200, '{"code": 0, "msg": "Succ', NotGoEnhanceAnswerError, True),
-        (200, "[" * 100_000, NotGoEnhanceAnswerError, True),
-        (200, [], NotGoEnhanceAnswerError, True),
-        (200, {"status": "ok"}, NotGoEnhanceAnswerError, True),
-        (200, refused("ok"), NotGoEnhanceAnswerError, True),
-        (200, refused(0.5), NotGoEnhanceAnswerError, True),
-        (200, refused(False), NotGoEnhanceAnswerError, True),
-        (200, '{"code": Infinity, "msg": "", "data": {}}', NotGoEnhanceAnswerError, True),
-        (200, {"msg": "Success", "data": {}}, NotGoEnhanceAnswerError, True),
-        (200, refused(0, "Success"), NotGoEnhanceAnswerError, True),
-        (200, refused(0, "Success", {}), NotGoEnhanceAnswerError, True),
-        (200, refused(0, "Success", {"img_uuid": 7}), NotGoEnhanceAnswerError, True),
-        (200, refused(0, "Success", {"img_uuid": "  "}), NotGoEnhanceAnswerError, True),
-        (200, refused(0, "Success", {"img_uuid": "a\x00b"}), NotGoEnhanceAnswerError, True),
-        (200, refused(0, "Success", {"img_uuid": "x" * 129}), NotGoEnhanceAnswerError, True),
-        (404, HTML, NotGoEnhanceAnswerError, False),
-        (302, HTML, NotGoEnhanceAnswerError, False),
-        (302, refused(0, "Moved"), NotGoEnhanceAnswerError, False),
-        (303, HTML, NotGoEnhanceAnswerError, True),
+        (502, HTML, UnexpectedResponseError, True),
+        (200, HTML, UnexpectedResponseError, True),
+        (200, "", UnexpectedResponseError, True),
+        (200, '{"code": 0, "msg": "Succ', UnexpectedResponseError, True),
+        (200, "[" * 100_000, UnexpectedResponseError, True),
+        (200, [], UnexpectedResponseError, True),
+        (200, {"status": "ok"}, UnexpectedResponseError, True),
+        (200, refused("ok"), UnexpectedResponseError, True),
+        (200, refused(0.5), UnexpectedResponseError, True),
+        (200, refused(False), UnexpectedResponseError, True),
+        (200, '{"code": Infinity, "msg": "", "data": {}}', UnexpectedResponseError, True),
+        (200, {"msg": "Success", "data": {}}, UnexpectedResponseError, True),
+        (200, refused(0, "Success"), UnexpectedResponseError, True),
+        (200, refused(0, "Success", {}), UnexpectedResponseError, True),
+        (200, refused(0, "Success", {"img_uuid": 7}), UnexpectedResponseError, True),
+        (200, refused(0, "Success", {"img_uuid": "  "}), UnexpectedResponseError, True),
+        (200, refused(0, "Success", {"img_uuid": "a\x00b"}), UnexpectedResponseError, True),
+        (200, refused(0, "Success", {"img_uuid": "x" * 129}), UnexpectedResponseError, True),
+        (404, HTML, UnexpectedResponseError, False),
+        (302, HTML, UnexpectedResponseError, False),
+        (302, refused(0, "Moved"), UnexpectedResponseError, False),
+        (303, HTML, UnexpectedResponseError, True),
     ],
 )
 def test_a_submit_that_was_not_accepted_ends_in_the_error_that_fits(
@@ -201,10 +201,10 @@ def test_the_reason_of_a_failed_job_is_found_wherever_it_stands(body: Any, reaso
 @pytest.mark.parametrize(
     ("status", "body", "error"),
     [
-        (200, refused(0, "Success", {"img_uuid": "another", "status": "success"}), NotGoEnhanceAnswerError),
-        (200, refused(0, "Success", {"img_uuid": UUID}), NotGoEnhanceAnswerError),
-        (200, refused(0, "Success", {"img_uuid": UUID, "status": 3}), NotGoEnhanceAnswerError),
-        (200, refused(0, "Success", None), NotGoEnhanceAnswerError),
+        (200, refused(0, "Success", {"img_uuid": "another", "status": "success"}), UnexpectedResponseError),
+        (200, refused(0, "Success", {"img_uuid": UUID}), UnexpectedResponseError),
+        (200, refused(0, "Success", {"img_uuid": UUID, "status": 3}), UnexpectedResponseError),
+        (200, refused(0, "Success", None), UnexpectedResponseError),
         (200, refused(404, "Job not found"), BadRequestError),
         (404, refused(404, "Job not found"), BadRequestError),
         (500, refused(500, "", {"img_uuid": UUID, "status": "success"}), ServerError),
@@ -235,7 +235,7 @@ def test_the_balance_is_read(data: Any, credits_: tuple[int, int | None]) -> Non
 
 
 def test_a_balance_that_is_missing_is_not_zero() -> None:
-    with pytest.raises(NotGoEnhanceAnswerError, match=r"data\.count"):
+    with pytest.raises(UnexpectedResponseError, match=r"data\.count"):
         read_credits(answered(refused(0, "success", {})))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_goenhance.api.polling import WaitOutcome
-from airflow_provider_goenhance.exceptions import GoEnhanceError, ServerError, TokenRefusedError
+from airflow_provider_goenhance.exceptions import AuthenticationError, GoEnhanceError, ServerError
 from airflow_provider_goenhance.execution.events import event_of, event_of_error, outcome_of
 
 
@@ -59,8 +59,8 @@ def test_an_event_that_makes_no_sense_is_an_error_that_may_be_retried_and_never_
 
 
 def test_a_refused_token_is_the_same_error_as_in_a_worker() -> None:
-    event = event_of_error(TokenRefusedError("GoEnhance refused the API token of connection 'c'."))
-    with pytest.raises(TokenRefusedError, match="connection 'c'") as raised:
+    event = event_of_error(AuthenticationError("GoEnhance refused the API token of connection 'c'."))
+    with pytest.raises(AuthenticationError, match="connection 'c'") as raised:
         outcome_of(event)
     assert not raised.value.retryable
 

@@ -13,12 +13,12 @@ import pytest
 
 from airflow_provider_goenhance.api.models import Submission
 from airflow_provider_goenhance.exceptions import (
+    AuthenticationError,
     BadRequestError,
     ConnectionLostError,
     OutOfCreditsError,
     RateLimitedError,
     ResultsTableError,
-    TokenRefusedError,
     UnreachableError,
 )
 from airflow_provider_goenhance.execution.submit import (
@@ -32,11 +32,11 @@ from airflow_provider_goenhance.results.group_commit import GroupCommit
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
 from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.results.swap import Swap
-from airflow_provider_goenhance.results.transitions import Claimant, Transition
+from airflow_provider_goenhance.results.transitions import ClaimOwner, Transition
 from tests.integration.results.databases import planned
 
 KEY = RunKey("dag", "run")
-WHO = Claimant("swap[0] try 1", "account", 1)
+WHO = ClaimOwner("swap[0] try 1", "account", 1)
 Post = Callable[[str, str], Awaitable[Submission]]
 
 
@@ -117,12 +117,12 @@ def test_sixty_four_slots_share_few_commits(ledger: Ledger, monkeypatch: pytest.
     commits = 0
     run = ledger.database._in_transaction
 
-    def counted(*args: object, **kwargs: object) -> object:
+    def pluralize(*args: object, **kwargs: object) -> object:
         nonlocal commits
         commits += 1
         return run(*args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(ledger.database, "_in_transaction", counted)
+    monkeypatch.setattr(ledger.database, "_in_transaction", pluralize)
     all_under_way: asyncio.Barrier | None = None
 
     async def post(source_img: str, reference_img: str) -> Submission:
@@ -166,7 +166,7 @@ def test_a_bad_pair_fails_alone(ledger: Ledger) -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        TokenRefusedError("401"),
+        AuthenticationError("401"),
         OutOfCreditsError("No credits."),
         RateLimitedError("429"),
         UnreachableError("Refused."),

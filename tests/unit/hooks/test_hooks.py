@@ -18,12 +18,12 @@ from urllib3.exceptions import MaxRetryError, SSLError
 
 from airflow_provider_goenhance.api.models import JobState
 from airflow_provider_goenhance.exceptions import (
+    AuthenticationError,
     ConnectionLostError,
     GoEnhanceError,
-    NotGoEnhanceAnswerError,
     RateLimitedError,
     ServerError,
-    TokenRefusedError,
+    UnexpectedResponseError,
     UnreachableError,
 )
 from airflow_provider_goenhance.hooks import goenhance as module
@@ -136,12 +136,12 @@ def test_the_connections_verify_wins_over_the_environments_authorities(
 @pytest.mark.parametrize(
     ("status", "headers", "body", "error"),
     [
-        (401, {}, b'{"code":401,"msg":"Token Error"}', TokenRefusedError),
+        (401, {}, b'{"code":401,"msg":"Token Error"}', AuthenticationError),
         (429, {"Retry-After": "7"}, b'{"code":429,"msg":""}', RateLimitedError),
         (500, {}, b'{"code":500,"msg":""}', ServerError),
-        (200, {}, b"<html>", NotGoEnhanceAnswerError),
-        (302, {"Location": "/elsewhere"}, b"", NotGoEnhanceAnswerError),
-        (200, {}, bytes(3 * 1024 * 1024), NotGoEnhanceAnswerError),
+        (200, {}, b"<html>", UnexpectedResponseError),
+        (302, {"Location": "/elsewhere"}, b"", UnexpectedResponseError),
+        (200, {}, bytes(3 * 1024 * 1024), UnexpectedResponseError),
         (200, {"Content-Length": "500"}, b'{"code":0,', ConnectionLostError),
         (200, {"Content-Encoding": "gzip"}, b"not gzip", ConnectionLostError),
         (200, {}, None, ConnectionLostError),

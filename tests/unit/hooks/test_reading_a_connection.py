@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_goenhance.api.account import Account
-from airflow_provider_goenhance.exceptions import TokenRefusedError
+from airflow_provider_goenhance.exceptions import AuthenticationError
 from airflow_provider_goenhance.hooks.goenhance import GoEnhanceAsyncHook, GoEnhanceHook
 from tests.unit.api.certificate import self_signed
 from tests.unit.hooks.conftest import TOKEN
@@ -177,7 +177,7 @@ def test_a_field_that_cannot_be_is_an_error_that_names_connection_and_field(
 
 @pytest.mark.parametrize("password", [None, "", "  ", "Bearer ", "bearer"])
 def test_without_a_token_nothing_is_asked(connection: Define, password: str | None) -> None:
-    with pytest.raises(TokenRefusedError, match="'goenhance_test' has no API token"):
+    with pytest.raises(AuthenticationError, match="'goenhance_test' has no API token"):
         read(connection(password=password))
 
 
@@ -185,7 +185,7 @@ def test_without_a_token_nothing_is_asked(connection: Define, password: str | No
 def test_a_password_that_cannot_be_a_token_is_refused_without_showing_it(
     connection: Define, password: str
 ) -> None:
-    with pytest.raises(TokenRefusedError, match="is not an API token") as raised:
+    with pytest.raises(AuthenticationError, match="is not an API token") as raised:
         read(connection(password=password))
     assert "sk-" not in str(raised.value)
 

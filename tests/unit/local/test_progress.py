@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from include.local.paths import Places
+from include.local.paths import Paths
 from include.local.progress import SHOWN_ROWS, RunProgress, closing_line, results_table
 from include.local.results import SwapRow
 
-PLACES = Places(Path("/project"))
+PLACES = Paths(Path("/project"))
 
 
 def row(number: int, status: str = "succeeded", **more: str) -> SwapRow:

@@ -19,7 +19,7 @@ from airflow_provider_goenhance.results.schema import swaps_table
 from include.local import run as run_module
 from include.local.airflow_api import AirflowApi
 from include.local.errors import LocalStackError
-from include.local.paths import Places
+from include.local.paths import Paths
 from include.local.ports import Ports
 from include.local.results import RunResults
 from include.local.settings import ConnectionSetting, Settings
@@ -63,7 +63,7 @@ def follow(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyte
             stack=Stack("run", Ports(), dt.datetime.now(dt.UTC).isoformat()),
             api=AirflowApi("http://127.0.0.1:8080", "secret", transport=httpx.MockTransport(answer)),
             results=results,
-            places=Places(tmp_path),
+            paths=Paths(tmp_path),
             console=Console(file=(output := io.StringIO()), width=200),
         )
         code = run_module._follow(this, timeout)
@@ -124,12 +124,12 @@ def test_a_run_in_which_nothing_moves_is_given_up_and_marked_failed(follow: Foll
 
 def test_a_missing_manifest_is_refused_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(LocalStackError, match=r"manifest none\.csv: there is no such file"):
-        run_module.require_manifest(Places(tmp_path), "none.csv")
+        run_module.require_manifest(Paths(tmp_path), "none.csv")
 
 
 @pytest.mark.parametrize("manifest", [None, "s3://bucket/pairs.csv"])
 def test_a_manifest_that_is_no_local_file_is_airflows_to_judge(tmp_path: Path, manifest: str | None) -> None:
-    run_module.require_manifest(Places(tmp_path), manifest)
+    run_module.require_manifest(Paths(tmp_path), manifest)
 
 
 @pytest.mark.parametrize("text", ["soon", "0", "-5", "inf", "nan"])
@@ -148,4 +148,4 @@ def test_the_timeout_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_any_manifest_the_variable_to_add_is_named(tmp_path: Path) -> None:
     with pytest.raises(LocalStackError, match="variable goenhance_manifest"):
-        run_module._conf(Settings(), None, Places(tmp_path), Ports())
+        run_module._conf(Settings(), None, Paths(tmp_path), Ports())

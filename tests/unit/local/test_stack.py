@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from include.local.errors import LocalStackError
-from include.local.paths import Places
+from include.local.paths import Paths
 from include.local.ports import Ports
 from include.local.processes import Component
 from include.local.stack import Stack, _write_record, read_record, require_whole, sole_starter
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Places:
+def paths(tmp_path: Path) -> Paths:
     (tmp_path / ".local").mkdir()
-    return Places(tmp_path)
+    return Paths(tmp_path)
 
 
 def gone(name: str = "scheduler", log: str = "") -> Component:
@@ -25,42 +25,42 @@ def gone(name: str = "scheduler", log: str = "") -> Component:
     return Component(name, 2**22 - 1, "another-boot:1", log)
 
 
-def test_nothing_is_recorded_in_a_fresh_checkout(places: Places) -> None:
-    assert read_record(places) is None
+def test_nothing_is_recorded_in_a_fresh_checkout(paths: Paths) -> None:
+    assert read_record(paths) is None
 
 
-def test_a_record_of_processes_that_are_gone_counts_as_nothing(places: Places) -> None:
-    _write_record(places, Stack("up", Ports(), "2026-11-22T12:00:00+00:00", [gone()]))
-    assert read_record(places) is None
+def test_a_record_of_processes_that_are_gone_counts_as_nothing(paths: Paths) -> None:
+    _write_record(paths, Stack("up", Ports(), "2026-11-22T12:00:00+00:00", [gone()]))
+    assert read_record(paths) is None
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"owner": "up", "ports": {"x": 1}}'])
-def test_a_damaged_record_is_named(places: Places, text: str) -> None:
-    places.record.write_text(text)
+def test_a_damaged_record_is_named(paths: Paths, text: str) -> None:
+    paths.record.write_text(text)
     with pytest.raises(LocalStackError, match=r"\.local/stack\.json is damaged"):
-        read_record(places)
+        read_record(paths)
 
 
-def test_only_one_command_starts_a_stack_at_a_time(places: Places) -> None:
+def test_only_one_command_starts_a_stack_at_a_time(paths: Paths) -> None:
     with (
-        sole_starter(places, "up"),
+        sole_starter(paths, "up"),
         pytest.raises(LocalStackError, match=r"make up \(process \d+\) is at work in this checkout"),
-        sole_starter(places, "run"),
+        sole_starter(paths, "run"),
     ):
         pass
-    with sole_starter(places, "run"):
+    with sole_starter(paths, "run"):
         pass
 
 
-def test_a_component_that_ended_is_told_with_the_end_of_its_log(places: Places) -> None:
-    log = places.local / "scheduler.log"
+def test_a_component_that_ended_is_told_with_the_end_of_its_log(paths: Paths) -> None:
+    log = paths.local / "scheduler.log"
     log.write_text("starting\nno space left on device\n")
     stack = Stack("up", Ports(), "2026-11-22T12:00:00+00:00", [gone(log=str(log))])
     with pytest.raises(LocalStackError, match=r"scheduler has ended by itself(?s:.*)no space left on device"):
         stack.require_alive()
 
 
-def test_a_stack_that_lost_a_component_is_not_used_for_a_run(places: Places) -> None:
+def test_a_stack_that_lost_a_component_is_not_used_for_a_run(paths: Paths) -> None:
     stack = Stack("up", Ports(), "2026-11-22T12:00:00+00:00", [gone("triggerer")])
     with pytest.raises(LocalStackError, match=r"not whole \(triggerer ended\): make up mends it"):
         require_whole(stack)

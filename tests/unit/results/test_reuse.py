@@ -97,7 +97,7 @@ def test_a_row_that_takes_a_job_over_is_submitted_and_has_paid_nothing() -> None
     taken = taking_over(planned, row("submitted", "its-job"))
     assert (taken.status, taken.img_uuid, taken.attempts, taken.cost) == ("submitted", "its-job", 0, 0)
     assert (taken.swap_id, taken.reused_from, taken.result_uri) == ("the-new-row", "the-earlier-row", None)
-    assert taken.took_over
+    assert taken.adopted_job
 
 
 def test_a_row_that_reuses_a_picture_is_finished_and_has_paid_nothing() -> None:
@@ -110,4 +110,4 @@ def test_a_row_that_reuses_a_picture_is_finished_and_has_paid_nothing() -> None:
         0,
     )
     assert (reused.reused_from, reused.result_sha256) == ("the-earlier-row", "0" * 64)
-    assert not reused.took_over
+    assert not reused.adopted_job

@@ -22,7 +22,7 @@ from airflow_provider_goenhance.results.task_state import MemoryStateStore, Task
 from airflow_provider_goenhance.results.transitions import (
     Accepted,
     Claim,
-    Claimant,
+    ClaimOwner,
     Declined,
     NotSent,
     OutcomeUnknown,
@@ -32,7 +32,7 @@ from tests.integration.results.databases import planned
 
 KEY = RunKey("dag", "run")
 TASK_KEY = "swap[None] "
-CLAIMANTS = [Claimant(f"{TASK_KEY}try {number}", "account", number) for number in range(3)]
+CLAIMANTS = [ClaimOwner(f"{TASK_KEY}try {number}", "account", number) for number in range(3)]
 ROW = planned(0)
 
 
@@ -52,8 +52,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SwapStore]
     table.ledger.database.close()
 
 
-def take(store: SwapStore, who: Claimant, *steps: Transition) -> list[bool]:
-    with store.writer(who) as writer:
+def take(store: SwapStore, owner: ClaimOwner, *steps: Transition) -> list[bool]:
+    with store.writer(owner) as writer:
         return writer.write_all([steps])[0].result()
 
 
@@ -131,7 +131,7 @@ _MOVES = st.lists(st.tuples(st.integers(0, 2), _KINDS, st.integers(0, 2)), max_s
 
 
 def _do(store: SwapStore, number: int, kind: str, job: int) -> Any:
-    who, swap_id, seen = CLAIMANTS[number], ROW.swap_id, row(store)
+    owner, swap_id, seen = CLAIMANTS[number], ROW.swap_id, row(store)
     steps: dict[str, Transition] = {
         "claim": Claim.of(seen),
         "accepted": Accepted(swap_id, f"job-{job}", job),
@@ -140,9 +140,9 @@ def _do(store: SwapStore, number: int, kind: str, job: int) -> Any:
         "unknown": OutcomeUnknown(swap_id, "submit_outcome_unknown", "Lost."),
     }
     if kind in steps:
-        return take(store, who, steps[kind])
+        return take(store, owner, steps[kind])
     if kind == "settle":
-        return store.settle(who, TASK_KEY)
+        return store.settle(owner, TASK_KEY)
     outcomes = {
         "kept": Outcome(swap_id, f"job-{job}", Status.SUCCEEDED, result_uri="file:///kept"),
         "failed": Outcome(

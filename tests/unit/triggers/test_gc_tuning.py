@@ -11,7 +11,7 @@ import pytest
 
 PROBE = """
 import gc
-from airflow_provider_goenhance.triggers.heap import freeze_heap_once
+from airflow_provider_goenhance.triggers.gc_tuning import freeze_heap_once
 freeze_heap_once()
 first = gc.get_freeze_count()
 kept = [[] for _ in range(1000)]
