@@ -27,9 +27,7 @@ from include.sandbox.switches import FileKind, JobKind, SubmitKind, Switches
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "plugins" / "airflow_provider_goenhance"
 DOCS = ROOT / "docs"
-PAGES = sorted(
-    [*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "include/images/README.md"]
-)
+PAGES = sorted([*DOCS.glob("*.md"), *ROOT.glob("*.md"), *(ROOT / "include").rglob("*.md")])
 #: These describe the tree as it is; the changelog also names what is gone.
 CURRENT = [page for page in PAGES if page.name != "CHANGELOG.md"]
 
