@@ -31,6 +31,9 @@ PAGES = sorted([*DOCS.glob("*.md"), *ROOT.glob("*.md"), *(ROOT / "include").rglo
 #: These describe the tree as it is; the changelog also names what is gone.
 CURRENT = [page for page in PAGES if page.name != "CHANGELOG.md"]
 
+#: Paths in a reader's own project, and in the package that a file was taken from.
+NOT_HERE = {"conftest.py", "mediapipe/python/solutions/face_mesh_connections.py"}
+
 EVERY_CLASS = "Every class"
 BOTH_SWAPS = "Both swap operators"
 #: The sections of docs/operators.md that describe the arguments of a class, the most specific one last.
@@ -215,7 +218,7 @@ def named_paths(page: Path) -> Iterator[str]:
     tops = {p.name for folder in (ROOT, PACKAGE) for p in folder.iterdir() if p.is_dir()} - {".local"}
     for code in code_in(page):
         for word in code.split():
-            if re.fullmatch(r"[\w.-]+(/[\w.-]+)*/?", word) and word != "conftest.py":
+            if re.fullmatch(r"[\w.-]+(/[\w.-]+)*/?", word) and word not in NOT_HERE:
                 top, slash, _ = word.partition("/")
                 if (slash and top in tops) or word.endswith((".py", ".toml", ".yaml")):
                     yield word
