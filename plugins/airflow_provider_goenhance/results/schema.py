@@ -10,6 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 
 DEFAULT_TABLE = "goenhance_swaps"
+#: Percent of a PostgreSQL page that new rows fill; updates of a row use the rest.
+FILL_FACTOR = 50
 
 
 class UtcDateTime(sa.types.TypeDecorator[dt.datetime]):
@@ -83,7 +85,7 @@ def swaps_table(name: str = DEFAULT_TABLE, schema: str | None = None) -> sa.Tabl
         sa.Column("submitted_at", _Time),
         sa.Column("finished_at", _Time),
     ]
-    return sa.Table(
+    table = sa.Table(
         name,
         sa.MetaData(schema=schema),
         *columns,
@@ -91,6 +93,9 @@ def swaps_table(name: str = DEFAULT_TABLE, schema: str | None = None) -> sa.Tabl
         # can keep a row's versions on one page, where it has room (the fill factor) and needs no vacuum.
         sa.Index(f"ix_{name}_run", "dag_id", "run_id", "task_id", "batch"),
         sa.Index(f"ix_{name}_pair", "pair_fingerprint"),
-        postgresql_with={"fillfactor": "50"},
         mysql_charset="utf8mb4",
     )
+    # Not the dialect option `postgresql_with`: SQLAlchemy 2.0 does not know it.
+    set_fill_factor = sa.DDL(f"ALTER TABLE %(fullname)s SET (fillfactor = {FILL_FACTOR})")
+    sa.event.listen(table, "after_create", set_fill_factor.execute_if(dialect="postgresql"))
+    return table
