@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The database behind the results table: connecting, creating on first use, and living with cut connections."""
+"""The database of the results table: connect, create the table on first use, repeat cut transactions."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: A transaction is tried again this often when the connection was cut or the database was busy.
+#: How often a transaction is attempted when the connection is cut or the database is busy.
 ATTEMPTS = 8
-#: The longest pause between two tries, seconds.
+#: The longest pause between two attempts, in seconds, before jitter.
 MAX_PAUSE = 5.0
-#: Rows named in one ``IN (...)`` list: below every database's limit of bound parameters.
+#: Keys in one ``IN (...)`` list: below every database's limit of bound parameters.
 IN_LIST = 500
 
 
 class RunInTransaction(Protocol):
-    """What :meth:`ResultsDatabase.run` does."""
+    """The signature of :meth:`ResultsDatabase.run`."""
 
     def __call__(self, work: Callable[[sa.Connection], T], *, attempts: int = ATTEMPTS) -> T:
-        """Run some work in one write transaction and commit it, again if the connection was cut."""
+        """Run some work in one write transaction and commit it; repeat it if the connection was cut."""
 
 
 class ResultsDatabase:
     """
-    One database that holds a results table.
+    A database that holds a results table.
 
-    Every transaction may be run twice, because a connection cut during COMMIT leaves its outcome open. All
-    transactions of this package are therefore written as conditional updates that find their own work done.
+    Every transaction may run twice, because a connection cut during COMMIT leaves its outcome open. All transactions
+    of this package are therefore conditional updates that recognize their own work.
 
     :param url: SQLAlchemy URL
-    :param name: what to call it in messages, such as the connection id; not the URL, which holds a password
+    :param name: its name in messages, such as the connection id; not the URL, which holds a password
     :param table: name of the results table, default ``goenhance_swaps``
     :param schema: database schema of the table
     """
@@ -56,16 +56,15 @@ class ResultsDatabase:
     ) -> None:
         self.name = name
         self.url = sa.make_url(url)
-        self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.swaps = swaps_table(table, schema)
         self._engine: sa.Engine | None = None
-        # Re-entrant: `on_kill` comes as a signal, in the thread that may be opening the table just then.
+        # Re-entrant: `on_kill` runs in a signal handler, in a thread that may be opening the table at that moment.
         self._opening = threading.RLock()
 
     @property
     def engine(self) -> sa.Engine:
         """
-        The engine; the table exists once this has been asked for.
+        Return the engine. The first access creates the table.
 
         :raises ResultsTableError: when the database cannot be used
         """
@@ -84,27 +83,28 @@ class ResultsDatabase:
             return self._engine
 
     def close(self) -> None:
-        """Give all connections back."""
+        """Close all connections."""
         if self._engine is not None:
             self._engine.dispose()
             self._engine = None
 
     def run(self, work: Callable[[sa.Connection], T], *, attempts: int = ATTEMPTS) -> T:
         """
-        Run some work in one write transaction and commit it, again if the connection was cut.
+        Run some work in one write transaction and commit it; repeat it if the connection was cut.
 
-        :param work: gets the connection; must be safe to run again after it was committed
+        :param work: receives the connection; must be safe to run again after it was committed
+        :param attempts: how often the transaction is attempted
         :raises ResultsTableError: when the database stays out of reach, or refuses
         """
         return self._in_transaction(self.engine.connect, work, write=True, attempts=attempts)
 
     @contextmanager
-    def held(self) -> Iterator[RunInTransaction]:
+    def persistent_connection(self) -> Iterator[RunInTransaction]:
         """
-        Give a :meth:`run` that keeps its connection from one transaction to the next, for one thread.
+        Yield a :meth:`run` that keeps its connection from one transaction to the next, for one thread.
 
-        Taking a connection from the pool asks the server whether it is alive: a round trip for each transaction,
-        which a writer of many small ones need not pay.
+        Checking a connection out of the pool pings the server: a round trip per transaction, which a writer of many
+        small transactions need not pay.
         """
         engine = self.engine
         with ExitStack() as stack:
@@ -125,7 +125,7 @@ class ResultsDatabase:
 
     def run_read(self, work: Callable[[sa.Connection], T]) -> T:
         """
-        Run some work that writes nothing; it does not queue behind writers.
+        Run some work that only reads; it does not wait for writers.
 
         :raises ResultsTableError: when the database stays out of reach, or refuses
         """
@@ -183,8 +183,8 @@ class ResultsDatabase:
             try:
                 self._in_transaction(engine.connect, self._create, write=True)
             except ResultsTableError:
-                # Several tasks may do it in the same instant, on MySQL column by column, since it cannot take DDL back:
-                # the one that lost goes on with what is missing then, and gives up where nobody got any further.
+                # Several tasks may do this at the same moment, on MySQL column by column, because it cannot roll DDL
+                # back. The one that lost continues with what is still missing, and fails if that has not changed.
                 before, missing = missing, self._missing(engine)
                 if missing == before:
                     raise
@@ -213,7 +213,7 @@ class ResultsDatabase:
             self._add_column(connection, column)
 
     def _add_column(self, connection: sa.Connection, column: sa.Column[Any]) -> None:
-        """Bring a table made by an earlier release up to date; columns are only ever added."""
+        """Add a column to a table that an earlier release created; columns are never changed or removed."""
         preparer = connection.dialect.identifier_preparer
         compiler: Any = connection.dialect.ddl_compiler(connection.dialect, None)  # type: ignore[arg-type]
         default = compiler.get_column_default_string(column)
@@ -228,7 +228,7 @@ class ResultsDatabase:
     ) -> ResultsTableError:
         return kind(
             f"The results table ({self.name}) cannot be used: {_first_line(error)}. "
-            "Without it nothing is submitted, because nobody could say afterwards what was paid for."
+            "Nothing is submitted without it, because there would be no record of what was paid for."
         )
 
 
