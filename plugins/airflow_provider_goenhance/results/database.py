@@ -13,11 +13,12 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
+from tenacity import RetryCallState, Retrying, stop_after_attempt, wait_exponential
 
 from ..exceptions import ResultsTableError
 from .engines import make_engine
 from .schema import DEFAULT_TABLE, swaps_table
-from .transient_errors import OutOfReachError, passes
+from .transient_errors import OutOfReachError, is_transient
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ T = TypeVar("T")
 ATTEMPTS = 8
 #: The longest pause between two attempts, in seconds, before jitter.
 MAX_PAUSE = 5.0
+_BACKOFF = wait_exponential(multiplier=0.1, max=MAX_PAUSE)
 #: Keys in one ``IN (...)`` list: below every database's limit of bound parameters.
 IN_LIST = 500
 
@@ -49,14 +51,22 @@ class ResultsDatabase:
     :param name: its name in messages, such as the connection id; not the URL, which holds a password
     :param table: name of the results table, default ``goenhance_swaps``
     :param schema: database schema of the table
+    :param sleep: pauses between two attempts, for a number of seconds
     """
 
     def __init__(
-        self, url: str | sa.URL, *, name: str, table: str = DEFAULT_TABLE, schema: str | None = None
+        self,
+        url: str | sa.URL,
+        *,
+        name: str,
+        table: str = DEFAULT_TABLE,
+        schema: str | None = None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.name = name
         self.url = sa.make_url(url)
         self.swaps = swaps_table(table, schema)
+        self._sleep = sleep
         self._engine: sa.Engine | None = None
         # Re-entrant: `on_kill` runs in a signal handler, in a thread that may be opening the table at that moment.
         self._opening = threading.RLock()
@@ -150,31 +160,35 @@ class ResultsDatabase:
         write: bool,
         attempts: int = ATTEMPTS,
     ) -> T:
-        for attempt in range(1, attempts + 1):
-            try:
-                with connect() as raw:
-                    connection = raw.execution_options(goenhance_write=write)
-                    with connection.begin():
-                        return work(connection)
-            except sa.exc.DBAPIError as error:
-                if not passes(error, attempt):
-                    raise self._failure(error) from None
-                if attempt == attempts:
-                    raise self._failure(error, OutOfReachError) from None
-                self._pause(error, attempt)
-            except sa.exc.SQLAlchemyError as error:
-                raise self._failure(error) from None
-        raise AssertionError("the last attempt either returns or raises")
+        def once() -> T:
+            with connect() as raw:
+                connection = raw.execution_options(goenhance_write=write)
+                with connection.begin():
+                    return work(connection)
 
-    def _pause(self, error: BaseException, attempt: int) -> None:
-        pause = min(MAX_PAUSE, 0.05 * 2 ** min(attempt, 10)) * random.uniform(0.5, 1.5)  # noqa: S311
+        retrying = Retrying(
+            retry=_is_worth_repeating,
+            stop=stop_after_attempt(attempts),
+            wait=_pause,
+            before_sleep=self._log_pause,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            return retrying(once)
+        except sa.exc.DBAPIError as error:
+            out_of_reach = is_transient(error, retrying.statistics["attempt_number"])
+            raise self._failure(error, OutOfReachError if out_of_reach else ResultsTableError) from None
+        except sa.exc.SQLAlchemyError as error:
+            raise self._failure(error) from None
+
+    def _log_pause(self, state: RetryCallState) -> None:
         log.warning(
             "The results table (%s) did not answer: %s. Trying again in %.1f s.",
             self.name,
-            _first_line(error),
-            pause,
+            _first_line(_error_of(state)),
+            state.upcoming_sleep,
         )
-        time.sleep(pause)
 
     def _ensure_table(self, engine: sa.Engine) -> None:
         """Create the table, or the columns that are new in this release, where they are missing."""
@@ -232,7 +246,20 @@ class ResultsDatabase:
         )
 
 
-def _first_line(error: BaseException) -> str:
+def _is_worth_repeating(state: RetryCallState) -> bool:
+    error = _error_of(state)
+    return isinstance(error, sa.exc.DBAPIError) and is_transient(error, state.attempt_number)
+
+
+def _pause(state: RetryCallState) -> float:
+    return _BACKOFF(state) * random.uniform(0.5, 1.5)  # noqa: S311
+
+
+def _error_of(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
+
+
+def _first_line(error: BaseException | None) -> str:
     cause = getattr(error, "orig", None) or error
     lines = str(cause).strip().splitlines()
     return (lines[0] if lines else type(cause).__name__).rstrip(".")

@@ -132,7 +132,8 @@ def _derive(swaps: sa.Table, rule: Rule, cells: bulk_update.Cells) -> sa.Update:
 
     c = swaps.c
     conditions = [
-        c.status.in_(sorted(rule.from_status))
+        # Not IN (...): SQLAlchemy expands its list only for a single execution, not for `executemany`.
+        sa.or_(*(c.status == status for status in sorted(rule.from_status)))
         if isinstance(rule.from_status, frozenset)
         else c.status == sql(rule.from_status, c.status)
     ]

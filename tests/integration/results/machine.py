@@ -32,7 +32,8 @@ from airflow_provider_goenhance.results.transitions import (
     OutcomeUnknown,
     Transition,
 )
-from tests.integration.results.databases import Fate, ProcessDied, TestDatabase, planned
+from tests.integration.results.databases import Fate, ProcessDied, TestDatabase
+from tests.swaps import planned
 
 KEY = RunKey("dag", "run")
 ROWS = 5

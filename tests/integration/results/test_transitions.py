@@ -23,7 +23,8 @@ from airflow_provider_goenhance.results.transitions import (
     OutcomeUnknown,
 )
 from tests.integration.results.conftest import MakeDatabase
-from tests.integration.results.databases import TestDatabase, planned
+from tests.integration.results.databases import TestDatabase
+from tests.swaps import planned
 
 KEY = RunKey("dag", "run")
 FIRST = ClaimOwner("swap[0] try 1 a", "account", 1)

@@ -28,7 +28,7 @@ from airflow_provider_goenhance.results.transitions import (
     OutcomeUnknown,
     Transition,
 )
-from tests.integration.results.databases import planned
+from tests.swaps import planned
 
 KEY = RunKey("dag", "run")
 TASK_KEY = "swap[None] "
