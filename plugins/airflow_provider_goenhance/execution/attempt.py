@@ -129,7 +129,7 @@ class Attempt:
         marking.join(KILL_GRACE)
 
     def _mark_killed(self) -> None:
-        killed = self.store.abandon(self.owner)
+        killed = self.store.mark_killed(self.owner)
         going_on = [swap for swap in self.store.load() if swap.status.value == "submitted"]
         log.warning(
             "Killed. %s under way: marked unknown, because each may have been accepted and paid for. %s at GoEnhance "
@@ -140,7 +140,7 @@ class Attempt:
 
     def _submit(self, first_look: bool) -> GoEnhanceError | None:
         """Submit what is to be submitted; return why not everything was, if so."""
-        settled = self.store.settle(self.owner, self.task_key)
+        settled = self.store.mark_abandoned(self.owner, self.task_key)
         if settled:
             log.warning(
                 "%s under way when an earlier attempt ended: marked unknown, because each may have been accepted and "

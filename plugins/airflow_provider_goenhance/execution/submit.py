@@ -24,7 +24,7 @@ from ..exceptions import (
     UnexpectedResponseError,
     UnreachableError,
 )
-from ..results.commits import Commits
+from ..results.group_commit import AsyncGroupCommit
 from ..results.stores import Writer
 from ..results.swap import Swap
 from ..results.transitions import Accepted, Claim, Declined, NotSent, OutcomeUnknown, Transition
@@ -83,7 +83,7 @@ class _Round:
     ) -> None:
         self._submit = submit
         self._under_way = asyncio.Semaphore(concurrency)
-        self._commits = Commits(writer)
+        self._commits = AsyncGroupCommit(writer)
         # A row that was listed twice is one row: this claimant would be granted it both times.
         self._swaps: Iterator[Swap] = iter({swap.swap_id: swap for swap in swaps}.values())
         self._total = total
@@ -152,7 +152,7 @@ class _Round:
         self._unknown_in_a_row = 0
         self.report.submitted[swap.swap_id] = submission.img_uuid
         log.debug("Submitted %s as job %s.", swap.label, submission.img_uuid)
-        return Accepted(swap.swap_id, submission.img_uuid, submission.cost)
+        return Accepted.of(swap.swap_id, submission)
 
     def _failed(self, swap: Swap, error: GoEnhanceError) -> Transition:
         if error.maybe_accepted:

@@ -150,7 +150,7 @@ class GoEnhanceReportOperator(BaseOperator):
 
         left = ledger.of_run(key, task_id=self.swap_task_id, statuses=[Status.SUBMITTING])
         if left:
-            ledger.settle_abandoned(left)
+            ledger.mark_abandoned(left)
 
     def _log_what_went_wrong(self, ledger: Ledger, key: RunKey) -> None:
         from ..results.states import Status

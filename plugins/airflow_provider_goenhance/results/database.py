@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The database behind the results table: connecting, creating on first use, and living with cut connections."""
+"""The database of the results table: connect, create the table on first use, repeat cut transactions."""
 
 from __future__ import annotations
 
@@ -13,59 +13,68 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
+from tenacity import RetryCallState, Retrying, stop_after_attempt, wait_exponential
 
 from ..exceptions import ResultsTableError
 from .engines import make_engine
 from .schema import DEFAULT_TABLE, swaps_table
-from .transient_errors import OutOfReachError, passes
+from .transient_errors import OutOfReachError, is_transient
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: A transaction is tried again this often when the connection was cut or the database was busy.
+#: How often a transaction is attempted when the connection is cut or the database is busy.
 ATTEMPTS = 8
-#: The longest pause between two tries, seconds.
+#: The longest pause between two attempts, in seconds, before jitter.
 MAX_PAUSE = 5.0
-#: Rows named in one ``IN (...)`` list: below every database's limit of bound parameters.
+_BACKOFF = wait_exponential(multiplier=0.1, max=MAX_PAUSE)
+#: Keys in one ``IN (...)`` list: below every database's limit of bound parameters.
 IN_LIST = 500
 
 
 class RunInTransaction(Protocol):
-    """What :meth:`ResultsDatabase.run` does."""
+    """The signature of :meth:`ResultsDatabase.run`."""
 
     def __call__(self, work: Callable[[sa.Connection], T], *, attempts: int = ATTEMPTS) -> T:
-        """Run some work in one write transaction and commit it, again if the connection was cut."""
+        """Run some work in one write transaction and commit it; repeat it if the connection was cut."""
 
 
 class ResultsDatabase:
     """
-    One database that holds a results table.
+    A database that holds a results table.
 
-    Every transaction may be run twice, because a connection cut during COMMIT leaves its outcome open. All
-    transactions of this package are therefore written as conditional updates that find their own work done.
+    Every transaction may run twice, because a connection cut during COMMIT leaves its outcome open. All transactions
+    of this package are therefore conditional updates that recognize their own work.
 
     :param url: SQLAlchemy URL
-    :param name: what to call it in messages, such as the connection id; not the URL, which holds a password
+    :param name: its name in messages, such as the connection id; not the URL, which holds a password
     :param table: name of the results table, default ``goenhance_swaps``
     :param schema: database schema of the table
+    :param sleep: pauses between two attempts, for a number of seconds
     """
 
     def __init__(
-        self, url: str | sa.URL, *, name: str, table: str = DEFAULT_TABLE, schema: str | None = None
+        self,
+        url: str | sa.URL,
+        *,
+        name: str,
+        table: str = DEFAULT_TABLE,
+        schema: str | None = None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.name = name
         self.url = sa.make_url(url)
-        self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.swaps = swaps_table(table, schema)
+        self._sleep = sleep
         self._engine: sa.Engine | None = None
-        # Re-entrant: `on_kill` comes as a signal, in the thread that may be opening the table just then.
+        # Re-entrant: `on_kill` runs in a signal handler, in a thread that may be opening the table at that moment.
         self._opening = threading.RLock()
 
     @property
     def engine(self) -> sa.Engine:
         """
-        The engine; the table exists once this has been asked for.
+        Return the engine. The first access creates the table.
 
         :raises ResultsTableError: when the database cannot be used
         """
@@ -84,27 +93,28 @@ class ResultsDatabase:
             return self._engine
 
     def close(self) -> None:
-        """Give all connections back."""
+        """Close all connections."""
         if self._engine is not None:
             self._engine.dispose()
             self._engine = None
 
     def run(self, work: Callable[[sa.Connection], T], *, attempts: int = ATTEMPTS) -> T:
         """
-        Run some work in one write transaction and commit it, again if the connection was cut.
+        Run some work in one write transaction and commit it; repeat it if the connection was cut.
 
-        :param work: gets the connection; must be safe to run again after it was committed
+        :param work: receives the connection; must be safe to run again after it was committed
+        :param attempts: how often the transaction is attempted
         :raises ResultsTableError: when the database stays out of reach, or refuses
         """
         return self._in_transaction(self.engine.connect, work, write=True, attempts=attempts)
 
     @contextmanager
-    def held(self) -> Iterator[RunInTransaction]:
+    def persistent_connection(self) -> Iterator[RunInTransaction]:
         """
-        Give a :meth:`run` that keeps its connection from one transaction to the next, for one thread.
+        Yield a :meth:`run` that keeps its connection from one transaction to the next, for one thread.
 
-        Taking a connection from the pool asks the server whether it is alive: a round trip for each transaction,
-        which a writer of many small ones need not pay.
+        Checking a connection out of the pool pings the server: a round trip per transaction, which a writer of many
+        small transactions need not pay.
         """
         engine = self.engine
         with ExitStack() as stack:
@@ -125,7 +135,7 @@ class ResultsDatabase:
 
     def run_read(self, work: Callable[[sa.Connection], T]) -> T:
         """
-        Run some work that writes nothing; it does not queue behind writers.
+        Run some work that only reads; it does not wait for writers.
 
         :raises ResultsTableError: when the database stays out of reach, or refuses
         """
@@ -150,31 +160,35 @@ class ResultsDatabase:
         write: bool,
         attempts: int = ATTEMPTS,
     ) -> T:
-        for attempt in range(1, attempts + 1):
-            try:
-                with connect() as raw:
-                    connection = raw.execution_options(goenhance_write=write)
-                    with connection.begin():
-                        return work(connection)
-            except sa.exc.DBAPIError as error:
-                if not passes(error, attempt):
-                    raise self._failure(error) from None
-                if attempt == attempts:
-                    raise self._failure(error, OutOfReachError) from None
-                self._pause(error, attempt)
-            except sa.exc.SQLAlchemyError as error:
-                raise self._failure(error) from None
-        raise AssertionError("the last attempt either returns or raises")
+        def once() -> T:
+            with connect() as raw:
+                connection = raw.execution_options(goenhance_write=write)
+                with connection.begin():
+                    return work(connection)
 
-    def _pause(self, error: BaseException, attempt: int) -> None:
-        pause = min(MAX_PAUSE, 0.05 * 2 ** min(attempt, 10)) * random.uniform(0.5, 1.5)  # noqa: S311
+        retrying = Retrying(
+            retry=_is_worth_repeating,
+            stop=stop_after_attempt(attempts),
+            wait=_pause,
+            before_sleep=self._log_pause,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            return retrying(once)
+        except sa.exc.DBAPIError as error:
+            out_of_reach = is_transient(error, retrying.statistics["attempt_number"])
+            raise self._failure(error, OutOfReachError if out_of_reach else ResultsTableError) from None
+        except sa.exc.SQLAlchemyError as error:
+            raise self._failure(error) from None
+
+    def _log_pause(self, state: RetryCallState) -> None:
         log.warning(
             "The results table (%s) did not answer: %s. Trying again in %.1f s.",
             self.name,
-            _first_line(error),
-            pause,
+            _first_line(_error_of(state)),
+            state.upcoming_sleep,
         )
-        time.sleep(pause)
 
     def _ensure_table(self, engine: sa.Engine) -> None:
         """Create the table, or the columns that are new in this release, where they are missing."""
@@ -183,8 +197,8 @@ class ResultsDatabase:
             try:
                 self._in_transaction(engine.connect, self._create, write=True)
             except ResultsTableError:
-                # Several tasks may do it in the same instant, on MySQL column by column, since it cannot take DDL back:
-                # the one that lost goes on with what is missing then, and gives up where nobody got any further.
+                # Several tasks may do this at the same moment, on MySQL column by column, because it cannot roll DDL
+                # back. The one that lost continues with what is still missing, and fails if that has not changed.
                 before, missing = missing, self._missing(engine)
                 if missing == before:
                     raise
@@ -213,7 +227,7 @@ class ResultsDatabase:
             self._add_column(connection, column)
 
     def _add_column(self, connection: sa.Connection, column: sa.Column[Any]) -> None:
-        """Bring a table made by an earlier release up to date; columns are only ever added."""
+        """Add a column to a table that an earlier release created; columns are never changed or removed."""
         preparer = connection.dialect.identifier_preparer
         compiler: Any = connection.dialect.ddl_compiler(connection.dialect, None)  # type: ignore[arg-type]
         default = compiler.get_column_default_string(column)
@@ -228,11 +242,24 @@ class ResultsDatabase:
     ) -> ResultsTableError:
         return kind(
             f"The results table ({self.name}) cannot be used: {_first_line(error)}. "
-            "Without it nothing is submitted, because nobody could say afterwards what was paid for."
+            "Nothing is submitted without it, because there would be no record of what was paid for."
         )
 
 
-def _first_line(error: BaseException) -> str:
+def _is_worth_repeating(state: RetryCallState) -> bool:
+    error = _error_of(state)
+    return isinstance(error, sa.exc.DBAPIError) and is_transient(error, state.attempt_number)
+
+
+def _pause(state: RetryCallState) -> float:
+    return _BACKOFF(state) * random.uniform(0.5, 1.5)  # noqa: S311
+
+
+def _error_of(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
+
+
+def _first_line(error: BaseException | None) -> str:
     cause = getattr(error, "orig", None) or error
     lines = str(cause).strip().splitlines()
     return (lines[0] if lines else type(cause).__name__).rstrip(".")

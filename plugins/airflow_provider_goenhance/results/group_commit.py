@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A writer thread that puts the steps of many concurrent submits into few transactions."""
+"""Put the steps of many concurrent submits into few transactions: a writer thread, and its event-loop side."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import queue
 import threading
@@ -12,9 +13,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ..exceptions import ResultsTableError
+from .stores import Writer
 from .transient_errors import OutOfReachError
 from .transition_sql import apply
-from .transitions import ClaimOwner, Transition
+from .transitions import Claim, ClaimOwner, Transition
 
 if TYPE_CHECKING:
     from .database import ResultsDatabase, RunInTransaction
@@ -23,33 +25,36 @@ log = logging.getLogger(__name__)
 
 #: Steps in one transaction at most.
 GROUP_LIMIT = 1000
-#: A paid job's name is worth waiting for: some four minutes of trying before a write is given up.
+#: A paid job's UUID is worth waiting for: about four minutes of attempts before a write fails.
 ATTEMPTS = 60
+#: Seconds to gather steps before a commit: a fraction of a submit, and several times fewer transactions.
+GATHER_SECONDS = 0.001
 
 _Request = tuple[Sequence[Transition], "Future[list[bool]]"]
+_AsyncRequest = tuple[list[Transition], "asyncio.Future[list[bool]]"]
 
 
 class GroupCommit:
     """
-    Commits steps as many at once as have gathered during the last commit.
+    Commits in one transaction the steps that were queued during the last commit.
 
-    Safety costs throughput one commit per group, not one per row: that is what lets every row be committed before
-    and after its POST. A row's next step is to be queued only when its last one is done. Use it as a context manager;
-    leaving it commits what is queued.
+    Safety costs one commit per group, not one per row: that is what makes it affordable to commit every row before
+    and after its POST. Queue a row's next step only when its last one is done. Use it as a context manager; leaving it
+    commits what is queued.
 
-    :param database: where the results table is
-    :param owner: in whose name the steps are taken
+    :param database: the database of the results table
+    :param owner: the execution that takes the steps
     """
 
     def __init__(self, database: ResultsDatabase, owner: ClaimOwner) -> None:
         self._database = database
         self.owner = owner
         self._requests: queue.SimpleQueue[list[_Request] | None] = queue.SimpleQueue()
-        # One: a second was measured, on a server too, and takes more processor than it saves waiting.
+        # One thread: a second one was measured, on a server too; it costs more processor time than it saves waiting.
         self._thread = threading.Thread(target=self._work, name="goenhance-group-commit", daemon=True)
 
     def __enter__(self) -> GroupCommit:
-        # The table is made here, so that a database that cannot be used fails before anything is claimed.
+        # Creates the table, so that a database that cannot be used fails before anything is claimed.
         _ = self._database.engine
         self._thread.start()
         return self
@@ -60,37 +65,29 @@ class GroupCommit:
         self._requests.put(None)
         self._thread.join()
 
-    def write(self, steps: Sequence[Transition]) -> Future[list[bool]]:
-        """
-        Queue steps that are committed together.
-
-        :return: a future of the results of :func:`.applying.apply`; it fails with ``ResultsTableError`` when the
-            database stayed out of reach
-        """
-        return self.write_all([steps])[0]
-
     def write_all(self, requests: Sequence[Sequence[Transition]]) -> list[Future[list[bool]]]:
         """
-        Queue several slots' steps at once; each slot's are committed together.
+        Queue the steps of several slots; each slot's steps are committed together.
 
-        :return: a future for each, as of :meth:`write`; they are done in this order
+        :return: for each slot a future of the results of :func:`.transition_sql.apply`, done in this order; it fails
+            with ``ResultsTableError`` when the database stays out of reach
         """
         group: list[_Request] = []
         for steps in requests:
             future: Future[list[bool]] = Future()
-            # Not to be cancelled from here on: what is queued is committed, whether somebody still waits or not.
+            # Queued steps are committed whether or not anyone still waits: the future can no longer be cancelled.
             future.set_running_or_notify_cancel()
             group.append((steps, future))
         self._requests.put(group)
         return [future for _, future in group]
 
     def _work(self) -> None:
-        with self._database.held() as run:
+        with self._database.persistent_connection() as run:
             while (group := self._next_group()) is not None:
                 self._commit(run, group)
 
     def _next_group(self) -> list[_Request] | None:
-        """Wait for requests, and take along what has gathered; ``None`` at the end."""
+        """Wait for requests, and return all that are queued; ``None`` after the last one."""
         group = self._requests.get()
         if group is None:
             return None
@@ -101,7 +98,7 @@ class GroupCommit:
             except queue.Empty:
                 break
             if further is None:
-                # The end is for the next look.
+                # The next call returns the end.
                 self._requests.put(None)
                 break
             group = group + further
@@ -115,7 +112,7 @@ class GroupCommit:
             results = run(lambda connection: apply(connection, swaps, self.owner, steps), attempts=ATTEMPTS)
         except ResultsTableError as error:
             self._commit_alone(run, group, error)
-        except BaseException as error:  # whoever waits must hear of it, or it waits for ever
+        except BaseException as error:  # the waiting slots must receive it, or they wait forever
             log.exception("The writer of the results table failed.")
             self._commit_alone(run, group, error)
         else:
@@ -125,10 +122,77 @@ class GroupCommit:
                 start += len(request)
 
     def _commit_alone(self, run: RunInTransaction, group: list[_Request], error: BaseException) -> None:
-        """Take requests one by one, so that only the one that the database refuses fails; a lone one has failed."""
+        """Commit requests one by one, so that only the one that the database refuses fails."""
         if len(group) == 1 or isinstance(error, OutOfReachError):
             for _, future in group:
                 future.set_exception(error)
             return
         for request in group:
             self._commit(run, [request])
+
+
+class AsyncGroupCommit:
+    """
+    The event loop's side of a writer: it passes the steps of all slots to the writer, a group at a time.
+
+    Waking the event loop from another thread costs a system call and contention for the interpreter lock; here it
+    happens once per group instead of once per row.
+
+    :param writer: an open writer
+    """
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._waiting: list[_AsyncRequest] = []
+        self._pump: asyncio.Task[None] | None = None
+
+    async def commit(self, steps: list[Transition]) -> list[bool]:
+        """
+        Commit steps together; return for each whether its row is now where the step puts it.
+
+        :raises ResultsTableError: when they could not be committed
+        """
+        done: asyncio.Future[list[bool]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((steps, done))
+        if self._pump is None or self._pump.done():
+            self._pump = asyncio.create_task(self._run())
+        return await done
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                await asyncio.sleep(GATHER_SECONDS)
+                group, self._waiting = self._waiting, []
+                await self._commit(group)
+        finally:
+            self._queue_remaining_results()
+
+    async def _commit(self, group: list[_AsyncRequest]) -> None:
+        try:
+            futures = self._writer.write_all([steps for steps, _ in group])
+        except Exception as error:  # noqa: BLE001  the waiting slots must receive it, or they wait forever
+            for _, done in group:
+                if not done.done():
+                    done.set_exception(error)
+            return
+        # They are done in order: once the last one is done, all are.
+        await asyncio.wait([asyncio.wrap_future(futures[-1])])
+        for (_, done), future in zip(group, futures, strict=True):
+            _copy_result(future, done)
+
+    def _queue_remaining_results(self) -> None:
+        """Queue the results of POSTs when the event loop ends early, but no claims: their POSTs will not be sent."""
+        left = [[step for step in steps if not isinstance(step, Claim)] for steps, _ in self._waiting]
+        self._waiting = []
+        if any(left):
+            self._writer.write_all([steps for steps in left if steps])
+
+
+def _copy_result(future: Future[list[bool]], done: asyncio.Future[list[bool]]) -> None:
+    if done.done():
+        return
+    error = future.exception()
+    if error is not None:
+        done.set_exception(error)
+    else:
+        done.set_result(future.result())

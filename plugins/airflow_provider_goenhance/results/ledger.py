@@ -1,24 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The results table as the tasks use it: planning a run, recovering rows, recording outcomes."""
+"""The results table as tasks use it: plan a run, read rows, recover rows, record outcomes."""
 
 from __future__ import annotations
 
 import datetime as dt
-import logging
 from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
-from ..exceptions import JobFailedError, SubmitOutcomeUnknownError
+from ..exceptions import JobFailedError
 from .database import IN_LIST, ResultsDatabase
-from .outcome import ABANDONED, Outcome
 from .plan import Plan, PlanResult, RunKey
 from .states import Status
 from .swap import Swap
+from .transition_sql import update
+from .transitions import Abandoned, Outcome
 
 __all__ = ["Ledger", "Outcome", "PlanResult", "RunKey"]
-
-log = logging.getLogger(__name__)
 
 
 class Ledger:
@@ -36,21 +34,21 @@ class Ledger:
 
     def plan(self, key: RunKey, swaps: Sequence[Swap], *, task_id: str | None = None) -> PlanResult:
         """
-        Add rows to a run; those that are there already stay exactly as they stand.
+        Add rows to a run; rows that exist already are not changed.
 
         :param swaps: the rows, with ids from :func:`.swap.swap_id_for`
         :param task_id: the task whose rows these are: its rows that were planned before, are not sent yet, and are
-            no longer among ``swaps``, become ``rejected`` with the code ``withdrawn``, and ``planned`` again with the
-            plan that has them back
+            no longer among ``swaps``, become ``rejected`` with the code ``withdrawn``, and ``planned`` again once a
+            plan has them again
         """
         wanted = {swap.swap_id: swap for swap in swaps}
         return self.database.run(lambda connection: Plan(connection, self.swaps, key, task_id).write(wanted))
 
     def earlier(self, fingerprints: Iterable[str], account: str) -> list[Swap]:
         """
-        Return what the table holds of some pairs and one account, of any run, in the order it was planned.
+        Return the rows of any run with some pairs and one account, in the order they were planned.
 
-        Rows without a job, and without a submit that may have become one, are left out.
+        Rows without a job, and without a submit that may have become a job, are left out.
 
         :param fingerprints: of the pairs, see :func:`.swap.pair_fingerprint`
         :param account: fingerprint of the account that would pay
@@ -64,8 +62,8 @@ class Ledger:
                 .where(
                     c.pair_fingerprint.in_(wanted[start : start + IN_LIST]),
                     c.account == account,
-                    c.status != Status.REUSED.value,
-                    sa.or_(c.img_uuid.is_not(None), c.status == Status.UNKNOWN.value),
+                    c.status != Status.REUSED,
+                    sa.or_(c.img_uuid.is_not(None), c.status == Status.UNKNOWN),
                 )
                 .order_by(c.planned_at, c.swap_id)
             )
@@ -92,7 +90,7 @@ class Ledger:
         if map_index is not None:
             query = query.where(self.swaps.c.map_index == map_index)
         if statuses is not None:
-            query = query.where(self.swaps.c.status.in_([status.value for status in statuses]))
+            query = query.where(self.swaps.c.status.in_(list(statuses)))
         query = query.order_by(self.swaps.c.row_number, self.swaps.c.pair_id)
         return [Swap.from_row(row) for row in self.database.read(query)]
 
@@ -104,28 +102,23 @@ class Ledger:
             found |= {row["swap_id"]: Swap.from_row(row) for row in self.database.read(query)}
         return [found[swap_id] for swap_id in swap_ids if swap_id in found]
 
-    def waiting(
-        self, *, older_than: dt.datetime | None = None, key: RunKey | None = None, account: str | None = None
-    ) -> list[Swap]:
+    def waiting(self, *, older_than: dt.datetime | None = None, key: RunKey | None = None) -> list[Swap]:
         """
-        Return the rows of any run that wait to be collected: paid for, and not brought home yet.
+        Return the rows of any run that wait to be collected: paid for, and their picture is not kept yet.
 
         :param older_than: only rows submitted before this moment
         :param key: only rows of this run
-        :param account: only rows of this account
         """
         c = self.swaps.c
-        not_brought_home = sa.and_(
-            c.status.in_([Status.SUBMITTED.value, Status.SUCCEEDED.value, Status.FAILED.value]),
+        collectable = sa.and_(
+            c.status.in_([Status.SUBMITTED, Status.SUCCEEDED, Status.FAILED]),
             sa.or_(c.error_code.is_(None), c.error_code != JobFailedError.error_code),
         )
-        query = sa.select(self.swaps).where(c.img_uuid.is_not(None), c.result_uri.is_(None), not_brought_home)
+        query = sa.select(self.swaps).where(c.img_uuid.is_not(None), c.result_uri.is_(None), collectable)
         if key is not None:
             query = query.where(*self._of(key))
         if older_than is not None:
             query = query.where(c.submitted_at < older_than)
-        if account is not None:
-            query = query.where(c.account == account)
         query = query.order_by(c.submitted_at, c.row_number, c.pair_id)
         return [Swap.from_row(row) for row in self.database.read(query)]
 
@@ -135,82 +128,30 @@ class Ledger:
         if task_id is not None:
             query = query.where(self.swaps.c.task_id == task_id)
         found = {row["status"]: row["n"] for row in self.database.read(query.group_by(self.swaps.c.status))}
-        return {status: int(found.get(status.value, 0)) for status in Status}
+        return {status: int(found.get(status, 0)) for status in Status}
 
     def _of(self, key: RunKey) -> tuple[sa.ColumnElement[bool], ...]:
         return (self.swaps.c.dag_id == key.dag_id, self.swaps.c.run_id == key.run_id)
 
     # -- recovering and recording -----------------------------------------------------------------------------
 
-    def settle_abandoned(self, swaps: Iterable[Swap]) -> int:
+    def mark_abandoned(self, swaps: Iterable[Swap]) -> int:
         """
         Make rows ``unknown`` whose execution claimed them for a submit and will not report on them.
 
-        Should that execution be alive after all and learn its job's name, the name still reaches the row.
+        Should that execution be alive after all and receive its job's UUID, the UUID still reaches the row.
 
         :param swaps: rows as they were read; one that has moved since is left alone
         :return: how many of them were in ``submitting``
         """
-        abandoned = [swap for swap in swaps if swap.status is Status.SUBMITTING]
-        if not abandoned:
-            return 0
-        now = dt.datetime.now(dt.UTC)
-
-        def work(connection: sa.Connection) -> None:
-            connection.execute(
-                sa.update(self.swaps)
-                .where(
-                    self.swaps.c.swap_id == sa.bindparam("the_id"),
-                    self.swaps.c.status == Status.SUBMITTING.value,
-                    self.swaps.c.claimed_by == sa.bindparam("the_claimant"),
-                )
-                .values(
-                    status=Status.UNKNOWN.value,
-                    error_code=SubmitOutcomeUnknownError.error_code,
-                    error_message=ABANDONED,
-                    finished_at=now,
-                ),
-                [{"the_id": s.swap_id, "the_claimant": s.claimed_by} for s in abandoned],
-            )
-
-        self.database.run(work)
-        return len(abandoned)
+        steps = [Abandoned.of(swap) for swap in swaps if swap.status is Status.SUBMITTING]
+        self._update(steps)
+        return len(steps)
 
     def record_outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        """
-        Write down what became of jobs.
+        """Record what became of jobs. A late report never makes a row worse, see :class:`.transitions.Outcome`."""
+        self._update(outcomes)
 
-        A late report never makes a row worse: a kept picture is not forgotten, a success does not become a failure,
-        and "the job failed" stays said.
-        """
-        if not outcomes:
-            return
-        now = dt.datetime.now(dt.UTC)
-
-        def work(connection: sa.Connection) -> None:
-            for succeeded in (False, True):
-                rows = [o.to_row(now) for o in outcomes if (o.status is Status.SUCCEEDED) is succeeded]
-                if rows:
-                    renamed = [{f"the_{name}": value for name, value in row.items()} for row in rows]
-                    connection.execute(self._outcome_statement(succeeded=succeeded), renamed)
-
-        self.database.run(work)
-
-    def _outcome_statement(self, *, succeeded: bool) -> sa.Update:
-        c = self.swaps.c
-        failed_for_good = sa.func.coalesce(c.error_code, "") == JobFailedError.error_code
-        improvable = sa.and_(c.status == Status.FAILED.value, sa.not_(failed_for_good))
-        at_an_end = c.status.in_([Status.SUBMITTED.value, Status.SUCCEEDED.value, Status.FAILED.value])
-        return (
-            sa.update(self.swaps)
-            .where(
-                c.swap_id == sa.bindparam("the_swap_id"),
-                c.img_uuid == sa.bindparam("the_img_uuid"),
-                c.result_uri.is_(None),
-                at_an_end if succeeded else sa.or_(c.status == Status.SUBMITTED.value, improvable),
-            )
-            .values(**{name: sa.bindparam(f"the_{name}") for name in _OUTCOME_COLUMNS})
-        )
-
-
-_OUTCOME_COLUMNS = ("status", "error_code", "error_message", "result_uri", "result_sha256", "finished_at")
+    def _update(self, steps: Sequence[Abandoned | Outcome]) -> None:
+        if steps:
+            self.database.run(lambda connection: update(connection, self.swaps, steps))

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The columns of the results table. Those of the published contract keep their names and meaning."""
+"""The columns of the results table. The published columns keep their names and meaning."""
 
 from __future__ import annotations
 
 import datetime as dt
+import json
 from functools import lru_cache
 from typing import Any
 
@@ -25,15 +26,30 @@ class UtcDateTime(sa.types.TypeDecorator[dt.datetime]):
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError("The results table takes only datetimes with a time zone")
+            raise ValueError(f"The results table stores only datetimes with a time zone; got {value!r}.")
         value = value.astimezone(dt.UTC)
         return value.replace(tzinfo=None) if dialect.name in {"sqlite", "mysql", "mariadb"} else value
 
     def process_result_value(self, value: dt.datetime | None, dialect: sa.Dialect) -> dt.datetime | None:
-        """Give back what was put in."""
+        """Return the aware datetime that was stored."""
         if value is None:
             return None
         return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
+
+
+class StringTuple(sa.types.TypeDecorator[tuple[str, ...]]):
+    """A tuple of strings, stored as JSON text; an empty one as NULL."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[str, ...] | None, dialect: sa.Dialect) -> str | None:
+        """Return the JSON text."""
+        return json.dumps(value) if value else None
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> tuple[str, ...]:
+        """Return the tuple that was stored."""
+        return tuple(json.loads(value)) if value else ()
 
 
 # MySQL's DATETIME drops fractions and its keys cannot hold TEXT: hence lengths on everything that is indexed.
@@ -51,13 +67,13 @@ def swaps_table(name: str = DEFAULT_TABLE, schema: str | None = None) -> sa.Tabl
     """
     columns: list[Any] = [
         sa.Column("swap_id", sa.String(36), primary_key=True),
-        # Where it belongs.
+        # The task it belongs to.
         sa.Column("dag_id", _Key, nullable=False),
         sa.Column("run_id", _Key, nullable=False),
         sa.Column("task_id", _Key),
         sa.Column("map_index", sa.Integer),
         sa.Column("batch", sa.Integer),
-        # What was asked for.
+        # The input.
         sa.Column("manifest", sa.Text),
         sa.Column("row_number", sa.Integer),
         sa.Column("pair_id", _Key, nullable=False),
@@ -65,7 +81,7 @@ def swaps_table(name: str = DEFAULT_TABLE, schema: str | None = None) -> sa.Tabl
         sa.Column("reference_img", sa.Text, nullable=False),
         sa.Column("pair_fingerprint", sa.String(64), nullable=False),
         sa.Column("consent_ref", sa.Text),
-        # What became of it.
+        # The state, the job and the result.
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("img_uuid", sa.String(128)),
         sa.Column("former_uuids", sa.Text),
@@ -76,8 +92,9 @@ def swaps_table(name: str = DEFAULT_TABLE, schema: str | None = None) -> sa.Tabl
         sa.Column("error_message", sa.Text),
         sa.Column("result_uri", sa.Text),
         sa.Column("result_sha256", sa.String(64)),
+        sa.Column("additional_result_uris", StringTuple),
         sa.Column("reused_from", sa.String(36)),
-        # Who moved it, and when (UTC).
+        # The execution that moved it last, and times (UTC).
         sa.Column("claimed_by", sa.String(400)),
         sa.Column("max_tries", sa.Integer),
         sa.Column("planned_at", _Time),
@@ -89,8 +106,8 @@ def swaps_table(name: str = DEFAULT_TABLE, schema: str | None = None) -> sa.Tabl
         name,
         sa.MetaData(schema=schema),
         *columns,
-        # Only columns that never change once a row is planned: so no step of a row has to touch an index, and Postgres
-        # can keep a row's versions on one page, where it has room (the fill factor) and needs no vacuum.
+        # Only columns that never change once a row is planned: no transition has to update an index, and Postgres can
+        # keep all versions of a row on one page (hence the fill factor), which needs no vacuum.
         sa.Index(f"ix_{name}_run", "dag_id", "run_id", "task_id", "batch"),
         sa.Index(f"ix_{name}_pair", "pair_fingerprint"),
         mysql_charset="utf8mb4",

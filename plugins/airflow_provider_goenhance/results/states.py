@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The states of a row, which of them are final, and the policies that may move it on."""
+"""The states of a row, and the policies that decide what happens to it next."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Literal
 class Status(enum.StrEnum):
     """State of one swap, as stored in the ``status`` column."""
 
-    PLANNED = "planned"
-    SUBMITTING = "submitting"
-    SUBMITTED = "submitted"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    UNKNOWN = "unknown"
-    REJECTED = "rejected"
-    REUSED = "reused"
+    PLANNED = "planned"  #: Waits to be submitted; nothing was paid.
+    SUBMITTING = "submitting"  #: Claimed by one attempt, whose POST may be under way.
+    SUBMITTED = "submitted"  #: GoEnhance accepted it as a job, which was paid for and is waited for.
+    SUCCEEDED = "succeeded"  #: Its picture is kept.
+    FAILED = "failed"  #: It was declined, its job failed or timed out, or its picture was not kept.
+    UNKNOWN = "unknown"  #: Its POST may have been accepted and paid for; no answer says so.
+    REJECTED = "rejected"  #: The manifest's row cannot be used; it is never sent.
+    REUSED = "reused"  #: An earlier run's picture serves; nothing was paid.
 
 
 TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.UNKNOWN, Status.REJECTED, Status.REUSED})
 
-#: What a submit whose outcome is not known becomes: left alone for a person, or sent (and maybe paid) again.
+#: What happens to a submit whose outcome is unknown: it is left for a person, or sent (and maybe paid for) again.
 OnUnknownSubmit = Literal["hold", "resubmit"]
-#: What a cleared task does with jobs it submitted before: wait for those, or submit (and pay) anew.
+#: What a cleared task does with the jobs that it submitted before: wait for them, or submit (and pay for) new ones.
 OnClear = Literal["reattach", "resubmit"]
-#: Whether an earlier run's picture, or unfinished job, of the same pair and account serves instead of a new, paid swap.
+#: Whether an earlier run's picture or job of the same pair and account serves instead of a new, paid swap.
 Reuse = Literal["never", "succeeded"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a task keeps its rows: the results table, or Airflow's own task state for a single pair."""
+"""Where a task keeps its rows: the results table, or Airflow's task state store for a single pair."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Protocol
 from .states import Status
 
 if TYPE_CHECKING:
-    from .ledger import Ledger, Outcome
+    from .ledger import Ledger
     from .swap import Swap
-    from .transitions import ClaimOwner, Transition
+    from .transitions import ClaimOwner, Outcome, Transition
 
-#: After so many seconds a claim of *another* task instance counts as abandoned. Longer than any submit can take.
+#: Seconds after which a claim of *another* task instance counts as abandoned. Longer than any submit can take.
 FOREIGN_CLAIM_SECONDS = 1800.0
 
 
 class Writer(Protocol):
-    """Commits steps of rows."""
+    """Commits the steps of rows."""
 
     def write_all(self, requests: Sequence[Sequence[Transition]]) -> list[Future[list[bool]]]:
         """Commit several slots' steps; see :meth:`.group_commit.GroupCommit.write_all`."""
@@ -31,26 +31,26 @@ class SwapStore(Protocol):
     """The rows that one task works on."""
 
     def load(self) -> list[Swap]:
-        """Return the rows as they stand now."""
+        """Return the rows as they are now."""
 
-    def settle(self, owner: ClaimOwner, task_key: str) -> int:
-        """Make rows ``unknown`` that an ended execution of this task left in ``submitting``."""
+    def mark_abandoned(self, owner: ClaimOwner, task_key: str) -> int:
+        """Make rows ``unknown`` that an ended execution of this task left in ``submitting``; return how many."""
 
-    def abandon(self, owner: ClaimOwner) -> int:
-        """Make rows ``unknown`` that this very execution has in ``submitting``: it is being killed."""
+    def mark_killed(self, owner: ClaimOwner) -> int:
+        """Make rows ``unknown`` that this very execution, which is being killed, has in ``submitting``."""
 
     def writer(self, owner: ClaimOwner) -> AbstractContextManager[Writer]:
         """Open the writer for a round of submits."""
 
     def record_outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        """Write down what became of jobs."""
+        """Record what became of jobs."""
 
 
-def abandoned(swaps: Sequence[Swap], owner: ClaimOwner, task_key: str) -> list[Swap]:
+def abandoned_rows(swaps: Sequence[Swap], owner: ClaimOwner, task_key: str) -> list[Swap]:
     """
-    Return the rows whose submit nobody is working on any more.
+    Return the rows whose submit no execution is working on any more.
 
-    :param task_key: what the claims of this task instance's executions begin with
+    :param task_key: common prefix of the claim owners of this task instance's executions
     """
     horizon = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=FOREIGN_CLAIM_SECONDS)
     return [
@@ -66,25 +66,30 @@ def abandoned(swaps: Sequence[Swap], owner: ClaimOwner, task_key: str) -> list[S
     ]
 
 
+def claimed_rows(swaps: Sequence[Swap], owner: ClaimOwner) -> list[Swap]:
+    """Return the rows that an execution has in ``submitting``."""
+    return [swap for swap in swaps if swap.status is Status.SUBMITTING and swap.claimed_by == owner.name]
+
+
 class TableStore:
     """
     Rows in the results table.
 
     :param ledger: the results table
-    :param load: how to find this task's rows
+    :param load: returns this task's rows
     """
 
     def __init__(self, ledger: Ledger, load: Callable[[], list[Swap]]) -> None:
         self.ledger = ledger
         self.load = load
 
-    def settle(self, owner: ClaimOwner, task_key: str) -> int:
-        """Make rows ``unknown`` that an ended execution of this task left in ``submitting``."""
-        return self.ledger.settle_abandoned(abandoned(self.load(), owner, task_key))
+    def mark_abandoned(self, owner: ClaimOwner, task_key: str) -> int:
+        """Make rows ``unknown`` that an ended execution of this task left in ``submitting``; return how many."""
+        return self.ledger.mark_abandoned(abandoned_rows(self.load(), owner, task_key))
 
-    def abandon(self, owner: ClaimOwner) -> int:
-        """Make rows ``unknown`` that this very execution has in ``submitting``: it is being killed."""
-        return self.ledger.settle_abandoned([s for s in self.load() if s.claimed_by == owner.name])
+    def mark_killed(self, owner: ClaimOwner) -> int:
+        """Make rows ``unknown`` that this very execution, which is being killed, has in ``submitting``."""
+        return self.ledger.mark_abandoned(claimed_rows(self.load(), owner))
 
     def writer(self, owner: ClaimOwner) -> AbstractContextManager[Writer]:
         """Open a group commit."""
@@ -93,5 +98,5 @@ class TableStore:
         return GroupCommit(self.ledger.database, owner)
 
     def record_outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        """Write down what became of jobs."""
+        """Record what became of jobs."""
         self.ledger.record_outcomes(outcomes)

@@ -18,14 +18,14 @@ _NAMESPACE = uuid.UUID("6f1f7c0e-8f0b-5d0e-9a53-5c6f3c1d9b42")
 
 
 def clean(text: str) -> str:
-    """Return a text as every database takes it: without NUL, and without half of a surrogate pair."""
+    """Return a text that every database stores: without NUL, and without lone surrogates."""
     if text.isascii() and "\x00" not in text:
         return text
     return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def pair_fingerprint(source_img: str, reference_img: str) -> str:
-    """Return what tells one pair of pictures from every other, whatever its ``pair_id``: 64 hex digits."""
+    """Return the identity of a pair of pictures, independent of its ``pair_id``: 64 hex digits."""
     return hashlib.sha256(f"{source_img}\n{reference_img}".encode()).hexdigest()
 
 
@@ -33,14 +33,14 @@ def swap_id_for(dag_id: str, run_id: str, scope: str, pair_id: str, fingerprint:
     """
     Return the primary key of a swap: the same for every attempt, retry and clear of one run.
 
-    :param scope: tells several face swap tasks of one run apart
+    :param scope: distinguishes several face swap tasks of one run
     """
     return str(uuid.uuid5(_NAMESPACE, json.dumps([dag_id, run_id, scope, pair_id, fingerprint])))
 
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """One pair in one run, as the results table has it. Fields are the columns of :mod:`.schema`."""
+    """One pair in one run. The fields are the columns of :mod:`.schema`."""
 
     swap_id: str
     dag_id: str
@@ -65,6 +65,7 @@ class Swap:
     error_message: str | None = None
     result_uri: str | None = None
     result_sha256: str | None = None
+    additional_result_uris: tuple[str, ...] = ()
     reused_from: str | None = None
     claimed_by: str | None = None
     max_tries: int | None = None
@@ -75,25 +76,23 @@ class Swap:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Swap:
-        """Make one from a row; columns of a later release are passed over."""
+        """Return the swap of a row; columns of a later release are ignored."""
         return cls(
             **{**{name: row[name] for name in _FIELDS if name in row}, "status": Status(row["status"])}
         )
 
     def to_row(self) -> dict[str, Any]:
         """Return all columns."""
-        row = {name: getattr(self, name) for name in _FIELDS}
-        row["status"] = self.status.value
-        return row
+        return {name: getattr(self, name) for name in _FIELDS}
 
     @property
     def adopted_job(self) -> bool:
-        """Whether it lives on a job that another row has paid for."""
+        """Return whether its job was paid for by another row."""
         return bool(self.reused_from) and not self.attempts and self.status is not Status.REUSED
 
     @property
     def label(self) -> str:
-        """How a person finds it: pair id, and the manifest's row where there is one."""
+        """Return the pair id, and the manifest's row where there is one, for messages."""
         return f"pair {self.pair_id!r}" + (f" (row {self.row_number})" if self.row_number else "")
 
 

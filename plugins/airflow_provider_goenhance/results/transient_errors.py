@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which database errors pass by themselves, so that the same transaction may be run again."""
+"""Classify transient database errors, after which the same transaction may be repeated."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import sqlalchemy as sa
 
 from ..exceptions import ResultsTableError
 
-# Serialization failure, deadlock, too many connections, and the server going down or coming up.
-_PASSING_SQLSTATES = frozenset({"40001", "40P01", "53300", "57P01", "57P02", "57P03"})
+# Serialization failure, deadlock, too many connections, and the server shutting down or starting up.
+_TRANSIENT_SQLSTATES = frozenset({"40001", "40P01", "53300", "57P01", "57P02", "57P03"})
 
-# Drivers report a failed connection as one class with a text: what a person must mend is told from what passes by it.
-_NEVER_PASSES = (
+# Drivers report every failed connection with one class; only the text says whether a person must fix something.
+_PERMANENT = (
     "access denied",
     "authentication",
     "certificate",
@@ -26,7 +26,7 @@ _NEVER_PASSES = (
     "unable to open",
     "unknown database",
 )
-_PASSES = (
+_TRANSIENT = (
     "busy",
     "connection",
     "deadlock",
@@ -40,28 +40,28 @@ _PASSES = (
     "timeout",
 )
 
-#: A unique key met twice is two planners at once; the one that lost finds the rows there the next time, or never.
+#: A duplicate key means that two planners ran at once: the one that lost finds the rows in its next attempt.
 INTEGRITY_ATTEMPTS = 3
 
 
 class OutOfReachError(ResultsTableError):
-    """The database did not answer for as long as it was tried; unlike a statement that it refuses."""
+    """The database stayed out of reach in every attempt, as opposed to refusing the statement."""
 
 
-def passes(error: sa.exc.DBAPIError, attempt: int) -> bool:
+def is_transient(error: sa.exc.DBAPIError, attempt: int) -> bool:
     """
-    Tell whether the same transaction may go through in a moment: cut connection, lock, deadlock, restart.
+    Return whether the same transaction may succeed in a moment: cut connection, lock, deadlock, restart.
 
-    :param attempt: how often it was tried so far
+    :param attempt: how many attempts were made so far
     """
     if isinstance(error, sa.exc.IntegrityError):
         return attempt < INTEGRITY_ATTEMPTS
     sqlstate = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
-    if sqlstate in _PASSING_SQLSTATES:
+    if sqlstate in _TRANSIENT_SQLSTATES:
         return True
     text = str(error.orig).lower()
-    if any(words in text for words in _NEVER_PASSES):
+    if any(words in text for words in _PERMANENT):
         return False
     if error.connection_invalidated:
         return True
-    return isinstance(error, sa.exc.OperationalError) and any(words in text for words in _PASSES)
+    return isinstance(error, sa.exc.OperationalError) and any(words in text for words in _TRANSIENT)

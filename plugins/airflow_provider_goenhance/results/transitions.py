@@ -1,24 +1,49 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The steps a row takes while it is submitted, as plain values; :mod:`.applying` takes them."""
+"""
+Every transition of a row, defined once.
+
+A step is a plain value that names a row; its :class:`Rule` says from which states the row may take the step and which
+columns change. :mod:`.transition_sql` derives the bulk updates from the rules, and :func:`apply_to` takes a step in
+memory. All rules are conditional, so running a step twice is harmless: a transaction may be repeated after its
+connection was cut during COMMIT.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
+import datetime as dt
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..exceptions import JobFailedError, SubmitOutcomeUnknownError
+from .rules import NOW, Append, FromOwner, FromRow, FromStep, Plus, Rule, TextFromStep, value_in_memory
 from .states import Status
-from .swap import Swap, clean
 
-MESSAGE_LENGTH = 2000
+if TYPE_CHECKING:
+    from ..api.models import Submission
+    from .swap import Swap
+
+log = logging.getLogger(__name__)
+
+#: The error message of a row whose execution ended in the middle of its submit.
+ABANDONED_MESSAGE = (
+    "The worker ended between sending this submit and storing its job: it may have been accepted and paid for. Compare "
+    "with the vendor's console, then run it again with on_unknown_submit='resubmit' if it was not."
+)
+
+_BY_CLAIM_OWNER = {"claimed_by": FromOwner("name")}
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimOwner:
     """
-    Who moves the rows.
+    One execution of one attempt, which claims rows and moves them.
 
-    :param name: this execution of this attempt, e.g. ``swap[3] try 2 0192...``; unlike every other
+    :param name: unique name of the execution, e.g. ``swap[3] try 2 0192...``
     :param account: fingerprint of the account that pays
-    :param max_tries: the task instance's ``max_tries``, which tells a clear from a retry later
+    :param max_tries: the task instance's ``max_tries``, which later distinguishes a clear from a retry
     """
 
     name: str
@@ -29,12 +54,42 @@ class ClaimOwner:
 @dataclass(frozen=True, slots=True)
 class Claim:
     """
-    Take a row, and commit the intent to submit it. Granted to one attempt only.
+    Claim a row and commit the intent to submit it. Granted to one attempt only.
 
-    :param from_status: the state the row was seen in; if it has moved since, the claim is not granted
-    :param attempts: the row's ``attempts`` as seen: a row that another attempt has submitted meanwhile may be back in
-        the same state, with the policy's allowance used up
+    :param from_status: the state that the row was read in; if it has moved since, the claim is not granted
+    :param attempts: the row's ``attempts`` as read: a row that another attempt has submitted meanwhile may be in the
+        same state again, with the policy's allowance used up
     """
+
+    rule: ClassVar[Rule] = Rule(
+        from_status=FromStep("from_status"),
+        guards={"attempts": FromStep("attempts")},
+        writes={
+            # A job that was paid for earlier stays on record. First, because MySQL reads a column that the statement
+            # has set before with its new value.
+            "former_uuids": Append(FromRow("img_uuid")),
+            "status": Status.SUBMITTING,
+            "attempts": Plus(1),
+            "claimed_by": FromOwner("name"),
+            "claimed_at": NOW,
+            "account": FromOwner("account"),
+            "max_tries": FromOwner("max_tries"),
+            "img_uuid": None,
+            "cost": None,
+            "submitted_at": None,
+            "finished_at": None,
+            "error_code": None,
+            "error_message": None,
+            "result_uri": None,
+            "result_sha256": None,
+            "additional_result_uris": (),
+        },
+        taken_if={
+            "status": Status.SUBMITTING,
+            "claimed_by": FromOwner("name"),
+            "attempts": FromStep("attempts_after"),
+        },
+    )
 
     swap_id: str
     from_status: Status = Status.PLANNED
@@ -42,22 +97,88 @@ class Claim:
 
     @classmethod
     def of(cls, swap: Swap) -> Claim:
-        """Claim a row as it was seen."""
+        """Return the claim of a row as it was read."""
         return cls(swap.swap_id, swap.status, swap.attempts)
+
+    @property
+    def attempts_after(self) -> int:
+        """Return the row's ``attempts`` once it is claimed."""
+        return self.attempts + 1
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Record the job that a claimed row became."""
+    """
+    Record the job that a claimed row became. The fields are those of the POST's answer.
+
+    Allowed from ``unknown`` too: a slow execution that was presumed dead may still learn its job's UUID.
+    """
+
+    rule: ClassVar[Rule] = Rule(
+        from_status=frozenset({Status.SUBMITTING, Status.UNKNOWN}),
+        guards=_BY_CLAIM_OWNER,
+        writes={
+            "status": Status.SUBMITTED,
+            "img_uuid": FromStep("img_uuid"),
+            "cost": FromStep("cost"),
+            "submitted_at": NOW,
+            "finished_at": None,
+            "error_code": None,
+            "error_message": None,
+        },
+        taken_if={"img_uuid": FromStep("img_uuid")},
+    )
 
     swap_id: str
     img_uuid: str
     cost: int | None = None
 
+    @classmethod
+    def of(cls, swap_id: str, submission: Submission) -> Accepted:
+        """Return the step for the POST's answer."""
+        return cls(swap_id, **dataclasses.asdict(submission))
+
+
+@dataclass(frozen=True, slots=True)
+class FormerJob:
+    """Keep the UUID of a job that was paid for, but whose row another attempt has taken meanwhile."""
+
+    rule: ClassVar[Rule] = Rule(
+        from_status=frozenset(Status),
+        guards={},
+        writes={"former_uuids": Append(FromStep("img_uuid"))},
+        taken_if={},
+    )
+
+    swap_id: str
+    img_uuid: str
+
+
+def _submit_failed(status: Status, *, correction: int = 0, final: bool = True) -> Rule:
+    """
+    Return the rule for a POST that was not answered with a job.
+
+    :param correction: change of ``attempts``, which counts the POSTs that may have been accepted
+    """
+    return Rule(
+        from_status=frozenset({Status.SUBMITTING}),
+        guards=_BY_CLAIM_OWNER,
+        writes={
+            "status": status,
+            "attempts": Plus(correction),
+            "error_code": FromStep("error_code"),
+            "error_message": TextFromStep("message"),
+            "finished_at": NOW if final else None,
+        },
+        taken_if={"status": status, **_BY_CLAIM_OWNER},
+    )
+
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """Give a claimed row back: its POST surely was not accepted, and another attempt may send it."""
+    """Return a claimed row to ``planned``: its POST was certainly not accepted, and another attempt may send it."""
+
+    rule: ClassVar[Rule] = _submit_failed(Status.PLANNED, correction=-1, final=False)
 
     swap_id: str
     error_code: str
@@ -66,7 +187,9 @@ class NotSent:
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """Fail a claimed row: GoEnhance said no to this very pair, so nothing was paid and no retry helps."""
+    """Fail a claimed row: GoEnhance refused this very pair, so nothing was paid and a retry does not help."""
+
+    rule: ClassVar[Rule] = _submit_failed(Status.FAILED, correction=-1)
 
     swap_id: str
     error_code: str
@@ -75,16 +198,158 @@ class Declined:
 
 @dataclass(frozen=True, slots=True)
 class OutcomeUnknown:
-    """Record that a claimed row's POST may have been accepted, and that nobody knows."""
+    """Record that a claimed row's POST may have been accepted, without an answer that says so."""
+
+    rule: ClassVar[Rule] = _submit_failed(Status.UNKNOWN)
 
     swap_id: str
     error_code: str
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """
+    Make a row ``unknown`` whose execution claimed it and will not report on it.
+
+    :param claimed_by: the claim owner as read; a row that another has claimed since is left alone
+    """
+
+    rule: ClassVar[Rule] = Rule(
+        from_status=frozenset({Status.SUBMITTING}),
+        guards={"claimed_by": FromStep("claimed_by")},
+        writes={
+            "status": Status.UNKNOWN,
+            "error_code": SubmitOutcomeUnknownError.error_code,
+            "error_message": ABANDONED_MESSAGE,
+            "finished_at": NOW,
+        },
+        taken_if={},
+    )
+
+    swap_id: str
+    claimed_by: str | None
+
+    @classmethod
+    def of(cls, swap: Swap) -> Abandoned:
+        """Return the step for a row as it was read."""
+        return cls(swap.swap_id, swap.claimed_by)
+
+
+def _outcome_rule(from_status: frozenset[Status], *, unless: Mapping[str, Any]) -> Rule:
+    return Rule(
+        from_status=from_status,
+        # A kept picture is never forgotten.
+        guards={"img_uuid": FromStep("img_uuid"), "result_uri": None},
+        unless=unless,
+        writes={
+            "status": FromStep("status"),
+            "error_code": FromStep("error_code"),
+            "error_message": TextFromStep("error_message"),
+            "result_uri": FromStep("result_uri"),
+            "result_sha256": FromStep("result_sha256"),
+            "additional_result_uris": FromStep("additional_result_uris"),
+            "finished_at": FromStep("finished_at", or_now=True),
+        },
+        taken_if={},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """
+    Record what became of a job. A late report never makes a row worse.
+
+    :param status: ``succeeded`` or ``failed``
+    :param result_uri: where the first picture is kept
+    :param additional_result_uris: where further pictures of the same job are kept, in the vendor's order
+    :param finished_at: when the job ended, default: now
+    """
+
+    success_rule: ClassVar[Rule] = _outcome_rule(
+        frozenset({Status.SUBMITTED, Status.SUCCEEDED, Status.FAILED}), unless={}
+    )
+    #: A success does not become a failure, and a job that GoEnhance failed does not become one that timed out.
+    failure_rule: ClassVar[Rule] = _outcome_rule(
+        frozenset({Status.SUBMITTED, Status.FAILED}), unless={"error_code": JobFailedError.error_code}
+    )
+
+    swap_id: str
+    img_uuid: str
+    status: Status
+    error_code: str | None = None
+    error_message: str | None = None
+    result_uri: str | None = None
+    result_sha256: str | None = None
+    finished_at: dt.datetime | None = None
+    additional_result_uris: tuple[str, ...] = field(default=())
+
+    @property
+    def rule(self) -> Rule:
+        """Return the rule for its status."""
+        return self.success_rule if self.status is Status.SUCCEEDED else self.failure_rule
+
+
+#: The steps of a submit, which a claim owner takes through the group commit.
 Transition = Claim | Accepted | NotSent | Declined | OutcomeUnknown
+#: Every step of a row.
+Step = Transition | FormerJob | Abandoned | Outcome
 
 
-def storable(text: str | None) -> str | None:
-    """Return a message as every database takes it: no NUL, no half of a surrogate pair, not endless."""
-    return clean(text)[:MESSAGE_LENGTH] if text else text
+def is_allowed(row: Swap, step: Step, owner: ClaimOwner | None = None) -> bool:
+    """Return whether a row may take a step, as the SQL condition does."""
+    rule = step.rule
+
+    def value(source: Any) -> Any:
+        return value_in_memory(source, row, step, owner)
+
+    return (
+        row.status
+        in (rule.from_status if isinstance(rule.from_status, frozenset) else {value(rule.from_status)})
+        and all(getattr(row, column) == value(source) for column, source in rule.guards.items())
+        and all(getattr(row, column) != value(source) for column, source in rule.unless.items())
+    )
+
+
+def is_taken(row: Any, step: Step, owner: ClaimOwner) -> bool:
+    """
+    Return whether a row already is where a step would put it.
+
+    :param row: a :class:`.swap.Swap`, or a row of the table
+    """
+    return all(
+        getattr(row, column) == value_in_memory(source, row, step, owner)
+        for column, source in step.rule.taken_if.items()
+    )
+
+
+def apply_to(swap: Swap, step: Step, owner: ClaimOwner | None, now: dt.datetime) -> Swap | None:
+    """
+    Return the row after a step, ``None`` where the row may not take it.
+
+    :param owner: the execution that takes the step; ``None`` for steps that anyone may take
+    """
+    if not is_allowed(swap, step, owner):
+        return None
+    values = {
+        column: value_in_memory(source, swap, step, owner, now, column)
+        for column, source in step.rule.writes.items()
+    }
+    return dataclasses.replace(swap, **values)
+
+
+def former_job(row: Any, step: Accepted) -> FormerJob | None:
+    """
+    Return the step that keeps a paid job whose row belongs to another attempt now, and log the job.
+
+    :param row: the row as it is now, ``None`` where there is none
+    :return: ``None`` where the row has the job already
+    """
+    log.error(
+        "The job %s was accepted, and bills, but its row %s belongs to another attempt now: kept in former_uuids.",
+        step.img_uuid,
+        step.swap_id,
+    )
+    if row is None or step.img_uuid in (row.former_uuids or "").split():
+        return None
+    return FormerJob(step.swap_id, step.img_uuid)

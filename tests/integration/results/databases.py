@@ -10,8 +10,6 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from airflow_provider_goenhance.results.database import ResultsDatabase
-from airflow_provider_goenhance.results.states import Status
-from airflow_provider_goenhance.results.swap import Swap, pair_fingerprint, swap_id_for
 from airflow_provider_goenhance.results.transition_sql import apply
 from airflow_provider_goenhance.results.transitions import ClaimOwner, Transition
 
@@ -25,16 +23,20 @@ class ProcessDied(BaseException):
 
 
 class TestDatabase(ResultsDatabase):
-    """A results table whose next COMMIT can be spoiled; it does not pause between tries."""
+    """A results table whose next COMMIT can be spoiled; it does not pause between attempts."""
 
     __test__ = False
     fate: Fate = "ok"
+    spoiled: sa.Engine | None = None
+
+    def __init__(self, url: str | sa.URL, *, name: str) -> None:
+        super().__init__(url, name=name, sleep=lambda _seconds: None)
 
     @property
     def engine(self) -> sa.Engine:
-        first = self._engine is None
         engine = super().engine
-        if first:
+        if engine is not self.spoiled:
+            self.spoiled = engine
             engine.dialect.do_commit = self._spoiled(engine.dialect.do_commit)  # type: ignore[method-assign]
         return engine
 
@@ -46,9 +48,6 @@ class TestDatabase(ResultsDatabase):
             return self.run(lambda connection: apply(connection, self.swaps, owner, steps))
         finally:
             self.fate = "ok"
-
-    def _pause(self, error: BaseException, attempt: int) -> None:
-        pass
 
     def _spoiled(self, commit: Callable[[Any], None]) -> Callable[[Any], None]:
         def do_commit(connection: Any) -> None:
@@ -72,23 +71,3 @@ class TestDatabase(ResultsDatabase):
         import psycopg2
 
         return psycopg2.OperationalError("server closed the connection unexpectedly")
-
-
-def planned(number: int, *, run_id: str = "run", **values: Any) -> Swap:
-    """Return a planned row."""
-    source, reference = f"http://pictures.example/{number}.jpg", "http://pictures.example/scene.jpg"
-    fingerprint = pair_fingerprint(source, reference)
-    fields: dict[str, Any] = {
-        "swap_id": swap_id_for("dag", run_id, "swap", f"p{number}", fingerprint),
-        "dag_id": "dag",
-        "run_id": run_id,
-        "task_id": "swap",
-        "batch": 0,
-        "row_number": number + 1,
-        "pair_id": f"p{number}",
-        "source_img": source,
-        "reference_img": reference,
-        "pair_fingerprint": fingerprint,
-        "status": Status.PLANNED,
-    }
-    return Swap(**{**fields, **values})

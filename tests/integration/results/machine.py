@@ -32,7 +32,8 @@ from airflow_provider_goenhance.results.transitions import (
     OutcomeUnknown,
     Transition,
 )
-from tests.integration.results.databases import Fate, ProcessDied, TestDatabase, planned
+from tests.integration.results.databases import Fate, ProcessDied, TestDatabase
+from tests.swaps import planned
 
 KEY = RunKey("dag", "run")
 ROWS = 5
@@ -128,7 +129,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.max_tries += cleared
         owner = ClaimOwner(f"{TASK_KEY}try {len(self.attempts)}", "account", self.max_tries)
         store = TableStore(self.ledger, lambda: self.ledger.of_run(KEY, batch=0))
-        store.settle(owner, TASK_KEY)
+        store.mark_abandoned(owner, TASK_KEY)
         due = [swap for swap in store.load() if self.decision(swap) is Action.SUBMIT]
         self.chance.shuffle(due)
         self.attempts.append(Attempt(owner, store, due))
@@ -217,12 +218,12 @@ class LedgerMachine(RuleBasedStateMachine):
     def a_worker_is_killed(self) -> None:
         attempt = self.chance.choice(self.alive())
         if self.chance.random() < 0.5:
-            attempt.store.abandon(attempt.owner)
+            attempt.store.mark_killed(attempt.owner)
         attempt.alive = False
 
     def the_run_is_reported(self) -> None:
         """The report settles what is left, though a zombie may live on."""
-        self.ledger.settle_abandoned(self.ledger.of_run(KEY, statuses=[Status.SUBMITTING]))
+        self.ledger.mark_abandoned(self.ledger.of_run(KEY, statuses=[Status.SUBMITTING]))
 
     def an_attempt_sees_jobs(self) -> None:
         """It will report on the job that the row has now, however late."""

@@ -50,7 +50,7 @@ def main(url: str, vendor: str, number: str, seconds: float, most_posts: int | N
         await asyncio.sleep(seconds / 2)
         return Submission(job, 1)
 
-    store.settle(owner, task_key)
+    store.mark_abandoned(owner, task_key)
     due = [swap for swap in store.load() if decide(swap, Policies(), max_tries=1) is Action.SUBMIT]
     with store.writer(owner) as writer:
         print("begins", flush=True)

@@ -26,7 +26,8 @@ from airflow_provider_goenhance.results.ledger import Ledger, RunKey
 from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.results.transitions import Claim, ClaimOwner
 from tests.integration.results.conftest import MakeDatabase
-from tests.integration.results.databases import TestDatabase, planned
+from tests.integration.results.databases import TestDatabase
+from tests.swaps import planned
 
 KEY = RunKey("dag", "run")
 WHO = ClaimOwner("swap[0] try 1", "account", 1)
@@ -98,17 +99,10 @@ def test_a_restart_of_postgres_during_a_round_only_delays_it(
     assert len(accepted) == len(set(accepted)) == 300
 
 
-@pytest.fixture
-def pauses(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
-    """Note the faults after which the database would be tried again, in place of the pauses."""
-    faults: list[BaseException] = []
-    monkeypatch.setattr(ResultsDatabase, "_pause", lambda _self, error, _attempt: faults.append(error))
-    return faults
-
-
 def test_a_wrong_password_is_a_clear_error_at_once(
-    postgres_server: PostgresServer, postgres_url: sa.URL, pauses: list[BaseException]
+    postgres_server: PostgresServer, postgres_url: sa.URL
 ) -> None:
+    pauses: list[float] = []
     rules = postgres_server.pgdata / "pg_hba.conf"
     before = rules.read_text()
     postgres_server.psql("CREATE ROLE guarded LOGIN PASSWORD 'right'")
@@ -116,7 +110,9 @@ def test_a_wrong_password_is_a_clear_error_at_once(
     postgres_server.psql("SELECT pg_reload_conf()")
     try:
         database = ResultsDatabase(
-            postgres_url.set(username="guarded", password="wrong"), name="connection 'goenhance_results'"
+            postgres_url.set(username="guarded", password="wrong"),
+            name="connection 'goenhance_results'",
+            sleep=pauses.append,
         )
         with pytest.raises(
             ResultsTableError, match=r"goenhance_results.*password authentication failed"
@@ -129,11 +125,11 @@ def test_a_wrong_password_is_a_clear_error_at_once(
         postgres_server.psql("SELECT pg_reload_conf(); DROP ROLE guarded")
 
 
-def test_a_database_that_does_not_exist_is_a_clear_error_at_once(
-    postgres_url: sa.URL, pauses: list[BaseException]
-) -> None:
+def test_a_database_that_does_not_exist_is_a_clear_error_at_once(postgres_url: sa.URL) -> None:
+    pauses: list[float] = []
+    database = ResultsDatabase(postgres_url.set(database="nowhere"), name="Postgres", sleep=pauses.append)
     with pytest.raises(ResultsTableError, match="does not exist"):
-        _ = ResultsDatabase(postgres_url.set(database="nowhere"), name="Postgres").engine
+        _ = database.engine
     assert pauses == []
 
 

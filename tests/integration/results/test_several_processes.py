@@ -16,7 +16,8 @@ from airflow_provider_goenhance.execution.submit import slots_for
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
 from airflow_provider_goenhance.results.states import Status
 from tests.integration.results import submitter
-from tests.integration.results.databases import TestDatabase, planned
+from tests.integration.results.databases import TestDatabase
+from tests.swaps import planned
 
 KEY = RunKey("dag", "run")
 ROWS = 300

@@ -23,7 +23,8 @@ from airflow_provider_goenhance.results.transitions import (
     OutcomeUnknown,
 )
 from tests.integration.results.conftest import MakeDatabase
-from tests.integration.results.databases import TestDatabase, planned
+from tests.integration.results.databases import TestDatabase
+from tests.swaps import planned
 
 KEY = RunKey("dag", "run")
 FIRST = ClaimOwner("swap[0] try 1 a", "account", 1)
@@ -146,7 +147,7 @@ def test_a_late_answer_still_names_its_job_on_a_row_that_was_given_up(
 ) -> None:
     swap = row(ledger)
     database.take(FIRST, [Claim.of(swap)])
-    ledger.settle_abandoned(ledger.of_run(KEY))
+    ledger.mark_abandoned(ledger.of_run(KEY))
     assert row(ledger).status is Status.UNKNOWN
     assert database.take(FIRST, [Accepted(swap.swap_id, "job-late")]) == [True]
     late = row(ledger)
@@ -165,7 +166,7 @@ def test_giving_up_on_old_knowledge_leaves_a_row_alone_that_another_has_claimed_
     seen = ledger.of_run(KEY)
     database.take(FIRST, [NotSent(seen[0].swap_id, "unreachable", "Refused.")])
     database.take(SECOND, [Claim.of(row(ledger))])
-    ledger.settle_abandoned(seen)
+    ledger.mark_abandoned(seen)
     assert (row(ledger).status, row(ledger).claimed_by) == (Status.SUBMITTING, SECOND.name)
 
 
@@ -175,7 +176,7 @@ def test_a_late_answer_on_a_row_that_was_sent_again_is_kept_as_a_former_job(
 ) -> None:
     swap = row(ledger)
     database.take(FIRST, [Claim.of(swap)])
-    ledger.settle_abandoned(ledger.of_run(KEY))
+    ledger.mark_abandoned(ledger.of_run(KEY))
     database.take(SECOND, [Claim.of(row(ledger))])
     database.take(SECOND, [Accepted(swap.swap_id, "job-2")])
     assert database.take(FIRST, [Accepted(swap.swap_id, "job-1")], fate) == [False]  # type: ignore[arg-type]
@@ -189,7 +190,7 @@ def test_a_late_answer_does_not_take_the_row_from_the_attempt_that_is_submitting
 ) -> None:
     swap = row(ledger)
     database.take(FIRST, [Claim.of(swap)])
-    ledger.settle_abandoned(ledger.of_run(KEY))
+    ledger.mark_abandoned(ledger.of_run(KEY))
     database.take(SECOND, [Claim.of(row(ledger))])
     assert database.take(FIRST, [Accepted(swap.swap_id, "job-1")]) == [False]
     held = row(ledger)

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from airflow_provider_goenhance.api.models import Submission
 from airflow_provider_goenhance.exceptions import (
@@ -32,8 +33,8 @@ from airflow_provider_goenhance.results.group_commit import GroupCommit
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
 from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.results.swap import Swap
-from airflow_provider_goenhance.results.transitions import ClaimOwner, Transition
-from tests.integration.results.databases import planned
+from airflow_provider_goenhance.results.transitions import Claim, ClaimOwner, Transition
+from tests.swaps import planned
 
 KEY = RunKey("dag", "run")
 WHO = ClaimOwner("swap[0] try 1", "account", 1)
@@ -112,17 +113,15 @@ def test_the_job_is_in_the_database_before_its_slot_takes_the_next_pair(ledger: 
     other.database.close()
 
 
-def test_sixty_four_slots_share_few_commits(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sixty_four_slots_share_few_commits(ledger: Ledger) -> None:
     ledger.plan(KEY, [planned(number) for number in range(640)])
     commits = 0
-    run = ledger.database._in_transaction
 
-    def pluralize(*args: object, **kwargs: object) -> object:
+    def count(_connection: sa.Connection) -> None:
         nonlocal commits
         commits += 1
-        return run(*args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(ledger.database, "_in_transaction", pluralize)
+    sa.event.listen(ledger.database.engine, "commit", count)
     all_under_way: asyncio.Barrier | None = None
 
     async def post(source_img: str, reference_img: str) -> Submission:
@@ -267,7 +266,7 @@ def test_a_table_out_of_reach_stops_the_posts_and_names_the_jobs_it_could_not_st
         assert f"job-{number}" in caplog.text
 
 
-def test_a_writer_that_fails_at_once_does_not_leave_the_slots_waiting_for_ever() -> None:
+def test_a_writer_that_fails_at_once_does_not_leave_the_slots_waiting_forever() -> None:
     class NoWriter:
         def write_all(self, requests: object) -> list[Future[list[bool]]]:
             raise RuntimeError("no writer")
@@ -278,12 +277,12 @@ def test_a_writer_that_fails_at_once_does_not_leave_the_slots_waiting_for_ever()
 
 
 def test_the_group_commit_serves_many_threads_in_order(ledger: Ledger) -> None:
-    from airflow_provider_goenhance.results.transitions import Claim
-
     rows, granted = ledger.of_run(KEY), []
     with GroupCommit(ledger.database, WHO) as writer:
         threads = [
-            threading.Thread(target=lambda row=row: granted.extend(writer.write([Claim.of(row)]).result()))
+            threading.Thread(
+                target=lambda row=row: granted.extend(writer.write_all([[Claim.of(row)]])[0].result())
+            )
             for row in rows
         ]
         for thread in threads:
@@ -294,9 +293,7 @@ def test_the_group_commit_serves_many_threads_in_order(ledger: Ledger) -> None:
 
 
 def test_leaving_the_group_commit_commits_what_is_queued(ledger: Ledger) -> None:
-    from airflow_provider_goenhance.results.transitions import Claim
-
     with GroupCommit(ledger.database, WHO) as writer:
         for row in ledger.of_run(KEY):
-            writer.write([Claim.of(row)])
+            writer.write_all([[Claim.of(row)]])
     assert set(statuses(ledger)) == {Status.SUBMITTING}

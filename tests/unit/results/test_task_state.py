@@ -28,7 +28,7 @@ from airflow_provider_goenhance.results.transitions import (
     OutcomeUnknown,
     Transition,
 )
-from tests.integration.results.databases import planned
+from tests.swaps import planned
 
 KEY = RunKey("dag", "run")
 TASK_KEY = "swap[None] "
@@ -70,28 +70,28 @@ def test_a_claim_is_granted_to_one_claimant(store: SwapStore) -> None:
 
 def test_what_an_ended_try_left_in_the_middle_becomes_unknown(store: SwapStore) -> None:
     take(store, CLAIMANTS[0], Claim.of(ROW))
-    assert store.settle(CLAIMANTS[1], TASK_KEY) == 1
+    assert store.mark_abandoned(CLAIMANTS[1], TASK_KEY) == 1
     assert (row(store).status, row(store).error_code) == (Status.UNKNOWN, "submit_outcome_unknown")
 
 
 def test_an_execution_does_not_give_up_its_own_submit_unless_it_is_killed(store: SwapStore) -> None:
     take(store, CLAIMANTS[0], Claim.of(ROW))
-    assert store.settle(CLAIMANTS[0], TASK_KEY) == 0
-    assert store.abandon(CLAIMANTS[1]) == 0
-    assert store.abandon(CLAIMANTS[0]) == 1
+    assert store.mark_abandoned(CLAIMANTS[0], TASK_KEY) == 0
+    assert store.mark_killed(CLAIMANTS[1]) == 0
+    assert store.mark_killed(CLAIMANTS[0]) == 1
     assert row(store).status is Status.UNKNOWN
 
 
 def test_a_late_answer_reaches_a_row_that_was_given_up(store: SwapStore) -> None:
     take(store, CLAIMANTS[0], Claim.of(ROW))
-    store.settle(CLAIMANTS[1], TASK_KEY)
+    store.mark_abandoned(CLAIMANTS[1], TASK_KEY)
     assert take(store, CLAIMANTS[0], Accepted(ROW.swap_id, "job")) == [True]
     assert (row(store).status, row(store).img_uuid) == (Status.SUBMITTED, "job")
 
 
 def test_a_late_answer_on_a_row_that_was_sent_again_is_a_former_job(store: SwapStore) -> None:
     take(store, CLAIMANTS[0], Claim.of(ROW))
-    store.settle(CLAIMANTS[1], TASK_KEY)
+    store.mark_abandoned(CLAIMANTS[1], TASK_KEY)
     take(store, CLAIMANTS[1], Claim.of(row(store)))
     assert take(store, CLAIMANTS[0], Accepted(ROW.swap_id, "job-0")) == [False]
     assert take(store, CLAIMANTS[1], Accepted(ROW.swap_id, "job-1")) == [True]
@@ -142,7 +142,7 @@ def _do(store: SwapStore, number: int, kind: str, job: int) -> Any:
     if kind in steps:
         return take(store, owner, steps[kind])
     if kind == "settle":
-        return store.settle(owner, TASK_KEY)
+        return store.mark_abandoned(owner, TASK_KEY)
     outcomes = {
         "kept": Outcome(swap_id, f"job-{job}", Status.SUCCEEDED, result_uri="file:///kept"),
         "failed": Outcome(
