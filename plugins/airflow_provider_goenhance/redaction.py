@@ -1,37 +1,114 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What may be shown of a text that came over the wire: no token, no signed link, nothing that breaks a log line."""
+"""
+Cut secrets out of texts and URLs: the only module that does.
+
+A token, the query of a signed link and the user part of a URL are secrets. Which function to use:
+
+- :func:`excerpt`: a text of unknown origin, for a message or a row
+- :func:`redact_urls`: a text that may contain URLs, at full length
+- :func:`without_token`: a text that may echo the API token
+- :func:`redact_link`: a picture's link that must stay usable where it is not signed
+- :func:`link_name`: a picture's link in a message, as host and file name
+- :func:`short_url`: a URL that is possibly malformed, in a message
+- :func:`mask_user`: a malformed URL that is recorded as it is
+- :func:`redact_location`: a manifest's location, which is also its name
+"""
 
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit, urlunsplit
 
-#: Shorter tokens are not cut out of answers: they would take innocent text with them.
+#: Shorter tokens are not cut out of responses: they would take innocent text with them.
 SHORTEST_TOKEN = 6
-#: The longest piece of the vendor's words that a message or a row takes over, characters.
+#: Maximum length of a foreign text in a message or a row, characters.
 LONGEST_EXCERPT = 300
+#: Maximum length of a URL in a message, characters.
+LONGEST_URL = 80
 
-# JSON may write the slashes of a link escaped, and a page may show it cut: everything after the `?` goes.
-_LINK = re.compile(r"([a-z][a-z0-9+.-]{0,15}:(?:\\?/){2}[^\s?#\"'<>]*)[?#][^\s\"'<>]*", re.IGNORECASE)
-_USER = re.compile(r"([a-z][a-z0-9+.-]{0,15}:(?:\\?/){2})[^\s/?#\"'<>@]+@", re.IGNORECASE)
+_SCHEME = r"[a-z][a-z0-9+.-]{0,15}:(?:\\?/){2}"
+# JSON may escape the slashes of a link, and a page may show it cut: everything after the `?` goes.
+_LINK = re.compile(rf"({_SCHEME}[^\s?#\"'<>]*)[?#][^\s\"'<>]*", re.IGNORECASE)
+# The query of a link without scheme and host, such as a request line or a relative redirect.
+_QUERY = re.compile(r"\?(?=[^\s\"'<>?=]{1,64}=)[^\s\"'<>]*")
+_USER = re.compile(rf"({_SCHEME})[^\s/?#\"'<>]+@", re.IGNORECASE)
+_PASSWORD = re.compile(r"(?<=://)([^/?#@:]*):[^/?#]*@")
+_SIGNED_QUERY = re.compile(
+    r"(^|[&;?_-])(sig|sign|signature|token|expires?|credential|policy|(api)?key|ak|auth|secret|password)([&=_-]|$)",
+    re.IGNORECASE,
+)
 
 
-def without_query(text: str) -> str:
+def redact_urls(text: str) -> str:
     """
-    Return the text with the query, and the user and password, of every URL in it removed.
+    Return the text with the query, fragment, user and password of every URL in it removed.
 
-    A signed link's query is a secret, and so is what stands before the ``@`` of a proxy's address.
+    The query of a signed link is a secret, and so is the user part of a proxy's address.
     """
-    return _USER.sub(r"\1", _LINK.sub(r"\1?...", text))
+    return _USER.sub(r"\1", _QUERY.sub("?...", _LINK.sub(r"\1?...", text)))
 
 
 def without_token(text: str, token: str) -> str:
-    """Return the text with the token cut out: a debugging page may show the request back to us."""
+    """Return the text with the token masked: a debugging page may echo the request."""
     return text.replace(token, "***") if len(token) >= SHORTEST_TOKEN else text
 
 
 def excerpt(text: str, longest: int = LONGEST_EXCERPT) -> str:
-    """Return the text as one printable line without secrets, cut to so many characters."""
-    # Cut before as well: a hostile text must not keep the event loop busy.
-    shown = without_query(text[: 4 * longest])
+    """Return the text as one printable line without secrets, at most ``longest`` characters."""
+    # Cut before redacting as well: a hostile text must not keep the event loop busy.
+    shown = redact_urls(text[: 4 * longest])
     flat = " ".join("".join(char if char.isprintable() else " " for char in shown).split())
     return flat if len(flat) <= longest else flat[: longest - 3] + "..."
+
+
+def redact_link(link: str | None) -> str | None:
+    """
+    Return a link without its user part and fragment, and without its query if that looks like a signature.
+
+    :return: ``None`` for no link, and for one that cannot be parsed
+    """
+    if link is None:
+        return None
+    try:
+        parts = urlsplit(link)
+    except ValueError:
+        return None
+    query = "" if _SIGNED_QUERY.search(parts.query) else parts.query
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
+
+
+def link_name(link: str) -> str:
+    """Return the host and file name of a link, without its query, user part and path."""
+    try:
+        parts = urlsplit(link)
+        host = parts.hostname or "an unnamed host"
+    except ValueError:
+        return "an address that cannot be read"
+    last = parts.path.rsplit("/", 1)[-1][:80]
+    return f"{host}/…/{last}" if last else host
+
+
+def short_url(url: str) -> str:
+    """Return a URL, possibly a malformed one, as a short printable text without user part and query."""
+    text = re.split(r"[?#]", mask_user(url), maxsplit=1)[0]
+    if not text.isprintable():
+        text = ascii(text)[1:-1]
+    return text if len(text) <= LONGEST_URL else text[:LONGEST_URL] + "..."
+
+
+def mask_user(url: str) -> str:
+    """Mask everything before the last ``@`` of a URL: a malformed password may contain any character."""
+    scheme, mark, rest = url.rpartition("://") if "@" not in url.partition("://")[0] else ("", "", url)
+    before, at, after = rest.rpartition("@")
+    return f"{scheme}{mark}***@{after}" if at and before else url
+
+
+def redact_location(location: str) -> str:
+    """
+    Return a file's location without its password and, for a web address, without query and fragment.
+
+    The user part of a storage URL stays: it names an Airflow connection. So do ``?`` and ``#`` in an object's key.
+    """
+    if location.lower().startswith(("http://", "https://")):
+        location = re.split(r"[?#]", location, maxsplit=1)[0]
+    return _PASSWORD.sub(r"\1:***@", location)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One execution of a face swap task, without Airflow: submit, wait, collect, until nothing is left to do."""
+"""Run one execution of a face swap task, without Airflow: submit, wait, collect, until nothing is left to do."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from typing import Any
 from ..api.account import Account
 from ..api.polling import WaitOutcome
 from ..exceptions import AuthenticationError, GoEnhanceError
+from ..pictures.collector import StorageOptions
 from ..results.recovery import Action, Policies, decide
-from ..results.stores import SwapStore
+from ..results.states import Status
+from ..results.stores import SwapStore, abandoned
 from ..results.swap import Swap
 from ..results.transitions import ClaimOwner
-from .collect import StorageOptions, bring_home
+from .collect import collect_jobs
 from .events import outcome_of
 from .messages import explained, pluralize
 from .submit import SubmitReport, submit_round
@@ -25,21 +27,23 @@ from .wait import wait_round
 
 log = logging.getLogger(__name__)
 
-#: Seconds that a killed task spends on marking its rows; Airflow ends it for good a little later.
+#: Seconds that a killed task spends on marking its rows. Airflow sends SIGKILL a little later.
 KILL_GRACE = 3.0
 
 
 @dataclass
 class Attempt:
     """
-    What one execution of one attempt works with.
+    One execution of one attempt of a task.
 
-    :param account: where and as whom GoEnhance is asked
+    The rows are loaded once at the start, and again only after a step that changes them.
+
+    :param account: account that is billed and polled
     :param store: the rows of the task
     :param owner: this execution, unlike every other
-    :param task_key: what the claims of all executions of this task instance begin with
+    :param task_key: prefix of the claims of all executions of this task instance
     :param policies: the choices that may cost money
-    :param storage_options: where pictures go
+    :param storage_options: how pictures are downloaded, marked and stored
     :param poll_interval: seconds between two checks of one job
     :param timeout: seconds to wait for the jobs of one round
     """
@@ -61,22 +65,23 @@ class Attempt:
         first_look: bool,
         submitted: Callable[[Sequence[Swap]], None],
         defer: Callable[[Sequence[Swap], float], None] | None,
-    ) -> None:
+    ) -> list[Swap]:
         """
-        Submit and wait until nothing is left to do.
+        Submit and wait until nothing is left to do, and return the rows.
 
-        :param wait: else leave the jobs, once those of earlier attempts that are done have been collected
+        :param wait: if false, leave the jobs running, and collect only jobs of earlier attempts that are done
         :param first_look: whether the attempt has just begun
-        :param submitted: told of the rows after each round of submits
-        :param defer: leaves the wait to the triggerer, and does not return; ``None`` waits here
-        :raises GoEnhanceError: what ended the rounds, with the state the rows are left in
+        :param submitted: called with the rows after each round of submits
+        :param defer: hands the wait to the triggerer and does not return; ``None`` waits here
+        :raises GoEnhanceError: the error that ended the rounds, with the state of the rows
         """
         try:
-            stopped_by = self._rounds(wait, first_look, submitted, defer)
+            swaps, stopped_by = self._rounds(wait, first_look, submitted, defer)
         except GoEnhanceError as error:
             raise explained(error, self.store.load()) from None
         if stopped_by is not None:
-            raise explained(stopped_by, self.store.load())
+            raise explained(stopped_by, swaps)
+        return swaps
 
     def _rounds(
         self,
@@ -84,44 +89,46 @@ class Attempt:
         first_look: bool,
         submitted: Callable[[Sequence[Swap]], None],
         defer: Callable[[Sequence[Swap], float], None] | None,
-    ) -> GoEnhanceError | None:
+    ) -> tuple[list[Swap], GoEnhanceError | None]:
+        swaps = self.store.load()
         while True:
-            stopped_by = self._submit(first_look)
-            # Also when nothing was submitted now: Airflow forgets the XCom of an earlier attempt.
-            submitted(self.store.load())
+            swaps, stopped_by = self._submit(swaps, first_look)
+            # Also when nothing was submitted now: Airflow clears the XCom of an earlier attempt.
+            submitted(swaps)
             if isinstance(stopped_by, AuthenticationError):
-                return stopped_by  # with this token no job can be asked about either
-            waiting = self._waiting(first_look)
+                return swaps, stopped_by  # with this token no job can be polled either
+            waiting = self._waiting(swaps, first_look)
             if not wait:
-                self._collect_what_is_done(waiting)
-            if not wait or not waiting:
-                return stopped_by
+                return self._collect_finished(swaps, waiting), stopped_by
+            if not waiting:
+                return swaps, stopped_by
             deadline = time.time() + self.timeout
             if defer is not None:
                 log.info("Waiting for %s in the triggerer.", pluralize(len(waiting), "job"))
                 defer(waiting, deadline)
             log.info("Waiting for %s in this worker.", pluralize(len(waiting), "job"))
-            self._bring_home(waiting, self._ask(waiting, deadline))
+            swaps = self._collect(waiting, self._ask(waiting, deadline))
             first_look = False
 
     def take_event(self, event: Any) -> None:
         """
-        Bring home what the trigger has waited for.
+        Collect the jobs that the trigger has waited for.
 
-        :raises GoEnhanceError: what the event stands for, with the state the rows are left in
+        :raises GoEnhanceError: the error that the event stands for, with the state of the rows
         """
         try:
             waited = outcome_of(event)
-            self._bring_home(self._waiting(first_look=True), waited)
+            waiting = self._waiting(self.store.load(), first_look=True)
+            collect_jobs(self.account, self.store, waiting, waited, self.storage_options)
         except GoEnhanceError as error:
             raise explained(error, self.store.load()) from None
 
     def end(self) -> None:
         """
-        Stop submitting, and mark what is under way: the task is being killed.
+        Stop submitting, and mark the submits in progress: the task is being killed.
 
-        The marking has a thread of its own. Airflow calls this in a signal handler, and the lock that the database or
-        the task state store wants may be held by the very code that the signal interrupted.
+        The marking runs in a separate thread. Airflow calls this in a signal handler, and the code that the signal
+        interrupted may hold the lock that the database or the task state store needs.
         """
         self._ended.set()
         marking = threading.Thread(target=self._mark_killed, daemon=True)
@@ -130,45 +137,52 @@ class Attempt:
 
     def _mark_killed(self) -> None:
         killed = self.store.mark_killed(self.owner)
-        going_on = [swap for swap in self.store.load() if swap.status.value == "submitted"]
+        running = sum(swap.status is Status.SUBMITTED for swap in self.store.load())
         log.warning(
-            "Killed. %s under way: marked unknown, because each may have been accepted and paid for. %s at GoEnhance "
+            "Killed. %s in progress: marked unknown, because each may have been accepted and paid for. %s at GoEnhance "
             "and paid for: a retry or clear re-attaches and pays nothing.",
             pluralize(killed, "submit was", "submits were"),
-            pluralize(len(going_on), "job goes on", "jobs go on"),
+            pluralize(running, "job continues", "jobs continue"),
         )
 
-    def _submit(self, first_look: bool) -> GoEnhanceError | None:
-        """Submit what is to be submitted; return why not everything was, if so."""
-        settled = self.store.mark_abandoned(self.owner, self.task_key)
-        if settled:
-            log.warning(
-                "%s under way when an earlier attempt ended: marked unknown, because each may have been accepted and "
-                "paid for. on_unknown_submit is %r.",
-                pluralize(settled, "submit was", "submits were"),
-                self.policies.on_unknown_submit,
-            )
-        due = self._rows(Action.SUBMIT, first_look)
+    def _submit(self, swaps: list[Swap], first_look: bool) -> tuple[list[Swap], GoEnhanceError | None]:
+        """Submit the rows that are due. Return all rows as they are then, and the error that stopped it, if any."""
+        swaps = self._settle(swaps)
+        due = self._rows(swaps, Action.SUBMIT, first_look)
         if not due:
-            return None
+            return swaps, None
         log.info("Submitting %s through %s.", pluralize(len(due), "pair"), self.account)
         report = submit_round(self.account, self.store, self.owner, due, ended=self._ended)
         _log_report(report)
-        return report.stopped_by
+        return self.store.load(), report.stopped_by
 
-    def _rows(self, action: Action, first_look: bool) -> list[Swap]:
+    def _settle(self, swaps: list[Swap]) -> list[Swap]:
+        """Mark submits that an earlier attempt left in progress as unknown, and return the rows."""
+        if not abandoned(swaps, self.owner, self.task_key):
+            return swaps
+        settled = self.store.settle(self.owner, self.task_key)
+        if settled:
+            log.warning(
+                "%s in progress when an earlier attempt ended: marked unknown, because each may have been accepted "
+                "and paid for. on_unknown_submit is %r.",
+                pluralize(settled, "submit was", "submits were"),
+                self.policies.on_unknown_submit,
+            )
+        return self.store.load()
+
+    def _rows(self, swaps: Sequence[Swap], action: Action, first_look: bool) -> list[Swap]:
         def next_of(swap: Swap) -> Action:
             return decide(swap, self.policies, max_tries=self.owner.max_tries, first_look=first_look)
 
-        return [swap for swap in self.store.load() if next_of(swap) is action]
+        return [swap for swap in swaps if next_of(swap) is action]
 
-    def _waiting(self, first_look: bool) -> list[Swap]:
-        waiting = self._rows(Action.WAIT, first_look)
+    def _waiting(self, swaps: Sequence[Swap], first_look: bool) -> list[Swap]:
+        waiting = self._rows(swaps, Action.WAIT, first_look)
         foreign = [swap for swap in waiting if swap.account != self.owner.account]
         if foreign:
             log.warning(
-                "%s names another account now than the one that submitted %s (the first: %s, by account %s). They are "
-                "asked about all the same; if GoEnhance does not know them, switch the connection back and clear.",
+                "%s is not the account that submitted %s (the first: %s, by account %s). They are polled all the "
+                "same. If GoEnhance does not know them, switch the connection back and clear.",
                 self.account,
                 pluralize(len(foreign), "job"),
                 foreign[0].label,
@@ -176,12 +190,13 @@ class Attempt:
             )
         return waiting
 
-    def _collect_what_is_done(self, waiting: Sequence[Swap]) -> None:
-        """Ask once about the jobs of earlier attempts: not waiting is no reason to leave a finished picture."""
+    def _collect_finished(self, swaps: list[Swap], waiting: Sequence[Swap]) -> list[Swap]:
+        """Poll the jobs of earlier attempts once: a finished picture is collected even where nothing waits for it."""
         earlier = [swap for swap in waiting if swap.claimed_by != self.owner.name]
-        if earlier:
-            waited = self._ask(earlier, time.time())
-            self._bring_home([swap for swap in earlier if swap.img_uuid not in waited.running], waited)
+        if not earlier:
+            return swaps
+        waited = self._ask(earlier, time.time())
+        return self._collect([swap for swap in earlier if swap.img_uuid not in waited.running], waited)
 
     def _ask(self, waiting: Sequence[Swap], deadline: float) -> WaitOutcome:
         return wait_round(
@@ -191,8 +206,10 @@ class Attempt:
             poll_interval=self.poll_interval,
         )
 
-    def _bring_home(self, waiting: Sequence[Swap], waited: WaitOutcome) -> None:
-        bring_home(self.account, self.store, waiting, waited, self.storage_options)
+    def _collect(self, waiting: Sequence[Swap], waited: WaitOutcome) -> list[Swap]:
+        """Collect the finished jobs, and return all rows as they are then."""
+        collect_jobs(self.account, self.store, waiting, waited, self.storage_options)
+        return self.store.load()
 
 
 def _log_report(report: SubmitReport) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bringing jobs home: what a wait came to goes on the rows, and pictures that are done are collected."""
+"""Record what a wait found on the rows, and collect the pictures of finished jobs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import datetime as dt
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..api.client import GoEnhanceClient, open_client
@@ -32,39 +31,17 @@ if TYPE_CHECKING:
     import aiohttp
 
     from ..api.account import Account
-    from ..pictures.c2pa_signing import SigningCredentials
+    from ..pictures.collector import StorageOptions
     from ..results.stores import SwapStore
     from ..results.swap import Swap
 
 log = logging.getLogger(__name__)
 
-#: Pictures fetched at once.
-COLLECT_CONCURRENCY = 8
+#: Seconds between two lines about the progress.
 PROGRESS_EVERY = 15.0
 
 
-@dataclass(frozen=True, slots=True)
-class StorageOptions:
-    """
-    Where pictures go, and how.
-
-    :param storage: local folder or URL of a store
-    :param run_id: the folder below it
-    :param conn_id: Airflow connection of the store
-    :param marking: write the provenance mark
-    :param sidecar: keep a JSON file beside each picture
-    :param credentials: sign a C2PA claim with these
-    """
-
-    storage: str
-    run_id: str
-    conn_id: str | None = None
-    marking: bool = True
-    sidecar: bool = False
-    credentials: SigningCredentials | None = None
-
-
-def bring_home(
+def collect_jobs(
     account: Account,
     store: SwapStore,
     swaps: Sequence[Swap],
@@ -72,10 +49,10 @@ def bring_home(
     storage_options: StorageOptions,
 ) -> None:
     """
-    Record what the wait found, and collect the pictures of the jobs that are done.
+    Record what the wait found, and collect the pictures of the finished jobs.
 
     :param swaps: the rows waited for, each with its ``img_uuid``
-    :param waited: what is not listed there as failed, declined or running is done
+    :param waited: the jobs that are not finished; all others of ``swaps`` are
     :raises AuthenticationError: when the token is refused; rows not collected yet stay ``submitted``
     """
     done: list[Swap] = []
@@ -101,17 +78,17 @@ def _outcome_of_wait(swap: Swap, waited: WaitOutcome) -> Outcome | None:
             uuid,
             Status.FAILED,
             error_code=JOB_NOT_FOUND,
-            error_message=f"GoEnhance does not know the job, though it was paid for: {waited.declined[uuid]}",
+            error_message=f"GoEnhance does not know the job, although it was paid for: {waited.declined[uuid]}",
         )
     if uuid in waited.running:
-        trouble = f" The last time it was asked: {waited.last_error}" if waited.last_error else ""
+        trouble = f" The last poll failed: {waited.last_error}" if waited.last_error else ""
         return Outcome(
             swap.swap_id,
             uuid,
             Status.FAILED,
             error_code=JobTimedOutError.error_code,
-            error_message="Still running at GoEnhance when the time to wait was over; it goes on there, and is paid "
-            f"for.{trouble}",
+            error_message="Still running at GoEnhance when the timeout was reached; it continues there and has "
+            f"been paid for.{trouble}",
         )
     return None
 
@@ -132,7 +109,7 @@ def _failed_job(swap: Swap, reason: str) -> Outcome:
 
 
 class _Collector:
-    """Collects the pictures of many jobs, and records each as soon as it is kept."""
+    """Collects the pictures of many jobs, and records each outcome as soon as it is known."""
 
     def __init__(
         self,
@@ -145,13 +122,13 @@ class _Collector:
         self._downloads = downloads
         self._store = store
         self._storage_options = storage_options
-        self._slots = asyncio.Semaphore(COLLECT_CONCURRENCY)
+        self._slots = asyncio.Semaphore(storage_options.concurrency)
         self._recording = asyncio.Lock()
         self._last_line = time.monotonic()
         self._done = 0
 
     async def all(self, swaps: Sequence[Swap]) -> None:
-        """Collect them; a picture that cannot be had fails alone, a refused token ends the round."""
+        """Collect them. A picture that cannot be collected fails alone; a refused token ends the round."""
         async with asyncio.TaskGroup() as tasks:
             for swap in swaps:
                 tasks.create_task(self._one(swap, len(swaps)))
@@ -175,7 +152,9 @@ class _Collector:
             if job.state is JobState.FAILED:
                 return _failed_job(swap, job.reason or "")
             if job.state is JobState.RUNNING:
-                log.warning("%s: job %s is still running, says GoEnhance; left submitted.", swap.label, uuid)
+                log.warning(
+                    "%s: GoEnhance reports job %s as still running; it stays submitted.", swap.label, uuid
+                )
                 return None
             return await self._keep(swap, job)
         except AuthenticationError:
@@ -188,7 +167,8 @@ class _Collector:
                 uuid,
                 Status.FAILED,
                 error_code=code,
-                error_message=f"The job succeeded at GoEnhance and was paid for, but its picture was not kept: {error}",
+                error_message="The job succeeded at GoEnhance and was paid for, but its picture was not stored: "
+                f"{error}",
             )
 
     async def _keep(self, swap: Swap, job: Job) -> Outcome:
@@ -196,16 +176,11 @@ class _Collector:
         from ..pictures.sidecar import SwapFacts
 
         finished = _moment(job.ended_at)
-        kept = await collect_picture(
+        first, *others = await collect_picture(
             self._downloads,
             self._links(job),
-            storage=self._storage_options.storage,
-            run_id=self._storage_options.run_id,
+            self._storage_options,
             pair_id=swap.pair_id,
-            conn_id=self._storage_options.conn_id,
-            marking=self._storage_options.marking,
-            sidecar=self._storage_options.sidecar,
-            credentials=self._storage_options.credentials,
             facts=SwapFacts(
                 img_uuid=job.img_uuid,
                 source_img=swap.source_img,
@@ -216,18 +191,21 @@ class _Collector:
                 collected_at=dt.datetime.now(dt.UTC),
             ),
         )
+        additional = [picture.uri for picture in others]
+        if additional:
+            log.info("%s: more pictures of job %s: %s.", swap.label, job.img_uuid, ", ".join(additional))
         return Outcome(
             swap.swap_id,
             job.img_uuid,
             Status.SUCCEEDED,
-            result_uri=kept[0].uri,
-            result_sha256=kept[0].sha256,
+            result_uri=first.uri,
+            result_sha256=first.sha256,
             finished_at=finished,
         )
 
     def _links(self, job: Job) -> Callable[[bool], Awaitable[list[str]]]:
-        async def links(anew: bool) -> list[str]:
-            current = await self._client.get_job(job.img_uuid) if anew else job
+        async def links(refresh: bool) -> list[str]:
+            current = await self._client.get_job(job.img_uuid) if refresh else job
             return list(current.links)
 
         return links
@@ -240,7 +218,7 @@ async def _collect_all(
 
     async with (
         open_client(account) as client,
-        # A session of its own: the token is GoEnhance's, not for the host that serves the pictures.
+        # A separate session: the host that serves the pictures must not see GoEnhance's token.
         aiohttp.ClientSession(
             trust_env=account.trust_env,
             proxy=account.request_options.get("proxy"),
@@ -250,7 +228,7 @@ async def _collect_all(
         try:
             await _Collector(client, downloads, store, storage_options).all(swaps)
         except ExceptionGroup as group:
-            # One clear error instead of a tree of them: the first that says what is wrong.
+            # One clear error instead of a tree: preferably not one that a row could have recorded.
             known, others = group.split((GoEnhanceError, ResultsTableError))
             raise (others or known or group).exceptions[0] from None
 
@@ -258,12 +236,12 @@ async def _collect_all(
 def _connector(account: Account) -> aiohttp.TCPConnector:
     import aiohttp
 
-    # The TLS settings of the connection count for its pictures too; ``True`` is aiohttp's own default.
+    # The TLS settings of the connection apply to its pictures too; ``True`` is aiohttp's own default.
     return aiohttp.TCPConnector(ssl=account.request_options.get("ssl", True))
 
 
 def _moment(text: str | None) -> dt.datetime | None:
-    """Read the vendor's ISO 8601 time; ``None`` where there is none that makes sense."""
+    """Parse the vendor's ISO 8601 time; ``None`` if it is missing or invalid."""
     try:
         moment = dt.datetime.fromisoformat(text) if text else None
     except ValueError:

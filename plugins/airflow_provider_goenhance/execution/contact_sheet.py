@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contact sheet of a run: what goes on it, and where it is kept."""
+"""Make the contact sheet of a run and store it beside the pictures."""
 
 from __future__ import annotations
 
@@ -23,17 +23,16 @@ def keep_contact_sheet(
     swaps: Sequence[Swap], key: RunKey, task_id: str, storage: str, *, conn_id: str | None = None
 ) -> str:
     """
-    Make the sheet of a run and keep it beside its pictures.
+    Make the sheet of a run, store it beside the pictures, and return its URI.
 
     :param swaps: all rows of the run
     :param task_id: the report task, which names the sheet
-    :return: where it is kept
     :raises CollectError: when the storage cannot be used
     """
     rows = [
         SheetRow(
             pair_id=swap.pair_id,
-            status=swap.status.value,
+            status=swap.status,
             good=swap.status in _GOOD,
             sent=swap.status is not Status.REJECTED,
             source_img=swap.source_img,
@@ -50,9 +49,9 @@ def keep_contact_sheet(
 
 
 def run_facts(swaps: Sequence[Swap]) -> dict[str, str]:
-    """Return what a person wants to know of a run first: counts, durations, what it cost."""
+    """Return the summary of a run: counts, durations, costs."""
     facts = {
-        status.value: str(count) for status in Status if (count := sum(s.status is status for s in swaps))
+        str(status): str(count) for status in Status if (count := sum(s.status is status for s in swaps))
     }
     seconds = sorted(
         _seconds(swap) for swap in swaps if swap.status is Status.SUCCEEDED and _seconds(swap) >= 0

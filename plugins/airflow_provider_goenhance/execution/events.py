@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the trigger tells the task that it wakes: small, without links, and checked on arrival."""
+"""Events from the trigger to the task that it resumes: small, without links, and validated on arrival."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..api.polling import WaitOutcome
 from ..exceptions import AuthenticationError, WaitFailedError
 from ..redaction import excerpt
 
-_RETRY = "The jobs go on at GoEnhance: a retry re-attaches to them and pays nothing."
+_RETRY = "The jobs continue at GoEnhance: a retry re-attaches to them and pays nothing."
 
 
 class EventStatus(enum.StrEnum):
@@ -23,9 +23,9 @@ class EventStatus(enum.StrEnum):
 
 def event_of(outcome: WaitOutcome) -> dict[str, Any]:
     """
-    Return the event for a wait that came to its end.
+    Return the event for a wait that ended.
 
-    Jobs that succeeded are not listed: they are those in none of the other lists.
+    Jobs that succeeded are not listed: they are those in none of the lists.
     """
     return {
         "status": EventStatus.FINISHED.value,
@@ -37,18 +37,18 @@ def event_of(outcome: WaitOutcome) -> dict[str, Any]:
 
 
 def event_of_error(error: BaseException) -> dict[str, Any]:
-    """Return the event for a wait that could not go on."""
+    """Return the event for a wait that an error ended."""
     status = EventStatus.TOKEN_REFUSED if isinstance(error, AuthenticationError) else EventStatus.ERROR
     return {"status": status.value, "message": excerpt(str(error)) or type(error).__name__}
 
 
 def outcome_of(event: Any) -> WaitOutcome:
     """
-    Read an event, and raise what it stands for as the class that a worker would have raised.
+    Parse an event, or raise the error that it stands for, as a wait in the worker would have raised it.
 
-    :param event: what the trigger sent
+    :param event: the payload of the trigger's event
     :raises AuthenticationError: when the trigger's token was refused
-    :raises WaitFailedError: when the trigger failed, or sent nothing that makes sense; a retry may help then
+    :raises WaitFailedError: when the trigger failed or sent an invalid event; a retry may help
     """
     if not isinstance(event, dict):
         raise _broken(f"The trigger resumed this task without an event ({event!r}).")
@@ -66,8 +66,10 @@ def outcome_of(event: Any) -> WaitOutcome:
 def _finished(event: dict[str, Any]) -> WaitOutcome:
     failed, declined, running = event.get("failed"), event.get("declined"), event.get("running")
     if not (isinstance(failed, dict) and isinstance(declined, dict) and isinstance(running, list)):
-        # What is missing here would be taken for jobs that succeeded.
-        raise _broken("The trigger says that it finished, but not what became of which job.")
+        # Jobs missing here would be taken for succeeded ones.
+        raise _broken(
+            "The trigger sent a finished event without the lists of failed, declined and running jobs."
+        )
     return WaitOutcome(
         failed=dict(failed),
         declined=dict(declined),

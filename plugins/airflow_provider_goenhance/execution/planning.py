@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From pairs to rows: ids, what earlier runs have that serves again, and batches."""
+"""Plan the rows of a run: ids, reuse of earlier pictures and jobs, and batches."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import datetime as dt
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..results.reuse import by_pair, job_of, may_have_been_paid, picture_of, reusing, taking_over
 from ..results.states import Status
@@ -21,58 +21,56 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Storage look-ups at once, when it is checked that earlier pictures are still there.
+#: Concurrent storage look-ups for earlier pictures.
 STORAGE_THREADS = 16
 #: Pairs that a warning names.
 NAMED_PAIRS = 10
+#: Length of the column; only a rejected pair_id can be longer.
+MAX_PAIR_ID = 250
 
 
-def rows_of(manifest: Manifest, key: RunKey, task_id: str, *, map_index: int | None = None) -> list[Swap]:
+def plan_rows(
+    manifest: Manifest,
+    key: RunKey,
+    task_id: str,
+    *,
+    map_index: int | None = None,
+    reuse_from: Ledger | None = None,
+    account: str = "",
+    storage_conn_id: str | None = None,
+) -> list[Swap]:
     """
-    Return the rows that a manifest's pairs become: ``planned``, and ``rejected`` with the reason.
+    Return the rows for the pairs of a manifest: ``rejected`` with the reason, or ``planned``.
+
+    With ``reuse_from``, a pair that an earlier run has paid for is ``reused`` if its picture is still in storage, and
+    otherwise ``submitted`` with the earlier job, which is then collected here.
 
     :param task_id: the task that will swap them
-    :param map_index: its map index, where that is known already
+    :param map_index: its map index, if known already
+    :param reuse_from: the results table with the earlier runs; ``None`` reuses nothing
+    :param account: fingerprint of the account that would pay
+    :param storage_conn_id: Airflow connection of the storage
     """
-    rows = [_planned(pair, manifest, key, task_id, map_index) for pair in manifest.pairs]
-    return rows + [_rejected(row, manifest, key, task_id, map_index) for row in manifest.rejected]
+    rows = [_planned(pair, manifest, key, task_id) for pair in manifest.pairs]
+    rows += [_rejected(row, manifest, key, task_id) for row in manifest.rejected]
+    rows = [dataclasses.replace(row, map_index=map_index) for row in rows] if map_index is not None else rows
+    return _with_earlier(rows, reuse_from, account, storage_conn_id) if reuse_from is not None else rows
 
 
-def _planned(pair: Pair, manifest: Manifest, key: RunKey, task_id: str, map_index: int | None) -> Swap:
-    fingerprint = pair_fingerprint(pair.source_img, pair.reference_img)
-    return Swap(
-        swap_id=swap_id_for(key.dag_id, key.run_id, task_id, pair.pair_id, fingerprint),
-        dag_id=key.dag_id,
-        run_id=key.run_id,
-        task_id=task_id,
-        map_index=map_index,
-        manifest=manifest.location,
-        row_number=pair.row_number,
-        pair_id=pair.pair_id,
-        source_img=pair.source_img,
-        reference_img=pair.reference_img,
-        pair_fingerprint=fingerprint,
-        consent_ref=pair.consent_ref,
-        status=Status.PLANNED,
+def _planned(pair: Pair, manifest: Manifest, key: RunKey, task_id: str) -> Swap:
+    return _row(
+        pair, manifest, key, task_id, scope=task_id, status=Status.PLANNED, consent_ref=pair.consent_ref
     )
 
 
-def _rejected(row: RejectedRow, manifest: Manifest, key: RunKey, task_id: str, map_index: int | None) -> Swap:
-    fingerprint = pair_fingerprint(row.source_img, row.reference_img)
-    # The row number belongs to the key here: several bad rows may have the same, or no, pair_id.
-    scope = f"{task_id}#rejected-{row.row_number}-{row.code}"
-    return Swap(
-        swap_id=swap_id_for(key.dag_id, key.run_id, scope, row.pair_id, fingerprint),
-        dag_id=key.dag_id,
-        run_id=key.run_id,
-        task_id=task_id,
-        map_index=map_index,
-        manifest=manifest.location,
-        row_number=row.row_number,
-        pair_id=row.pair_id[:250],
-        source_img=row.source_img,
-        reference_img=row.reference_img,
-        pair_fingerprint=fingerprint,
+def _rejected(row: RejectedRow, manifest: Manifest, key: RunKey, task_id: str) -> Swap:
+    return _row(
+        row,
+        manifest,
+        key,
+        task_id,
+        # The row number is part of the key here: several bad rows may have the same pair_id, or none.
+        scope=f"{task_id}#rejected-{row.row_number}-{row.code}",
         status=Status.REJECTED,
         error_code=row.code,
         error_message=f"Row {row.row_number}: {row.reason}. Never sent.",
@@ -80,22 +78,37 @@ def _rejected(row: RejectedRow, manifest: Manifest, key: RunKey, task_id: str, m
     )
 
 
-def with_earlier(
-    rows: Sequence[Swap], ledger: Ledger, account: str, *, storage_conn_id: str | None = None
-) -> list[Swap]:
-    """
-    Let serve what an earlier run has paid for: its picture, or else its job, which is then waited for here.
+def _row(
+    row: Pair | RejectedRow, manifest: Manifest, key: RunKey, task_id: str, *, scope: str, **columns: Any
+) -> Swap:
+    fingerprint = pair_fingerprint(row.source_img, row.reference_img)
+    return Swap(
+        swap_id=swap_id_for(key.dag_id, key.run_id, scope, row.pair_id, fingerprint),
+        dag_id=key.dag_id,
+        run_id=key.run_id,
+        task_id=task_id,
+        manifest=manifest.location,
+        row_number=row.row_number,
+        pair_id=row.pair_id[:MAX_PAIR_ID],
+        source_img=row.source_img,
+        reference_img=row.reference_img,
+        pair_fingerprint=fingerprint,
+        **columns,
+    )
 
-    :param account: fingerprint of the account that would pay
-    """
+
+def _with_earlier(
+    rows: Sequence[Swap], ledger: Ledger, account: str, storage_conn_id: str | None
+) -> list[Swap]:
+    """Return the rows, those that an earlier run has paid for with its picture or its job."""
     planned = {row.pair_fingerprint for row in rows if row.status is Status.PLANNED}
     of_pair = by_pair(ledger.earlier(planned, account))
     pictures = _still_there(
-        [swap for rows_ in of_pair.values() if (swap := picture_of(rows_))], storage_conn_id
+        [swap for earlier in of_pair.values() if (swap := picture_of(earlier))], storage_conn_id
     )
-    jobs = {fingerprint: job for fingerprint, rows_ in of_pair.items() if (job := job_of(rows_))}
+    jobs = {fingerprint: job for fingerprint, earlier in of_pair.items() if (job := job_of(earlier))}
 
-    def served(row: Swap) -> Swap:
+    def reused(row: Swap) -> Swap:
         if row.status is not Status.PLANNED:
             return row
         if picture := pictures.get(row.pair_fingerprint):
@@ -103,7 +116,7 @@ def with_earlier(
         job = jobs.get(row.pair_fingerprint)
         return taking_over(row, job) if job else row
 
-    found = [served(row) for row in rows]
+    found = [reused(row) for row in rows]
     _warn_of_unknown([row for row in found if may_have_been_paid(of_pair.get(row.pair_fingerprint, []))])
     return found
 
@@ -112,8 +125,8 @@ def _warn_of_unknown(rows: Sequence[Swap]) -> None:
     again = [row for row in rows if row.status is Status.PLANNED]
     if again:
         log.warning(
-            "%s submitted again though an earlier run's submit may have been accepted and paid for, because nobody "
-            "knows that job's UUID: %s%s.",
+            "%s submitted again although an earlier run's submit may have been accepted and paid for, because the "
+            "UUID of that job is not known: %s%s.",
             pluralize(len(again), "pair is", "pairs are"),
             ", ".join(row.label for row in again[:NAMED_PAIRS]),
             ", ..." if len(again) > NAMED_PAIRS else "",
@@ -127,8 +140,8 @@ def _still_there(earlier: Sequence[Swap], storage_conn_id: str | None) -> dict[s
     def exists(swap: Swap) -> bool:
         try:
             return picture_exists(str(swap.result_uri), storage_conn_id)
-        except Exception as error:  # noqa: BLE001  a storage in trouble must neither make us pay again nor end the run
-            log.warning("Could not look for %s: %s. It is taken to be there still.", swap.result_uri, error)
+        except Exception as error:  # noqa: BLE001  a storage error must neither make us pay again nor end the run
+            log.warning("Could not look for %s: %s. It is assumed to be there.", swap.result_uri, error)
             return True
 
     with ThreadPoolExecutor(STORAGE_THREADS) as pool:
@@ -136,20 +149,20 @@ def _still_there(earlier: Sequence[Swap], storage_conn_id: str | None) -> dict[s
     gone = sum(not found for found in there)
     if gone:
         log.warning(
-            "%s no longer in storage; where GoEnhance still has the job it is fetched again, which costs nothing.",
+            "%s no longer in storage; if GoEnhance still has the job, it is fetched again at no cost.",
             pluralize(gone, "earlier picture is", "earlier pictures are"),
         )
     return {swap.pair_fingerprint: swap for swap, found in zip(earlier, there, strict=True) if found}
 
 
 def is_work(row: Swap) -> bool:
-    """Tell whether a new row needs a task: to be submitted, or because it waits for an earlier run's job."""
+    """Return whether a new row needs a task: to be submitted, or to wait for an earlier run's job."""
     return row.status in {Status.PLANNED, Status.SUBMITTED}
 
 
 def into_batches(rows: Sequence[Swap], pairs_per_task: int, *, first_batch: int = 0) -> list[Swap]:
     """
-    Give each row that is to be swapped or waited for its batch, which is also the map index of its task.
+    Assign each row that needs a task to a batch, whose number is the map index of the task.
 
     :param pairs_per_task: rows in one batch
     :param first_batch: number of the first batch, above those that the run has already

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Wait for jobs inline, holding the worker."""
+"""Wait for jobs in the worker."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def wait_round(
     account: Account, uuids: Sequence[str], *, deadline: float, poll_interval: float
 ) -> WaitOutcome:
     """
-    Wait inline, holding the worker.
+    Poll jobs until they end or the deadline passes, holding the worker.
 
     :raises AuthenticationError: when the token is refused
     """

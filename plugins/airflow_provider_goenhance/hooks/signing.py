@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import re
-import tempfile
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow.providers.common.compat.sdk import BaseHook
@@ -78,7 +77,6 @@ def _sign_one(credentials: SigningCredentials) -> None:
 
     from ..pictures.c2pa_signing import sign_picture
 
-    with tempfile.TemporaryDirectory(prefix="goenhance-signing-") as folder:
-        picture = Path(folder, "one.png")
-        Image.new("RGB", (1, 1)).save(picture)
-        sign_picture(picture, credentials)
+    picture = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(picture, "PNG")
+    sign_picture(picture.getvalue(), credentials)

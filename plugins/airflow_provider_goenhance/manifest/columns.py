@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from airflow_provider_goenhance.exceptions import ManifestError
+from ..exceptions import ManifestError
 
 log = logging.getLogger(__name__)
 

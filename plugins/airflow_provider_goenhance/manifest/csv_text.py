@@ -9,12 +9,12 @@ import io
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
-from airflow_provider_goenhance.exceptions import ManifestError
+from ..exceptions import ManifestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_provider_goenhance.manifest.source import Source
+    from .source import Source
 
 _HEADER_LIMIT = 65_536  # characters; keeps a file that is no table at all from being read as one header
 _BLOCK = 1 << 18

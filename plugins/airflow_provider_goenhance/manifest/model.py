@@ -1,21 +1,54 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a manifest holds once it has been read: the pairs to swap and the rows that cannot be."""
+"""The data model of a manifest: rows as read, pairs to swap, rejected rows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """
+    Consecutive rows of a manifest, column by column, as every reader yields them: trimmed, without blank rows.
+
+    A column that the file does not have is a list of empty strings. ``overflow`` holds the values beyond the last
+    column of the header; it is empty for a valid row.
+    """
+
+    row_number: list[int]
+    source_img: list[str]
+    reference_img: list[str]
+    pair_id: list[str]
+    consent_ref: list[str]
+    overflow: list[str]
+
+    def __iter__(self) -> Iterator[tuple[int, str, str, str, str, str]]:
+        """Yield one tuple per row, in the order of the fields above."""
+        return zip(
+            self.row_number,
+            self.source_img,
+            self.reference_img,
+            self.pair_id,
+            self.consent_ref,
+            self.overflow,
+            strict=True,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
     """
-    One row that can be swapped.
+    A row that can be swapped.
 
-    :param pair_id: unique within its manifest, 1 to 200 characters; given by the row or derived from its pictures
-    :param source_img: http(s) URL of the picture that gives the face
+    :param pair_id: unique within its manifest, 1 to 200 characters; from the row or derived from its URLs
+    :param source_img: http(s) URL of the picture with the face
     :param reference_img: http(s) URL of the picture that receives it
     :param row_number: the row as a spreadsheet counts it: the header is row 1, the first data row is row 2
-    :param consent_ref: the row's consent reference, ``None`` if it gives none
+    :param consent_ref: the row's consent reference, ``None`` if it has none
     """
 
     pair_id: str
@@ -28,14 +61,14 @@ class Pair:
 @dataclass(frozen=True, slots=True)
 class RejectedRow:
     """
-    One row that cannot be swapped, and why. Passwords inside URLs are already blanked out, long values cut.
+    A row that cannot be swapped, and why. Passwords inside URLs are masked, long values cut.
 
     :param row_number: as in :class:`Pair`
-    :param pair_id: what the row gives (or would have been given, if it is a duplicate); may be empty
-    :param source_img: what the row gives; may be empty
-    :param reference_img: what the row gives; may be empty
-    :param column: the column of the first problem; empty where the row as a whole is at fault
-    :param code: the first problem in one word of code, e.g. ``missing_value`` (all: :mod:`.validate`)
+    :param pair_id: the row's value (for a duplicate, also a derived one); may be empty
+    :param source_img: the row's value; may be empty
+    :param reference_img: the row's value; may be empty
+    :param column: the column of the first problem; empty if the row as a whole is invalid
+    :param code: the error code of the first problem, e.g. ``missing_value`` (all: :mod:`.validate`)
     :param reason: every problem of the row, for a person to act on
     """
 
@@ -53,7 +86,7 @@ class Manifest:
     """
     A manifest that has been read. Each row that is not blank is in exactly one of the two lists, in file order.
 
-    :param location: where it was read from, without any password or signed query
+    :param location: the location it was read from, without password and signed query
     :param pairs: the rows to swap
     :param rejected: the rows that cannot be swapped
     """

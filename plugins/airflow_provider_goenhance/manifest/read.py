@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read a manifest of whatever kind from wherever it is kept, and check its rows."""
+"""Read a manifest of any supported format from any supported storage, and check its rows."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from contextlib import closing
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from airflow_provider_goenhance.exceptions import ManifestError
-from airflow_provider_goenhance.manifest.model import Manifest
-from airflow_provider_goenhance.manifest.read_csv import read_csv
-from airflow_provider_goenhance.manifest.source import find_source
-from airflow_provider_goenhance.manifest.validate import RowChecker
+from ..exceptions import ManifestError
+from .model import Manifest
+from .read_csv import read_csv
+from .source import find_source
+from .validate import RowChecker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from airflow_provider_goenhance.manifest.rows import Rows
-    from airflow_provider_goenhance.manifest.source import Source
+    from .model import Rows
+    from .source import Source
 
-# A reader yields the rows of a file in order, and raises ManifestError if the file as a whole cannot be used.
+#: The reader of each file name extension. It yields the rows in order, and raises ManifestError for an unusable file.
 READERS: dict[str, Callable[[Source], Generator[Rows]]] = {
     ".csv": read_csv,
 }
@@ -41,14 +41,14 @@ def read_manifest(
     :param conn_id: Airflow connection for the storage, where it needs one
     :param limit: take at most this many pairs and read no further; rejected rows met on the way are reported and
         do not count. ``None`` reads everything
-    :param require_consent: reject rows that give no ``consent_ref``
+    :param require_consent: reject rows without ``consent_ref``
     :raises ManifestError: if the file as a whole cannot be used; bad rows are reported in the result instead
     :raises ValueError: if ``limit`` is less than 1
     """
     if limit is not None and limit < 1:
-        raise ValueError(f"limit is {limit}: give at least 1, or None to read the whole manifest")
+        raise ValueError(f"limit must be at least 1, or None to read the whole manifest; got {limit}.")
     if not location.strip():
-        raise ManifestError("no manifest is named: give the path or URI of one")
+        raise ManifestError("manifest must be a path or URI; it is empty.")
     source = find_source(location, conn_id)
     read = _reader_for(source)
     checker = RowChecker(limit, require_consent=require_consent)

@@ -6,40 +6,49 @@ from __future__ import annotations
 import csv
 from typing import TYPE_CHECKING
 
-from airflow_provider_goenhance.exceptions import ManifestError
-from airflow_provider_goenhance.manifest.columns import Columns, find_columns
-from airflow_provider_goenhance.manifest.csv_text import Records, open_text, read_header
-from airflow_provider_goenhance.manifest.rows import CHUNK_ROWS, Rows
+from ..exceptions import ManifestError
+from .columns import Columns, find_columns
+from .csv_text import Records, open_text, read_header
+from .model import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from airflow_provider_goenhance.manifest.source import Source
+    from .source import Source
 
 
-def read_csv(source: Source) -> Generator[Rows]:
+#: Rows held at once while reading: enough to keep pandas fast, about 20 MB with long URLs.
+CHUNK_ROWS = 50_000
+
+
+def read_csv(source: Source, *, chunk_rows: int = CHUNK_ROWS) -> Generator[Rows]:
     """
     Read a CSV manifest chunk by chunk; blank rows are counted and left out.
 
-    pandas' C parser reads. It cannot tell which row it gave up on (too many values, a quote never closed), and its
-    Python engine silently drops rows in such files, so from the chunk with the first such row on, records are taken
-    one by one.
+    pandas' C parser reads. It does not report which row it failed on (too many values, a quote never closed), and its
+    Python engine silently drops rows in such files. So from the chunk with the first such row on, the standard
+    library's reader is used.
 
+    :param chunk_rows: rows in one chunk
     :raises ManifestError: if the file as a whole cannot be used
     """
     from pandas.errors import ParserError
 
     last_row = 1
     try:
-        for number, rows in _by_pandas(source):
+        for number, rows in read_by_pandas(source, chunk_rows):
             yield rows
             last_row = number
     except ParserError:
-        yield from _record_by_record(source, after=last_row)
+        yield from read_by_record(source, chunk_rows, after=last_row)
 
 
-def _by_pandas(source: Source) -> Iterator[tuple[int, Rows]]:
-    """Give each chunk with the number of its last row, blank rows included."""
+def read_by_pandas(source: Source, chunk_rows: int) -> Iterator[tuple[int, Rows]]:
+    """
+    Yield each chunk with the number of its last row, blank rows included.
+
+    :raises ParserError: at a row that pandas cannot parse
+    """
     import pandas as pd
 
     with open_text(source) as text:
@@ -56,7 +65,7 @@ def _by_pandas(source: Source) -> Iterator[tuple[int, Rows]]:
             dtype=object,  # keeps each value the text it is, in every version of pandas
             na_filter=False,  # "NA" and "null" are names too
             skip_blank_lines=False,
-            chunksize=CHUNK_ROWS,
+            chunksize=chunk_rows,
         )
         with frames:
             for frame in frames:
@@ -65,8 +74,8 @@ def _by_pandas(source: Source) -> Iterator[tuple[int, Rows]]:
                 yield numbers[-1], _rows(columns, numbers, values)
 
 
-def _record_by_record(source: Source, after: int) -> Iterator[Rows]:
-    """Give the rows after row ``after`` by the standard library's reader."""
+def read_by_record(source: Source, chunk_rows: int, *, after: int) -> Iterator[Rows]:
+    """Yield the rows after row ``after``, parsed by the standard library's reader."""
     with open_text(source) as text:
         columns = find_columns(read_header(text, source.location), source.location)
         records = Records(text)
@@ -79,7 +88,7 @@ def _record_by_record(source: Source, after: int) -> Iterator[Rows]:
                     continue
                 numbers.append(records.number)
                 values.append(_fitted(record, columns.width))
-                if len(numbers) == CHUNK_ROWS:
+                if len(numbers) == chunk_rows:
                     yield _rows(columns, numbers, _transposed(values))
                     numbers, values = [], []
         except csv.Error as error:
@@ -94,7 +103,7 @@ def _record_by_record(source: Source, after: int) -> Iterator[Rows]:
 
 
 def _fitted(record: list[str], width: int) -> list[str]:
-    """Bring a record to the header's width plus one value that holds all there is beyond it."""
+    """Return a record with the header's width, plus one value that joins all values beyond it."""
     beyond = ",".join(record[width:])
     return [*record[:width], *[""] * (width - len(record)), beyond]
 
@@ -104,7 +113,7 @@ def _transposed(values: list[list[str]]) -> list[list[str]]:
 
 
 def _rows(columns: Columns, numbers: list[int], values: list[list[str]]) -> Rows:
-    """Pick the manifest's columns out of all columns, trim, and leave the blank rows out."""
+    """Return the manifest's columns, trimmed and without blank rows."""
     absent = [""] * len(numbers)
 
     def column(name: str) -> list[str]:
@@ -130,4 +139,4 @@ def _open_quote_message(location: str, columns: Columns, records: Records) -> st
     where = f"manifest {location}, row {records.number}"
     if 0 <= index < columns.width and columns.header[index]:
         where += f", column {columns.header[index]}"
-    return f"{where}: a quote is opened and never closed, so the rest of the file cannot be told apart"
+    return f"{where}: a quote is opened and never closed, so the rest of the file cannot be split into rows"

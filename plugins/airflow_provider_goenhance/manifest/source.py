@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from airflow_provider_goenhance.exceptions import ManifestError
+from ..exceptions import ManifestError
+from ..redaction import redact_location, redact_urls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _BLOCK = 1 << 18  # bytes asked of a remote storage at a time
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
-_PASSWORD = re.compile(r"(?<=://)([^/?#@:]*):[^/?#]*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +46,6 @@ class Source:
                 yield stream
         except OSError as error:
             raise ManifestError(f"manifest {self.location} cannot be read: {_cause(error)}") from error
-
-
-def public_location(location: str) -> str:
-    """Take passwords and, for web addresses, query and fragment (signed links carry their key there) off."""
-    if location.lower().startswith(("http://", "https://")):
-        location = re.split(r"[?#]", location, maxsplit=1)[0]
-    return _PASSWORD.sub(r"\1:***@", location)
 
 
 def find_source(location: str, conn_id: str | None = None) -> Source:
@@ -95,13 +88,13 @@ def _web_source(location: str) -> Source:
 
     # Read as one stream (block size 0): many web servers do not answer range requests.
     opener = _remote_opener(lambda: fsspec.filesystem("http").open(location, "rb", block_size=0))
-    source = Source(public_location(location), opener)
+    source = Source(redact_location(location), opener)
     with source.open():  # a missing file is found out here, as for the other storages
         return source
 
 
 def _stored_source(location: str, conn_id: str | None) -> Source:
-    shown = public_location(location)
+    shown = redact_location(location)
     if shown != location:
         raise ManifestError(f"manifest {shown} carries a password: keep it in an Airflow connection instead")
     try:
@@ -162,7 +155,7 @@ def _cause(error: BaseException) -> str:
         return os.strerror(error.errno)
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
-    text = re.sub(r"\?\S+", "?***", _PASSWORD.sub(r"\1:***@", str(error)))
+    text = redact_urls(str(error))
     if text and type(error) is OSError:  # ours, which names the class already
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Check the rows of a manifest one by one: good ones become pairs, bad ones are reported, none is lost.
+Check the rows of a manifest: each becomes a pair or a rejected row with a reason.
 
 Codes of a rejected row: ``missing_value``, ``not_http_url``, ``no_host``, ``bad_host``, ``unsafe_characters``,
 ``too_long``, ``credentials_in_url``, ``same_picture``, ``duplicate_pair_id``, ``too_many_values``, ``no_consent``.
@@ -9,25 +9,24 @@ Codes of a rejected row: ``missing_value``, ``not_http_url``, ``no_host``, ``bad
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_goenhance.manifest.model import Pair, RejectedRow
-from airflow_provider_goenhance.manifest.pair_ids import (
+from ..redaction import mask_user, short_url
+from .model import Manifest, Pair, RejectedRow, Rows
+from .pair_ids import (
     MAX_PAIR_ID_LENGTH,
     PLAIN_PAIR_ID,
     default_pair_id,
     pair_id_problem,
 )
-from airflow_provider_goenhance.manifest.urls import (
+from .urls import (
     MAX_URL_LENGTH,
     PLAIN_URL,
-    shown_url,
     url_problem,
-    without_secrets,
 )
 
 if TYPE_CHECKING:
-    from airflow_provider_goenhance.manifest.rows import Rows
+    from collections.abc import Mapping, Sequence
 
 #: column (empty: the row as a whole), code, and a clause for the reason
 Problem = tuple[str, str, str]
@@ -42,10 +41,10 @@ _NO_CONSENT: Problem = (
 
 class RowChecker:
     """
-    Takes the rows of one manifest in file order and sorts them into pairs and rejected rows.
+    Sort the rows of one manifest, in file order, into pairs and rejected rows.
 
     :param limit: stop at this many pairs, ``None`` to take all
-    :param require_consent: reject rows that give no ``consent_ref``
+    :param require_consent: reject rows without ``consent_ref``
     """
 
     def __init__(self, limit: int | None = None, *, require_consent: bool = False) -> None:
@@ -57,15 +56,15 @@ class RowChecker:
 
     @property
     def full(self) -> bool:
-        """Whether the limit is reached: rows that follow are not looked at."""
+        """Whether the limit is reached and further rows are ignored."""
         return self._limit is not None and len(self.pairs) >= self._limit
 
     def add(self, rows: Rows) -> None:
         """
-        Check some rows.
+        Check rows.
 
-        A pair_id is taken by the first row that is accepted with it, so a corrected row further down may repeat
-        the pair_id of a rejected one.
+        A pair_id belongs to the first row that is accepted with it, so a corrected row further down may repeat the
+        pair_id of a rejected one.
         """
         # One pass over plain values, no pandas: both URLs are matched in under 1 us a row, faster than the
         # string methods of a Series, and the pairs have to be made one by one in any case.
@@ -96,7 +95,7 @@ class RowChecker:
     def _reject(
         self, number: int, source: str, reference: str, pair_id: str, problems: list[Problem]
     ) -> None:
-        # Values in the wrong columns, or a URL that is at fault, may hold a password where nobody looks for one.
+        # Values in the wrong columns, or an invalid URL, may contain a password in an unexpected place.
         suspect = {column for column, _, _ in problems}
         everything = "" in suspect
         self.rejected.append(
@@ -114,12 +113,38 @@ class RowChecker:
         )
 
 
+def check_pairs(records: Sequence[Mapping[str, Any]], *, location: str) -> Manifest:
+    """
+    Check pairs that come as values from another task rather than from a file; the same rules apply.
+
+    :param records: dicts with ``source_img`` and ``reference_img``, optionally ``pair_id`` and ``consent_ref``
+    :param location: their origin, for messages
+    :returns: each of them as a pair or as a rejected row; ``row_number`` counts from 1
+    """
+
+    def column(name: str) -> list[str]:
+        return ["" if record.get(name) is None else str(record[name]).strip() for record in records]
+
+    checker = RowChecker()
+    checker.add(
+        Rows(
+            row_number=list(range(1, len(records) + 1)),
+            source_img=column("source_img"),
+            reference_img=column("reference_img"),
+            pair_id=column("pair_id"),
+            consent_ref=column("consent_ref"),
+            overflow=[""] * len(records),
+        )
+    )
+    return Manifest(location=location, pairs=checker.pairs, rejected=checker.rejected)
+
+
 def row_problems(source: str, reference: str, pair_id: str, overflow: str) -> list[Problem]:
-    """Find everything that is wrong with one row of trimmed values, duplicates aside."""
+    """Return all problems of one row of trimmed values, except duplicates."""
     if overflow:
-        # Its values stand in the wrong columns, so there is nothing to say about each.
+        # The values are in the wrong columns, so checking each makes no sense.
         clause = (
-            f"the row has more values than the header has columns, beginning with {shown_url(overflow)}: "
+            f"the row has more values than the header has columns, beginning with {short_url(overflow)}: "
             "put values that contain a comma in double quotes"
         )
         return [("", "too_many_values", clause)]
@@ -149,6 +174,6 @@ def _duplicate(
 
 
 def _kept(value: str, longest: int, *, secret: bool) -> str:
-    """Prepare a bad row's value for the record."""
-    text = without_secrets(value) if secret else value
+    """Return the value of a rejected row as it is recorded."""
+    text = mask_user(value) if secret else value
     return text if len(text) <= longest else text[:longest] + "..."

@@ -177,19 +177,19 @@ class FaceSwapOperatorBase(BaseOperator):
         def submitted(swaps: Sequence[Swap]) -> None:
             self.push_uuids(context, swaps)
 
-        attempt.rounds(
+        swaps = attempt.rounds(
             wait=flag(self.wait_for_completion, "wait_for_completion"),
             first_look=first_look,
             submitted=submitted,
             defer=waits_elsewhere if self.deferrable else None,
         )
-        return self.conclude(attempt.store.load())
+        return self.conclude(swaps)
 
     def _prepare(self, context: Context) -> Attempt:
         from ..execution.attempt import Attempt
-        from ..execution.collect import StorageOptions
         from ..hooks.goenhance import GoEnhanceHook
         from ..hooks.signing import signing_credentials
+        from ..pictures.collector import StorageOptions
         from ..results.transitions import ClaimOwner
 
         policies = self._policies()  # a wrong word must be found before anything is sent

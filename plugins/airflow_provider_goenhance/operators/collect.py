@@ -233,7 +233,8 @@ class GoEnhanceCollectOperator(BaseOperator):
 
         :param give_up: whether the time to wait is over for what still runs; else those rows stay as they are
         """
-        from ..execution.collect import StorageOptions, bring_home
+        from ..execution.collect import collect_jobs
+        from ..pictures.collector import StorageOptions
         from ..results.stores import TableStore
 
         ids = [swap.swap_id for swap in waiting]
@@ -249,7 +250,7 @@ class GoEnhanceCollectOperator(BaseOperator):
                 sidecar=self.sidecar,
                 credentials=credentials,
             )
-            bring_home(account, store, list(rows), waited, storage_options)
+            collect_jobs(account, store, list(rows), waited, storage_options)
         return self._conclude(store.load(), {swap.swap_id for swap in tried})
 
     def _conclude(self, swaps: Sequence[Swap], tried: Collection[str]) -> dict[str, int]:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from ..api.account import Account
     from ..manifest.model import Manifest
-    from ..results.ledger import RunKey
     from ..results.recovery import Policies
     from ..results.stores import SwapStore
     from ..results.swap import Swap
@@ -80,19 +79,13 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
 
     def open_store(self, context: Context, account: Account) -> SwapStore:
         """Return this task's one row, planned."""
-        from ..execution.planning import rows_of
-
-        key = self.run_key(context)
         manifest = self._manifest()
-        rows = rows_of(manifest, key, self.task_id, map_index=self.map_index_of(context))
-        return (
-            self._in_table(rows, key, account)
-            if text(self.results_conn_id)
-            else self._in_task_state(rows, context)
-        )
+        if text(self.results_conn_id):
+            return self._in_table(manifest, context, account)
+        return self._in_task_state(manifest, context)
 
     def _manifest(self) -> Manifest:
-        from ..manifest.records import check_pairs
+        from ..manifest.validate import check_pairs
 
         pair = {
             "source_img": self.source_img,
@@ -108,18 +101,27 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
             )
         return manifest
 
-    def _in_table(self, rows: list[Swap], key: RunKey, account: Account) -> SwapStore:
-        from ..execution.planning import with_earlier
+    def _in_table(self, manifest: Manifest, context: Context, account: Account) -> SwapStore:
+        from ..execution.planning import plan_rows
         from ..results.stores import TableStore
 
         ledger = self.open_ledger()
-        if self.reuse == "succeeded":
-            rows = with_earlier(rows, ledger, account.fingerprint, storage_conn_id=text(self.storage_conn_id))
+        key = self.run_key(context)
+        rows = plan_rows(
+            manifest,
+            key,
+            self.task_id,
+            map_index=self.map_index_of(context),
+            reuse_from=ledger if self.reuse == "succeeded" else None,
+            account=account.fingerprint,
+            storage_conn_id=text(self.storage_conn_id),
+        )
         ledger.plan(key, rows)
         ids = [row.swap_id for row in rows]
         return TableStore(ledger, lambda: ledger.by_ids(ids))
 
-    def _in_task_state(self, rows: list[Swap], context: Context) -> SwapStore:
+    def _in_task_state(self, manifest: Manifest, context: Context) -> SwapStore:
+        from ..execution.planning import plan_rows
         from ..results.task_state import MemoryStateStore, TaskStateStore
 
         state: Any = context.get("task_state_store")
@@ -132,7 +134,10 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
             # What is resumed after a deferral would not know that it has submitted, and submit, and pay, again.
             self.deferrable = False
             state = MemoryStateStore()
-        return TaskStateStore(state, rows[0])
+        (row,) = plan_rows(
+            manifest, self.run_key(context), self.task_id, map_index=self.map_index_of(context)
+        )
+        return TaskStateStore(state, row)
 
     def push_uuids(self, context: Context, swaps: Sequence[Swap]) -> None:
         """Push the UUID under the key ``img_uuid``."""

@@ -123,13 +123,19 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
         account: Account,
         context: Context,
     ) -> list[str]:
-        from ..execution.planning import rows_of, with_earlier
-        from ..manifest.records import check_pairs
+        from ..execution.planning import plan_rows
+        from ..manifest.validate import check_pairs
 
         manifest = check_pairs(records, location=f"pairs of task {self.task_id}")
-        rows = rows_of(manifest, key, self.task_id, map_index=self.map_index_of(context))
-        if self.reuse == "succeeded":
-            rows = with_earlier(rows, ledger, account.fingerprint, storage_conn_id=text(self.storage_conn_id))
+        rows = plan_rows(
+            manifest,
+            key,
+            self.task_id,
+            map_index=self.map_index_of(context),
+            reuse_from=ledger if self.reuse == "succeeded" else None,
+            account=account.fingerprint,
+            storage_conn_id=text(self.storage_conn_id),
+        )
         ledger.plan(key, rows)
         return [row.swap_id for row in rows]
 

@@ -106,6 +106,7 @@ class GoEnhancePlanOperator(BaseOperator):
             return self._plan(context)
 
     def _plan(self, context: Context) -> list[dict[str, Any]]:
+        from ..execution.planning import plan_rows
         from ..hooks.goenhance import GoEnhanceHook
         from ..hooks.results import open_results
         from ..manifest.read import read_manifest
@@ -126,7 +127,15 @@ class GoEnhancePlanOperator(BaseOperator):
         database = open_results(str(self.results_conn_id))
         try:
             ledger = Ledger(database)
-            rows = self._rows(manifest, key, ledger, hook if reuse == "succeeded" else None)
+            reused = reuse == "succeeded"
+            rows = plan_rows(
+                manifest,
+                key,
+                self.swap_task_id,
+                reuse_from=ledger if reused else None,
+                account=hook.account().fingerprint if reused else "",
+                storage_conn_id=text(self.storage_conn_id),
+            )
             if check_only:
                 return self._check_only(rows, hook)
             batches = self._write(ledger, key, rows)
@@ -136,19 +145,6 @@ class GoEnhancePlanOperator(BaseOperator):
         finally:
             database.close()
         return batches
-
-    def _rows(
-        self, manifest: Manifest, key: RunKey, ledger: Ledger, hook: GoEnhanceHook | None
-    ) -> list[Swap]:
-        """Return the rows; where a hook says whose account, those that an earlier run has paid for are served."""
-        from ..execution.planning import rows_of, with_earlier
-
-        rows = rows_of(manifest, key, self.swap_task_id)
-        if hook is None:
-            return rows
-        return with_earlier(
-            rows, ledger, hook.account().fingerprint, storage_conn_id=text(self.storage_conn_id)
-        )
 
     @staticmethod
     def _refuse_if_nothing_can_be_swapped(rows: Sequence[Swap], manifest: Manifest) -> None:

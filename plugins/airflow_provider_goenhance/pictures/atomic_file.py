@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Local files that appear whole or not at all, and never in the place of another unless that is wanted."""
+"""Write local files atomically, replacing another only on request."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 
 
 class NameTakenError(Exception):
-    """There is another file of that name, which is not to be replaced."""
+    """Another file has that name and must not be replaced."""
 
 
 def same_bytes(path: Path, data: bytes) -> bool:
-    """Tell whether a file is there and holds just these bytes."""
+    """Return whether a file exists and has exactly these bytes."""
     return path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data
 
 
 def write_whole(path: Path, data: bytes, *, replace: bool) -> None:
     """
-    Write a file beside its place, and move it there in one step; it survives a power cut from then on.
+    Write a file beside its final path and move it there atomically; afterwards it survives a power cut.
 
-    :param replace: whether a file of that name gives way
-    :raises NameTakenError: when there is one that does not
+    :param replace: whether to replace a file of that name
+    :raises NameTakenError: when there is one and ``replace`` is false
     :raises OSError: when it cannot be written
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,15 +34,15 @@ def write_whole(path: Path, data: bytes, *, replace: bool) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-            _name_it(part, path, replace=replace)
+            _rename(part, path, replace=replace)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
 
 
-def _name_it(part: Path, path: Path, *, replace: bool) -> None:
-    """Give a finished part file its name, which a link does without ever replacing a file that has it already."""
+def _rename(part: Path, path: Path, *, replace: bool) -> None:
+    """Rename a finished part file. Where nothing may be replaced, a hard link makes that check atomic."""
     if not replace:
         try:
             path.hardlink_to(part)
@@ -59,17 +59,17 @@ def _name_it(part: Path, path: Path, *, replace: bool) -> None:
 
 def _open_part(path: Path) -> tuple[int, Path]:
     """
-    Open the part file of a picture, taking over what a killed collector left.
+    Open the part file of a picture, or adopt the one that a killed collector left.
 
-    Who writes a part file holds its lock, and only the holder moves it. So a part that can be locked, and is still
-    the file of that name, has no living writer. A live one is left to its owner; then we write beside it.
+    The writer of a part file holds its lock, and only the holder renames it. So a part file that can be locked, and is
+    still the file of that name, has no live writer. One with a live writer is left alone, and another name is used.
     """
     part = path.with_name(f".{path.name}.part")
     handle = os.open(part, os.O_CREAT | os.O_RDWR, 0o666)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(handle).st_nlink > 1:
-            # Its writer was killed with the picture in its place already: that must not be written to again.
+            # Its writer was killed after the hard link was made: writing to it would damage the finished picture.
             part.unlink()
         elif part.stat().st_ino == os.fstat(handle).st_ino:
             return handle, part
@@ -81,7 +81,7 @@ def _open_part(path: Path) -> tuple[int, Path]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name itself survive a power cut, where the file system can."""
+    """Make the new name survive a power cut, where the file system supports it."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -1,240 +1,207 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Collect the pictures of one finished job: fetch, verify, mark, sign, keep."""
+"""
+Collect the pictures of one finished job: download, verify, mark, sign, store.
+
+A picture stays in memory on its way from the link to the storage: verifying decodes the whole of it in any case, and
+every further step works on the same bytes.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-import tempfile
+import hashlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_provider_goenhance.exceptions import CollectError, LinkExpiredError
-from airflow_provider_goenhance.pictures.fetch import (
-    DEFAULT_MAX_BYTES,
-    DEFAULT_TIMEOUT,
-    FetchedFile,
-    fetch_picture,
-)
-from airflow_provider_goenhance.pictures.formats.mark import NEEDS_SIDECAR, MarkOutcome, mark_picture
-from airflow_provider_goenhance.pictures.sidecar import SwapFacts, sidecar_for
-from airflow_provider_goenhance.pictures.storage import KeptPicture, keep_bytes, keep_picture
-from airflow_provider_goenhance.pictures.verify import Picture, identify_picture
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential
+
+from ..exceptions import CollectError, LinkExpiredError
+from .fetch import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT, fetch_picture
+from .formats.mark import NEEDS_SIDECAR, MarkOutcome, mark_picture
+from .sidecar import SwapFacts, sidecar_for
+from .storage import KeptPicture, keep_bytes, keep_picture
+from .verify import Picture, identify_picture
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     import aiohttp
 
-    from airflow_provider_goenhance.pictures.c2pa_signing import SigningCredentials
+    from .c2pa_signing import SigningCredentials
 
-# A repeated GET costs nothing; these outcomes are the ones that a second try can mend.
-_WORTH_A_RETRY = frozenset({"download_failed", "download_timed_out", "truncated_image"})
+#: Returns the links of a job's pictures; called with ``True``, it must ask GoEnhance for new ones.
+Links = Callable[[bool], Awaitable[list[str]]]
+
+# A repeated GET costs nothing, and these errors may be transient.
+_TRANSIENT = frozenset({"download_failed", "download_timed_out", "truncated_image"})
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What does not change from one picture of a job to the next."""
+@dataclass(frozen=True, slots=True)
+class StorageOptions:
+    """
+    How the pictures of a run are downloaded, marked and stored.
+
+    :param storage: local folder or URL of an object storage
+    :param run_id: names the folder below it
+    :param conn_id: Airflow connection of the storage
+    :param marking: write the provenance mark; a picture that cannot carry it gets a sidecar instead
+    :param sidecar: store a JSON file beside each picture
+    :param credentials: sign a C2PA claim with these, after marking
+    :param system: name of the AI system in mark, claim and sidecar
+    :param max_bytes: maximum size of one picture
+    :param fetch_timeout: seconds for one download
+    :param fetch_attempts: how often a download that fails for a transient reason is tried
+    :param retry_pause: seconds before the second attempt, doubled before each further one
+    :param concurrency: jobs whose pictures are collected at the same time
+    """
 
     storage: str
     run_id: str
-    pair_id: str
-    conn_id: str | None
-    marking: bool
-    system: str
-    credentials: SigningCredentials | None
-    sidecar: bool
-    facts: SwapFacts
+    conn_id: str | None = None
+    marking: bool = True
+    sidecar: bool = False
+    credentials: SigningCredentials | None = None
+    system: str = "GoEnhance"
+    max_bytes: int = DEFAULT_MAX_BYTES
+    fetch_timeout: float = DEFAULT_TIMEOUT
+    fetch_attempts: int = 3
+    retry_pause: float = 1.0
+    concurrency: int = 8
 
 
 async def collect_picture(
     session: aiohttp.ClientSession,
-    link_of: Callable[[bool], Awaitable[list[str]]],
+    links: Links,
+    options: StorageOptions,
     *,
-    storage: str,
-    run_id: str,
     pair_id: str,
-    conn_id: str | None = None,
-    marking: bool = True,
-    system: str = "GoEnhance",
-    credentials: SigningCredentials | None = None,
-    sidecar: bool = False,
     facts: SwapFacts | None = None,
-    max_bytes: int = DEFAULT_MAX_BYTES,
-    timeout: float = DEFAULT_TIMEOUT,  # noqa: ASYNC109 - bounds one fetch, not this function
-    attempts: int = 3,
-    pause: float = 1.0,
 ) -> list[KeptPicture]:
     """
     Collect every picture of one finished job.
 
-    Repeating it is harmless: what is kept already with the same bytes is left alone.
+    Repeating it is harmless: identical bytes in storage are left alone.
 
     :param session: a session without the API token
-    :param link_of: gives the links of the job's pictures; called with ``True`` once if a link was refused, and
-        must then ask GoEnhance anew
-    :param storage: local folder or URL of a store
-    :param run_id: run, gives the folder
-    :param pair_id: pair, gives the file name
-    :param conn_id: Airflow connection of the store
-    :param marking: write the provenance mark; a picture that cannot carry it gets a sidecar in its place
-    :param system: name of the AI system for mark, claim and sidecar
-    :param credentials: sign a C2PA claim with these, after marking
-    :param sidecar: write a sidecar beside each picture
-    :param facts: what the sidecar tells; its ``img_uuid`` is named by errors
-    :param max_bytes: size limit of one picture
-    :param timeout: seconds for one fetch
-    :param attempts: how often a fetch that broke off is tried
-    :param pause: seconds before the second attempt, doubled before each further one
-    :return: what was kept, in the order of the links
-    :raises CollectError: a picture could not be collected; pictures kept before it stay kept
+    :param links: called once for the links, and once more with ``True`` if a link was refused
+    :param options: how to download, mark and store
+    :param pair_id: names the files
+    :param facts: content of the sidecar; errors carry its ``img_uuid``
+    :return: all pictures, in the order of the links
+    :raises CollectError: a picture could not be collected; pictures stored before it stay
     """
     facts = facts or SwapFacts()
-    job = _Job(storage, run_id, pair_id, conn_id, marking, system, credentials, sidecar, facts)
-    fetcher = _Fetcher(session, link_of, max_bytes=max_bytes, timeout=timeout, attempts=attempts, pause=pause)
+    fetcher = _Fetcher(session, links, options)
+    kept = []
     try:
         count = await fetcher.count()
-        return [await _collect_one(fetcher, job, index) for index in range(count)]
+        for index in range(count):
+            data, picture = await fetcher.fetch(index)
+            kept.append(await asyncio.to_thread(_store, data, picture, options, pair_id, facts, index))
     except CollectError as error:
         error.img_uuid = error.img_uuid or facts.img_uuid
         raise
+    return kept
 
 
-async def _collect_one(fetcher: _Fetcher, job: _Job, index: int) -> KeptPicture:
-    folder = await asyncio.to_thread(
-        tempfile.TemporaryDirectory, prefix="goenhance-", ignore_cleanup_errors=True
-    )
-    try:
-        fetched, picture = await fetcher.fetch(index, Path(folder.name, "picture"))
-        try:
-            return await asyncio.to_thread(_finish, fetched, picture, job, index)
-        except OSError as error:
-            raise CollectError(
-                f"The fetched picture could not be worked on in {folder.name}: {error.strerror or error}.",
-                error_code="not_kept",
-            ) from error
-    finally:
-        # Not in a thread: a cancelled task must not wait again before it has cleaned up.
-        folder.cleanup()
+def _store(
+    delivered: bytes, picture: Picture, options: StorageOptions, pair_id: str, facts: SwapFacts, index: int
+) -> KeptPicture:
+    """Do everything that blocks, in one thread: mark, sign, store, and write the sidecar."""
+    mark: MarkOutcome | None = None
+    data = delivered
+    if options.marking:
+        mark, data = mark_picture(data, system=options.system)
+    if options.credentials is not None:
+        from .c2pa_signing import sign_picture
 
-
-def _finish(fetched: FetchedFile, picture: Picture, job: _Job, index: int) -> KeptPicture:
-    """Do all that blocks, in one thread: mark, sign, keep, and write the sidecar."""
-    mark: MarkOutcome | None = mark_picture(fetched.path, system=job.system) if job.marking else None
-    if job.credentials is not None:
-        from airflow_provider_goenhance.pictures.c2pa_signing import sign_picture
-
-        sign_picture(fetched.path, job.credentials, system=job.system)
+        data = sign_picture(data, options.credentials, system=options.system)
     kept = keep_picture(
-        fetched.path,
-        job.storage,
-        job.run_id,
-        job.pair_id,
+        data,
+        options.storage,
+        options.run_id,
+        pair_id,
         picture.extension,
         index=index,
-        conn_id=job.conn_id,
-        img_uuid=job.facts.img_uuid,
+        conn_id=options.conn_id,
+        img_uuid=facts.img_uuid,
     )
     kept = dataclasses.replace(kept, mark=mark)
-    if not job.sidecar and mark not in NEEDS_SIDECAR:
+    if not options.sidecar and mark not in NEEDS_SIDECAR:
         return kept
-    return dataclasses.replace(kept, sidecar_uri=_keep_sidecar(kept, fetched, picture, job))
-
-
-def _keep_sidecar(kept: KeptPicture, fetched: FetchedFile, picture: Picture, job: _Job) -> str:
     content = sidecar_for(
-        dataclasses.replace(job.facts, collected_at=job.facts.collected_at or datetime.now(UTC)),
+        dataclasses.replace(facts, collected_at=facts.collected_at or datetime.now(UTC)),
         picture,
-        run_id=job.run_id,
-        pair_id=job.pair_id,
+        run_id=options.run_id,
+        pair_id=pair_id,
         sha256=kept.sha256,
         size=kept.size,
-        delivered_sha256=fetched.sha256,
-        mark=kept.mark,
-        claim=job.credentials is not None,
-        system=job.system,
+        delivered_sha256=hashlib.sha256(delivered).hexdigest(),
+        mark=mark,
+        claim=options.credentials is not None,
+        system=options.system,
     )
-    return keep_bytes(content, job.storage, f"{kept.name}.json", conn_id=job.conn_id)
+    uri = keep_bytes(content, options.storage, f"{kept.name}.json", conn_id=options.conn_id)
+    return dataclasses.replace(kept, sidecar_uri=uri)
 
 
 class _Fetcher:
-    """Fetches pictures by their number, and asks for new links at most once."""
+    """Downloads the pictures of a job by their index, and asks for new links at most once."""
 
-    def __init__(
-        self,
-        session: aiohttp.ClientSession,
-        link_of: Callable[[bool], Awaitable[list[str]]],
-        *,
-        max_bytes: int,
-        timeout: float,
-        attempts: int,
-        pause: float,
-    ) -> None:
+    def __init__(self, session: aiohttp.ClientSession, links: Links, options: StorageOptions) -> None:
         self._session = session
-        self._link_of = link_of
-        self._max_bytes = max_bytes
-        self._timeout = timeout
-        self._attempts = attempts
-        self._pause = pause
+        self._get_links = links
+        self._options = options
         self._links: list[str] = []
-        self._asked_anew = False
+        self._refreshed = False
 
     async def count(self) -> int:
-        """Ask for the links, and say how many pictures there are."""
-        self._links = await self._link_of(False)
+        """Ask for the links, and return how many pictures there are."""
+        self._links = await self._get_links(False)
         if not self._links:
             raise CollectError(
-                "GoEnhance says the swap is done but names no picture; ask GoEnhance about the job.",
+                "GoEnhance reports the job as succeeded but returns no link to a picture; ask GoEnhance about the job.",
                 error_code="no_link",
             )
         return len(self._links)
 
-    async def fetch(self, index: int, into: Path) -> tuple[FetchedFile, Picture]:
-        """Fetch and verify one picture, through a new link if the first one is refused."""
+    async def fetch(self, index: int) -> tuple[bytes, Picture]:
+        """Download and verify one picture, through a new link if the first one is refused."""
         refused: LinkExpiredError
         try:
-            return await self._fetch_patiently(self._links[index], into)
+            return await self._fetch_with_retries(self._links[index])
         except LinkExpiredError as error:
             refused = error
-        if not self._asked_anew:
-            self._asked_anew = True
-            self._links = await self._link_of(True)
+        if not self._refreshed:
+            self._refreshed = True
+            self._links = await self._get_links(True)
             if index < len(self._links):
-                return await self._fetch_last(index, into)
-        raise _lost(refused)
-
-    async def _fetch_last(self, index: int, into: Path) -> tuple[FetchedFile, Picture]:
-        refused: LinkExpiredError
-        try:
-            return await self._fetch_patiently(self._links[index], into)
-        except LinkExpiredError as error:
-            refused = error
-        raise _lost(refused)
-
-    async def _fetch_patiently(self, link: str, into: Path) -> tuple[FetchedFile, Picture]:
-        """Try again where the network, or the server for a moment, was at fault."""
-        pause = self._pause
-        for _ in range(self._attempts - 1):
-            try:
-                return await self._fetch_once(link, into)
-            except CollectError as error:
-                if error.error_code not in _WORTH_A_RETRY:
-                    raise
-            await asyncio.sleep(pause)
-            pause *= 2
-        return await self._fetch_once(link, into)
-
-    async def _fetch_once(self, link: str, into: Path) -> tuple[FetchedFile, Picture]:
-        fetched = await fetch_picture(
-            self._session, link, into, max_bytes=self._max_bytes, timeout=self._timeout
+                try:
+                    return await self._fetch_with_retries(self._links[index])
+                except LinkExpiredError as error:
+                    refused = error
+        raise LinkExpiredError(
+            "The swap succeeded at GoEnhance, but its picture is lost: a new link was asked for, and "
+            f"{refused.message}",
+            http_status=refused.http_status,
         )
-        return fetched, await asyncio.to_thread(identify_picture, into)
+
+    async def _fetch_with_retries(self, link: str) -> tuple[bytes, Picture]:
+        retrying = AsyncRetrying(
+            retry=retry_if_exception(_is_transient),
+            stop=stop_after_attempt(self._options.fetch_attempts),
+            wait=wait_exponential(self._options.retry_pause),
+            reraise=True,
+        )
+        return await retrying(self._fetch_once, link)
+
+    async def _fetch_once(self, link: str) -> tuple[bytes, Picture]:
+        data = await fetch_picture(
+            self._session, link, max_bytes=self._options.max_bytes, timeout=self._options.fetch_timeout
+        )
+        return data, await asyncio.to_thread(identify_picture, data)
 
 
-def _lost(refused: LinkExpiredError) -> LinkExpiredError:
-    return LinkExpiredError(
-        f"The swap succeeded at GoEnhance, but its picture is lost: a new link was asked for, and {refused.message}",
-        http_status=refused.http_status,
-    )
+def _is_transient(error: BaseException) -> bool:
+    return isinstance(error, CollectError) and error.error_code in _TRANSIENT

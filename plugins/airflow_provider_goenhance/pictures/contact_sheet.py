@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-One HTML file that shows a run: source, reference and result side by side, what went wrong first.
+Render a run as one HTML file: source, reference and result side by side, failures first.
 
-The file carries its pictures in itself, small, so that it can be mailed and still be read when every link is dead.
+The pictures are embedded as thumbnails, so that the file can be mailed and stays readable when all links have expired.
 """
 
 from __future__ import annotations
@@ -11,16 +11,14 @@ import asyncio
 import base64
 import io
 import logging
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_provider_goenhance.pictures.fetch import fetch_picture
-from airflow_provider_goenhance.pictures.sidecar import without_signature
-from airflow_provider_goenhance.pictures.storage import read_picture
+from ..redaction import redact_link
+from .fetch import fetch_picture
+from .storage import read_picture
 
 if TYPE_CHECKING:
     import aiohttp
@@ -29,15 +27,16 @@ log = logging.getLogger(__name__)
 
 #: Edge of a thumbnail, pixels.
 THUMBNAIL = 176
-#: Rows shown; a sheet of thousands helps nobody, and the results table has them all.
+#: Maximum number of rows; the results table has them all.
 MOST_ROWS = 200
 #: Larger inputs are not fetched for a thumbnail. The vendor takes at most 5 MB.
 INPUT_BYTES = 6 * 1024 * 1024
+#: Seconds for the download of one input.
 INPUT_SECONDS = 15.0
 FETCHES_AT_ONCE = 8
-#: Seconds for the inputs of all rows together; what has not come by then is left out.
+#: Seconds for the inputs of all rows together; those that are late are left out.
 ALL_INPUTS_SECONDS = 60.0
-#: A header may promise any size; a thumbnail is made of no more than this many pixels.
+#: A header may announce any size; no larger picture is decoded for a thumbnail.
 MOST_PIXELS = 80_000_000
 
 _STYLE = (
@@ -54,8 +53,8 @@ class SheetRow:
     """
     One swap on the sheet.
 
-    :param good: whether it came out well; rows that did not are shown first
-    :param sent: whether GoEnhance was given its inputs; those of a rejected row are not fetched either
+    :param good: whether it succeeded; the others are shown first
+    :param sent: whether its inputs may be fetched; those of a rejected row are not
     """
 
     pair_id: str
@@ -76,26 +75,26 @@ def make_contact_sheet(
     *,
     conn_id: str | None = None,
     most_rows: int = MOST_ROWS,
+    input_bytes: int = INPUT_BYTES,
+    all_inputs_seconds: float = ALL_INPUTS_SECONDS,
 ) -> bytes:
     """
-    Make the sheet; a picture that cannot be had is left blank, never an error.
+    Return the sheet. A picture that cannot be fetched or read is left blank, never an error.
 
     :param title: its heading, e.g. the run
-    :param facts: what is said below it: label -> text
+    :param facts: summary below the heading: label -> text
     :param rows: all swaps of the run
     :param conn_id: Airflow connection of the storage that holds the results
-    :param most_rows: rows shown, those that went wrong first
+    :param most_rows: maximum number of rows, failures first
+    :param input_bytes: maximum size of an input
+    :param all_inputs_seconds: seconds for the inputs of all rows together
     :return: a self-contained HTML file, UTF-8
     """
     shown = sorted(rows, key=lambda row: row.good)[:most_rows]
     wanted = dict.fromkeys(url for row in shown if row.sent for url in (row.source_img, row.reference_img))
-    inputs = asyncio.run(_fetch_all(wanted))
+    inputs = asyncio.run(_fetch_all(wanted, input_bytes, all_inputs_seconds))
     body = "".join(_row(row, inputs, conn_id) for row in shown)
-    cut = (
-        f" {len(shown)} of {len(rows)} rows are shown, what went wrong first."
-        if len(shown) < len(rows)
-        else ""
-    )
+    cut = f" {len(shown)} of {len(rows)} rows are shown, failures first." if len(shown) < len(rows) else ""
     said = " · ".join(f"{escape(label)} {escape(value)}" for label, value in facts.items())
     html = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
@@ -118,7 +117,7 @@ def _row(row: SheetRow, inputs: Mapping[str, str | None], conn_id: str | None) -
 
 
 def _input(url: str, inputs: Mapping[str, str | None]) -> str:
-    name = escape(without_signature(url) or "")
+    name = escape(redact_link(url) or "")
     picture = inputs.get(url)
     return _image(picture) + f"<small>{name}</small>" if picture else f"<small>{name}</small>"
 
@@ -128,8 +127,8 @@ def _result(row: SheetRow, conn_id: str | None) -> str:
         return ""
     try:
         picture = _thumbnail(read_picture(row.result_uri, conn_id))
-    except Exception as error:  # noqa: BLE001  the sheet shows what there is
-        log.warning("The contact sheet goes without the picture of %s: %s", row.pair_id, error)
+    except Exception as error:  # noqa: BLE001  the sheet shows the pictures that can be read
+        log.warning("The contact sheet has no picture of %s: %s", row.pair_id, error)
         picture = None
     return _image(picture) if picture else "<small>cannot be read</small>"
 
@@ -138,37 +137,34 @@ def _image(thumbnail: str) -> str:
     return f'<img alt="" src="data:image/jpeg;base64,{thumbnail}">'
 
 
-async def _fetch_all(urls: Iterable[str]) -> dict[str, str | None]:
+async def _fetch_all(urls: Iterable[str], max_bytes: int, seconds: float) -> dict[str, str | None]:
     import aiohttp
 
     slots = asyncio.Semaphore(FETCHES_AT_ONCE)
     found: dict[str, str | None] = {}
-    with tempfile.TemporaryDirectory(prefix="goenhance-sheet-") as folder:
-        async with aiohttp.ClientSession(trust_env=True) as session:
+    async with aiohttp.ClientSession(trust_env=True) as session:
 
-            async def one(number: int, url: str) -> None:
-                async with slots:
-                    found[url] = await _fetch(session, url, Path(folder, str(number)))
+        async def one(url: str) -> None:
+            async with slots:
+                found[url] = await _fetch(session, url, max_bytes)
 
-            fetches = [asyncio.ensure_future(one(number, url)) for number, url in enumerate(urls)]
-            if fetches:
-                # Hosts that hang, one after the other, must not hold the report up for long.
-                _, late = await asyncio.wait(fetches, timeout=ALL_INPUTS_SECONDS)
-                for fetch in late:
-                    fetch.cancel()
-                await asyncio.gather(*fetches, return_exceptions=True)
+        fetches = [asyncio.ensure_future(one(url)) for url in urls]
+        if fetches:
+            # Hosts that hang, one after the other, must not delay the report for long.
+            _, late = await asyncio.wait(fetches, timeout=seconds)
+            for fetch in late:
+                fetch.cancel()
+            await asyncio.gather(*fetches, return_exceptions=True)
     return found
 
 
-async def _fetch(session: aiohttp.ClientSession, url: str, into: Path) -> str | None:
+async def _fetch(session: aiohttp.ClientSession, url: str, max_bytes: int) -> str | None:
     try:
-        await fetch_picture(session, url, into, max_bytes=INPUT_BYTES, timeout=INPUT_SECONDS)
-        return await asyncio.to_thread(lambda: _thumbnail(into.read_bytes()))
-    except Exception as error:  # noqa: BLE001  an input that is gone by now is no reason to have no sheet
-        log.info("The contact sheet goes without an input: %s", error)
+        data = await fetch_picture(session, url, max_bytes=max_bytes, timeout=INPUT_SECONDS)
+        return await asyncio.to_thread(_thumbnail, data)
+    except Exception as error:  # noqa: BLE001  a sheet without one input is better than none
+        log.info("The contact sheet has no picture of an input: %s", error)
         return None
-    finally:
-        into.unlink(missing_ok=True)  # noqa: ASYNC240  a local file, microseconds
 
 
 def _thumbnail(data: bytes) -> str:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Keep files in a local folder or an object store: whole or not at all, and harmless to repeat.
+Store files in a local folder or an object storage: completely or not at all, and idempotently.
 
-A local file is written beside its place and moved there in one step. An object store shows an object only when its
-upload is complete. Other remote file systems are treated like local ones: a part file, then a move.
+A local file is written beside its final path and moved there atomically. An object storage shows an object only when
+its upload is complete. Other remote file systems are treated like local ones: a part file, then a move.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from airflow_provider_goenhance.exceptions import CollectError
-from airflow_provider_goenhance.pictures.atomic_file import NameTakenError, same_bytes, write_whole
-from airflow_provider_goenhance.pictures.names import file_name_for, folder_for
+from ..exceptions import CollectError
+from ..redaction import redact_urls
+from .atomic_file import NameTakenError, same_bytes, write_whole
+from .names import file_name_for, folder_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow.sdk import ObjectStoragePath
 
-    from airflow_provider_goenhance.pictures.formats.mark import MarkOutcome
+    from .formats.mark import MarkOutcome
 
 _OBJECT_STORES = frozenset(
     {"s3", "s3a", "s3n", "gs", "gcs", "abfs", "abfss", "adl", "az", "wasb", "wasbs", "oss"}
@@ -41,14 +42,14 @@ _PROVIDERS = {
 @dataclass(frozen=True)
 class KeptPicture:
     """
-    One picture that is safely kept.
+    One picture in storage.
 
-    :param uri: where; begins with the storage as it was named, a local one as ``file:///...``
+    :param uri: begins with the storage as it was configured; a local one becomes ``file:///...``
     :param name: its name below the storage
     :param sha256: hex digest of the kept bytes
     :param size: bytes
-    :param mark: what became of the provenance mark, ``None`` if marking was switched off
-    :param sidecar_uri: where its sidecar is, if it has one
+    :param mark: outcome of marking, ``None`` if marking is switched off
+    :param sidecar_uri: URI of its sidecar, if it has one
     """
 
     uri: str
@@ -60,7 +61,7 @@ class KeptPicture:
 
 
 def keep_picture(
-    file: Path,
+    data: bytes,
     storage: str,
     run_id: str,
     pair_id: str,
@@ -71,23 +72,22 @@ def keep_picture(
     img_uuid: str | None = None,
 ) -> KeptPicture:
     """
-    Keep a picture as ``<storage>/<run>/<pair>.<ext>``.
+    Store a picture as ``<storage>/<run>/<pair>.<ext>``.
 
     Two Dags that share a storage may have runs, and pairs, of one name. So a different picture of that name is left
-    alone, and this one kept beside it as ``<pair>-<hash of its job>.<ext>``.
+    alone, and this one stored beside it as ``<pair>-<hash of its job>.<ext>``.
 
-    :param file: the picture, complete and on a local disk
-    :param storage: a local folder or the URL of a store (``s3://bucket/folder``); a connection may stand in it
-        as Airflow writes it (``s3://my_conn@bucket/folder``)
-    :param run_id: run, gives the folder
-    :param pair_id: pair, gives the file
+    :param data: the complete picture
+    :param storage: a local folder or the URL of an object storage (``s3://bucket/folder``), optionally with the name
+        of an Airflow connection (``s3://my_conn@bucket/folder``)
+    :param run_id: names the folder
+    :param pair_id: names the file
     :param extension: with its dot
     :param index: which picture of the job
-    :param conn_id: Airflow connection of the store
+    :param conn_id: Airflow connection of the storage
     :param img_uuid: the picture's job; without it a picture of the same name is replaced
     :raises CollectError: ``not_kept`` if the storage cannot be used
     """
-    data = file.read_bytes()
     folder = folder_for(run_id)
     name = f"{folder}/{file_name_for(pair_id, extension, index)}"
     try:
@@ -102,18 +102,18 @@ def keep_bytes(
     data: bytes, storage: str, name: str, *, conn_id: str | None = None, replace: bool = True
 ) -> str:
     """
-    Keep these bytes under a name below the storage; the same bytes there already are left alone.
+    Store bytes under a name; identical bytes that are there already are left alone.
 
     :param data: the content
     :param storage: as in :func:`keep_picture`
     :param name: relative, made of safe names
-    :param conn_id: Airflow connection of the store
-    :param replace: whether other bytes of that name give way
-    :return: the URI of what was kept
+    :param conn_id: Airflow connection of the storage
+    :param replace: whether to replace other bytes of that name
+    :return: the URI
     :raises CollectError: ``not_kept`` if the storage cannot be used
-    :raises NameTakenError: when there are other bytes of that name, which are not to be replaced
+    :raises NameTakenError: when there are other bytes of that name and ``replace`` is false
     """
-    with _saying("keep", f"{storage.rstrip('/')}/{name}"):
+    with _naming_errors("store", f"{storage.rstrip('/')}/{name}"):
         folder = _local_path(storage, quoted=False)
         if folder is not None:
             path = Path(folder.expanduser().absolute(), name)
@@ -132,13 +132,13 @@ def keep_bytes(
 
 def picture_exists(uri: str, conn_id: str | None = None) -> bool:
     """
-    Say whether a kept file is still there.
+    Return whether a file is still in storage.
 
-    :param uri: as :func:`keep_picture` gave it, or a plain local path
-    :param conn_id: Airflow connection of the store
+    :param uri: as :func:`keep_picture` returned it, or a plain local path
+    :param conn_id: Airflow connection of the storage
     :raises CollectError: ``not_kept`` if the storage cannot be asked
     """
-    with _saying("look for", uri):
+    with _naming_errors("look for", uri):
         path = _existing_local_path(uri)
         if path is not None:
             return path.is_file()
@@ -149,13 +149,13 @@ def picture_exists(uri: str, conn_id: str | None = None) -> bool:
 
 def read_picture(uri: str, conn_id: str | None = None) -> bytes:
     """
-    Read a kept file.
+    Return the content of a file in storage.
 
-    :param uri: as :func:`keep_picture` gave it, or a plain local path
-    :param conn_id: Airflow connection of the store
+    :param uri: as :func:`keep_picture` returned it, or a plain local path
+    :param conn_id: Airflow connection of the storage
     :raises CollectError: ``not_kept`` if it is not there or the storage cannot be used
     """
-    with _saying("read", uri):
+    with _naming_errors("read", uri):
         path = _existing_local_path(uri)
         if path is not None:
             return path.read_bytes()
@@ -165,9 +165,9 @@ def read_picture(uri: str, conn_id: str | None = None) -> bytes:
 
 
 def _local_path(storage: str, *, quoted: bool) -> Path | None:
-    """Give the path of a local storage, nothing for a remote one."""
+    """Return the path of a local storage, ``None`` for a remote one."""
     if not storage.strip():
-        raise CollectError("No storage for the pictures is named.", error_code="not_kept")
+        raise CollectError("storage must be a local folder or a URL; it is empty.", error_code="not_kept")
     if "://" not in storage:
         return Path(storage)
     parts = urlsplit(storage)
@@ -175,7 +175,7 @@ def _local_path(storage: str, *, quoted: bool) -> Path | None:
         return None
     if parts.netloc not in {"", "localhost"}:
         raise CollectError(
-            f"The storage {storage!r} names no absolute path: write {parts.scheme}:///folder.",
+            f"storage must be an absolute path; got {storage!r}. Write {parts.scheme}:///folder.",
             error_code="not_kept",
         )
     # Not parts.path: a folder may have # and ? in its name.
@@ -184,7 +184,7 @@ def _local_path(storage: str, *, quoted: bool) -> Path | None:
 
 
 def _existing_local_path(uri: str) -> Path | None:
-    """Resolve a local URI, which we write quoted; one that Airflow wrote is not."""
+    """Return the path of a local URI. Ours are quoted; those that Airflow writes are not."""
     path = _local_path(uri, quoted=True)
     if path is None or path.exists():
         return path
@@ -197,21 +197,21 @@ def _remote_path(uri: str, conn_id: str | None) -> ObjectStoragePath:
 
     parts = urlsplit(uri)
     if not has_fs(parts.scheme):
-        package = _PROVIDERS.get(parts.scheme, "the Airflow provider package that brings it")
+        package = _PROVIDERS.get(parts.scheme, "the Airflow provider package that registers it")
         raise CollectError(
             f"Airflow has no file system for {parts.scheme}://; install {package}.", error_code="not_kept"
         )
     user, found, _ = parts.netloc.rpartition("@")
     if found and ":" in user:
         raise CollectError(
-            "The storage has a password in its URL: put it into an Airflow connection and name that.",
+            "The URL of the storage contains a password: move it to an Airflow connection and set storage_conn_id.",
             error_code="not_kept",
         )
     return ObjectStoragePath(uri, conn_id=conn_id)
 
 
 def _same_remote(remote: ObjectStoragePath, data: bytes) -> bool | None:
-    """Tell whether these bytes are there; ``None`` if there is nothing."""
+    """Return whether the object has these bytes; ``None`` if there is no object."""
     remote.fs.invalidate_cache(remote.path)
     try:
         info: dict[str, Any] = remote.fs.info(remote.path)
@@ -237,8 +237,8 @@ def _write_remote(remote: ObjectStoragePath, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _saying(doing: str, uri: str) -> Iterator[None]:
-    """Turn whatever a storage may raise into one error that names the place and the cause."""
+def _naming_errors(doing: str, uri: str) -> Iterator[None]:
+    """Convert any error of a storage into one that names the URI and the cause."""
     try:
         yield
     except (CollectError, NameTakenError):
@@ -248,5 +248,5 @@ def _saying(doing: str, uri: str) -> Iterator[None]:
             f"Could not {doing} {uri}: there is no such file, folder or bucket.", error_code="not_kept"
         ) from error
     except Exception as error:
-        cause = str(error).strip() or type(error).__name__
+        cause = redact_urls(str(error)).strip() or type(error).__name__
         raise CollectError(f"Could not {doing} {uri}: {cause}", error_code="not_kept") from error

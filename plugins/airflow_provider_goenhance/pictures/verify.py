@@ -1,17 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tell a complete picture of a known kind from everything else a server may send with a 200."""
+"""Check that downloaded bytes are one complete picture of a known format."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from airflow_provider_goenhance.exceptions import CollectError
-from airflow_provider_goenhance.pictures.formats import jpeg, png, webp
-from airflow_provider_goenhance.pictures.formats.container import BrokenContainerError
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from ..exceptions import CollectError
+from .formats import BrokenContainerError, jpeg, png, webp
 
 PictureKind = Literal["jpeg", "png", "webp", "gif"]
 
@@ -24,7 +20,7 @@ EXTENSIONS: dict[PictureKind, str] = {"jpeg": ".jpg", "png": ".png", "webp": ".w
 @dataclass(frozen=True)
 class Picture:
     """
-    What a file turned out to be.
+    Format and size of a picture.
 
     :param kind: jpeg, png, webp or gif
     :param extension: the usual file name extension with its dot
@@ -39,7 +35,7 @@ class Picture:
 
 
 def kind_of_bytes(head: bytes) -> PictureKind | None:
-    """Recognise a picture by its first 12 bytes."""
+    """Return the format of a picture, by its first 12 bytes."""
     if head.startswith(b"\xff\xd8\xff"):
         return "jpeg"
     if head.startswith(png.SIGNATURE):
@@ -51,19 +47,18 @@ def kind_of_bytes(head: bytes) -> PictureKind | None:
     return None
 
 
-def identify_picture(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
+def identify_picture(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
     """
-    Check that a file is one whole picture, by decoding it.
+    Decode a picture to check that it is complete, and return its format and size.
 
-    :param path: the file
-    :param max_pixels: width times height above which the file is refused before it is decoded
+    :param data: the content of the file
+    :param max_pixels: width times height above which the picture is refused before it is decoded
     :raises CollectError: ``not_an_image``, ``truncated_image`` or ``too_many_pixels``
     """
-    data = path.read_bytes()
     kind = kind_of_bytes(data[:12])
     if kind is None:
         raise CollectError(
-            f"What came is not a picture of a known kind (JPEG, PNG, WebP, GIF): {_looks_like(data)}.",
+            f"The response is not a picture of a known format (JPEG, PNG, WebP, GIF): {_looks_like(data)}.",
             error_code="not_an_image",
         )
     _check_complete(data, kind)
@@ -86,12 +81,12 @@ def _check_complete(data: bytes, kind: PictureKind) -> None:
         broken = str(error)
     if broken is not None:
         raise CollectError(
-            f"The picture ({kind}, {len(data)} bytes) is not whole: {broken}.", error_code="truncated_image"
+            f"The picture ({kind}, {len(data)} bytes) is incomplete: {broken}.", error_code="truncated_image"
         )
 
 
 def _decode(data: bytes, kind: PictureKind, max_pixels: int) -> tuple[int, int]:
-    """Decode everything once: only that proves that what is inside the container is a picture."""
+    """Decode the whole picture and return its size: only that proves that the container holds one."""
     import io
 
     from PIL import Image
@@ -107,7 +102,7 @@ def _decode(data: bytes, kind: PictureKind, max_pixels: int) -> tuple[int, int]:
     except CollectError:
         raise
     except Image.DecompressionBombError:
-        failure = _too_many_pixels(kind, "a size that only a decompression bomb has")
+        failure = _too_many_pixels(kind, "as many pixels as only a decompression bomb has")
     except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
         failure = CollectError(
             f"The picture ({kind}, {len(data)} bytes) cannot be decoded: {error}.",
@@ -117,16 +112,14 @@ def _decode(data: bytes, kind: PictureKind, max_pixels: int) -> tuple[int, int]:
 
 
 def _too_many_pixels(kind: str, what: str) -> CollectError:
-    return CollectError(
-        f"The picture ({kind}) has {what}; that is not decoded.", error_code="too_many_pixels"
-    )
+    return CollectError(f"The picture ({kind}) has {what}; too many to decode.", error_code="too_many_pixels")
 
 
 def _looks_like(data: bytes) -> str:
-    """Describe what came instead of a picture, without quoting it."""
+    """Describe bytes that are no picture, without quoting them."""
     head = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not data:
-        return "the answer was empty"
+        return "the response was empty"
     if not data.strip(b"\0"):
         return f"{len(data)} bytes of zeros"
     if head.startswith((b"<!doctype html", b"<html")) or b"<html" in head:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -15,7 +16,8 @@ from airflow.sdk.exceptions import TaskDeferred
 
 from airflow_provider_goenhance.exceptions import AuthenticationError, CollectError, WaitFailedError
 from airflow_provider_goenhance.operators.collect import GoEnhanceCollectOperator
-from airflow_provider_goenhance.pictures.collector import collect_picture
+from airflow_provider_goenhance.pictures import collector
+from airflow_provider_goenhance.pictures.collector import StorageOptions
 from airflow_provider_goenhance.retry_policy import is_final
 
 from .light_runner import LightTask, LightTaskInstance, _event_of
@@ -25,9 +27,8 @@ Submit = Callable[..., LightTask]
 
 @pytest.fixture
 def submitted(task: Callable[..., LightTask], monkeypatch: pytest.MonkeyPatch) -> Submit:
-    """Submit a batch that does not wait, and let its jobs end. Fetches are repeated at once."""
-    assert collect_picture.__kwdefaults__ is not None
-    monkeypatch.setitem(collect_picture.__kwdefaults__, "pause", 0.01)
+    """Submit a batch that does not wait, and let its jobs end. Downloads are retried at once."""
+    monkeypatch.setattr(collector, "StorageOptions", partial(StorageOptions, retry_pause=0.01))
 
     def submit(*, jobs_end: bool = True, run_id: str = "run-1", **options: Any) -> LightTask:
         batch = task(kind="batch", wait_for_completion=False, **options)
@@ -39,6 +40,12 @@ def submitted(task: Callable[..., LightTask], monkeypatch: pytest.MonkeyPatch) -
         return batch
 
     return submit
+
+
+def one_picture_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Collect the jobs one after the other, so that a fault hits only one of them."""
+    options = partial(StorageOptions, concurrency=1, retry_pause=0.01)
+    monkeypatch.setattr(collector, "StorageOptions", options)
 
 
 def collect(batch: LightTask, **arguments: Any) -> dict[str, int]:
@@ -111,7 +118,7 @@ def test_what_is_kept_is_not_fetched_again(submitted: Submit) -> None:
 def test_a_second_run_after_a_failure_fetches_only_what_is_not_kept(
     submitted: Submit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_goenhance.execution.collect.COLLECT_CONCURRENCY", 1)
+    one_picture_at_a_time(monkeypatch)
     batch = submitted()
     batch.sandbox.put_faults(result=[{"kind": "html", "count": 1}])
     with pytest.raises(CollectError, match="1 of 3 paid jobs could not be brought home") as caught:
@@ -354,7 +361,7 @@ def test_a_link_that_is_never_signed_anew_fails_the_row_and_a_later_attempt_is_f
 def test_a_hostile_answer_fails_its_own_row_with_a_reason_and_no_other(
     submitted: Submit, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any], code: str, said: str
 ) -> None:
-    monkeypatch.setattr("airflow_provider_goenhance.execution.collect.COLLECT_CONCURRENCY", 1)
+    one_picture_at_a_time(monkeypatch)
     batch = submitted()
     batch.sandbox.put_faults(result=fault)
 

@@ -154,7 +154,7 @@ def test_a_manifest_that_cannot_be_used_is_final_and_named(
 def test_a_manifest_that_renders_to_nothing_is_said_to_be_none(
     sandbox: SandboxProcess, location: str
 ) -> None:
-    with pytest.raises(ManifestError, match="no manifest is named"):
+    with pytest.raises(ManifestError, match="manifest must be a path or URI"):
         plan(location)
 
 

@@ -16,13 +16,13 @@ from PIL import Image
 from airflow_provider_goenhance.operators.collect import GoEnhanceCollectOperator
 from airflow_provider_goenhance.operators.face_swap_batch import GoEnhanceFaceSwapBatchOperator
 from airflow_provider_goenhance.operators.plan import GoEnhancePlanOperator
-from airflow_provider_goenhance.pictures.c2pa_signing import read_claim
 from airflow_provider_goenhance.pictures.formats import jpeg, png, webp
 from airflow_provider_goenhance.pictures.formats.xmp import DIGITAL_SOURCE_TYPE, read_properties
 from airflow_provider_goenhance.pictures.verify import identify_picture
 from airflow_provider_goenhance.retry_policy import is_final
 from include.sandbox.process import SandboxProcess
 from tests.unit.pictures.certificates import signing_credentials
+from tests.unit.pictures.claims import read_claim
 from tests.unit.pictures.pictures import pixels
 
 from .light_runner import LightTask, LightTaskInstance
@@ -113,9 +113,8 @@ def test_real_swaps_of_every_format_carry_the_iptc_mark_and_then_a_claim_that_ve
         assert (said["DigitalSourceType"], said["AISystemUsed"]) == (VALUE, "GoEnhance")
         assert "AISystemUsed" not in read_properties(READERS[kind].read_xmp(delivered[kind]) or b"")
         assert pixels(data) == pixels(delivered[kind])
-        path = tmp_path / "signed" / "signed" / f"{kind}{EXTENSIONS[kind]}"
-        assert identify_picture(path).kind == kind
-        claim = read_claim(path)
+        assert identify_picture(data).kind == kind
+        claim = read_claim(data)
         assert claim is not None
         assert claim["validation_state"] == "Valid"
         actions = [a["data"]["actions"] for a in claim["assertions"] if a["label"].startswith("c2pa.actions")]
@@ -135,7 +134,7 @@ def test_what_was_submitted_unsigned_is_signed_when_it_is_collected(
         task_id="collect", storage=str(batch.folder / "kept"), signing_conn_id=signer(), sidecar=True
     ).execute({"ti": LightTaskInstance("collect")})  # type: ignore[typeddict-item]
 
-    claim = read_claim(path_of(batch.row()))
+    claim = read_claim(path_of(batch.row()).read_bytes())
     assert claim is not None
     assert claim["validation_state"] == "Valid"
     sidecar = json.loads(Path(f"{path_of(batch.row())}.json").read_text())

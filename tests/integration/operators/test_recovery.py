@@ -155,7 +155,7 @@ def test_a_picture_that_cannot_be_fetched_is_fetched_by_the_retry(
     assert isinstance(ending.error, CollectError if kind == "single" else BatchFailedError)
     assert not is_final(ending.error)
     assert swap.row()["status"] == "failed"
-    assert "was paid for, but its picture was not kept" in swap.row()["error_message"]
+    assert "was paid for, but its picture was not stored" in swap.row()["error_message"]
 
     swap.sandbox.put_faults(result=None)
     assert swap.attempt().error is None
@@ -225,7 +225,7 @@ def test_an_account_switched_between_attempts_is_named_and_the_jobs_are_not_paid
 
     assert again.error is None
     assert "connection 'goenhance_default'" in caplog.text
-    assert "names another account now" in caplog.text
+    assert "is not the account that submitted" in caplog.text
     assert swap.accepted() == 1 + 1
 
 

@@ -14,7 +14,7 @@ import pytest
 from airflow_provider_goenhance.pictures.storage import keep_picture
 from tests.unit.pictures.pictures import encoded
 
-# Stands still where the bytes are written but the file is not yet in its place.
+# Stops after the bytes are written and before the file is renamed.
 COLLECTOR = """
 import os, sys, time
 from pathlib import Path
@@ -25,7 +25,7 @@ def stand_still(handle):
     time.sleep(600)
 
 storage.os.fsync = stand_still
-storage.keep_picture(Path(sys.argv[1]), sys.argv[2], "run", "pair", ".jpg")
+storage.keep_picture(Path(sys.argv[1]).read_bytes(), sys.argv[2], "run", "pair", ".jpg")
 """
 
 
@@ -38,7 +38,7 @@ def test_a_killed_collector_leaves_no_half_file_and_the_next_one_completes_it(
     old = encoded("jpeg", size=(16, 16))
     if kept_before:
         picture.write_bytes(old)
-        keep_picture(picture, str(storage), "run", "pair", ".jpg")
+        keep_picture(picture.read_bytes(), str(storage), "run", "pair", ".jpg")
     picture.write_bytes(encoded("jpeg"))
     with subprocess.Popen(
         [sys.executable, "-c", COLLECTOR, str(picture), str(storage)],
@@ -55,6 +55,6 @@ def test_a_killed_collector_leaves_no_half_file_and_the_next_one_completes_it(
     if kept_before:
         assert target.read_bytes() == old
 
-    keep_picture(picture, str(storage), "run", "pair", ".jpg")
+    keep_picture(picture.read_bytes(), str(storage), "run", "pair", ".jpg")
     assert target.read_bytes() == encoded("jpeg")
     assert list(target.parent.iterdir()) == [target], "the dead collector's part file is still there"

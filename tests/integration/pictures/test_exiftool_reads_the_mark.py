@@ -14,8 +14,7 @@ from airflow_provider_goenhance.pictures.c2pa_signing import sign_picture
 from airflow_provider_goenhance.pictures.formats.mark import mark_picture
 from airflow_provider_goenhance.pictures.formats.xmp import DIGITAL_SOURCE_TYPE
 from tests.unit.pictures.certificates import signing_credentials
-from tests.unit.pictures.formats.test_mark import VARIANTS, _with_everything, encoded
-from tests.unit.pictures.pictures import FORMATS
+from tests.unit.pictures.pictures import FORMATS, VARIANTS, encoded, with_metadata
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +54,9 @@ def test_exiftool_finds_the_mark_in_every_format(tmp_path: Path, kind: str, opti
     path = tmp_path / f"p{FORMATS[kind][1]}"
     path.write_bytes(encoded(kind, **options))
     before = _tags(path)
-    assert mark_picture(path) == "marked"
+    outcome, marked = mark_picture(path.read_bytes())
+    assert outcome == "marked"
+    path.write_bytes(marked)
     after = _tags(path)
     _check(after)
     assert after.get("ExifTool:Warning") == before.get("ExifTool:Warning")
@@ -67,9 +68,9 @@ def test_exiftool_finds_the_mark_in_every_format(tmp_path: Path, kind: str, opti
 @pytest.mark.parametrize("kind", FORMATS)
 def test_exiftool_still_finds_all_that_was_there(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"p{FORMATS[kind][1]}"
-    path.write_bytes(_with_everything(kind))
+    path.write_bytes(with_metadata(kind))
     before = _tags(path)
-    mark_picture(path)
+    path.write_bytes(mark_picture(path.read_bytes()).data)
     after = _tags(path)
     _check(after)
     assert after["XMP-dc:Creator"] == "Ada <L>"
@@ -82,7 +83,5 @@ def test_exiftool_still_finds_all_that_was_there(tmp_path: Path, kind: str) -> N
 def test_exiftool_finds_the_mark_in_a_signed_picture(tmp_path: Path, kind: str) -> None:
     pytest.importorskip("c2pa", reason="the extra c2pa is not installed")
     path = tmp_path / f"p{FORMATS[kind][1]}"
-    path.write_bytes(encoded(kind))
-    mark_picture(path)
-    sign_picture(path, signing_credentials())
+    path.write_bytes(sign_picture(mark_picture(encoded(kind)).data, signing_credentials()))
     _check(_tags(path))

@@ -10,20 +10,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_goenhance.exceptions import CollectError
-from airflow_provider_goenhance.pictures.collector import collect_picture
+from airflow_provider_goenhance.pictures.collector import StorageOptions, collect_picture
 from airflow_provider_goenhance.pictures.storage import keep_picture, picture_exists, read_picture
 from tests.unit.pictures.picture_server import PictureServer
 from tests.unit.pictures.pictures import encoded, pixels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 boto3 = pytest.importorskip("boto3", reason="the extra s3 is not installed")
 pytest.importorskip("s3fs", reason="the extra s3 is not installed")
 moto_server = pytest.importorskip("moto.server", reason="moto, an S3 server for tests, is not installed")
 
 CONN_ID = "goenhance_test_pictures"
+PICTURE = encoded("jpeg")
+OTHER = encoded("jpeg", mode="L")
 
 
 @dataclass
@@ -83,51 +84,41 @@ def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     client.delete_bucket(Bucket="pictures")
 
 
-@pytest.fixture
-def picture(tmp_path: Path) -> Path:
-    path = tmp_path / "fetched"
-    path.write_bytes(encoded("jpeg"))
-    return path
-
-
-def test_a_picture_is_kept_on_s3_through_an_airflow_connection(picture: Path, bucket: Bucket) -> None:
-    kept = keep_picture(picture, "s3://pictures/swaps", "run-1", "pair-1", ".jpg", conn_id=CONN_ID)
+def test_a_picture_is_kept_on_s3_through_an_airflow_connection(bucket: Bucket) -> None:
+    kept = keep_picture(PICTURE, "s3://pictures/swaps", "run-1", "pair-1", ".jpg", conn_id=CONN_ID)
     assert kept.uri == "s3://pictures/swaps/run-1/pair-1.jpg"
     assert bucket.keys() == ["swaps/run-1/pair-1.jpg"]
     assert bucket.unfinished_uploads() == []
     assert picture_exists(kept.uri, CONN_ID)
-    assert read_picture(kept.uri, CONN_ID) == picture.read_bytes()
+    assert read_picture(kept.uri, CONN_ID) == PICTURE
 
 
-def test_the_connection_may_stand_in_the_storage_as_airflow_writes_it(picture: Path, bucket: Bucket) -> None:
-    kept = keep_picture(picture, f"s3://{CONN_ID}@pictures/swaps/", "r", "p", ".jpg")
+def test_the_connection_may_stand_in_the_storage_as_airflow_writes_it(bucket: Bucket) -> None:
+    kept = keep_picture(PICTURE, f"s3://{CONN_ID}@pictures/swaps/", "r", "p", ".jpg")
     assert kept.uri == f"s3://{CONN_ID}@pictures/swaps/r/p.jpg"
     assert picture_exists(kept.uri)
-    assert read_picture(kept.uri) == picture.read_bytes()
+    assert read_picture(kept.uri) == PICTURE
 
 
-def test_keeping_the_same_bytes_again_writes_no_new_version(picture: Path, bucket: Bucket) -> None:
-    keep_picture(picture, "s3://pictures", "r", "p", ".jpg", conn_id=CONN_ID)
+def test_keeping_the_same_bytes_again_writes_no_new_version(bucket: Bucket) -> None:
+    keep_picture(PICTURE, "s3://pictures", "r", "p", ".jpg", conn_id=CONN_ID)
     before = bucket.version("r/p.jpg")
-    keep_picture(picture, "s3://pictures", "r", "p", ".jpg", conn_id=CONN_ID)
+    keep_picture(PICTURE, "s3://pictures", "r", "p", ".jpg", conn_id=CONN_ID)
     assert bucket.version("r/p.jpg") == before
-    picture.write_bytes(encoded("jpeg", mode="L"))
-    keep_picture(picture, "s3://pictures", "r", "p", ".jpg", conn_id=CONN_ID)
+    keep_picture(OTHER, "s3://pictures", "r", "p", ".jpg", conn_id=CONN_ID)
     assert bucket.version("r/p.jpg") != before
 
 
-def test_another_picture_of_the_same_run_and_pair_is_left_alone(picture: Path, bucket: Bucket) -> None:
-    first = keep_picture(picture, "s3://pictures", "r", "p", ".jpg", conn_id=CONN_ID, img_uuid="job-1")
-    data = picture.read_bytes()
-    picture.write_bytes(encoded("jpeg", mode="L"))
-    second = keep_picture(picture, "s3://pictures", "r", "p", ".jpg", conn_id=CONN_ID, img_uuid="job-2")
-    assert read_picture(first.uri, CONN_ID) == data
-    assert read_picture(second.uri, CONN_ID) == picture.read_bytes()
+def test_another_picture_of_the_same_run_and_pair_is_left_alone(bucket: Bucket) -> None:
+    first = keep_picture(PICTURE, "s3://pictures", "r", "p", ".jpg", conn_id=CONN_ID, img_uuid="job-1")
+    second = keep_picture(OTHER, "s3://pictures", "r", "p", ".jpg", conn_id=CONN_ID, img_uuid="job-2")
+    assert read_picture(first.uri, CONN_ID) == PICTURE
+    assert read_picture(second.uri, CONN_ID) == OTHER
     assert bucket.keys() == sorted(["r/p.jpg", second.name])
 
 
-def test_a_picture_that_somebody_deleted_is_seen_to_be_gone(picture: Path, bucket: Bucket) -> None:
-    kept = keep_picture(picture, "s3://pictures", "r", "p", ".jpg", conn_id=CONN_ID)
+def test_a_picture_that_somebody_deleted_is_seen_to_be_gone(bucket: Bucket) -> None:
+    kept = keep_picture(PICTURE, "s3://pictures", "r", "p", ".jpg", conn_id=CONN_ID)
     assert picture_exists(kept.uri, CONN_ID)
     bucket.client.delete_object(Bucket="pictures", Key="r/p.jpg")
     assert not picture_exists(kept.uri, CONN_ID)
@@ -135,9 +126,9 @@ def test_a_picture_that_somebody_deleted_is_seen_to_be_gone(picture: Path, bucke
         read_picture(kept.uri, CONN_ID)
 
 
-def test_a_bucket_that_does_not_exist_is_an_error_that_names_it(picture: Path, bucket: Bucket) -> None:
+def test_a_bucket_that_does_not_exist_is_an_error_that_names_it(bucket: Bucket) -> None:
     with pytest.raises(CollectError, match=r"s3://no-such-bucket/r/p\.jpg") as caught:
-        keep_picture(picture, "s3://no-such-bucket", "r", "p", ".jpg", conn_id=CONN_ID)
+        keep_picture(PICTURE, "s3://no-such-bucket", "r", "p", ".jpg", conn_id=CONN_ID)
     assert caught.value.error_code == "not_kept"
 
 
@@ -152,11 +143,13 @@ async def test_a_job_is_collected_from_its_link_to_s3(bucket: Bucket) -> None:
         kept = await collect_picture(
             session,
             link_of,
-            storage="s3://pictures/swaps",
-            conn_id=CONN_ID,
-            run_id="scheduled__2026-11-22T02:00:00+00:00",
+            StorageOptions(
+                "s3://pictures/swaps",
+                "scheduled__2026-11-22T02:00:00+00:00",
+                conn_id=CONN_ID,
+                sidecar=True,
+            ),
             pair_id="../p",
-            sidecar=True,
         )
     assert [k.mark for k in kept] == ["marked", "marked"]
     written = bucket.keys()

@@ -6,17 +6,18 @@ from __future__ import annotations
 import csv
 import io
 import tempfile
+from functools import partial
 from pathlib import Path
+from unittest import mock
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_goenhance.exceptions import ManifestError
-from airflow_provider_goenhance.manifest import read_csv as read_csv_module
 from airflow_provider_goenhance.manifest.model import Manifest
 from airflow_provider_goenhance.manifest.pair_ids import PLAIN_PAIR_ID, pair_id_problem
-from airflow_provider_goenhance.manifest.read import read_manifest
-from airflow_provider_goenhance.manifest.read_csv import _by_pandas, _record_by_record
+from airflow_provider_goenhance.manifest.read import READERS, read_manifest
+from airflow_provider_goenhance.manifest.read_csv import read_by_pandas, read_by_record, read_csv
 from airflow_provider_goenhance.manifest.source import find_source
 from airflow_provider_goenhance.manifest.urls import PLAIN_URL, url_problem
 
@@ -67,14 +68,11 @@ def test_every_row_is_a_pair_or_rejected_exactly_once_with_its_own_row_number(ro
         number: row for number, row in enumerate(rows, start=2) if any(value.strip() for value in row)
     }
     folder, location = in_file(as_csv(rows))
-    usual, read_csv_module.CHUNK_ROWS = read_csv_module.CHUNK_ROWS, chunk_rows
-    try:
-        manifest = read_manifest(location)
-    except ManifestError:
-        manifest = Manifest(location, [], [])
-    finally:
-        read_csv_module.CHUNK_ROWS = usual
-        folder.cleanup()
+    with folder, mock.patch.dict(READERS, {".csv": partial(read_csv, chunk_rows=chunk_rows)}):
+        try:
+            manifest = read_manifest(location)
+        except ManifestError:
+            manifest = Manifest(location, [], [])
 
     assert sorted(r.row_number for r in (*manifest.pairs, *manifest.rejected)) == sorted(expected)
     for pair in manifest.pairs:
@@ -98,11 +96,11 @@ def test_pandas_and_the_record_reader_tell_rows_and_values_apart_in_the_same_way
     folder, location = in_file(f"source_img,reference_img\n{body}")
     with folder:
         try:
-            by_pandas = [row for _, rows in _by_pandas(find_source(location)) for row in rows]
+            by_pandas = [row for _, rows in read_by_pandas(find_source(location), 50) for row in rows]
         except ParserError:
             return
         assert [
-            row for rows in _record_by_record(find_source(location), after=1) for row in rows
+            row for rows in read_by_record(find_source(location), 50, after=1) for row in rows
         ] == by_pandas
 
 

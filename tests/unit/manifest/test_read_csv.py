@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading a CSV manifest: what is taken over as it stands, and how rows are numbered."""
+"""Reading a CSV manifest: which values stay as they are, and how rows are numbered."""
 
 from __future__ import annotations
 
 import logging
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
-from airflow_provider_goenhance.manifest import read_csv as read_csv_module
 from airflow_provider_goenhance.manifest.model import Manifest, Pair
 from airflow_provider_goenhance.manifest.read import READERS, read_manifest
+from airflow_provider_goenhance.manifest.read_csv import read_csv
 
 HEADER = "pair_id,source_img,reference_img\n"
 FACE = "https://pictures.example/faces/ada.jpg"
@@ -135,7 +136,7 @@ def test_trailing_commas_are_no_extra_values(manifest_file):
 def test_rows_are_numbered_the_same_across_chunks_and_after_a_row_that_stops_pandas(
     manifest_file, monkeypatch
 ):
-    monkeypatch.setattr(read_csv_module, "CHUNK_ROWS", 7)
+    monkeypatch.setitem(READERS, ".csv", partial(read_csv, chunk_rows=7))
     rows = ["" if n % 5 == 0 else f'p{n},"{FACE}",{SCENE}' + ",x,y" * (n == 40) for n in range(2, 70)]
     manifest = read_manifest(manifest_file(HEADER + "\n".join(rows)))
     assert [row.row_number for row in manifest.rejected] == []
@@ -144,7 +145,7 @@ def test_rows_are_numbered_the_same_across_chunks_and_after_a_row_that_stops_pan
 
 
 def test_a_row_that_stops_pandas_in_a_later_chunk_is_rejected_once(manifest_file, monkeypatch):
-    monkeypatch.setattr(read_csv_module, "CHUNK_ROWS", 7)
+    monkeypatch.setitem(READERS, ".csv", partial(read_csv, chunk_rows=7))
     rows = [f"p{n},{FACE},{SCENE}" + ",x,y" * (n in {41, 58}) for n in range(2, 70)]
     manifest = read_manifest(manifest_file(HEADER + "\n".join(rows)))
     assert [row.row_number for row in manifest.rejected] == [41, 58]
@@ -164,7 +165,7 @@ def test_a_limit_beyond_the_file_takes_all(manifest_file):
 
 @pytest.mark.parametrize("limit", [0, -1])
 def test_a_limit_below_one_is_refused(manifest_file, limit):
-    with pytest.raises(ValueError, match=f"limit is {limit}: give at least 1, or None"):
+    with pytest.raises(ValueError, match=rf"limit must be at least 1, .* got {limit}\."):
         read_manifest(manifest_file(HEADER), limit=limit)
 
 

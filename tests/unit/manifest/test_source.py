@@ -12,7 +12,6 @@ import pytest
 
 from airflow_provider_goenhance.exceptions import ManifestError
 from airflow_provider_goenhance.manifest.read import read_manifest
-from airflow_provider_goenhance.manifest.source import public_location
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,16 +127,3 @@ def test_a_web_server_that_is_not_there():
     ) as caught:
         read_manifest(f"http://127.0.0.1:{port}/m.csv?sig=s3cret")
     assert "s3cret" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("location", "shown"),
-    [
-        ("nightly/pairs.csv", "nightly/pairs.csv"),
-        ("s3://aws_eu@bucket/a#1?.csv", "s3://aws_eu@bucket/a#1?.csv"),
-        ("s3://key:s3cret@bucket/m.csv", "s3://key:***@bucket/m.csv"),
-        ("https://me:s3cret@h.example/m.csv?X-Amz-Signature=1", "https://me:***@h.example/m.csv"),
-    ],
-)
-def test_a_location_is_shown_without_secrets(location, shown):
-    assert public_location(location) == shown

@@ -32,7 +32,7 @@ def refusal_of(manifest_file, content: str | bytes, name: str = "pairs.csv") -> 
 
 @pytest.mark.parametrize("location", ["", "  "])
 def test_no_name_at_all(location):
-    assert refusal(location) == "no manifest is named: give the path or URI of one"
+    assert refusal(location) == "manifest must be a path or URI; it is empty."
 
 
 def test_a_missing_file(tmp_path):
@@ -238,7 +238,7 @@ def test_a_quote_never_closed_in_the_header(manifest_file):
 def test_a_quote_never_closed_names_row_and_column(manifest_file, tail):
     message = refusal_of(manifest_file, f'{GOOD}\np2,"{FACE},{SCENE}{tail}')
     assert message == (
-        ", row 4, column source_img: a quote is opened and never closed, so the rest of the file cannot be told apart"
+        ", row 4, column source_img: a quote is opened and never closed, so the rest of the file cannot be split into rows"
     )
 
 

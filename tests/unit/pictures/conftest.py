@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The picture server and a client session for the tests of the collecting room."""
+"""The picture server and a client session for the tests of package pictures."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,16 +12,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_provider_goenhance.exceptions import CollectError, LinkExpiredError
-from airflow_provider_goenhance.pictures.c2pa_signing import read_claim
-from airflow_provider_goenhance.pictures.collector import collect_picture
+from airflow_provider_goenhance.pictures.collector import StorageOptions, collect_picture
 from airflow_provider_goenhance.pictures.fetch import DEFAULT_TIMEOUT
 from airflow_provider_goenhance.pictures.formats.xmp import read_properties
 from airflow_provider_goenhance.pictures.sidecar import SwapFacts
 from airflow_provider_goenhance.pictures.storage import KeptPicture, read_picture
 from tests.unit.clock import Clock, until
 from tests.unit.pictures.certificates import signing_credentials
-from tests.unit.pictures.formats.test_mark import MARK, READERS, _claimed
-from tests.unit.pictures.pictures import drawing, encoded, pixels
+from tests.unit.pictures.claims import read_claim
+from tests.unit.pictures.pictures import MARK, READERS, encoded, gif, pixels, with_manifest
 
 if TYPE_CHECKING:
     from typing import Any
@@ -33,41 +31,34 @@ if TYPE_CHECKING:
 
 
 class Links:
-    """Gives links as GoEnhance would, and counts how it was asked."""
+    """Returns links as GoEnhance would, and records how it was called."""
 
-    def __init__(self, first: list[str], anew: list[str] | None = None) -> None:
-        self.first, self.anew = first, anew
+    def __init__(self, first: list[str], renewed: list[str] | None = None) -> None:
+        self.first, self.renewed = first, renewed
         self.asked: list[bool] = []
 
     async def __call__(self, refresh: bool) -> list[str]:
         self.asked.append(refresh)
-        return (self.anew if refresh else self.first) or []
+        return (self.renewed if refresh else self.first) or []
 
 
-@pytest.fixture
-def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the folder where temporary files go, so that a test can see it empty."""
-    folder = tmp_path / "scratch"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    return folder
-
-
-def _nothing_in(folder: Path) -> bool:
-    return list(folder.iterdir()) == []
-
-
-async def _collect(
-    session: aiohttp.ClientSession, links: Links, storage: Path, **more: Any
+async def collect(
+    session: aiohttp.ClientSession,
+    links: Links,
+    storage: Path,
+    *,
+    pair_id: str = "pair",
+    facts: SwapFacts | None = None,
+    **options: Any,
 ) -> list[KeptPicture]:
-    more = {"run_id": "run", "pair_id": "pair", "pause": 0.0} | more
-    return await collect_picture(session, links, storage=str(storage), **more)
+    how = StorageOptions(str(storage), "run", **({"retry_pause": 0.0} | options))
+    return await collect_picture(session, links, how, pair_id=pair_id, facts=facts)
 
 
 async def test_a_picture_is_collected_marked_and_kept(
-    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path, scratch: Path
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
-    [kept] = await _collect(session, Links([server.link("/user/a_0.jpg")]), tmp_path / "s")
+    [kept] = await collect(session, Links([server.link("/user/a_0.jpg")]), tmp_path / "s")
     assert kept.uri == (tmp_path / "s/run/pair.jpg").as_uri()
     data = read_picture(kept.uri)
     packet = READERS["jpeg"].read_xmp(data)
@@ -75,21 +66,20 @@ async def test_a_picture_is_collected_marked_and_kept(
     assert read_properties(packet) == MARK
     assert pixels(data) == pixels(server.picture)
     assert (kept.mark, kept.sidecar_uri) == ("marked", None)
-    assert _nothing_in(scratch)
 
 
 async def test_the_extension_follows_the_content_and_not_the_link(
     server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     server.picture = encoded("webp")
-    [kept] = await _collect(session, Links([server.link("/user/a_0.jpg")]), tmp_path / "s")
+    [kept] = await collect(session, Links([server.link("/user/a_0.jpg")]), tmp_path / "s")
     assert kept.uri.endswith("/pair.webp")
 
 
 async def test_marking_can_be_switched_off(
     server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
-    [kept] = await _collect(session, Links([server.link("/user/a")]), tmp_path / "s", marking=False)
+    [kept] = await collect(session, Links([server.link("/user/a")]), tmp_path / "s", marking=False)
     assert read_picture(kept.uri) == server.picture
     assert kept.mark is None
 
@@ -98,16 +88,16 @@ async def test_every_picture_of_a_job_is_kept(
     server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     links = Links([server.link(f"/user/a_{i}.jpg") for i in range(3)])
-    kept = await _collect(session, links, tmp_path / "s")
+    kept = await collect(session, links, tmp_path / "s")
     assert [k.uri.rsplit("/", 1)[1] for k in kept] == ["pair.jpg", "pair__1.jpg", "pair__2.jpg"]
     assert server.asked == [f"/user/a_{i}.jpg" for i in range(3)]
 
 
-async def test_an_expired_link_is_asked_for_anew_once(
+async def test_an_expired_link_is_replaced_once(
     server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     links = Links([server.link("/status/403")], [server.link("/user/fresh.jpg")])
-    assert len(await _collect(session, links, tmp_path / "s")) == 1
+    assert len(await collect(session, links, tmp_path / "s")) == 1
     assert links.asked == [False, True]
 
 
@@ -118,21 +108,20 @@ async def test_links_that_expire_half_way_do_not_fetch_the_first_picture_again(
         [server.link("/user/a_0.jpg"), server.link("/status/403")],
         [server.link("/user/b_0.jpg"), server.link("/user/b_1.jpg")],
     )
-    assert len(await _collect(session, links, tmp_path / "s")) == 2
+    assert len(await collect(session, links, tmp_path / "s")) == 2
     assert server.asked == ["/user/a_0.jpg", "/user/b_1.jpg"]
 
 
-@pytest.mark.parametrize("anew", [[], ["/status/404"]])
+@pytest.mark.parametrize("renewed", [[], ["/status/404"]])
 async def test_a_link_refused_again_is_a_lost_picture_with_its_uuid(
-    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path, scratch: Path, anew: list[str]
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path, renewed: list[str]
 ) -> None:
-    links = Links([server.link("/status/403")], [server.link(path) for path in anew])
+    links = Links([server.link("/status/403")], [server.link(path) for path in renewed])
     with pytest.raises(LinkExpiredError, match="succeeded at GoEnhance, but its picture is lost") as caught:
-        await _collect(session, links, tmp_path / "s", facts=SwapFacts(img_uuid="u-1"))
+        await collect(session, links, tmp_path / "s", facts=SwapFacts(img_uuid="u-1"))
     assert caught.value.img_uuid == "u-1"
     assert "q-sign" not in str(caught.value)
     assert links.asked == [False, True]
-    assert _nothing_in(scratch)
     assert not (tmp_path / "s").exists()
 
 
@@ -142,7 +131,7 @@ async def test_a_second_expiry_in_one_job_is_not_asked_for_again(
     refused = server.link("/status/403")
     links = Links([refused, refused], [server.link("/user/a_0.jpg"), refused])
     with pytest.raises(LinkExpiredError):
-        await _collect(session, links, tmp_path / "s")
+        await collect(session, links, tmp_path / "s")
     assert links.asked == [False, True]
 
 
@@ -150,16 +139,16 @@ async def test_a_download_that_breaks_off_is_tried_again(
     server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     server.breaks_left = 2
-    assert len(await _collect(session, Links([server.link("/flaky")]), tmp_path / "s")) == 1
+    assert len(await collect(session, Links([server.link("/flaky")]), tmp_path / "s")) == 1
     assert len(server.asked) == 3
 
 
-async def test_it_is_not_tried_for_ever(
+async def test_retries_are_limited(
     server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     server.breaks_left = 9
     with pytest.raises(CollectError, match="ended before"):
-        await _collect(session, Links([server.link("/flaky")]), tmp_path / "s")
+        await collect(session, Links([server.link("/flaky")]), tmp_path / "s")
     assert len(server.asked) == 3
 
 
@@ -175,22 +164,20 @@ async def test_a_hostile_answer_is_an_error_and_keeps_nothing(
     server: PictureServer,
     session: aiohttp.ClientSession,
     tmp_path: Path,
-    scratch: Path,
     path: str,
     error_code: str,
 ) -> None:
     with pytest.raises(CollectError) as caught:
-        await _collect(session, Links([server.link(path)]), tmp_path / "s", max_bytes=2**20)
+        await collect(session, Links([server.link(path)]), tmp_path / "s", max_bytes=2**20)
     assert caught.value.error_code == error_code
     assert not (tmp_path / "s").exists()
-    assert _nothing_in(scratch)
 
 
 async def test_a_server_that_hangs_is_asked_three_times_and_keeps_nothing(
-    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path, scratch: Path
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     clock = Clock()
-    task = asyncio.create_task(_collect(session, Links([server.link("/hang")]), tmp_path / "s"))
+    task = asyncio.create_task(collect(session, Links([server.link("/hang")]), tmp_path / "s"))
     for _ in range(3):
         await until(lambda: server.hanging.is_set() or task.done())
         assert not task.done()
@@ -201,29 +188,21 @@ async def test_a_server_that_hangs_is_asked_three_times_and_keeps_nothing(
     assert caught.value.error_code == "download_timed_out"
     assert not server.hanging.is_set()
     assert not (tmp_path / "s").exists()
-    assert _nothing_in(scratch)
 
 
-async def test_a_full_disk_is_an_error_with_its_reason(
-    server: PictureServer,
-    session: aiohttp.ClientSession,
-    tmp_path: Path,
-    scratch: Path,
-    monkeypatch: pytest.MonkeyPatch,
+async def test_a_storage_that_cannot_be_written_to_is_an_error_with_the_uuid(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
-    def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("airflow_provider_goenhance.pictures.collector.mark_picture", full)
-    with pytest.raises(CollectError, match="No space left on device") as caught:
-        await _collect(session, Links([server.link("/user/a")]), tmp_path / "s")
-    assert caught.value.error_code == "not_kept"
-    assert _nothing_in(scratch)
+    (tmp_path / "s").write_bytes(b"a file where the folder should be")
+    facts = SwapFacts(img_uuid="u-1")
+    with pytest.raises(CollectError, match=r"Could not store .*/s/run/pair\.jpg: ") as caught:
+        await collect(session, Links([server.link("/user/a")]), tmp_path / "s", facts=facts)
+    assert (caught.value.error_code, caught.value.img_uuid) == ("not_kept", "u-1")
 
 
 async def test_a_job_without_a_picture_is_an_error(session: aiohttp.ClientSession, tmp_path: Path) -> None:
     with pytest.raises(CollectError) as caught:
-        await _collect(session, Links([]), tmp_path / "s", facts=SwapFacts(img_uuid="u-1"))
+        await collect(session, Links([]), tmp_path / "s", facts=SwapFacts(img_uuid="u-1"))
     assert (caught.value.error_code, caught.value.img_uuid) == ("no_link", "u-1")
 
 
@@ -231,9 +210,9 @@ async def test_collecting_again_rewrites_nothing(
     server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     links = Links([server.link("/user/a")])
-    first = await _collect(session, links, tmp_path / "s")
+    first = await collect(session, links, tmp_path / "s")
     before = (tmp_path / "s/run/pair.jpg").stat()
-    assert await _collect(session, links, tmp_path / "s") == first
+    assert await collect(session, links, tmp_path / "s") == first
     assert (tmp_path / "s/run/pair.jpg").stat().st_ino == before.st_ino
 
 
@@ -241,7 +220,7 @@ async def test_a_sidecar_is_written_when_asked_for(
     server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     facts = SwapFacts(img_uuid="u-1", consent_ref="crm/77", source_img=server.link("/user/source.jpg"))
-    [kept] = await _collect(
+    [kept] = await collect(
         session, Links([server.link("/user/a")]), tmp_path / "s", sidecar=True, facts=facts
     )
     assert kept.sidecar_uri == kept.uri + ".json"
@@ -257,8 +236,8 @@ async def test_a_sidecar_is_written_when_asked_for(
 async def test_a_picture_with_a_manifest_is_kept_whole_with_a_sidecar_instead(
     server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path, kind: str
 ) -> None:
-    server.picture = _claimed(kind)
-    [kept] = await _collect(session, Links([server.link("/user/a")]), tmp_path / "s")
+    server.picture = with_manifest(kind)
+    [kept] = await collect(session, Links([server.link("/user/a")]), tmp_path / "s")
     assert read_picture(kept.uri) == server.picture
     assert kept.mark == "left_whole"
     assert kept.sidecar_uri is not None
@@ -268,9 +247,8 @@ async def test_a_picture_with_a_manifest_is_kept_whole_with_a_sidecar_instead(
 async def test_a_gif_is_kept_with_a_sidecar_instead_of_the_mark(
     server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
-    drawing("P").save(tmp_path / "gif", "GIF")
-    server.picture = (tmp_path / "gif").read_bytes()
-    [kept] = await _collect(session, Links([server.link("/user/a")]), tmp_path / "s")
+    server.picture = gif()
+    [kept] = await collect(session, Links([server.link("/user/a")]), tmp_path / "s")
     assert (kept.mark, kept.uri[-4:]) == ("no_room", ".gif")
     assert kept.sidecar_uri is not None
 
@@ -279,33 +257,31 @@ async def test_a_gif_is_kept_with_a_sidecar_instead_of_the_mark(
 async def test_a_picture_is_marked_first_and_signed_after(
     server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
-    [kept] = await _collect(
+    [kept] = await collect(
         session,
         Links([server.link("/user/a")]),
         tmp_path / "s",
         credentials=signing_credentials(),
         sidecar=True,
     )
-    path = Path(kept.uri.removeprefix("file://"))
     packet = READERS["jpeg"].read_xmp(read_picture(kept.uri))
     assert packet is not None
     assert read_properties(packet) == MARK
-    manifest = read_claim(path)
+    manifest = read_claim(read_picture(kept.uri))
     assert manifest is not None
     assert manifest["validation_state"] == "Valid"
     assert kept.sidecar_uri is not None
     assert json.loads(read_picture(kept.sidecar_uri))["provenance"]["c2pa"] == "signed"
 
 
-async def test_a_cancelled_collector_cleans_up(
-    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path, scratch: Path
+async def test_a_cancelled_collector_stores_nothing(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
-    task = asyncio.create_task(_collect(session, Links([server.link("/hang")]), tmp_path / "s"))
-    await until(lambda: [path for path in scratch.rglob("*") if path.is_file()])
+    task = asyncio.create_task(collect(session, Links([server.link("/hang")]), tmp_path / "s"))
+    await until(server.hanging.is_set)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert _nothing_in(scratch)
     assert not (tmp_path / "s").exists()
 
 
@@ -313,7 +289,7 @@ async def test_many_pictures_are_collected_side_by_side(
     server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     jobs = (
-        _collect(session, Links([server.link(f"/user/{i}")]), tmp_path / "s", pair_id=f"pair_{i}")
+        collect(session, Links([server.link(f"/user/{i}")]), tmp_path / "s", pair_id=f"pair_{i}")
         for i in range(40)
     )
     async with asyncio.timeout(60):

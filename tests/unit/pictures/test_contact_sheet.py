@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from airflow_provider_goenhance.pictures import contact_sheet
 from airflow_provider_goenhance.pictures.contact_sheet import THUMBNAIL, SheetRow, make_contact_sheet
 from tests.unit.pictures.picture_server import PictureServer
 from tests.unit.pictures.pictures import encoded
@@ -169,23 +168,19 @@ def test_everything_that_a_manifest_brings_is_escaped() -> None:
 
 
 @pytest.mark.parametrize("path", ["/html", "/status/403", "/zeros", "/loop", "/cut", "/to-file"])
-def test_an_input_that_cannot_be_had_is_left_blank(
-    pictures: PictureServer, path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(contact_sheet, "INPUT_BYTES", 2**20)
+def test_an_input_that_cannot_be_fetched_is_left_blank(pictures: PictureServer, path: str) -> None:
+    pair = row(source_img=pictures.link(path), reference_img=pictures.link("/user/r.jpg"))
 
-    html = sheet(row(source_img=pictures.link(path), reference_img=pictures.link("/user/r.jpg")))
+    html = sheet(pair, input_bytes=2**20)
 
     assert len(thumbnails(html)) == 1
     assert path in html
 
 
-def test_inputs_that_hang_do_not_hold_the_report_up(
-    pictures: PictureServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(contact_sheet, "ALL_INPUTS_SECONDS", 1.0)
+def test_inputs_that_hang_do_not_delay_the_report(pictures: PictureServer) -> None:
+    pair = row(source_img=pictures.link("/hang"), reference_img=pictures.link("/user/r.jpg"))
 
-    html = sheet(row(source_img=pictures.link("/hang"), reference_img=pictures.link("/user/r.jpg")))
+    html = sheet(pair, all_inputs_seconds=1.0)
 
     assert len(thumbnails(html)) == 1
 
@@ -229,7 +224,7 @@ def test_a_long_run_shows_what_went_wrong_and_says_how_many_rows_are_left_out() 
 
     html = sheet(*rows, most_rows=2)
 
-    assert "2 of 6 rows are shown, what went wrong first." in html
+    assert "2 of 6 rows are shown, failures first." in html
     assert html.count("<tr><td>") == 2
     assert ">bad<" in html
 

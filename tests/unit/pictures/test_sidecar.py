@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_goenhance.pictures.formats.xmp import DIGITAL_SOURCE_TYPE
-from airflow_provider_goenhance.pictures.sidecar import SwapFacts, sidecar_for, without_signature
+from airflow_provider_goenhance.pictures.sidecar import SwapFacts, sidecar_for
 from airflow_provider_goenhance.pictures.verify import Picture
 
 
@@ -79,33 +79,3 @@ def test_a_sidecar_tells_where_a_picture_came_from() -> None:
 def test_a_sidecar_tells_what_the_file_itself_says(mark: Any, claim: bool, xmp: str, c2pa: str) -> None:
     provenance = _sidecar(SwapFacts(), mark=mark, claim=claim)["provenance"]
     assert (provenance["xmp"], provenance["c2pa"]) == (xmp, c2pa)
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        "q-sign-algorithm=sha1&q-ak=A&q-signature=S",
-        "X-Amz-Credential=A&X-Amz-Signature=S",
-        "X-Goog-Signature=S",
-        "sv=2024&sig=S",
-        "Expires=1&Signature=S&Key-Pair-Id=K",
-        "token=S",
-        "access_token=S",
-        "v=1;auth=S",
-        "apikey=S",
-        "api_key=S",
-    ],
-)
-def test_a_query_that_looks_signed_is_dropped(query: str) -> None:
-    assert without_signature(f"https://x.org/a.jpg?{query}") == "https://x.org/a.jpg"
-
-
-@pytest.mark.parametrize("query", ["w=100&h=20", "v=3", "design=1", "monkey=2"])
-def test_a_plain_query_stays(query: str) -> None:
-    assert without_signature(f"https://x.org/a.jpg?{query}") == f"https://x.org/a.jpg?{query}"
-
-
-def test_user_and_fragment_are_dropped_and_no_link_is_none() -> None:
-    assert without_signature("https://u:p@x.org:8/a#f") == "https://x.org:8/a"
-    assert without_signature(None) is None
-    assert without_signature("http://[broken") is None

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from airflow_provider_goenhance.pictures.formats.container import BrokenContainerError, NoRoomError
+from . import BrokenContainerError, NoRoomError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,12 +28,12 @@ class Segment(NamedTuple):
     end: int
 
     def payload(self, data: bytes) -> bytes:
-        """Give what follows marker and length."""
+        """Return what follows marker and length."""
         return data[self.start + 4 : self.end]
 
 
 def header_segments(data: bytes) -> Iterator[Segment]:
-    """Give the segments in front of the first scan."""
+    """Return the segments in front of the first scan."""
     if data[:2] != b"\xff\xd8":
         raise BrokenContainerError("it does not begin as a JPEG")
     position = 2
@@ -66,7 +66,7 @@ def check_complete(data: bytes) -> None:
 
 
 def read_xmp(data: bytes) -> bytes | None:
-    """Give the main XMP packet; extended XMP stays where it is."""
+    """Return the main XMP packet; extended XMP stays where it is."""
     for segment in header_segments(data):
         if segment.marker == _APP1 and data.startswith(XMP_HEADER, segment.start + 4):
             return segment.payload(data)[len(XMP_HEADER) :]
@@ -75,7 +75,7 @@ def read_xmp(data: bytes) -> bytes | None:
 
 def write_xmp(data: bytes, packet: bytes) -> bytes:
     """
-    Give the file with this XMP packet in place of its own, or behind JFIF and Exif.
+    Return the file with this XMP packet in place of its own, or behind JFIF and Exif.
 
     :raises NoRoomError: a JPEG segment holds 64 kB and no more
     """
@@ -88,7 +88,7 @@ def write_xmp(data: bytes, packet: bytes) -> bytes:
 
 
 def has_claim(data: bytes) -> bool:
-    """Say whether a C2PA manifest (JUMBF boxes in APP11) is embedded."""
+    """Return whether a C2PA manifest (JUMBF boxes in APP11) is embedded."""
     return any(
         segment.marker == _APP11 and segment.payload(data)[:2] == b"JP" and b"c2pa" in segment.payload(data)
         for segment in header_segments(data)

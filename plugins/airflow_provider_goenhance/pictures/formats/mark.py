@@ -1,17 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write into a picture that a trained model has altered it, without touching a pixel."""
+"""Mark a picture as altered by a trained model, without changing a pixel."""
 
 from __future__ import annotations
 
-import os
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, cast
 
-from airflow_provider_goenhance.exceptions import CollectError
-from airflow_provider_goenhance.pictures.formats import jpeg, png, webp, xmp
-from airflow_provider_goenhance.pictures.formats.container import BrokenContainerError, NoRoomError
-from airflow_provider_goenhance.pictures.verify import kind_of_bytes
+from ...exceptions import CollectError
+from ..verify import kind_of_bytes
+from . import BrokenContainerError, NoRoomError, jpeg, png, webp, xmp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +20,13 @@ The last two need a sidecar.
 """
 
 NEEDS_SIDECAR: frozenset[MarkOutcome] = frozenset({"left_whole", "no_room"})
+
+
+class Marked(NamedTuple):
+    """The outcome of marking, and the picture: the bytes passed in unless the mark was written."""
+
+    outcome: MarkOutcome
+    data: bytes
 
 
 class _Container(Protocol):
@@ -39,53 +42,36 @@ _CONTAINERS: Mapping[str, _Container] = {
 }
 
 
-def mark_picture(path: Path, *, system: str = "GoEnhance") -> MarkOutcome:
+def mark_picture(data: bytes, *, system: str = "GoEnhance") -> Marked:
     """
     Mark a picture as altered with a trained model, in its XMP: ``DigitalSourceType`` and ``AISystemUsed``.
 
-    What the packet held already stays, extended XMP stays, and not a byte of the picture data changes.
+    All other properties and extended XMP stay, and not a byte of the picture data changes.
 
-    :param path: the picture; replaced as a whole if it changes
+    :param data: the content of the picture's file
     :param system: the name written as ``AISystemUsed``
-    :raises CollectError: ``truncated_image`` if the file is not a whole picture
+    :raises CollectError: ``truncated_image`` if the picture is incomplete
     """
-    data = path.read_bytes()
     kind = kind_of_bytes(data[:12])
     container = _CONTAINERS.get(kind or "")
     if container is None:
-        return "no_room"
+        return Marked("no_room", data)
     broken: str
     try:
-        outcome, marked = _mark(container, data, system)
+        return _mark(container, data, system)
     except BrokenContainerError as error:
         broken = str(error)
-    else:
-        if marked is not None:
-            _replace(path, marked)
-        return outcome
-    raise CollectError(f"The picture ({kind}) is not whole: {broken}.", error_code="truncated_image")
+    raise CollectError(f"The picture ({kind}) is incomplete: {broken}.", error_code="truncated_image")
 
 
-def _mark(container: _Container, data: bytes, system: str) -> tuple[MarkOutcome, bytes | None]:
+def _mark(container: _Container, data: bytes, system: str) -> Marked:
     packet = container.read_xmp(data)
     if container.has_claim(data) or (packet is not None and xmp.names_remote_claim(packet)):
-        return "left_whole", None
+        return Marked("left_whole", data)
     wanted = {"DigitalSourceType": xmp.DIGITAL_SOURCE_TYPE, "AISystemUsed": system}
     if packet is not None and wanted.items() <= xmp.read_properties(packet).items():
-        return "already_marked", None
+        return Marked("already_marked", data)
     try:
-        return "marked", container.write_xmp(data, xmp.with_properties(packet, wanted))
+        return Marked("marked", container.write_xmp(data, xmp.with_properties(packet, wanted)))
     except NoRoomError:
-        return "no_room", None
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Swap the file in one step, so that nobody ever sees half of it."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        return Marked("no_room", data)

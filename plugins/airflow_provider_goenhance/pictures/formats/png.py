@@ -6,7 +6,7 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from airflow_provider_goenhance.pictures.formats.container import BrokenContainerError
+from . import BrokenContainerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ class Chunk(NamedTuple):
 
 def chunks(data: bytes) -> Iterator[Chunk]:
     """
-    Give all chunks up to and including IEND, their check sums checked.
+    Return all chunks up to and including IEND, their check sums checked.
 
     :raises BrokenContainerError: the file ends early or a chunk is damaged
     """
@@ -58,7 +58,7 @@ def check_complete(data: bytes) -> None:
 
 
 def read_xmp(data: bytes) -> bytes | None:
-    """Give the XMP packet, unpacked if it was packed."""
+    """Return the XMP packet, unpacked if it was packed."""
     for chunk in chunks(data):
         if _is_xmp(chunk):
             return _text_of(chunk.content)
@@ -66,7 +66,7 @@ def read_xmp(data: bytes) -> bytes | None:
 
 
 def write_xmp(data: bytes, packet: bytes) -> bytes:
-    """Give the file with this XMP packet in place of its own, or right behind the header chunk."""
+    """Return the file with this XMP packet in place of its own, or right behind the header chunk."""
     # keyword, no compression (flag and method 0), no language tag, no translated keyword
     content = XMP_KEYWORD + b"\x00\x00" + b"\x00" + b"\x00" + packet
     chunk = (
@@ -77,7 +77,7 @@ def write_xmp(data: bytes, packet: bytes) -> bytes:
 
 
 def has_claim(data: bytes) -> bool:
-    """Say whether a C2PA manifest (chunk ``caBX``) is embedded."""
+    """Return whether a C2PA manifest (chunk ``caBX``) is embedded."""
     return any(chunk.type == b"caBX" for chunk in chunks(data))
 
 
@@ -96,7 +96,7 @@ def _place_for_xmp(data: bytes) -> tuple[int, int]:
 
 
 def _text_of(content: bytes) -> bytes | None:
-    """Give the text of an iTXt chunk, or nothing where it cannot be unpacked."""
+    """Return the text of an iTXt chunk, or nothing where it cannot be unpacked."""
     packed = content[len(XMP_KEYWORD) : len(XMP_KEYWORD) + 1] == b"\x01"
     _language, _, rest = content[len(XMP_KEYWORD) + 2 :].partition(b"\x00")
     _translated, _, text = rest.partition(b"\x00")

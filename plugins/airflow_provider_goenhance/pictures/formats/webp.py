@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from airflow_provider_goenhance.pictures.formats.container import BrokenContainerError, NoRoomError
+from . import BrokenContainerError, NoRoomError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ class Chunk(NamedTuple):
     content: bytes
 
     def encode(self) -> bytes:
-        """Give the chunk as it stands in the file."""
+        """Return the chunk as it stands in the file."""
         return (
             self.name
             + len(self.content).to_bytes(4, "little")
@@ -31,7 +31,7 @@ class Chunk(NamedTuple):
 
 def chunks(data: bytes) -> Iterator[Chunk]:
     """
-    Give all chunks of the RIFF container.
+    Return all chunks of the RIFF container.
 
     :raises BrokenContainerError: the file ends early
     """
@@ -57,13 +57,13 @@ def check_complete(data: bytes) -> None:
 
 
 def read_xmp(data: bytes) -> bytes | None:
-    """Give the XMP packet."""
+    """Return the XMP packet."""
     return next((chunk.content for chunk in chunks(data) if chunk.name == b"XMP "), None)
 
 
 def write_xmp(data: bytes, packet: bytes) -> bytes:
     """
-    Give the file with this XMP packet in place of its own, or at its end where the format wants it.
+    Return the file with this XMP packet in place of its own, or at its end where the format wants it.
 
     :raises NoRoomError: the file is of no shape that can be extended
     """
@@ -84,7 +84,7 @@ def write_xmp(data: bytes, packet: bytes) -> bytes:
 
 
 def has_claim(data: bytes) -> bool:
-    """Say whether a C2PA manifest (chunk ``C2PA``) is embedded."""
+    """Return whether a C2PA manifest (chunk ``C2PA``) is embedded."""
     return any(chunk.name == b"C2PA" for chunk in chunks(data))
 
 

@@ -36,7 +36,7 @@ _EMPTY_PACKET = (
 
 
 def read_properties(packet: bytes) -> dict[str, str]:
-    """Give the plain IPTC Extension properties of a packet, by their local names; empty if it cannot be read."""
+    """Return the plain IPTC Extension properties of a packet, by their local names; empty if it cannot be read."""
     document = _parse(packet)
     if document is None:
         return {}
@@ -52,7 +52,7 @@ def read_properties(packet: bytes) -> dict[str, str]:
 
 
 def names_remote_claim(packet: bytes) -> bool:
-    """Say whether the packet names a C2PA manifest kept elsewhere (``dcterms:provenance``)."""
+    """Return whether the packet names a C2PA manifest kept elsewhere (``dcterms:provenance``)."""
     document = _parse(packet)
     return document is not None and any(
         description.hasAttributeNS(DCTERMS, "provenance")
@@ -63,10 +63,10 @@ def names_remote_claim(packet: bytes) -> bool:
 
 def with_properties(packet: bytes | None, properties: Mapping[str, str]) -> bytes:
     """
-    Give a packet that holds these IPTC Extension properties beside all else that it held.
+    Return a packet that holds these IPTC Extension properties beside all else that it held.
 
     Where the packet says nothing of these properties yet, its own bytes stay and the new ones are put between
-    them; only a packet that says otherwise is written anew from its DOM.
+    them; only a packet with other values is rewritten from its DOM.
 
     :param packet: the packet to extend; one that is missing or no longer readable is replaced by a new one
     :param properties: local name -> text
@@ -131,7 +131,7 @@ def _children(node: Any) -> Iterator[Any]:
 
 
 def _descriptions(document: Any) -> Iterator[Any]:
-    """Give the top-level descriptions; nested ones belong to structures of other properties."""
+    """Return the top-level descriptions; nested ones belong to structures of other properties."""
     for rdf in document.getElementsByTagNameNS(RDF, "RDF")[:1]:
         for child in _children(rdf):
             if child.namespaceURI == RDF and child.localName == "Description":
@@ -144,7 +144,7 @@ def _text_of(element: Any) -> str:
 
 
 def _drop(description: Any, properties: Mapping[str, str]) -> None:
-    """Take out what is about to be written anew: two values of one property are a broken packet."""
+    """Remove properties that are about to be rewritten: two values of one property make a packet invalid."""
     for name in properties:
         if description.hasAttributeNS(IPTC_EXT, name):
             description.removeAttributeNS(IPTC_EXT, name)

@@ -14,19 +14,9 @@ from airflow_provider_goenhance.pictures.formats.xmp import (
     read_properties,
     with_properties,
 )
+from tests.unit.pictures.pictures import PHOTO
 
 WANTED = {"DigitalSourceType": DIGITAL_SOURCE_TYPE, "AISystemUsed": "GoEnhance"}
-
-# As a photographer's program writes it: attributes and elements, lists, a comment, padding, another prefix.
-PHOTO = (
-    b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
-    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><!-- kept -->\n'
-    b'<r:RDF xmlns:r="http://www.w3.org/1999/02/22-rdf-syntax-ns#">\n'
-    b'<r:Description r:about="uuid:1" xmlns:dc="http://purl.org/dc/elements/1.1/"\n'
-    b'  xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/" photoshop:Credit="A &amp; B&#xA;second line">\n'
-    b"<dc:creator><r:Seq><r:li>Ada &lt;L&gt;</r:li></r:Seq></dc:creator>\n"
-    b"</r:Description>\n</r:RDF></x:xmpmeta>\n" + b" " * 200 + b'\n<?xpacket end="w"?>'
-)
 
 
 def test_the_value_is_the_whole_address_of_the_registered_term() -> None:
