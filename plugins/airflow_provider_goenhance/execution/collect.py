@@ -17,6 +17,7 @@ from ..api.polling import WaitOutcome
 from ..exceptions import (
     AuthenticationError,
     CollectError,
+    ErrorCode,
     GoEnhanceError,
     JobFailedError,
     JobTimedOutError,
@@ -181,7 +182,7 @@ class _Collector:
         except AuthenticationError:
             raise
         except GoEnhanceError as error:
-            code = error.error_code if isinstance(error, CollectError) else "collect_failed"
+            code = error.error_code if isinstance(error, CollectError) else ErrorCode.COLLECT_FAILED
             log.warning("%s: %s", swap.label, error)
             return Outcome(
                 swap.swap_id,

@@ -20,6 +20,8 @@ from airflow_provider_goenhance.exceptions import CollectError
 from airflow_provider_goenhance.pictures.formats.xmp import DIGITAL_SOURCE_TYPE
 from airflow_provider_goenhance.pictures.verify import kind_of_bytes
 
+from ..exceptions import ErrorCode
+
 ALGORITHMS = ("es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519")
 
 _GOOD = frozenset({"Valid", "Trusted"})
@@ -81,7 +83,7 @@ def sign_picture(path: Path, credentials: SigningCredentials, *, system: str = "
                 signed.replace(path)
                 return state
             failure = f"read back, the claim is {state or 'missing'}"
-    raise CollectError(f"The C2PA claim could not be signed: {failure}.", error_code="not_signed")
+    raise CollectError(f"The C2PA claim could not be signed: {failure}.", error_code=ErrorCode.NOT_SIGNED)
 
 
 def read_claim(path: Path) -> dict[str, Any] | None:
@@ -98,7 +100,7 @@ def read_claim(path: Path) -> dict[str, Any] | None:
         return _read(c2pa, path, mime_type)
     except c2pa.C2paError as error:
         failure = str(error)
-    raise CollectError(f"The C2PA claim cannot be read: {failure}.", error_code="claim_unreadable")
+    raise CollectError(f"The C2PA claim cannot be read: {failure}.", error_code=ErrorCode.CLAIM_UNREADABLE)
 
 
 def manifest_for(system: str) -> dict[str, Any]:
@@ -175,7 +177,7 @@ def _library() -> Any:
     if importlib.util.find_spec("c2pa") is None:
         raise CollectError(
             "Signing C2PA claims needs c2pa-python: pip install 'airflow-provider-goenhance[c2pa]'.",
-            error_code="not_signed",
+            error_code=ErrorCode.NOT_SIGNED,
         )
     return importlib.import_module("c2pa")
 

@@ -23,6 +23,8 @@ from airflow_provider_goenhance.pictures.sidecar import SwapFacts, sidecar_for
 from airflow_provider_goenhance.pictures.storage import KeptPicture, keep_bytes, keep_picture
 from airflow_provider_goenhance.pictures.verify import Picture, identify_picture
 
+from ..exceptions import ErrorCode
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
     from airflow_provider_goenhance.pictures.c2pa_signing import SigningCredentials
 
 # A repeated GET costs nothing; these outcomes are the ones that a second try can mend.
-_WORTH_A_RETRY = frozenset({"download_failed", "download_timed_out", "truncated_image"})
+_WORTH_A_RETRY = frozenset(
+    {ErrorCode.DOWNLOAD_FAILED, ErrorCode.DOWNLOAD_TIMED_OUT, ErrorCode.TRUNCATED_IMAGE}
+)
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ async def _collect_one(fetcher: _Fetcher, job: _Job, index: int) -> KeptPicture:
         except OSError as error:
             raise CollectError(
                 f"The fetched picture could not be worked on in {folder.name}: {error.strerror or error}.",
-                error_code="not_kept",
+                error_code=ErrorCode.NOT_KEPT,
             ) from error
     finally:
         # Not in a thread: a cancelled task must not wait again before it has cleaned up.
@@ -187,7 +191,7 @@ class _Fetcher:
         if not self._links:
             raise CollectError(
                 "GoEnhance says the swap is done but names no picture; ask GoEnhance about the job.",
-                error_code="no_link",
+                error_code=ErrorCode.NO_LINK,
             )
         return len(self._links)
 

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 from airflow_provider_goenhance.exceptions import CollectError, LinkExpiredError
 
+from ..exceptions import ErrorCode
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -79,12 +81,12 @@ async def fetch_picture(
     except TimeoutError:
         failure = CollectError(
             f"The picture at {name_of_link(link)} was not complete within {timeout:g} s.",
-            error_code="download_timed_out",
+            error_code=ErrorCode.DOWNLOAD_TIMED_OUT,
         )
     except _client_errors() as error:
         failure = CollectError(
             f"The picture at {name_of_link(link)} could not be fetched: {_what_broke(error)}.",
-            error_code="download_failed",
+            error_code=ErrorCode.DOWNLOAD_FAILED,
         )
     await asyncio.to_thread(into.unlink, missing_ok=True)
     raise failure
@@ -114,7 +116,7 @@ async def _follow(session: aiohttp.ClientSession, link: str, into: Path, max_byt
             url = _next_hop(url, response.headers.get("Location"), link)
     raise CollectError(
         f"The picture at {name_of_link(link)} was redirected more than {MAX_REDIRECTS} times.",
-        error_code="redirect_loop",
+        error_code=ErrorCode.REDIRECT_LOOP,
     )
 
 
@@ -129,20 +131,23 @@ def _address(link: str, base: yarl.URL | None = None) -> yarl.URL:
     except (ValueError, TypeError):
         url = None
     if url is None or url.scheme not in {"http", "https"} or not url.host:
-        raise CollectError("The link to the picture is not an http(s) address.", error_code="bad_link")
+        raise CollectError(
+            "The link to the picture is not an http(s) address.", error_code=ErrorCode.BAD_LINK
+        )
     return url
 
 
 def _next_hop(url: yarl.URL, location: str | None, link: str) -> yarl.URL:
     if not location:
         raise CollectError(
-            f"The picture at {name_of_link(link)} was redirected to nowhere.", error_code="download_failed"
+            f"The picture at {name_of_link(link)} was redirected to nowhere.",
+            error_code=ErrorCode.DOWNLOAD_FAILED,
         )
     hop = _address(location, base=url)
     if url.scheme == "https" and hop.scheme == "http":
         raise CollectError(
             f"The picture at {name_of_link(link)} was redirected from https to http; not followed.",
-            error_code="unsafe_redirect",
+            error_code=ErrorCode.UNSAFE_REDIRECT,
         )
     return hop
 
@@ -158,7 +163,7 @@ def _check_status(response: aiohttp.ClientResponse, link: str) -> None:
         )
     raise CollectError(
         f"The picture at {name_of_link(link)} could not be fetched: HTTP {response.status}.",
-        error_code="download_failed",
+        error_code=ErrorCode.DOWNLOAD_FAILED,
         http_status=response.status,
     )
 
@@ -185,7 +190,7 @@ async def _stream(response: aiohttp.ClientResponse, link: str, into: Path, max_b
 def _too_large(link: str, max_bytes: int) -> CollectError:
     return CollectError(
         f"The picture at {name_of_link(link)} is larger than the {max_bytes / 2**20:g} MB allowed.",
-        error_code="too_large",
+        error_code=ErrorCode.TOO_LARGE,
     )
 
 

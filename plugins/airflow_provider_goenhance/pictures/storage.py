@@ -20,6 +20,8 @@ from airflow_provider_goenhance.exceptions import CollectError
 from airflow_provider_goenhance.pictures.atomic_file import NameTakenError, same_bytes, write_whole
 from airflow_provider_goenhance.pictures.names import file_name_for, folder_for
 
+from ..exceptions import ErrorCode
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -167,7 +169,7 @@ def read_picture(uri: str, conn_id: str | None = None) -> bytes:
 def _local_path(storage: str, *, quoted: bool) -> Path | None:
     """Give the path of a local storage, nothing for a remote one."""
     if not storage.strip():
-        raise CollectError("No storage for the pictures is named.", error_code="not_kept")
+        raise CollectError("No storage for the pictures is named.", error_code=ErrorCode.NOT_KEPT)
     if "://" not in storage:
         return Path(storage)
     parts = urlsplit(storage)
@@ -176,7 +178,7 @@ def _local_path(storage: str, *, quoted: bool) -> Path | None:
     if parts.netloc not in {"", "localhost"}:
         raise CollectError(
             f"The storage {storage!r} names no absolute path: write {parts.scheme}:///folder.",
-            error_code="not_kept",
+            error_code=ErrorCode.NOT_KEPT,
         )
     # Not parts.path: a folder may have # and ? in its name.
     path = storage.split("://", 1)[1].removeprefix("localhost")
@@ -199,13 +201,14 @@ def _remote_path(uri: str, conn_id: str | None) -> ObjectStoragePath:
     if not has_fs(parts.scheme):
         package = _PROVIDERS.get(parts.scheme, "the Airflow provider package that brings it")
         raise CollectError(
-            f"Airflow has no file system for {parts.scheme}://; install {package}.", error_code="not_kept"
+            f"Airflow has no file system for {parts.scheme}://; install {package}.",
+            error_code=ErrorCode.NOT_KEPT,
         )
     user, found, _ = parts.netloc.rpartition("@")
     if found and ":" in user:
         raise CollectError(
             "The storage has a password in its URL: put it into an Airflow connection and name that.",
-            error_code="not_kept",
+            error_code=ErrorCode.NOT_KEPT,
         )
     return ObjectStoragePath(uri, conn_id=conn_id)
 
@@ -245,8 +248,9 @@ def _saying(doing: str, uri: str) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         raise CollectError(
-            f"Could not {doing} {uri}: there is no such file, folder or bucket.", error_code="not_kept"
+            f"Could not {doing} {uri}: there is no such file, folder or bucket.",
+            error_code=ErrorCode.NOT_KEPT,
         ) from error
     except Exception as error:
         cause = str(error).strip() or type(error).__name__
-        raise CollectError(f"Could not {doing} {uri}: {cause}", error_code="not_kept") from error
+        raise CollectError(f"Could not {doing} {uri}: {cause}", error_code=ErrorCode.NOT_KEPT) from error

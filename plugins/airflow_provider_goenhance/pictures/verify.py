@@ -10,6 +10,8 @@ from airflow_provider_goenhance.exceptions import CollectError
 from airflow_provider_goenhance.pictures.formats import jpeg, png, webp
 from airflow_provider_goenhance.pictures.formats.container import BrokenContainerError
 
+from ..exceptions import ErrorCode
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -64,7 +66,7 @@ def identify_picture(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Pic
     if kind is None:
         raise CollectError(
             f"What came is not a picture of a known kind (JPEG, PNG, WebP, GIF): {_looks_like(data)}.",
-            error_code="not_an_image",
+            error_code=ErrorCode.NOT_AN_IMAGE,
         )
     _check_complete(data, kind)
     width, height = _decode(data, kind, max_pixels)
@@ -86,7 +88,8 @@ def _check_complete(data: bytes, kind: PictureKind) -> None:
         broken = str(error)
     if broken is not None:
         raise CollectError(
-            f"The picture ({kind}, {len(data)} bytes) is not whole: {broken}.", error_code="truncated_image"
+            f"The picture ({kind}, {len(data)} bytes) is not whole: {broken}.",
+            error_code=ErrorCode.TRUNCATED_IMAGE,
         )
 
 
@@ -111,14 +114,14 @@ def _decode(data: bytes, kind: PictureKind, max_pixels: int) -> tuple[int, int]:
     except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
         failure = CollectError(
             f"The picture ({kind}, {len(data)} bytes) cannot be decoded: {error}.",
-            error_code="truncated_image",
+            error_code=ErrorCode.TRUNCATED_IMAGE,
         )
     raise failure
 
 
 def _too_many_pixels(kind: str, what: str) -> CollectError:
     return CollectError(
-        f"The picture ({kind}) has {what}; that is not decoded.", error_code="too_many_pixels"
+        f"The picture ({kind}) has {what}; that is not decoded.", error_code=ErrorCode.TOO_MANY_PIXELS
     )
 
 

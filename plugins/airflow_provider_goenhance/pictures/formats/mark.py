@@ -13,6 +13,8 @@ from airflow_provider_goenhance.pictures.formats import jpeg, png, webp, xmp
 from airflow_provider_goenhance.pictures.formats.container import BrokenContainerError, NoRoomError
 from airflow_provider_goenhance.pictures.verify import kind_of_bytes
 
+from ...exceptions import ErrorCode
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -63,7 +65,7 @@ def mark_picture(path: Path, *, system: str = "GoEnhance") -> MarkOutcome:
         if marked is not None:
             _replace(path, marked)
         return outcome
-    raise CollectError(f"The picture ({kind}) is not whole: {broken}.", error_code="truncated_image")
+    raise CollectError(f"The picture ({kind}) is not whole: {broken}.", error_code=ErrorCode.TRUNCATED_IMAGE)
 
 
 def _mark(container: _Container, data: bytes, system: str) -> tuple[MarkOutcome, bytes | None]:
