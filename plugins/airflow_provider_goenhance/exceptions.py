@@ -286,7 +286,7 @@ class CollectError(GoEnhanceError):
     :param error_code: the exact cause, e.g. ``not_an_image``
     """
 
-    error_code = ErrorCode.COLLECT_FAILED
+    error_code: str = ErrorCode.COLLECT_FAILED
     retryable = True
 
     def __init__(self, message: str, *, error_code: str = ErrorCode.COLLECT_FAILED, **details: Any) -> None:
