@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which errors are worth one of Airflow's retries."""
+"""Decide which errors are retried, and give every operator and sensor that policy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowNotFoundException
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowNotFoundException, BaseOperator
 
 from .exceptions import GoEnhanceError
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 def is_final(error: BaseException) -> bool:
-    """Tell whether a retry would meet the same error again, or must not decide what comes next."""
+    """Return whether a retry would meet the same error again, or could pay twice."""
     if isinstance(error, GoEnhanceError):
         return not error.retryable
-    # A wrong argument, a manifest that cannot be used, a connection that does not exist.
+    # A wrong argument, an unusable manifest, a missing connection.
     return isinstance(error, ValueError | TypeError | AirflowNotFoundException)
 
 
 def wait_before_retry(error: BaseException, context: Context | None) -> dt.timedelta | None:
-    """Return how long GoEnhance asks to wait, where that is longer than the task's own ``retry_delay``."""
+    """Return how long GoEnhance asks to wait, or ``None`` where the task's own ``retry_delay`` is longer."""
     asked = getattr(error, "retry_after", None)
     if not asked:
         return None
@@ -39,9 +39,9 @@ def face_swap_retry_policy() -> RetryPolicy | None:
     """
     Return the retry policy that the operators of this package use by default.
 
-    Faults that pass (rate limit, server error, no connection, a wait that timed out) are retried after the task's
-    ``retry_delay``, or after ``Retry-After`` where that is longer; faults that only a person can mend (token, credits,
-    bad input, a submit with unknown outcome) end the task at once. Anything else follows Airflow's own rules.
+    Transient errors (rate limit, server error, no connection, a wait that timed out) are retried after the task's
+    ``retry_delay``, or after ``Retry-After`` where that is longer. Errors that only a person can fix (token, credits,
+    bad input, a submit with unknown outcome) fail the task at once. Everything else follows Airflow's own rules.
 
     :return: ``None`` on Airflow below 3.3, which has no retry policies
     """
@@ -51,7 +51,7 @@ def face_swap_retry_policy() -> RetryPolicy | None:
         return None
 
     class FaceSwapRetryPolicy(RetryPolicy):
-        """Asks the error itself."""
+        """Retry by the attributes of the error."""
 
         def evaluate(
             self,
@@ -60,35 +60,74 @@ def face_swap_retry_policy() -> RetryPolicy | None:
             max_tries: int,
             context: Context | None = None,
         ) -> RetryDecision:
-            """Decide by the class of the error and what it says about itself."""
+            """Return whether to retry after this error, and when."""
             if is_final(exception):
-                return RetryDecision.fail(reason="No retry can change this")
+                return RetryDecision.fail(reason="A retry cannot succeed")
             if isinstance(exception, GoEnhanceError):
-                return RetryDecision.retry(wait_before_retry(exception, context), reason="This passes")
+                return RetryDecision.retry(
+                    wait_before_retry(exception, context), reason="The error is transient"
+                )
             return RetryDecision.default()
 
         def serialize(self) -> dict[str, Any]:
-            """Return nothing but its name: it has no settings."""
+            """Return the name; there are no settings."""
             return {"__type": "FaceSwapRetryPolicy"}
 
         @classmethod
         def deserialize(cls, data: dict[str, Any]) -> RetryPolicy:
-            """Return an equal one."""
+            """Return the policy."""
             return cls()
 
     return FaceSwapRetryPolicy()
 
 
-#: One for all operators. A default of their signature, because that is where a mapped task takes it from.
+#: The policy of all operators; ``None`` on Airflow below 3.3.
 DEFAULT_RETRY_POLICY = face_swap_retry_policy()
 
 
 @contextmanager
 def fail_fast_without_retry_policy() -> Iterator[None]:
-    """Keep Airflow below 3.3 from retrying what cannot get better: it has no retry policies."""
+    """Fail the task at once on Airflow below 3.3, which has no retry policies, where a retry cannot succeed."""
     try:
         yield
     except (GoEnhanceError, ValueError, TypeError) as error:
         if DEFAULT_RETRY_POLICY is not None or not is_final(error):
             raise
         raise AirflowFailException(str(error)) from None
+
+
+class RetryPolicyMixin(BaseOperator):
+    """
+    Operator or sensor that retries transient errors only. Subclasses implement :meth:`run_task`.
+
+    :param retry_policy: default: errors that only a person can fix are not retried, see
+        :func:`face_swap_retry_policy`
+    """
+
+    # The default is in the signature, because a mapped task reads it from there.
+    def __init__(self, *, retry_policy: RetryPolicy | None = DEFAULT_RETRY_POLICY, **kwargs: Any) -> None:
+        if retry_policy is not None:  # Airflow below 3.3 does not know the argument
+            kwargs["retry_policy"] = retry_policy
+        super().__init__(**kwargs)
+
+    def execute(self, context: Context) -> Any:
+        """Run the task."""
+        with fail_fast_without_retry_policy():
+            return self.run_task(context)
+
+    def execute_complete(self, context: Context, event: Any = None) -> Any:
+        """
+        Resume the task after a deferral.
+
+        :param event: what the trigger sent; it is checked, so that a broken event never counts as a success
+        """
+        with fail_fast_without_retry_policy():
+            return self.resume_task(context, event)
+
+    def run_task(self, context: Context) -> Any:
+        """Do the work of :meth:`execute`."""
+        raise NotImplementedError
+
+    def resume_task(self, context: Context, event: Any) -> Any:
+        """Do the work of :meth:`execute_complete`; only tasks that can defer implement it."""
+        raise NotImplementedError

@@ -16,7 +16,7 @@ from ..exceptions import AuthenticationError, GoEnhanceError
 from ..pictures.collector import StorageOptions
 from ..results.recovery import Action, Policies, decide
 from ..results.states import Status
-from ..results.stores import SwapStore, abandoned
+from ..results.stores import SwapStore, abandoned_rows
 from ..results.swap import Swap
 from ..results.transitions import ClaimOwner
 from .collect import collect_jobs
@@ -158,9 +158,9 @@ class Attempt:
 
     def _settle(self, swaps: list[Swap]) -> list[Swap]:
         """Mark submits that an earlier attempt left in progress as unknown, and return the rows."""
-        if not abandoned(swaps, self.owner, self.task_key):
+        if not abandoned_rows(swaps, self.owner, self.task_key):
             return swaps
-        settled = self.store.settle(self.owner, self.task_key)
+        settled = self.store.mark_abandoned(self.owner, self.task_key)
         if settled:
             log.warning(
                 "%s in progress when an earlier attempt ended: marked unknown, because each may have been accepted "

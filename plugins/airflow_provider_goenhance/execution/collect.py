@@ -16,6 +16,7 @@ from ..api.polling import WaitOutcome
 from ..exceptions import (
     AuthenticationError,
     CollectError,
+    ErrorCode,
     GoEnhanceError,
     JobFailedError,
     JobTimedOutError,
@@ -160,7 +161,7 @@ class _Collector:
         except AuthenticationError:
             raise
         except GoEnhanceError as error:
-            code = error.error_code if isinstance(error, CollectError) else "collect_failed"
+            code = error.error_code if isinstance(error, CollectError) else ErrorCode.COLLECT_FAILED
             log.warning("%s: %s", swap.label, error)
             return Outcome(
                 swap.swap_id,

@@ -7,7 +7,7 @@ import enum
 from typing import Any
 
 from ..api.polling import WaitOutcome
-from ..exceptions import AuthenticationError, WaitFailedError
+from ..exceptions import AuthenticationError, ErrorCode, WaitFailedError
 from ..redaction import excerpt
 
 _RETRY = "The jobs continue at GoEnhance: a retry re-attaches to them and pays nothing."
@@ -17,7 +17,7 @@ class EventStatus(enum.StrEnum):
     """Why the wait ended."""
 
     FINISHED = "finished"
-    TOKEN_REFUSED = "token_refused"  # noqa: S105  not a secret
+    TOKEN_REFUSED = ErrorCode.TOKEN_REFUSED.value
     ERROR = "error"
 
 

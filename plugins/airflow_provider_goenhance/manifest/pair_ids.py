@@ -8,6 +8,8 @@ import re
 import unicodedata
 from urllib.parse import unquote
 
+from ..exceptions import ErrorCode
+
 MAX_PAIR_ID_LENGTH = 200
 
 # Control characters, line separators, and the marks that turn the reading direction and so can disguise a name.
@@ -29,9 +31,9 @@ def pair_id_problem(pair_id: str) -> tuple[str, str] | None:
     :returns: a code and the rest of a sentence that begins with the column's name; ``None`` for a usable one
     """
     if len(pair_id) > MAX_PAIR_ID_LENGTH:
-        return "too_long", f"is {len(pair_id)} characters long, more than {MAX_PAIR_ID_LENGTH}"
+        return ErrorCode.TOO_LONG, f"is {len(pair_id)} characters long, more than {MAX_PAIR_ID_LENGTH}"
     if found := _UNSAFE.search(pair_id):
-        return "unsafe_characters", f"has the control character U+{ord(found[0]):04X} inside"
+        return ErrorCode.UNSAFE_CHARACTERS, f"has the control character U+{ord(found[0]):04X} inside"
     return None
 
 

@@ -7,6 +7,7 @@ import re
 import unicodedata
 from urllib.parse import SplitResult, urlsplit
 
+from ..exceptions import ErrorCode
 from ..redaction import short_url
 
 MAX_URL_LENGTH = 2048
@@ -29,13 +30,13 @@ def url_problem(url: str) -> tuple[str, str] | None:
     :returns: an error code and a predicate for the column's name as subject; ``None`` for a usable URL
     """
     if not url:
-        return "missing_value", "is blank"
+        return ErrorCode.MISSING_VALUE, "is blank"
     if len(url) > MAX_URL_LENGTH:
-        return "too_long", f"is {len(url)} characters long, more than {MAX_URL_LENGTH}"
+        return ErrorCode.TOO_LONG, f"is {len(url)} characters long, more than {MAX_URL_LENGTH}"
     if found := _unsafe_character(url):
-        return "unsafe_characters", f"has {found} inside: {short_url(url)}"
+        return ErrorCode.UNSAFE_CHARACTERS, f"has {found} inside: {short_url(url)}"
     if not url.lower().startswith(("http://", "https://")):
-        return "not_http_url", f"is not an http:// or https:// URL: {short_url(url)}"
+        return ErrorCode.NOT_HTTP_URL, f"is not an http:// or https:// URL: {short_url(url)}"
     return _authority_problem(url)
 
 
@@ -43,16 +44,16 @@ def _authority_problem(url: str) -> tuple[str, str] | None:
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        return "bad_host", f"has no usable host ({error}): {short_url(url)}"
+        return ErrorCode.BAD_HOST, f"has no usable host ({error}): {short_url(url)}"
     if "@" in parts.netloc:
         return (
-            "credentials_in_url",
+            ErrorCode.CREDENTIALS_IN_URL,
             f"carries a user name or password, which would be sent on: {short_url(url)}",
         )
     if not parts.hostname:
-        return "no_host", f"names no host: {short_url(url)}"
+        return ErrorCode.NO_HOST, f"names no host: {short_url(url)}"
     if not _usable(parts):
-        return "bad_host", f"has no usable host or port: {short_url(url)}"
+        return ErrorCode.BAD_HOST, f"has no usable host or port: {short_url(url)}"
     return None
 
 

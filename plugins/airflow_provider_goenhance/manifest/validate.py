@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from ..exceptions import ErrorCode
 from ..redaction import mask_user, short_url
 from .model import Manifest, Pair, RejectedRow, Rows
 from .pair_ids import (
@@ -34,7 +35,7 @@ Problem = tuple[str, str, str]
 
 _NO_CONSENT: Problem = (
     "consent_ref",
-    "no_consent",
+    ErrorCode.NO_CONSENT,
     "consent_ref is empty, and this run swaps no face without one: say where the person's consent is filed",
 )
 
@@ -147,7 +148,7 @@ def row_problems(source: str, reference: str, pair_id: str, overflow: str) -> li
             f"the row has more values than the header has columns, beginning with {short_url(overflow)}: "
             "put values that contain a comma in double quotes"
         )
-        return [("", "too_many_values", clause)]
+        return [("", ErrorCode.TOO_MANY_VALUES, clause)]
     checks = (
         ("source_img", url_problem(source)),
         ("reference_img", url_problem(reference)),
@@ -156,7 +157,7 @@ def row_problems(source: str, reference: str, pair_id: str, overflow: str) -> li
     problems = [(column, found[0], f"{column} {found[1]}") for column, found in checks if found]
     if source and source == reference:
         clause = "reference_img is the same picture as source_img: there is no face to swap"
-        problems.append(("reference_img", "same_picture", clause))
+        problems.append(("reference_img", ErrorCode.SAME_PICTURE, clause))
     return problems
 
 
@@ -170,7 +171,7 @@ def _duplicate(
         )
     else:
         reason = f"pair_id {pair_id} is already used by row {first}: each needs its own"
-    return RejectedRow(number, pair_id, source, reference, "pair_id", "duplicate_pair_id", reason)
+    return RejectedRow(number, pair_id, source, reference, "pair_id", ErrorCode.DUPLICATE_PAIR_ID, reason)
 
 
 def _kept(value: str, longest: int, *, secret: bool) -> str:

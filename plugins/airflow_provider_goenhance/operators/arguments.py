@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading values that may have come out of a template: as text, or as native objects."""
+"""Read arguments that may have been rendered from a template, as text or as native objects."""
 
 from __future__ import annotations
 
@@ -12,57 +12,72 @@ _NO = frozenset({"false", "0", "no", "off", "none", ""})
 
 def flag(value: object, name: str) -> bool:
     """
-    Read a yes or no.
+    Read a boolean.
 
-    :raises ValueError: when it is neither, naming the argument
+    :param name: the argument, for the message
+    :raises ValueError: when it is not a boolean
     """
     word = str(value).strip().lower()
     if word not in _YES | _NO:
-        raise ValueError(f"{name} is yes or no (True, False), not {value!r}.")
+        raise ValueError(f"{name} must be True or False; got {value!r}.")
     return word in _YES
 
 
 def text(value: object) -> str | None:
-    """Read an optional text; what a template makes of ``None`` is none."""
+    """Read an optional text; blank, and the ``None`` that a template renders as text, are ``None``."""
     word = "" if value is None else str(value).strip()
     return None if word in {"", "None"} else word
 
 
-def number(value: Any, name: str, *, most: float | None = None) -> float:
+def number(value: Any, name: str, *, most: float | None = None, unit: str = "") -> float:
     """
-    Read a number of 0 or more.
+    Read a non-negative number.
 
-    :param most: the greatest it may be
-    :raises ValueError: when it is none, naming the argument
+    :param name: the argument, for the message
+    :param most: the largest value allowed
+    :param unit: what is counted, for the message, e.g. ``seconds``
+    :raises ValueError: when it is not such a number
     """
     try:
         read = float(value)
     except (TypeError, ValueError):
         read = -1.0
     if not 0 <= read <= (float("inf") if most is None else most):
-        up_to = "or more" if most is None else f"to {most:g}"
-        raise ValueError(f"{name} is a number, 0 {up_to}, not {value!r}.")
+        expected = "a non-negative number" if most is None else f"a number from 0 to {most:g}"
+        raise ValueError(f"{name} must be {expected}{f' of {unit}' if unit else ''}; got {value!r}.")
     return read
+
+
+def seconds(value: Any, name: str) -> float:
+    """
+    Read a duration in seconds.
+
+    :param name: the argument, for the message
+    :raises ValueError: when it is not a non-negative number
+    """
+    return number(value, name, unit="seconds")
 
 
 def whole(value: Any, name: str) -> int:
     """
-    Read a whole number of 0 or more.
+    Read a non-negative whole number.
 
-    :raises ValueError: when it is none, naming the argument
+    :param name: the argument, for the message
+    :raises ValueError: when it is not such a number
     """
     read = number(value, name)
-    if read != int(read):
-        raise ValueError(f"{name} is a whole number, not {value!r}.")
+    if not read.is_integer():
+        raise ValueError(f"{name} must be a whole number; got {value!r}.")
     return int(read)
 
 
 def choice(value: object, name: str, choices: Collection[str]) -> str:
     """
-    Read one of a few words. A typing error here could cost money, so nothing else passes.
+    Read one of a few words. A typing error here could cost money, so nothing else is accepted.
 
-    :raises ValueError: when it is none of them, naming the argument
+    :param name: the argument, for the message
+    :raises ValueError: when it is none of them
     """
     if value not in choices:
-        raise ValueError(f"{name} is {' or '.join(map(repr, choices))}, not {value!r}.")
+        raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}; got {value!r}.")
     return str(value)

@@ -16,7 +16,7 @@ from ..exceptions import (
     UnreachableError,
 )
 from .arguments import text
-from .base import FaceSwapOperatorBase
+from .swap_base import GOOD, FaceSwapOperatorBase
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -32,17 +32,19 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
     """
     Swap the face of one picture into another.
 
-    Works with a results table (``results_conn_id``) or without one: then the row lives in Airflow's task state store,
-    which is there from Airflow 3.3 on. On an older Airflow, without a results table, a retry pays again, and the wait
-    holds the worker; the log says so.
+    Works with a results table (``results_conn_id``) or without one: then the row is in Airflow's task state store,
+    which exists since Airflow 3.3. On an older Airflow without a results table, a retry pays again and the wait holds
+    the worker; the log says so.
 
     Map it with ``expand_kwargs`` over dicts of ``source_img``, ``reference_img`` and optionally ``pair_id``. For more
-    than some hundred pairs take :class:`.face_swap_batch.GoEnhanceFaceSwapBatchOperator`.
+    than a few hundred pairs use :class:`.face_swap_batch.GoEnhanceFaceSwapBatchOperator`. Further arguments: see
+    :class:`.swap_base.FaceSwapOperatorBase`.
 
     :param source_img: URL of the picture that gives the **face**, at most 5 MB (templated)
-    :param reference_img: URL of the **target** picture that keeps its scene, at most 5 MB (templated)
-    :param pair_id: name of the pair, also of the file kept (templated); default: made from the two URLs
-    :param consent_ref: where the consent of the person shown is filed (templated)
+    :param reference_img: URL of the **target** picture that receives the face and keeps its scene, at most 5 MB
+        (templated)
+    :param pair_id: name of the pair and of the stored file (templated); default: derived from the two URLs
+    :param consent_ref: reference to the consent of the person shown (templated)
     :return: the job's ``img_uuid``
     :raises GoEnhanceError: of the class that fits; the message says what was paid and what a retry will do
     """
@@ -72,7 +74,7 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
 
     @property
     def label(self) -> str:
-        """What a mapped task is called in the UI."""
+        """The name of a mapped task in the UI."""
         from ..manifest.pair_ids import default_pair_id
 
         return text(self.pair_id) or default_pair_id(str(self.source_img), str(self.reference_img))
@@ -96,8 +98,8 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
         manifest = check_pairs([pair], location=f"task {self.task_id}")
         for row in manifest.rejected:
             raise BadRequestError(
-                f"Task {self.task_id!r}, pair {row.pair_id!r}: {row.reason}. It has no row, and nothing was sent or "
-                "paid. A retry or clear meets the same: correct the arguments of the task."
+                f"Task {self.task_id!r}, pair {row.pair_id!r}: {row.reason}. Nothing was sent or paid. Correct the "
+                "arguments of the task; a retry or clear alone changes nothing."
             )
         return manifest
 
@@ -127,11 +129,11 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
         state: Any = context.get("task_state_store")
         if state is None:
             self.log.warning(
-                "This Airflow has no task state store (3.3 and later have): without a results table a retry, or a "
-                "killed worker, cannot know of this submit and pays again, and the wait holds this worker. Set "
-                "results_conn_id to be safe."
+                "This Airflow has no task state store (3.3 and later have one). Without a results table, a retry does "
+                "not know of this submit and pays again, and the wait holds this worker. Set results_conn_id to be "
+                "safe."
             )
-            # What is resumed after a deferral would not know that it has submitted, and submit, and pay, again.
+            # After a deferral the task would not know that it has submitted, and would submit and pay again.
             self.deferrable = False
             state = MemoryStateStore()
         (row,) = plan_rows(
@@ -139,18 +141,18 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
         )
         return TaskStateStore(state, row)
 
-    def push_uuids(self, context: Context, swaps: Sequence[Swap]) -> None:
-        """Push the UUID under the key ``img_uuid``."""
+    def push_img_uuids(self, context: Context, swaps: Sequence[Swap]) -> None:
+        """Push the ``img_uuid`` under that key."""
         for swap in swaps:
             if swap.img_uuid:
                 context["ti"].xcom_push(key="img_uuid", value=swap.img_uuid)
 
     def conclude(self, swaps: Sequence[Swap]) -> str | None:
-        """Return the UUID, or raise what became of the swap."""
+        """Return the ``img_uuid``, or raise the error that the row calls for."""
         (swap,) = swaps
-        if swap.status.value in {"succeeded", "reused", "submitted"}:
+        if swap.status in GOOD:
             self.log.info(
-                "%s is %s as job %s. %s", swap.label, swap.status.value, swap.img_uuid, swap.result_uri or ""
+                "%s is %s as job %s. %s", swap.label, swap.status, swap.img_uuid, swap.result_uri or ""
             )
             return swap.img_uuid
         raise error_of(swap, self._policies())
@@ -163,18 +165,18 @@ _CLASSES: dict[str, type[GoEnhanceError]] = {
 
 
 def error_of(swap: Swap, policies: Policies) -> GoEnhanceError:
-    """Return what a pair that did not succeed amounts to, as the class that its cause has."""
+    """Return the error for a pair that did not succeed, of the class that fits the cause."""
     from ..execution.messages import next_steps, paid_for
 
     why = swap.error_message or "no reason was recorded"
-    message = f"{swap.label} is {swap.status.value}: {why} {paid_for(swap)} {next_steps(swap, policies)}"
+    message = f"{swap.label} is {swap.status}: {why} {paid_for(swap)} {next_steps(swap, policies)}"
     message = message[:1].upper() + message[1:]
-    if swap.status.value in {"planned", "submitting"}:
-        return UnreachableError(message)  # another attempt had its hands on it; ours may go on later
+    if swap.status in {"planned", "submitting"}:
+        return UnreachableError(message)  # another attempt works on it; a later one may continue
     code = swap.error_code or ""
     if swap.img_uuid and code not in _CLASSES:
         return CollectError(message, error_code=code, img_uuid=swap.img_uuid)
     error = _CLASSES.get(code, BadRequestError)(message, img_uuid=swap.img_uuid)
-    if swap.status.value == "unknown":
+    if swap.status == "unknown":
         error.retryable = policies.on_unknown_submit == "resubmit"
     return error

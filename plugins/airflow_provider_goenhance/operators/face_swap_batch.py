@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..exceptions import BatchFailedError
 from .arguments import number, text, whole
-from .base import FaceSwapOperatorBase
+from .swap_base import GOOD, FaceSwapOperatorBase
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
     from ..results.stores import SwapStore
     from ..results.swap import Swap
 
-#: Failures that a message names one by one.
+#: Failures that a message lists one by one.
 NAMED_FAILURES = 5
-GOOD = frozenset({"succeeded", "reused", "submitted"})
 
 
 class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
     """
     Swap many pairs in one task, concurrently.
 
-    Give it ``pairs``, or the number of a ``batch`` that :class:`.plan.GoEnhancePlanOperator` planned for this task.
-    Map it with ``expand_kwargs`` over what the plan returns, or with ``expand(pairs=...)`` over lists of pairs.
+    Pass ``pairs``, or the number of a ``batch`` that :class:`.plan.GoEnhancePlanOperator` planned for this task. Map
+    it with ``expand_kwargs`` over what the plan returns, or with ``expand(pairs=...)`` over lists of pairs. Further
+    arguments: see :class:`.swap_base.FaceSwapOperatorBase`.
 
     :param pairs: dicts with ``source_img`` (the face), ``reference_img`` (the target) and optionally ``pair_id`` and
-        ``consent_ref``; or a JSON text of such (templated)
+        ``consent_ref``; or a JSON text of such a list (templated)
     :param batch: number of a planned batch (templated)
-    :param label: name of the mapped task in the UI; default: made from batch or pairs
-    :param allowed_failure_share: the task fails when more than this share of its pairs went wrong, 0 to 1
-        (default 0: any). Bad pairs never keep the good ones from being swapped (templated)
+    :param label: name of the mapped task in the UI; default: derived from batch or pairs
+    :param allowed_failure_share: the task fails when more than this share of its pairs failed, 0 to 1
+        (default 0: any). Bad pairs never stop the others from being swapped (templated)
     :return: a list of ``{"pair_id": str, "img_uuid": str | None, "status": str}``, in the order of the manifest
-    :raises BatchFailedError: when too many pairs went wrong
-    :raises GoEnhanceError: when the account or the service did not let the batch go on
+    :raises BatchFailedError: when too many pairs failed
+    :raises GoEnhanceError: when the account or the service stopped the batch
     """
 
     template_fields: Sequence[str] = (
@@ -70,7 +70,7 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
 
     @property
     def label(self) -> str:
-        """What a mapped task is called in the UI."""
+        """The name of a mapped task in the UI."""
         from ..execution.messages import pluralize
 
         if self.label_text:
@@ -80,14 +80,14 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
         return pluralize(len(self.pairs), "pair") if isinstance(self.pairs, list | tuple) else "pairs"
 
     def open_store(self, context: Context, account: Account) -> SwapStore:
-        """Return this task's rows, planning them first if they came as ``pairs``."""
+        """Return this task's rows, planned first if they were passed as ``pairs``."""
         from ..results.stores import TableStore
 
         planned = text(self.batch) is not None
         if (self.pairs is None) is not planned:
-            raise ValueError(f"Task {self.task_id!r} takes either `pairs` or `batch`.")
+            raise ValueError(f"Task {self.task_id!r} needs either `pairs` or `batch`, not both or neither.")
         self._allowed_failure_share()
-        # Before the results table is opened: what is wrong with the arguments is not the table's fault.
+        # Before the results table is opened, so that a wrong argument is reported as such.
         records = [] if planned else self._records()
         ledger = self.open_ledger()
         key = self.run_key(context)
@@ -99,7 +99,7 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
         if not store.load():
             raise ValueError(
                 f"The results table of connection {self.results_conn_id!r} has no rows of batch {batch} for task "
-                f"{self.task_id!r} in this run. The task that plans must name it as swap_task_id, and use the same "
+                f"{self.task_id!r} in this run. The plan task must use it as swap_task_id, with the same "
                 "results_conn_id."
             )
         return store
@@ -110,7 +110,9 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
             try:
                 pairs = json.loads(pairs)
             except ValueError:
-                raise ValueError("`pairs` is neither a list nor a JSON text of one.") from None
+                raise ValueError(
+                    "`pairs` must be a list or the JSON text of one; the text is not JSON."
+                ) from None
         if not isinstance(pairs, list | tuple) or not all(isinstance(pair, Mapping) for pair in pairs):
             raise ValueError("`pairs` must be a list of dicts with `source_img` and `reference_img`.")
         return list(pairs)
@@ -139,28 +141,28 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
         ledger.plan(key, rows)
         return [row.swap_id for row in rows]
 
-    def push_uuids(self, context: Context, swaps: Sequence[Swap]) -> None:
+    def push_img_uuids(self, context: Context, swaps: Sequence[Swap]) -> None:
         """Push ``{pair_id: img_uuid}`` under the key ``img_uuids``."""
-        uuids = {swap.pair_id: swap.img_uuid for swap in swaps if swap.img_uuid}
-        context["ti"].xcom_push(key="img_uuids", value=uuids)
+        img_uuids = {swap.pair_id: swap.img_uuid for swap in swaps if swap.img_uuid}
+        context["ti"].xcom_push(key="img_uuids", value=img_uuids)
 
     def conclude(self, swaps: Sequence[Swap]) -> list[dict[str, str | None]]:
-        """Return ids and states, or raise if too many pairs went wrong."""
+        """Return ids and states, or raise if too many pairs failed."""
         from ..execution.messages import next_steps, paid_for, pluralize
 
-        counts = Counter(swap.status.value for swap in swaps)
+        counts = Counter(swap.status for swap in swaps)
         self.log.info(
             "%s: %s.",
             pluralize(len(swaps), "pair"),
             ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "nothing to do",
         )
         policies = self._policies()
-        bad = [swap for swap in swaps if swap.status.value not in GOOD]
+        bad = [swap for swap in swaps if swap.status not in GOOD]
         for swap in bad:
             self.log.warning(
                 "%s is %s: %s %s %s",
                 swap.label,
-                swap.status.value,
+                swap.status,
                 swap.error_message,
                 paid_for(swap),
                 next_steps(swap, policies),
@@ -181,28 +183,30 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
         if within_share(len(bad), len(swaps), allowed):
             return
         named = " ".join(
-            f"{swap.label} is {swap.status.value}: {swap.error_message} {paid_for(swap)} {next_steps(swap, policies)}"
+            f"{swap.label} is {swap.status}: {swap.error_message} {paid_for(swap)} {next_steps(swap, policies)}"
             for swap in bad[:NAMED_FAILURES]
         )
-        more = f" And {len(bad) - NAMED_FAILURES} more, all in the log." if len(bad) > NAMED_FAILURES else ""
-        error = BatchFailedError(
-            f"{len(bad)} of {pluralize(len(swaps), 'pair')} went wrong, more than the allowed share of {allowed:g}. "
-            f"{named}{more}"
+        more = (
+            f" And {len(bad) - NAMED_FAILURES} more, listed in the log." if len(bad) > NAMED_FAILURES else ""
         )
-        error.retryable = any(_retry_can_mend(swap, policies) for swap in bad)
+        error = BatchFailedError(
+            f"{len(bad)} of {pluralize(len(swaps), 'pair')} did not succeed, more than the allowed "
+            f"share of {allowed:g}. {named}{more}"
+        )
+        error.retryable = any(_retry_can_help(swap, policies) for swap in bad)
         raise error
 
 
 def within_share(bad: int, all_: int, allowed: float) -> bool:
-    """Tell whether so many failures are allowed; 0.29 allows 29 of 100, whatever floating point makes of it."""
+    """Return whether this many failures are allowed; 0.29 allows 29 of 100 despite floating point."""
     return bad <= allowed * all_ + 1e-9
 
 
-def _retry_can_mend(swap: Swap, policies: Policies) -> bool:
+def _retry_can_help(swap: Swap, policies: Policies) -> bool:
     from ..results.recovery import job_itself_failed
 
-    if swap.status.value in {"planned", "submitting"}:
+    if swap.status in {"planned", "submitting"}:
         return True
-    if swap.status.value == "unknown":
+    if swap.status == "unknown":
         return policies.on_unknown_submit == "resubmit"
-    return swap.status.value == "failed" and bool(swap.img_uuid) and not job_itself_failed(swap)
+    return swap.status == "failed" and bool(swap.img_uuid) and not job_itself_failed(swap)

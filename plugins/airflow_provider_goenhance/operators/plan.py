@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a manifest to planned rows and the batches to map over."""
+"""Read a manifest, plan its rows, and return the batches to map over."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator
-
 from ..exceptions import BatchFailedError
-from ..retry_policy import DEFAULT_RETRY_POLICY, fail_fast_without_retry_policy
+from ..retry_policy import RetryPolicyMixin
 from .arguments import choice, flag, text, whole
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-    from airflow.sdk.definitions.retry_policy import RetryPolicy
 
     from ..hooks.goenhance import GoEnhanceHook
     from ..manifest.model import Manifest
@@ -24,28 +21,28 @@ if TYPE_CHECKING:
     from ..results.states import Reuse
     from ..results.swap import Swap
 
-#: Rejected rows that the log names one by one; all are in the results table.
+#: Rejected rows that the log lists one by one; all are in the results table.
 NAMED_ROWS = 50
 MAX_TASKS = 1000
 
 
-class GoEnhancePlanOperator(BaseOperator):
+class GoEnhancePlanOperator(RetryPolicyMixin):
     """
     Read a manifest, write a ``planned`` row for each pair, and return the batches to map the swap task over.
 
-    Planning is repeatable: rows that are there already stay as they stand, so a retry or a clear of this task never
-    makes a second swap out of one pair. Rows of pairs that were added to the manifest since form new batches.
+    Planning is repeatable: existing rows stay as they are, so a retry or a clear of this task never plans a second
+    swap for a pair. Pairs added to the manifest in the meantime form new batches.
 
     :param manifest: path or ``ObjectStoragePath`` URL of the manifest (templated)
     :param manifest_conn_id: Airflow connection of the manifest's storage (templated)
-    :param swap_task_id: the batch operator that will swap the rows (default ``swap``)
-    :param pairs_per_task: pairs in one mapped task; 0 (default) chooses well (templated)
-    :param limit: plan only so many pairs, 0 (default) for all (templated)
-    :param check_only: a dry run: read and check everything, log the plan, write and submit nothing (templated)
+    :param swap_task_id: task id of the batch operator that will swap the rows (default ``swap``)
+    :param pairs_per_task: pairs in one mapped task; 0 (default) chooses a suitable number (templated)
+    :param limit: plan at most this many pairs, 0 (default) for all (templated)
+    :param check_only: dry run: read and check everything, log the plan, write and submit nothing (templated)
     :param reuse: ``succeeded`` (default) or ``never``, see the swap operators (templated)
     :param require_consent: reject rows without a ``consent_ref`` (default ``False``) (templated)
-    :param check_account: ask for the credit balance before anything is submitted, so that a refused token or an
-        empty account fails here, at once (default ``True``)
+    :param check_account: read the credit balance before anything is submitted, so that a refused token or an
+        empty account fails this task (default ``True``)
     :return: a list of ``{"batch": int, "label": str}`` for ``expand_kwargs``
     :raises ManifestError: when the manifest cannot be used
     :raises BatchFailedError: when none of its rows can be swapped
@@ -81,11 +78,8 @@ class GoEnhancePlanOperator(BaseOperator):
         storage_conn_id: str | None = None,
         require_consent: bool | str = False,
         check_account: bool = True,
-        retry_policy: RetryPolicy | None = DEFAULT_RETRY_POLICY,
         **kwargs: Any,
     ) -> None:
-        if retry_policy is not None:  # Airflow below 3.3 does not know the argument
-            kwargs["retry_policy"] = retry_policy
         super().__init__(**kwargs)
         self.manifest = manifest
         self.manifest_conn_id = manifest_conn_id
@@ -100,17 +94,13 @@ class GoEnhancePlanOperator(BaseOperator):
         self.require_consent = require_consent
         self.check_account = check_account
 
-    def execute(self, context: Context) -> list[dict[str, Any]]:
+    def run_task(self, context: Context) -> list[dict[str, Any]]:
         """Plan the run."""
-        with fail_fast_without_retry_policy():
-            return self._plan(context)
-
-    def _plan(self, context: Context) -> list[dict[str, Any]]:
         from ..execution.planning import plan_rows
         from ..hooks.goenhance import GoEnhanceHook
-        from ..hooks.results import open_results
+        from ..hooks.results import open_ledger
         from ..manifest.read import read_manifest
-        from ..results.ledger import Ledger, RunKey
+        from ..results.ledger import RunKey
 
         reuse = choice(self.reuse, "reuse", ("succeeded", "never"))
         check_only = flag(self.check_only, "check_only")
@@ -124,9 +114,7 @@ class GoEnhancePlanOperator(BaseOperator):
         self._log_rejected(manifest)
         key = RunKey(context["ti"].dag_id, context["ti"].run_id)
         hook = GoEnhanceHook(str(self.goenhance_conn_id))
-        database = open_results(str(self.results_conn_id))
-        try:
-            ledger = Ledger(database)
+        with open_ledger(str(self.results_conn_id)) as ledger:
             reused = reuse == "succeeded"
             rows = plan_rows(
                 manifest,
@@ -142,20 +130,18 @@ class GoEnhancePlanOperator(BaseOperator):
             self._refuse_if_nothing_can_be_swapped(rows, manifest)
             if self.check_account:
                 self._check_account(hook, ledger, key)
-        finally:
-            database.close()
         return batches
 
     @staticmethod
     def _refuse_if_nothing_can_be_swapped(rows: Sequence[Swap], manifest: Manifest) -> None:
         from ..execution.messages import pluralize
 
-        if any(row.status.value != "rejected" for row in rows):
+        if any(row.status != "rejected" for row in rows):
             return
         raise BatchFailedError(
             f"None of the {pluralize(len(rows), 'row')} of {manifest.location} can be swapped; "
-            f"{rows[0].label} is rejected: {rows[0].error_message} Nothing was sent or paid. Correct the manifest and "
-            "start a new run; a retry or clear of this one reads the manifest again."
+            f"{rows[0].label} is rejected: {rows[0].error_message} Nothing was sent or paid. Correct the manifest, "
+            "then start a new run, or clear this task to read the manifest again."
         )
 
     def _log_rejected(self, manifest: Manifest) -> None:
@@ -176,19 +162,20 @@ class GoEnhancePlanOperator(BaseOperator):
 
     def _check_only(self, rows: Sequence[Swap], hook: GoEnhanceHook) -> list[dict[str, Any]]:
         from ..execution.messages import pluralize
+        from ..results.states import Status
 
-        counts = Counter(row.status.value for row in rows)
-        work = counts["planned"] + counts["submitted"]
+        counts = Counter(row.status for row in rows)
+        work = counts[Status.PLANNED] + counts[Status.SUBMITTED]
         size = self._size(work)
         self.log.info(
-            "Dry run, nothing is written or submitted. This run would submit, and pay for, %s in %s of up to %d; "
-            "%s over for nothing; %s again; %s rejected.",
-            pluralize(counts["planned"], "pair"),
+            "Dry run: nothing is written or submitted. This run would submit, and pay for, %s in %s of up to %d; "
+            "%s and %s at no cost; %s rejected.",
+            pluralize(counts[Status.PLANNED], "pair"),
             pluralize(-(-work // size), "task"),
             size,
-            pluralize(counts["submitted"], "earlier job is taken", "earlier jobs are taken"),
-            pluralize(counts["reused"], "earlier picture serves", "earlier pictures serve"),
-            pluralize(counts["rejected"], "row is", "rows are"),
+            pluralize(counts[Status.SUBMITTED], "earlier job is adopted", "earlier jobs are adopted"),
+            pluralize(counts[Status.REUSED], "earlier picture is reused", "earlier pictures are reused"),
+            pluralize(counts[Status.REJECTED], "row is", "rows are"),
         )
         if self.check_account:
             self.log.info("The account has %s left.", pluralize(hook.get_credits().count, "credit"))
@@ -201,14 +188,15 @@ class GoEnhancePlanOperator(BaseOperator):
         size = choose_pairs_per_task(pairs, asked, MAX_TASKS)
         if asked and size != asked:
             self.log.warning(
-                "%d pairs a task would map more than %d tasks; taking %d.", asked, MAX_TASKS, size
+                "pairs_per_task=%d would map more than %d tasks; using %d.", asked, MAX_TASKS, size
             )
         return size
 
     def _write(self, ledger: Ledger, key: RunKey, rows: list[Swap]) -> list[dict[str, Any]]:
-        """Write the rows that are new, and return all batches of the run, old ones first."""
+        """Write the new rows, and return all batches of the run, the existing ones first."""
         from ..execution.messages import pluralize
         from ..execution.planning import into_batches, is_work
+        from ..results.states import Status
 
         known = {swap.swap_id: swap for swap in ledger.of_run(key, task_id=self.swap_task_id)}
         new = [row for row in rows if row.swap_id not in known]
@@ -218,12 +206,12 @@ class GoEnhancePlanOperator(BaseOperator):
         result = ledger.plan(
             key, [*batched, *(row for row in rows if row.swap_id in known)], task_id=self.swap_task_id
         )
-        added = Counter(row.status.value for row in batched)
+        added = Counter(row.status for row in batched)
         self.log.info(
             "Results table: %s added, of which %s and %s; %d known already, %d withdrawn, %d restored.",
             pluralize(result.added, "row"),
-            pluralize(added["reused"], "reuses an earlier picture", "reuse earlier pictures"),
-            pluralize(added["submitted"], "takes over an earlier job", "take over earlier jobs"),
+            pluralize(added[Status.REUSED], "reuses an earlier picture", "reuse earlier pictures"),
+            pluralize(added[Status.SUBMITTED], "adopts an earlier job", "adopt earlier jobs"),
             result.known,
             result.withdrawn,
             result.restored,
@@ -250,15 +238,15 @@ class GoEnhancePlanOperator(BaseOperator):
 
         planned = ledger.counts(key, task_id=self.swap_task_id)[Status.PLANNED]
         if not planned:
-            return  # nothing is left to pay for, so an empty account is no trouble
+            return  # nothing is left to pay for, so the balance does not matter
         stay = f"{pluralize(planned, 'row')} of this run {'stays' if planned == 1 else 'stay'} planned"
         try:
             credits_ = hook.get_credits()
         except GoEnhanceError as error:
             steps = (
-                "A retry or clear goes on from there"
+                "A retry or clear continues from there"
                 if error.retryable
-                else "Once that is mended, clear this task"
+                else "Fix the cause, then clear this task"
             )
             error.message = f"{error.message} {stay}, and nothing was paid for. {steps}."
             error.args = (error.message,)
@@ -266,6 +254,6 @@ class GoEnhancePlanOperator(BaseOperator):
         self.log.info("The account has %s left.", pluralize(credits_.count, "credit"))
         if credits_.count <= 0:
             raise OutOfCreditsError(
-                f"The GoEnhance account of {hook.account()} has no credits left, so nothing is submitted. {stay}, and "
-                "nothing was paid for. Top it up, then clear this task."
+                f"The GoEnhance account of {hook.account()} has no credits left. {stay}, and nothing was paid for. Top "
+                "it up, then clear this task."
             )

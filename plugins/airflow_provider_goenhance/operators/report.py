@@ -1,23 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The end of a run: what became of each pair, and whether that is good enough."""
+"""Report a run: count its rows, log the failures, and fail the run if there are too many."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import Asset, BaseOperator
+from airflow.providers.common.compat.sdk import Asset
 
 from ..exceptions import BatchFailedError
 from ..links import ContactSheetLink
-from ..retry_policy import DEFAULT_RETRY_POLICY, fail_fast_without_retry_policy
+from ..retry_policy import RetryPolicyMixin
 from ..settings import default_storage
 from .arguments import flag, number, text
 from .face_swap_batch import within_share
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-    from airflow.sdk.definitions.retry_policy import RetryPolicy
 
     from ..results.ledger import Ledger, RunKey
     from ..results.states import Status
@@ -26,25 +25,26 @@ if TYPE_CHECKING:
 NAMED_FAILURES = 20
 
 
-class GoEnhanceReportOperator(BaseOperator):
+class GoEnhanceReportOperator(RetryPolicyMixin):
     """
-    Count the rows of the run, log every one that went wrong with its reason, and give the run its verdict.
+    Count the rows of the run, log each failure with its reason, and fail if there are too many.
 
-    Give it ``trigger_rule="all_done"``: a report is wanted most when something failed. Assets among its ``outlets``
-    carry the counts in the event's ``extra``, so that other Dags can be scheduled on a finished run.
+    Set ``trigger_rule="all_done"``, so that the report also runs after a failure. Assets among its ``outlets`` get the
+    counts in the event's ``extra``, so that other Dags can be scheduled on a finished run.
 
-    :param swap_task_id: the batch operator whose rows are reported (default ``swap``)
-    :param allowed_failure_share: the run fails when more than this share of its pairs went wrong, 0 to 1
+    :param swap_task_id: task id of the batch operator whose rows are reported (default ``swap``)
+    :param results_conn_id: connection of the results table (templated)
+    :param allowed_failure_share: the run fails when more than this share of its pairs failed, 0 to 1
         (default 0: any) (templated)
     :param expect_rows: fail when nothing was planned at all; ``False`` for a dry run (templated)
-    :param contact_sheet: keep an HTML page with source, reference and result of each pair beside the pictures
+    :param contact_sheet: store an HTML page with source, reference and result of each pair beside the pictures
         (default ``True``); it never fails the run. Its address is pushed to XCom as ``contact_sheet`` (templated)
-    :param storage: where the pictures are kept, as for the swap operators (templated)
+    :param storage: where the pictures are stored, as for the swap operators (templated)
     :param storage_conn_id: Airflow connection of the storage (templated)
     :param expect_finished: fail while rows are still ``submitted``; ``False`` for a run that only submits (templated)
-    :return: the counts by state, and ``pairs`` in all
-    :raises BatchFailedError: when too much went wrong, the run ended before all rows were sent, or a task before the
-        swaps failed, whatever the rows say
+    :return: the counts by state, and the total as ``pairs``
+    :raises BatchFailedError: when too many pairs failed, the run ended before all rows were sent, or a task upstream
+        of the swaps failed
     """
 
     template_fields: Sequence[str] = (
@@ -70,11 +70,8 @@ class GoEnhanceReportOperator(BaseOperator):
         contact_sheet: bool | str = True,
         storage: str | None = None,
         storage_conn_id: str | None = None,
-        retry_policy: RetryPolicy | None = DEFAULT_RETRY_POLICY,
         **kwargs: Any,
     ) -> None:
-        if retry_policy is not None:  # Airflow below 3.3 does not know the argument
-            kwargs["retry_policy"] = retry_policy
         super().__init__(**kwargs)
         self.swap_task_id = swap_task_id
         self.results_conn_id = results_conn_id
@@ -85,31 +82,26 @@ class GoEnhanceReportOperator(BaseOperator):
         self.storage = storage
         self.storage_conn_id = storage_conn_id
 
-    def execute(self, context: Context) -> dict[str, int]:
+    def run_task(self, context: Context) -> dict[str, int]:
         """Report the run."""
-        from ..hooks.results import open_results
-        from ..results.ledger import Ledger, RunKey
+        from ..hooks.results import open_ledger
+        from ..results.ledger import RunKey
 
         ti = context["ti"]
         key = RunKey(ti.dag_id, ti.run_id)
-        with fail_fast_without_retry_policy():
-            database = open_results(str(self.results_conn_id))
-            try:
-                ledger = Ledger(database)
-                self._settle(ledger, key)
-                counts = ledger.counts(key, task_id=self.swap_task_id)
-                self._log_what_went_wrong(ledger, key)
-                if flag(self.contact_sheet, "contact_sheet"):
-                    self._keep_contact_sheet(ti, key, ledger.of_run(key, task_id=self.swap_task_id))
-            finally:
-                database.close()
-            self.log.info("%s", counts_line(key.run_id, counts))
-            self._give_verdict(counts, self._never_began(ti))
-        summary = {"pairs": sum(counts.values()), **{status.value: count for status, count in counts.items()}}
-        self._tell_assets(context, {**summary, "run_id": key.run_id, "dag_id": key.dag_id})
+        with open_ledger(str(self.results_conn_id)) as ledger:
+            self._settle(ledger, key)
+            counts = ledger.counts(key, task_id=self.swap_task_id)
+            self._log_failures(ledger, key)
+            if flag(self.contact_sheet, "contact_sheet"):
+                self._store_contact_sheet(ti, key, ledger.of_run(key, task_id=self.swap_task_id))
+        self.log.info("%s", counts_line(key.run_id, counts))
+        self._raise_if_failed(counts, self._never_started(ti))
+        summary = {"pairs": sum(counts.values()), **{str(status): count for status, count in counts.items()}}
+        self._update_assets(context, {**summary, "run_id": key.run_id, "dag_id": key.dag_id})
         return summary
 
-    def _keep_contact_sheet(self, ti: Any, key: RunKey, swaps: Sequence[Swap]) -> None:
+    def _store_contact_sheet(self, ti: Any, key: RunKey, swaps: Sequence[Swap]) -> None:
         from ..execution.contact_sheet import keep_contact_sheet
 
         if not swaps:
@@ -123,19 +115,19 @@ class GoEnhanceReportOperator(BaseOperator):
                 storage,
                 conn_id=text(self.storage_conn_id),
             )
-        except Exception as error:  # noqa: BLE001  a page about swaps that were paid for must not change their verdict
-            self.log.warning("There is no contact sheet: %s", error)
+        except Exception as error:  # noqa: BLE001  a missing page must not fail swaps that were paid for
+            self.log.warning("The contact sheet could not be stored: %s", error)
         else:
             self.log.info("Contact sheet: %s", uri)
             ti.xcom_push(key="contact_sheet", value=uri)
 
-    def _tell_assets(self, context: Context, facts: dict[str, Any]) -> None:
+    def _update_assets(self, context: Context, facts: dict[str, Any]) -> None:
         for outlet in self.outlets:
             if isinstance(outlet, Asset):
                 context["outlet_events"][outlet].extra = facts
 
-    def _never_began(self, ti: Any) -> list[str]:
-        """Return the tasks before this one that never ran, because one before them failed."""
+    def _never_started(self, ti: Any) -> list[str]:
+        """Return the direct upstream tasks that never ran, because one upstream of them failed."""
         if not self.upstream_task_ids:
             return []
         found = ti.get_task_states(
@@ -145,66 +137,66 @@ class GoEnhanceReportOperator(BaseOperator):
         return sorted(task for task, state in states.items() if state == "upstream_failed")
 
     def _settle(self, ledger: Ledger, key: RunKey) -> None:
-        """No swap task of the run is alive any more: what is still in ``submitting`` will never be reported on."""
+        """Settle rows still in ``submitting``: no swap task of the run is alive, so nothing else will."""
         from ..results.states import Status
 
         left = ledger.of_run(key, task_id=self.swap_task_id, statuses=[Status.SUBMITTING])
         if left:
             ledger.mark_abandoned(left)
 
-    def _log_what_went_wrong(self, ledger: Ledger, key: RunKey) -> None:
+    def _log_failures(self, ledger: Ledger, key: RunKey) -> None:
         from ..results.states import Status
 
-        wrong = ledger.of_run(
+        failures = ledger.of_run(
             key,
             task_id=self.swap_task_id,
             statuses=[Status.UNKNOWN, Status.FAILED, Status.REJECTED, Status.PLANNED],
         )
-        for swap in wrong[:NAMED_FAILURES]:
+        for swap in failures[:NAMED_FAILURES]:
             self.log.warning("%s", _line(swap))
-        if len(wrong) > NAMED_FAILURES:
-            self.log.warning("... and %d more, all in the results table.", len(wrong) - NAMED_FAILURES)
+        if len(failures) > NAMED_FAILURES:
+            self.log.warning("... and %d more, all in the results table.", len(failures) - NAMED_FAILURES)
 
-    def _give_verdict(self, counts: dict[Status, int], never_began: Sequence[str] = ()) -> None:
+    def _raise_if_failed(self, counts: dict[Status, int], never_started: Sequence[str] = ()) -> None:
         from ..execution.messages import pluralize
         from ..results.states import Status
 
         pairs = sum(counts.values())
         planned, submitted = counts[Status.PLANNED], counts[Status.SUBMITTED]
-        wrong = counts[Status.FAILED] + counts[Status.UNKNOWN] + counts[Status.REJECTED]
+        failures = counts[Status.FAILED] + counts[Status.UNKNOWN] + counts[Status.REJECTED]
         allowed = number(self.allowed_failure_share, "allowed_failure_share", most=1)
         if planned:
             raise BatchFailedError(
                 f"{planned} of {pluralize(pairs, 'pair')} {'was' if planned == 1 else 'were'} never sent, because "
                 "a task failed first. Nothing was paid for them. Fix the cause, then clear the failed tasks."
             )
-        if never_began:
+        if never_started:
             raise BatchFailedError(
-                f"{', '.join(never_began)} never began, because a task before failed: see its log. This run has "
-                f"{pluralize(pairs, 'row')}; mend the cause, then clear that task."
+                f"{', '.join(never_started)} never started, because an upstream task failed. This run has "
+                f"{pluralize(pairs, 'row')}. See the log of that task, fix the cause, then clear it."
             )
         if not pairs and flag(self.expect_rows, "expect_rows"):
             raise BatchFailedError(
-                f"This run has no rows of task {self.swap_task_id!r} at all: see the log of the task that plans it."
+                f"This run has no rows of task {self.swap_task_id!r}. See the log of the plan task."
             )
         if submitted and flag(self.expect_finished, "expect_finished"):
             raise BatchFailedError(
                 f"{submitted} of {pluralize(pairs, 'pair')} {'is' if submitted == 1 else 'are'} paid for and still "
-                "under way. Clear the swap tasks to wait for them and collect the pictures; that pays nothing."
+                "running. Clear the swap tasks to wait for the jobs and collect the pictures; that pays nothing."
             )
-        if not within_share(wrong, pairs, allowed):
+        if not within_share(failures, pairs, allowed):
             raise BatchFailedError(
-                f"{wrong} of {pluralize(pairs, 'pair')} went wrong ({counts[Status.FAILED]} failed, "
+                f"{failures} of {pluralize(pairs, 'pair')} did not succeed ({counts[Status.FAILED]} failed, "
                 f"{counts[Status.UNKNOWN]} unknown, {counts[Status.REJECTED]} rejected), more than the allowed share "
-                f"of {allowed:g}. Their reasons are above and in the results table. A retry changes nothing; a clear "
-                "of the swap tasks fetches what was paid for and not kept, and sends again what was declined; a new "
-                "run takes over the pictures and jobs that are paid for, and pays for the others."
+                f"of {allowed:g}. The reasons are above and in the results table. A retry changes nothing. Clearing "
+                "the swap tasks collects pictures that were paid for and not stored, and sends declined pairs again. "
+                "A new run reuses the pictures and adopts the jobs that are paid for, and pays for the others."
             )
 
 
 def counts_line(run_id: str, counts: dict[Status, int]) -> str:
-    """Return the one line that sums up a run."""
-    by_name = {status.value: count for status, count in counts.items()}
+    """Return the line that sums up a run."""
+    by_name = {str(status): count for status, count in counts.items()}
     shown = ("succeeded", "reused", "failed", "rejected", "unknown")
     return f"run {run_id}: pairs={sum(by_name.values())} " + " ".join(
         f"{name}={by_name[name]}" for name in shown
@@ -214,4 +206,6 @@ def counts_line(run_id: str, counts: dict[Status, int]) -> str:
 def _line(swap: Swap) -> str:
     from ..execution.messages import paid_for
 
-    return f"{swap.label} is {swap.status.value}: {swap.error_message or 'no reason was recorded.'} {paid_for(swap)}"
+    return (
+        f"{swap.label} is {swap.status}: {swap.error_message or 'No reason was recorded.'} {paid_for(swap)}"
+    )

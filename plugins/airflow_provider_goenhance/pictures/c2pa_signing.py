@@ -15,7 +15,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..exceptions import CollectError
+from ..exceptions import CollectError, ErrorCode
 from .formats.xmp import DIGITAL_SOURCE_TYPE
 from .verify import kind_of_bytes
 
@@ -74,7 +74,7 @@ def sign_picture(data: bytes, credentials: SigningCredentials, *, system: str = 
         if state in _GOOD:
             return signed
         failure = f"read back, the claim is {state or 'missing'}"
-    raise CollectError(f"The C2PA claim could not be signed: {failure}.", error_code="not_signed")
+    raise CollectError(f"The C2PA claim could not be signed: {failure}.", error_code=ErrorCode.NOT_SIGNED)
 
 
 def manifest_for(system: str) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def _library() -> Any:
     if importlib.util.find_spec("c2pa") is None:
         raise CollectError(
             "Signing C2PA claims needs c2pa-python: pip install 'airflow-provider-goenhance[c2pa]'.",
-            error_code="not_signed",
+            error_code=ErrorCode.NOT_SIGNED,
         )
     return importlib.import_module("c2pa")
 

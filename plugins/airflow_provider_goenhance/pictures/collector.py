@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential
 
-from ..exceptions import CollectError, LinkExpiredError
+from ..exceptions import CollectError, ErrorCode, LinkExpiredError
 from .fetch import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT, fetch_picture
 from .formats.mark import NEEDS_SIDECAR, MarkOutcome, mark_picture
 from .sidecar import SwapFacts, sidecar_for
@@ -162,7 +162,7 @@ class _Fetcher:
         if not self._links:
             raise CollectError(
                 "GoEnhance reports the job as succeeded but returns no link to a picture; ask GoEnhance about the job.",
-                error_code="no_link",
+                error_code=ErrorCode.NO_LINK,
             )
         return len(self._links)
 

@@ -7,7 +7,7 @@ import asyncio
 import string
 from typing import TYPE_CHECKING, Any
 
-from ..exceptions import CollectError, LinkExpiredError
+from ..exceptions import CollectError, ErrorCode, LinkExpiredError
 from ..redaction import link_name
 
 if TYPE_CHECKING:
@@ -56,12 +56,12 @@ async def fetch_picture(
     except TimeoutError:
         failure = CollectError(
             f"The picture at {link_name(link)} was not complete within {timeout:g} s.",
-            error_code="download_timed_out",
+            error_code=ErrorCode.DOWNLOAD_TIMED_OUT,
         )
     except _client_errors() as error:
         failure = CollectError(
             f"The picture at {link_name(link)} could not be fetched: {_what_broke(error)}.",
-            error_code="download_failed",
+            error_code=ErrorCode.DOWNLOAD_FAILED,
         )
     raise failure
 
@@ -79,7 +79,7 @@ async def _follow(session: aiohttp.ClientSession, link: str, max_bytes: int) -> 
             url = next_hop(url, response.headers.get("Location"), link)
     raise CollectError(
         f"The picture at {link_name(link)} was redirected more than {MAX_REDIRECTS} times.",
-        error_code="redirect_loop",
+        error_code=ErrorCode.REDIRECT_LOOP,
     )
 
 
@@ -94,7 +94,9 @@ def _address(link: str, base: yarl.URL | None = None) -> yarl.URL:
     except (ValueError, TypeError):
         url = None
     if url is None or url.scheme not in {"http", "https"} or not url.host:
-        raise CollectError("The link to the picture is not an http(s) address.", error_code="bad_link")
+        raise CollectError(
+            "The link to the picture is not an http(s) address.", error_code=ErrorCode.BAD_LINK
+        )
     return url
 
 
@@ -102,13 +104,14 @@ def next_hop(url: yarl.URL, location: str | None, link: str) -> yarl.URL:
     """Return the target of a redirect, checked; ``link`` is the one that errors name."""
     if not location:
         raise CollectError(
-            f"The picture at {link_name(link)} was redirected without a target.", error_code="download_failed"
+            f"The picture at {link_name(link)} was redirected without a target.",
+            error_code=ErrorCode.DOWNLOAD_FAILED,
         )
     hop = _address(location, base=url)
     if url.scheme == "https" and hop.scheme == "http":
         raise CollectError(
             f"The picture at {link_name(link)} was redirected from https to http; not followed.",
-            error_code="unsafe_redirect",
+            error_code=ErrorCode.UNSAFE_REDIRECT,
         )
     return hop
 
@@ -124,7 +127,7 @@ def _check_status(response: aiohttp.ClientResponse, link: str) -> None:
         )
     raise CollectError(
         f"The picture at {link_name(link)} could not be fetched: HTTP {response.status}.",
-        error_code="download_failed",
+        error_code=ErrorCode.DOWNLOAD_FAILED,
         http_status=response.status,
     )
 
@@ -144,7 +147,7 @@ async def _read(response: aiohttp.ClientResponse, link: str, max_bytes: int) -> 
 def _too_large(link: str, max_bytes: int) -> CollectError:
     return CollectError(
         f"The picture at {link_name(link)} is larger than the {max_bytes / 2**20:g} MB allowed.",
-        error_code="too_large",
+        error_code=ErrorCode.TOO_LARGE,
     )
 
 

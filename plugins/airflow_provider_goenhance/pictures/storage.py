@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from ..exceptions import CollectError
+from ..exceptions import CollectError, ErrorCode
 from ..redaction import redact_urls
 from .atomic_file import NameTakenError, same_bytes, write_whole
 from .names import file_name_for, folder_for
@@ -167,7 +167,9 @@ def read_picture(uri: str, conn_id: str | None = None) -> bytes:
 def _local_path(storage: str, *, quoted: bool) -> Path | None:
     """Return the path of a local storage, ``None`` for a remote one."""
     if not storage.strip():
-        raise CollectError("storage must be a local folder or a URL; it is empty.", error_code="not_kept")
+        raise CollectError(
+            "storage must be a local folder or a URL; it is empty.", error_code=ErrorCode.NOT_KEPT
+        )
     if "://" not in storage:
         return Path(storage)
     parts = urlsplit(storage)
@@ -176,7 +178,7 @@ def _local_path(storage: str, *, quoted: bool) -> Path | None:
     if parts.netloc not in {"", "localhost"}:
         raise CollectError(
             f"storage must be an absolute path; got {storage!r}. Write {parts.scheme}:///folder.",
-            error_code="not_kept",
+            error_code=ErrorCode.NOT_KEPT,
         )
     # Not parts.path: a folder may have # and ? in its name.
     path = storage.split("://", 1)[1].removeprefix("localhost")
@@ -199,13 +201,14 @@ def _remote_path(uri: str, conn_id: str | None) -> ObjectStoragePath:
     if not has_fs(parts.scheme):
         package = _PROVIDERS.get(parts.scheme, "the Airflow provider package that registers it")
         raise CollectError(
-            f"Airflow has no file system for {parts.scheme}://; install {package}.", error_code="not_kept"
+            f"Airflow has no file system for {parts.scheme}://; install {package}.",
+            error_code=ErrorCode.NOT_KEPT,
         )
     user, found, _ = parts.netloc.rpartition("@")
     if found and ":" in user:
         raise CollectError(
             "The URL of the storage contains a password: move it to an Airflow connection and set storage_conn_id.",
-            error_code="not_kept",
+            error_code=ErrorCode.NOT_KEPT,
         )
     return ObjectStoragePath(uri, conn_id=conn_id)
 
@@ -245,8 +248,9 @@ def _naming_errors(doing: str, uri: str) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         raise CollectError(
-            f"Could not {doing} {uri}: there is no such file, folder or bucket.", error_code="not_kept"
+            f"Could not {doing} {uri}: there is no such file, folder or bucket.",
+            error_code=ErrorCode.NOT_KEPT,
         ) from error
     except Exception as error:
         cause = redact_urls(str(error)).strip() or type(error).__name__
-        raise CollectError(f"Could not {doing} {uri}: {cause}", error_code="not_kept") from error
+        raise CollectError(f"Could not {doing} {uri}: {cause}", error_code=ErrorCode.NOT_KEPT) from error

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..exceptions import CollectError
+from ..exceptions import CollectError, ErrorCode
 from .formats import BrokenContainerError, jpeg, png, webp
 
 PictureKind = Literal["jpeg", "png", "webp", "gif"]
@@ -59,7 +59,7 @@ def identify_picture(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Pi
     if kind is None:
         raise CollectError(
             f"The response is not a picture of a known format (JPEG, PNG, WebP, GIF): {_looks_like(data)}.",
-            error_code="not_an_image",
+            error_code=ErrorCode.NOT_AN_IMAGE,
         )
     _check_complete(data, kind)
     width, height = _decode(data, kind, max_pixels)
@@ -81,7 +81,8 @@ def _check_complete(data: bytes, kind: PictureKind) -> None:
         broken = str(error)
     if broken is not None:
         raise CollectError(
-            f"The picture ({kind}, {len(data)} bytes) is incomplete: {broken}.", error_code="truncated_image"
+            f"The picture ({kind}, {len(data)} bytes) is incomplete: {broken}.",
+            error_code=ErrorCode.TRUNCATED_IMAGE,
         )
 
 
@@ -106,13 +107,15 @@ def _decode(data: bytes, kind: PictureKind, max_pixels: int) -> tuple[int, int]:
     except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
         failure = CollectError(
             f"The picture ({kind}, {len(data)} bytes) cannot be decoded: {error}.",
-            error_code="truncated_image",
+            error_code=ErrorCode.TRUNCATED_IMAGE,
         )
     raise failure
 
 
 def _too_many_pixels(kind: str, what: str) -> CollectError:
-    return CollectError(f"The picture ({kind}) has {what}; too many to decode.", error_code="too_many_pixels")
+    return CollectError(
+        f"The picture ({kind}) has {what}; too many to decode.", error_code=ErrorCode.TOO_MANY_PIXELS
+    )
 
 
 def _looks_like(data: bytes) -> str:

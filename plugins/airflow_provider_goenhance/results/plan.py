@@ -10,13 +10,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ..exceptions import ErrorCode
 from .database import IN_LIST
 from .states import Status
 from .swap import Swap, clean
 
 INSERT_ROWS = 1000
 #: The code of a row that left its manifest before it was sent.
-WITHDRAWN = "withdrawn"
+WITHDRAWN = ErrorCode.WITHDRAWN
 _FREE_TEXT = ("manifest", "pair_id", "source_img", "reference_img", "consent_ref", "error_message")
 
 

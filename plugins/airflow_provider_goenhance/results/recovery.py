@@ -6,12 +6,12 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from ..exceptions import JobFailedError
+from ..exceptions import ErrorCode, JobFailedError
 from .states import OnClear, OnUnknownSubmit, Status
 from .swap import Swap
 
 #: The code of a job that GoEnhance says it does not know: its picture will never be had.
-JOB_NOT_FOUND = "job_not_found"
+JOB_NOT_FOUND = ErrorCode.JOB_NOT_FOUND
 
 
 class Action(enum.Enum):

@@ -113,6 +113,6 @@ def swaps_table(name: str = DEFAULT_TABLE, schema: str | None = None) -> sa.Tabl
         mysql_charset="utf8mb4",
     )
     # Not the dialect option `postgresql_with`: SQLAlchemy 2.0 does not know it.
-    set_fill_factor = sa.DDL(f"ALTER TABLE %(fullname)s SET (fillfactor = {FILL_FACTOR})")
+    set_fill_factor = sa.DDL(f"ALTER TABLE %(fullname)s SET (fillfactor = {FILL_FACTOR})")  # type: ignore[no-untyped-call]
     sa.event.listen(table, "after_create", set_fill_factor.execute_if(dialect="postgresql"))
     return table

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Wait for jobs by their UUIDs, whoever submitted them."""
+"""Wait for jobs by their ``img_uuid``, no matter which task submitted them."""
 
 from __future__ import annotations
 
@@ -12,35 +12,34 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseSensorOperator, conf
 
 from ..exceptions import JobFailedError, JobTimedOutError
-from ..retry_policy import DEFAULT_RETRY_POLICY, fail_fast_without_retry_policy
+from ..retry_policy import RetryPolicyMixin
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-    from airflow.sdk.definitions.retry_policy import RetryPolicy
 
     from ..api.polling import WaitOutcome
 
-# Wide, because the vendor documents no shape; narrow enough to tell a UUID from a list that a template made a text of.
-_UUID = re.compile(r"[A-Za-z0-9._:-]{1,200}")
+# Wide, because the vendor documents no format; narrow enough to reject a list that a template rendered as text.
+_IMG_UUID = re.compile(r"[A-Za-z0-9._:-]{1,200}")
 
 
-class GoEnhanceJobSensor(BaseSensorOperator):
+class GoEnhanceJobSensor(RetryPolicyMixin, BaseSensorOperator):
     """
-    Wait until jobs are finished, and fail if one of them failed. It fetches no pictures.
+    Wait until jobs are finished, and fail if one of them failed. Pictures are not collected.
 
-    ``mode="reschedule"`` waits in the triggerer too: both keep the worker free, and the triggerer has one session for
-    all jobs. ``poke_interval`` (default 5 s, the vendor's advice) is the time between two checks of one job.
+    ``mode="reschedule"`` waits in the triggerer too: both keep the worker free, and the triggerer uses one session for
+    all jobs. ``poke_interval`` (default 5 s, the vendor's advice) is the time between two status calls for one job.
 
-    :param img_uuids: one UUID or several, or what a swap operator returned or pushed: its dicts are looked through
-        for UUIDs, its pairs without a job are left out (templated)
+    :param img_uuids: one ``img_uuid`` or several, or the output of a swap operator; pairs without a job are left out
+        (templated)
     :param goenhance_conn_id: connection of the account that submitted them (templated)
-    :param fail_on_failed_job: raise when a job failed (default ``True``); else report it in the return value
+    :param fail_on_failed_job: raise when a job failed (default ``True``); else only report it in the return value
     :param deferrable: wait in the triggerer; default: ``[operators] default_deferrable``
     :param timeout: seconds to wait (default 3600); with ``soft_fail`` the task is then skipped
     :return: ``{img_uuid: "succeeded" | "failed" | "not_found"}``
     :raises JobFailedError: when a job failed, or GoEnhance does not know it
-    :raises JobTimedOutError: when a job still ran when ``timeout`` was over; a retry waits on
-    :raises ValueError: when ``img_uuids`` names no job, or what cannot be a UUID
+    :raises JobTimedOutError: when a job still ran at the ``timeout``; a retry waits again
+    :raises ValueError: when ``img_uuids`` contains no ``img_uuid``, or a value that cannot be one
     """
 
     template_fields: Sequence[str] = ("img_uuids", "goenhance_conn_id")
@@ -55,103 +54,101 @@ class GoEnhanceJobSensor(BaseSensorOperator):
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poke_interval: float = 5.0,
         timeout: float = 3600.0,
-        retry_policy: RetryPolicy | None = DEFAULT_RETRY_POLICY,
         **kwargs: Any,
     ) -> None:
-        if retry_policy is not None:  # Airflow below 3.3 does not know the argument
-            kwargs["retry_policy"] = retry_policy
         super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
         self.img_uuids = img_uuids
         self.goenhance_conn_id = goenhance_conn_id
         self.fail_on_failed_job = fail_on_failed_job
         self.deferrable = deferrable
 
-    def execute(self, context: Context) -> dict[str, str]:
-        """Wait, here or in the triggerer."""
-        with fail_fast_without_retry_policy():
-            uuids = self._uuids()
-            deadline = time.time() + float(self.timeout)
-            if self.deferrable or self.reschedule:
-                self._defer(uuids, deadline)
-            return self._verdict(uuids, self._ask(uuids, deadline))
+    def run_task(self, context: Context) -> dict[str, str]:
+        """Wait in the worker or in the triggerer."""
+        img_uuids = self._checked_img_uuids()
+        deadline = time.time() + float(self.timeout)
+        if self.deferrable or self.reschedule:
+            self._defer(img_uuids, deadline)
+        return self._conclude(img_uuids, self._wait(img_uuids, deadline))
 
-    def execute_complete(self, context: Context, event: Any = None) -> dict[str, str]:
+    def resume_task(self, context: Context, event: Any) -> dict[str, str]:
         """
-        Read what the trigger has seen.
+        Return or raise what the trigger has seen.
 
         :param event: what the trigger sent
         """
         from ..execution.events import outcome_of
 
-        with fail_fast_without_retry_policy():
-            return self._verdict(self._uuids(), outcome_of(event))
+        return self._conclude(self._checked_img_uuids(), outcome_of(event))
 
-    def _ask(self, uuids: Sequence[str], deadline: float) -> WaitOutcome:
+    def _wait(self, img_uuids: Sequence[str], deadline: float) -> WaitOutcome:
         from ..execution.wait import wait_round
         from ..hooks.goenhance import GoEnhanceHook
 
         account = GoEnhanceHook(str(self.goenhance_conn_id)).account()
-        return wait_round(account, uuids, deadline=deadline, poll_interval=float(self.poke_interval))
+        return wait_round(account, img_uuids, deadline=deadline, poll_interval=float(self.poke_interval))
 
-    def _defer(self, uuids: Sequence[str], deadline: float) -> None:
+    def _defer(self, img_uuids: Sequence[str], deadline: float) -> None:
         from ..triggers.deferral import wait_in_triggerer
 
         self.defer(
             **wait_in_triggerer(
                 str(self.goenhance_conn_id),
-                uuids,
+                img_uuids,
                 deadline=deadline,
                 poll_interval=float(self.poke_interval),
             )
         )
 
-    def _uuids(self) -> list[str]:
-        uuids = list(dict.fromkeys(_uuids_in(self.img_uuids)))
-        if not uuids:
-            raise ValueError(f"img_uuids of task {self.task_id!r} names no job.")
-        for uuid in uuids:
-            if not _UUID.fullmatch(uuid):
+    def _checked_img_uuids(self) -> list[str]:
+        found = list(dict.fromkeys(_img_uuids_in(self.img_uuids)))
+        if not found:
+            raise ValueError(
+                f"img_uuids of task {self.task_id!r} must contain at least one img_uuid; "
+                f"got {str(self.img_uuids)[:80]!r}."
+            )
+        for img_uuid in found:
+            if not _IMG_UUID.fullmatch(img_uuid):
                 raise ValueError(
-                    f"img_uuids of task {self.task_id!r} holds {uuid[:80]!r}, which is no UUID. Give what another task "
-                    "returned as its output (an XComArg), or set render_template_as_native_obj=True on the Dag: other "
-                    "templates make one text of a list."
+                    f"img_uuids of task {self.task_id!r} must contain img_uuid values; got {img_uuid[:80]!r}. Pass the "
+                    "output of another task (an XComArg), or set render_template_as_native_obj=True on the Dag: other "
+                    "templates render a list as one text."
                 )
-        return uuids
+        return found
 
-    def _verdict(self, uuids: Sequence[str], outcome: WaitOutcome) -> dict[str, str]:
+    def _conclude(self, img_uuids: Sequence[str], outcome: WaitOutcome) -> dict[str, str]:
         if outcome.running:
-            self._give_up(uuids, outcome)
+            self._raise_timed_out(img_uuids, outcome)
         failed = {**outcome.failed, **outcome.declined}
         if failed and self.fail_on_failed_job:
-            uuid, reason = next(iter(failed.items()))
+            img_uuid, reason = next(iter(failed.items()))
             raise JobFailedError(
-                f"{len(failed)} of {len(uuids)} jobs failed, the first: {uuid}: {reason or 'no reason given'}",
-                img_uuid=uuid,
+                f"{len(failed)} of {len(img_uuids)} jobs failed, the first: {img_uuid}: {reason or 'no reason given'}",
+                img_uuid=img_uuid,
             )
-        states = dict.fromkeys(uuids, "succeeded")
+        states = dict.fromkeys(img_uuids, "succeeded")
         states |= dict.fromkeys(outcome.failed, "failed")
         states |= dict.fromkeys(outcome.declined, "not_found")
         self.log.info("%d jobs are finished: %s.", len(states), dict(Counter(states.values())))
         return states
 
-    def _give_up(self, uuids: Sequence[str], outcome: WaitOutcome) -> None:
+    def _raise_timed_out(self, img_uuids: Sequence[str], outcome: WaitOutcome) -> None:
         first = outcome.running[0]
-        trouble = f" The last time it was asked: {outcome.last_error}" if outcome.last_error else ""
+        trouble = f" The last status call failed: {outcome.last_error}" if outcome.last_error else ""
         message = (
-            f"{len(outcome.running)} of {len(uuids)} jobs still run after {float(self.timeout):g} s, the first: "
-            f"{first}. They go on at GoEnhance; a retry waits on and pays nothing.{trouble}"
+            f"{len(outcome.running)} of {len(img_uuids)} jobs still run after {float(self.timeout):g} s, the first: "
+            f"{first}. They keep running at GoEnhance; a retry waits again and pays nothing.{trouble}"
         )
         if self.soft_fail:
             raise AirflowSkipException(message)
         raise JobTimedOutError(message, img_uuid=first)
 
 
-def _uuids_in(given: Any) -> Iterator[str]:
-    """Look for UUIDs in whatever an operator of this package returns or pushes, mapped or not."""
+def _img_uuids_in(given: Any) -> Iterator[str]:
+    """Yield each ``img_uuid`` in what an operator of this package returns or pushes, mapped or not."""
     if isinstance(given, Mapping):
-        yield from _uuids_in(given["img_uuid"] if "img_uuid" in given else list(given.values()))
+        yield from _img_uuids_in(given["img_uuid"] if "img_uuid" in given else list(given.values()))
     elif isinstance(given, Iterable) and not isinstance(given, str):
         for part in given:
-            yield from _uuids_in(part)
+            yield from _img_uuids_in(part)
     elif given is not None and str(given).strip():
         yield str(given).strip()

@@ -34,7 +34,7 @@ def render(swaps: Sequence[Swap], total: int, key: RunKey, task_id: str | None) 
     """
     waiting = any(swap.status not in TERMINAL for swap in swaps)
     refresh = f'<meta http-equiv="refresh" content="{REFRESH}">' if waiting else ""
-    counts = Counter(swap.status.value for swap in swaps)
+    counts = Counter(swap.status for swap in swaps)
     summary = ", ".join(f"{count} {status}" for status, count in counts.items()) or (
         "No rows. They are there once the task has begun; a task without a results table has none."
     )
@@ -56,7 +56,7 @@ def _row(swap: Swap) -> str:
     return (
         f"<tr><td>{escape(swap.pair_id)}{number}</td><td>{_image(swap.source_img)}</td>"
         f"<td>{_image(swap.reference_img)}</td><td>{_result(swap)}</td>"
-        f'<td><b class="{swap.status.value}">{swap.status.value}</b>{job}{reason}</td></tr>'
+        f'<td><b class="{swap.status}">{swap.status}</b>{job}{reason}</td></tr>'
     )
 
 

@@ -121,7 +121,7 @@ def test_a_second_run_after_a_failure_fetches_only_what_is_not_kept(
     one_picture_at_a_time(monkeypatch)
     batch = submitted()
     batch.sandbox.put_faults(result=[{"kind": "html", "count": 1}])
-    with pytest.raises(CollectError, match="1 of 3 paid jobs could not be brought home") as caught:
+    with pytest.raises(CollectError, match="1 of 3 paid jobs could not be downloaded or stored") as caught:
         collect(batch)
     assert not is_final(caught.value)
     assert "A retry tries these again and pays nothing." in str(caught.value)
@@ -198,10 +198,10 @@ def test_jobs_of_another_account_are_left_alone_and_said_to_be(
 @pytest.mark.parametrize(
     ("argument", "said"),
     [
-        ({"older_than": "soon"}, "older_than is a number"),
-        ({"newer_than": -1}, "newer_than is a number"),
-        ({"wait_for_completion": "maybe"}, "wait_for_completion is yes or no"),
-        ({"timeout": "x", "wait_for_completion": True}, "timeout is a number"),
+        ({"older_than": "soon"}, "older_than must be a non-negative number of seconds"),
+        ({"newer_than": -1}, "newer_than must be a non-negative number of seconds"),
+        ({"wait_for_completion": "maybe"}, "wait_for_completion must be True or False"),
+        ({"timeout": "x", "wait_for_completion": True}, "timeout must be a non-negative number of seconds"),
     ],
 )
 def test_an_argument_that_makes_no_sense_is_named(

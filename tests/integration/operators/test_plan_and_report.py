@@ -201,10 +201,10 @@ def test_an_empty_account_is_noticed_before_anything_is_sent(
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ({"limit": "-1"}, "limit is a number, 0 or more"),
-        ({"pairs_per_task": "a few"}, "pairs_per_task is a number"),
+        ({"limit": "-1"}, "limit must be a non-negative number"),
+        ({"pairs_per_task": "a few"}, "pairs_per_task must be a non-negative number"),
         ({"reuse": "yes"}, "reuse is 'succeeded' or 'never'"),
-        ({"check_only": "perhaps"}, "check_only is yes or no"),
+        ({"check_only": "perhaps"}, "check_only must be True or False"),
     ],
 )
 def test_an_argument_that_makes_no_sense_is_named(
@@ -272,7 +272,7 @@ def test_the_share_allowed_is_allowed_exactly(
 def test_each_kind_of_failure_counts(sandbox: SandboxProcess, tmp_path: Path, bad: Status) -> None:
     rows_of(tmp_path, bad, Status.SUCCEEDED)
 
-    with pytest.raises(BatchFailedError, match="1 of 2 pairs went wrong") as caught:
+    with pytest.raises(BatchFailedError, match="1 of 2 pairs did not succeed") as caught:
         report(allowed_failure_share=0.4)
 
     assert is_final(caught.value)

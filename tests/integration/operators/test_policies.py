@@ -183,15 +183,15 @@ def test_failed_job_resubmits_ends(task: Callable[..., LightTask]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ({"reuse": "none"}, "reuse is 'succeeded' or 'never', not 'none'"),
-        ({"on_clear": "resubmitt"}, "on_clear is 'reattach' or 'resubmit', not 'resubmitt'"),
-        ({"on_unknown_submit": "Hold"}, "on_unknown_submit is 'hold' or 'resubmit', not 'Hold'"),
-        ({"failed_job_resubmits": "many"}, "failed_job_resubmits is a number, 0 or more, not 'many'"),
-        ({"failed_job_resubmits": 1.5}, "failed_job_resubmits is a whole number, not 1.5"),
-        ({"wait_for_completion": "maybe"}, "wait_for_completion is yes or no (True, False), not 'maybe'"),
-        ({"timeout": "-1"}, "timeout is a number, 0 or more, not '-1'"),
-        ({"allowed_failure_share": "10%"}, "allowed_failure_share is a number, 0 to 1, not '10%'"),
-        ({"allowed_failure_share": 10}, "allowed_failure_share is a number, 0 to 1, not 10"),
+        ({"reuse": "none"}, "reuse must be 'succeeded' or 'never'; got 'none'"),
+        ({"on_clear": "resubmitt"}, "on_clear must be 'reattach' or 'resubmit'; got 'resubmitt'"),
+        ({"on_unknown_submit": "Hold"}, "on_unknown_submit must be 'hold' or 'resubmit'; got 'Hold'"),
+        ({"failed_job_resubmits": "many"}, "failed_job_resubmits must be a non-negative number; got 'many'"),
+        ({"failed_job_resubmits": 1.5}, "failed_job_resubmits must be a whole number; got 1.5"),
+        ({"wait_for_completion": "maybe"}, "wait_for_completion must be True or False; got 'maybe'"),
+        ({"timeout": "-1"}, "timeout must be a non-negative number of seconds; got '-1'"),
+        ({"allowed_failure_share": "10%"}, "allowed_failure_share must be a number from 0 to 1; got '10%'"),
+        ({"allowed_failure_share": 10}, "allowed_failure_share must be a number from 0 to 1; got 10"),
     ],
 )
 def test_a_word_that_is_no_policy_is_refused_before_anything_is_sent(

@@ -237,7 +237,7 @@ def test_the_tasks_verdict_follows_the_allowed_failure_share(task: Callable[...,
 
     assert isinstance(ending.error, BatchFailedError)
     assert is_final(ending.error)
-    assert ending.message.startswith("1 of 4 pairs went wrong, more than the allowed share of 0.")
+    assert ending.message.startswith("1 of 4 pairs did not succeed, more than the allowed share of 0.")
     assert "picture refused" in ending.message
 
     strict.arguments["allowed_failure_share"] = "0.25"

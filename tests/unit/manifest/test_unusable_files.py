@@ -238,7 +238,8 @@ def test_a_quote_never_closed_in_the_header(manifest_file):
 def test_a_quote_never_closed_names_row_and_column(manifest_file, tail):
     message = refusal_of(manifest_file, f'{GOOD}\np2,"{FACE},{SCENE}{tail}')
     assert message == (
-        ", row 4, column source_img: a quote is opened and never closed, so the rest of the file cannot be split into rows"
+        ", row 4, column source_img: a quote is opened and never closed, so the rest of the "
+        "file cannot be split into rows"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, cast
 
-from ...exceptions import CollectError
+from ...exceptions import CollectError, ErrorCode
 from ..verify import kind_of_bytes
 from . import BrokenContainerError, NoRoomError, jpeg, png, webp, xmp
 
@@ -61,7 +61,7 @@ def mark_picture(data: bytes, *, system: str = "GoEnhance") -> Marked:
         return _mark(container, data, system)
     except BrokenContainerError as error:
         broken = str(error)
-    raise CollectError(f"The picture ({kind}) is incomplete: {broken}.", error_code="truncated_image")
+    raise CollectError(f"The picture ({kind}) is incomplete: {broken}.", error_code=ErrorCode.TRUNCATED_IMAGE)
 
 
 def _mark(container: _Container, data: bytes, system: str) -> Marked:

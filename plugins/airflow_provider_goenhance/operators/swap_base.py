@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Base of the operators that submit: the single and the batch operator."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..links import SwappedPicturesLink
+from .arguments import choice, flag, seconds, whole
+from .base import JobOperatorBase
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from ..api.account import Account
+    from ..execution.attempt import Attempt
+    from ..results.ledger import Ledger, RunKey
+    from ..results.recovery import Policies
+    from ..results.states import OnClear, OnUnknownSubmit, Reuse
+    from ..results.stores import SwapStore
+    from ..results.swap import Swap
+
+#: Status of the rows that do not fail their task.
+GOOD = frozenset({"succeeded", "reused", "submitted"})
+
+
+class FaceSwapOperatorBase(JobOperatorBase):
+    """
+    Submit pairs, wait for their jobs, collect the pictures.
+
+    Further arguments: see :class:`.base.JobOperatorBase`. Mapped with ``partial(...).expand(...)`` or
+    ``expand_kwargs(...)`` the operator keeps its defaults, ``retry_policy`` and ``map_index_template`` included; a Dag
+    sets them only to change them.
+
+    :param wait_for_completion: wait for the jobs and collect their pictures (default ``True``); else leave the rows
+        ``submitted``. A retry or clear then checks the jobs once, and collects those that are finished (templated)
+    :param timeout: seconds to wait for the jobs of one round of submits (default 3600) (templated)
+    :param on_unknown_submit: ``hold`` (default) leaves a submit whose outcome is unknown for a person; ``resubmit``
+        sends it again with the next attempt, and may pay twice (templated)
+    :param on_clear: ``reattach`` (default) makes a cleared task continue with the jobs it has; ``resubmit`` makes it
+        submit, and pay for, all its pairs again (templated)
+    :param failed_job_resubmits: how often a job that GoEnhance failed is submitted again, and paid again (default 0)
+        (templated)
+    :param reuse: ``succeeded`` (default) uses an earlier run's stored picture of the same pair and account, or adopts
+        its job if that was paid for and its picture not stored; ``never`` pays for every pair; needs a results table
+        (templated)
+    :param map_index_template: default: a mapped task is named by its pair or batch
+    """
+
+    operator_extra_links = (SwappedPicturesLink(),)
+    shared_template_fields: ClassVar[tuple[str, ...]] = (
+        *JobOperatorBase.shared_template_fields,
+        "on_unknown_submit",
+        "on_clear",
+        "failed_job_resubmits",
+        "reuse",
+    )
+
+    def __init__(
+        self,
+        *,
+        results_conn_id: str | None = None,
+        on_unknown_submit: OnUnknownSubmit | str = "hold",
+        on_clear: OnClear | str = "reattach",
+        failed_job_resubmits: int | str = 0,
+        reuse: Reuse | str = "succeeded",
+        map_index_template: str | None = "{{ task.label }}",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(results_conn_id=results_conn_id, map_index_template=map_index_template, **kwargs)
+        self.on_unknown_submit = on_unknown_submit
+        self.on_clear = on_clear
+        self.failed_job_resubmits = failed_job_resubmits
+        self.reuse = reuse
+        self._attempt: Attempt | None = None
+        self._resources: ExitStack | None = None
+
+    # -- implemented by the two operators ----------------------------------------------------------------------
+
+    def open_store(self, context: Context, account: Account) -> SwapStore:
+        """Return this task's rows, planned first if that is the task's job."""
+        raise NotImplementedError
+
+    def push_img_uuids(self, context: Context, swaps: Sequence[Swap]) -> None:
+        """Push each ``img_uuid`` to XCom as soon as it is known."""
+        raise NotImplementedError
+
+    def conclude(self, swaps: Sequence[Swap]) -> Any:
+        """Return the task's value, or raise the error that its rows call for."""
+        raise NotImplementedError
+
+    # -- the task -----------------------------------------------------------------------------------------------
+
+    def run_task(self, context: Context) -> Any:
+        """
+        Submit, wait, collect.
+
+        :raises GoEnhanceError: of the class that fits; the message says what was paid and what a retry will do
+        :raises ValueError: when an argument is not valid; nothing was sent then
+        :raises ResultsTableError: when the results table cannot be used
+        """
+        with ExitStack() as self._resources:
+            return self._process(self._prepare(context), context, first_look=True)
+
+    def resume_task(self, context: Context, event: Any) -> Any:
+        """
+        Record what the trigger has seen, collect the pictures, and submit what is left.
+
+        :param event: what the trigger sent
+        """
+        with ExitStack() as self._resources:
+            attempt = self._prepare(context)
+            attempt.take_event(event)
+            return self._process(attempt, context, first_look=False)
+
+    def on_kill(self) -> None:
+        """Stop submitting, mark the submits in flight as unknown, and log what continues without this task."""
+        if self._attempt is not None:
+            self._attempt.end()
+
+    def _process(self, attempt: Attempt, context: Context, *, first_look: bool) -> Any:
+        def submitted(swaps: Sequence[Swap]) -> None:
+            self.push_img_uuids(context, swaps)
+
+        attempt.rounds(
+            wait=flag(self.wait_for_completion, "wait_for_completion"),
+            first_look=first_look,
+            submitted=submitted,
+            defer=self.defer_until_finished if self.deferrable else None,
+        )
+        return self.conclude(attempt.store.load())
+
+    def _prepare(self, context: Context) -> Attempt:
+        from ..execution.attempt import Attempt
+        from ..results.transitions import ClaimOwner
+
+        policies = self._policies()  # an invalid policy must be found before anything is sent
+        timeout = seconds(self.timeout, "timeout")
+        credentials = self.signing_credentials()
+        account = self.account()
+        ti = context["ti"]
+        task_key = f"{self.task_id}[{self.map_index_of(context)}] "
+        self._attempt = Attempt(
+            account=account,
+            store=self.open_store(context, account),
+            owner=ClaimOwner(
+                name=f"{task_key}try {ti.try_number} {uuid.uuid4().hex[:12]}",
+                account=account.fingerprint,
+                max_tries=ti.max_tries,
+            ),
+            task_key=task_key,
+            policies=policies,
+            storage_options=self.storage_options(ti.run_id, credentials),
+            poll_interval=float(self.poll_interval),
+            timeout=timeout,
+        )
+        return self._attempt
+
+    def open_ledger(self) -> Ledger:
+        """Open the results table until the task ends or is deferred."""
+        from ..hooks.results import open_ledger
+
+        assert self._resources is not None  # noqa: S101  run_task and resume_task set it
+        return self._resources.enter_context(open_ledger(str(self.results_conn_id)))
+
+    @property
+    def label(self) -> str:
+        """The name of a mapped task in the UI. Must not raise: Airflow reads it after a failure too."""
+        raise NotImplementedError
+
+    def run_key(self, context: Context) -> RunKey:
+        """Return the run that the task belongs to."""
+        from ..results.ledger import RunKey
+
+        ti = context["ti"]
+        return RunKey(ti.dag_id, ti.run_id)
+
+    @staticmethod
+    def map_index_of(context: Context) -> int | None:
+        """Return the task's map index, ``None`` if it is not mapped."""
+        index = context["ti"].map_index
+        return index if index is not None and index >= 0 else None
+
+    def _policies(self) -> Policies:
+        from ..results.recovery import Policies
+
+        choice(self.reuse, "reuse", ("succeeded", "never"))
+        return Policies(
+            choice(self.on_unknown_submit, "on_unknown_submit", ("hold", "resubmit")),  # type: ignore[arg-type]
+            choice(self.on_clear, "on_clear", ("reattach", "resubmit")),  # type: ignore[arg-type]
+            whole(self.failed_job_resubmits, "failed_job_resubmits"),
+        )
