@@ -19,7 +19,7 @@ from ..results.swap import Swap
 from ..results.transitions import ClaimOwner
 from .collect import StorageOptions, bring_home
 from .events import outcome_of
-from .messages import explained, pluralize
+from .messages import pluralize, with_next_step
 from .submit import SubmitReport, submit_round
 from .wait import wait_round
 
@@ -74,9 +74,9 @@ class Attempt:
         try:
             stopped_by = self._rounds(wait, first_look, submitted, defer)
         except GoEnhanceError as error:
-            raise explained(error, self.store.load()) from None
+            raise with_next_step(error, self.store.load(), self.policies) from None
         if stopped_by is not None:
-            raise explained(stopped_by, self.store.load())
+            raise with_next_step(stopped_by, self.store.load(), self.policies)
 
     def _rounds(
         self,
@@ -114,7 +114,7 @@ class Attempt:
             waited = outcome_of(event)
             self._bring_home(self._waiting(first_look=True), waited)
         except GoEnhanceError as error:
-            raise explained(error, self.store.load()) from None
+            raise with_next_step(error, self.store.load(), self.policies) from None
 
     def end(self) -> None:
         """

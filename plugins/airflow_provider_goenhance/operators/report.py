@@ -87,6 +87,7 @@ class GoEnhanceReportOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, int]:
         """Report the run."""
+        from ..execution.messages import counts_line
         from ..hooks.results import open_results
         from ..results.ledger import Ledger, RunKey
 
@@ -200,15 +201,6 @@ class GoEnhanceReportOperator(BaseOperator):
                 "of the swap tasks fetches what was paid for and not kept, and sends again what was declined; a new "
                 "run takes over the pictures and jobs that are paid for, and pays for the others."
             )
-
-
-def counts_line(run_id: str, counts: dict[Status, int]) -> str:
-    """Return the one line that sums up a run."""
-    by_name = {status.value: count for status, count in counts.items()}
-    shown = ("succeeded", "reused", "failed", "rejected", "unknown")
-    return f"run {run_id}: pairs={sum(by_name.values())} " + " ".join(
-        f"{name}={by_name[name]}" for name in shown
-    )
 
 
 def _line(swap: Swap) -> str:

@@ -34,7 +34,7 @@ def test_on_unknown_submit_hold_leaves_the_row_for_a_person(
     assert is_final(retried.error)
     assert is_final(cleared.error)
     assert "A retry or clear leaves it as it is (on_unknown_submit='hold')" in cleared.message
-    assert "a new run submits the pair anew, and pays for it again" in cleared.message
+    assert "a new run submits the pair again and may pay twice" in cleared.message
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -184,8 +184,8 @@ def test_failed_job_resubmits_ends(task: Callable[..., LightTask]) -> None:
     ("arguments", "complaint"),
     [
         ({"reuse": "none"}, "reuse is 'succeeded' or 'never', not 'none'"),
-        ({"on_clear": "resubmitt"}, "on_clear is 'reattach' or 'resubmit', not 'resubmitt'"),
-        ({"on_unknown_submit": "Hold"}, "on_unknown_submit is 'hold' or 'resubmit', not 'Hold'"),
+        ({"on_clear": "resubmitt"}, "on_clear must be 'reattach' or 'resubmit'; got 'resubmitt'"),
+        ({"on_unknown_submit": "Hold"}, "on_unknown_submit must be 'hold' or 'resubmit'; got 'Hold'"),
         ({"failed_job_resubmits": "many"}, "failed_job_resubmits is a number, 0 or more, not 'many'"),
         ({"failed_job_resubmits": 1.5}, "failed_job_resubmits is a whole number, not 1.5"),
         ({"wait_for_completion": "maybe"}, "wait_for_completion is yes or no (True, False), not 'maybe'"),
