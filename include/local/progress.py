@@ -12,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from airflow_provider_goenhance.results.swap import Swap
 from include.local.paths import Paths
-from include.local.results import SwapRow
 
 # The order in which a row passes through them.
 STATUSES = ("planned", "submitting", "submitted", "succeeded", "reused", "failed", "rejected", "unknown")
@@ -76,7 +76,7 @@ def done(counts: Mapping[str, int]) -> int:
     return sum(number for status, number in counts.items() if status not in _OPEN)
 
 
-def results_table(rows: Sequence[SwapRow], paths: Paths) -> Table:
+def results_table(rows: Sequence[Swap], paths: Paths) -> Table:
     """
     Lay out the rows of a run; of a long run, only those that need a person.
 
@@ -109,14 +109,6 @@ def _picture(uri: str, paths: Paths) -> str:
     return paths.shown(path)
 
 
-def _reason(row: SwapRow) -> str:
+def _reason(row: Swap) -> str:
     place = f"row {row.row_number}: " if row.row_number is not None and row.status == "rejected" else ""
     return place + (row.error_message or row.error_code or "")
-
-
-def closing_line(run_id: str, counts: Mapping[str, int]) -> str:
-    """Write the line of counts that other programs read; its form is fixed."""
-    shown = ("succeeded", "reused", "failed", "rejected", "unknown")
-    return f"run {run_id}: pairs={sum(counts.values())} " + " ".join(
-        f"{name}={counts.get(name, 0)}" for name in shown
-    )

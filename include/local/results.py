@@ -1,97 +1,99 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read a run's rows from the results table, wherever `goenhance_results` says that it is."""
+"""Read a run's rows from the results table that the connection `goenhance_results` names."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import importlib.util
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 
+from airflow_provider_goenhance.exceptions import ResultsTableError
+from airflow_provider_goenhance.results.database import ResultsDatabase
+from airflow_provider_goenhance.results.ledger import Ledger, RunKey
+from airflow_provider_goenhance.results.schema import DEFAULT_TABLE
+from airflow_provider_goenhance.results.swap import Swap
 from include.local.errors import LocalStackError
 from include.local.settings import ConnectionSetting
 
-_COLUMNS = ("row_number", "pair_id", "status", "img_uuid", "result_uri", "error_code", "error_message")
-_DRIVERS = {"sqlite": "sqlite", "postgres": "postgresql+psycopg2"}
-
-
-@dataclass(frozen=True)
-class SwapRow:
-    """What the terminal shows of one row."""
-
-    row_number: int | None
-    pair_id: str
-    status: str
-    img_uuid: str | None
-    result_uri: str | None
-    error_code: str | None
-    error_message: str | None
+#: Connection type -> SQLAlchemy dialect and its Python drivers, the preferred one first.
+_DRIVERS = {
+    "sqlite": ("sqlite", ("sqlite3",)),
+    "postgres": ("postgresql", ("psycopg2", "psycopg")),
+    "mysql": ("mysql", ("MySQLdb", "pymysql")),
+}
 
 
 class RunResults:
     """
     The rows of one run.
 
-    :param connection: the connection to the results table
+    :param connection: the connection to the results table: of type sqlite, postgres or mysql (MariaDB too)
     :param dag_id: the Dag
     :param run_id: its run
-    :raises LocalStackError: the connection is of a type that cannot be read here
+    :raises LocalStackError: the results table cannot be read
     """
 
     def __init__(self, connection: ConnectionSetting, dag_id: str, run_id: str) -> None:
-        driver = _DRIVERS.get(connection.conn_type)
-        if driver is None:
-            raise LocalStackError(
-                f"connection {connection.conn_id!r} is of type {connection.conn_type!r}; `make run` can follow "
-                f"results in: {', '.join(_DRIVERS)}"
-            )
         self._file = Path(connection.host or "") if connection.conn_type == "sqlite" else None
-        if self._file:
-            url = sa.URL.create(driver, database=str(self._file))
-        else:
-            url = sa.URL.create(
-                driver,
-                username=connection.login,
-                password=connection.password,
-                host=connection.host,
-                port=connection.port,
-                database=connection.schema,
+        self._key = RunKey(dag_id, run_id)
+        self._ledger = Ledger(
+            ResultsDatabase(
+                _url(connection),
+                name=f"connection {connection.conn_id!r}",
+                table=str(connection.extra.get("goenhance_table") or DEFAULT_TABLE),
+                schema=connection.extra.get("goenhance_schema"),
             )
-        self._engine = sa.create_engine(url)
-        self._table = sa.table(
-            str(connection.extra.get("goenhance_table") or "goenhance_swaps"),
-            *[sa.column(name) for name in (*_COLUMNS, "dag_id", "run_id")],
-            schema=connection.extra.get("goenhance_schema"),
         )
-        self._where = sa.and_(self._table.c.dag_id == dag_id, self._table.c.run_id == run_id)
 
     def counts(self) -> dict[str, int]:
-        """Count the rows by status; nothing yet where the table is not there yet."""
-        query = sa.select(self._table.c.status, sa.func.count()).where(self._where).group_by("status")
-        return {str(status): int(number) for status, number in self._read(query)}
+        """Return the number of rows by status, without the statuses that no row has."""
+        if self._is_missing():
+            return {}
+        try:
+            counts = self._ledger.counts(self._key)
+        except ResultsTableError as error:
+            raise LocalStackError(str(error)) from error
+        return {status.value: count for status, count in counts.items() if count}
 
-    def rows(self) -> list[SwapRow]:
+    def rows(self) -> list[Swap]:
         """Return all rows in the order of the manifest."""
-        columns = [self._table.c[name] for name in _COLUMNS]
-        query = (
-            sa.select(*columns).where(self._where).order_by(self._table.c.row_number, self._table.c.pair_id)
-        )
-        return [SwapRow(*row) for row in self._read(query)]
-
-    def close(self) -> None:
-        """Give all connections back."""
-        self._engine.dispose()
-
-    def _read(self, query: sa.Select[Any]) -> list[tuple[Any, ...]]:
-        # The product creates file and table on first use; connecting would leave an empty file behind.
-        if self._file and not self._file.exists():
+        if self._is_missing():
             return []
         try:
-            with self._engine.connect() as connection:
-                if not sa.inspect(connection).has_table(self._table.name, schema=self._table.schema):
-                    return []
-                return [tuple(row) for row in connection.execute(query)]
-        except sa.exc.SQLAlchemyError as error:
-            cause = str(getattr(error, "orig", None) or error).splitlines()[0]
-            raise LocalStackError(f"the results table cannot be read: {cause}") from error
+            return self._ledger.of_run(self._key)
+        except ResultsTableError as error:
+            raise LocalStackError(str(error)) from error
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._ledger.database.close()
+
+    def _is_missing(self) -> bool:
+        # The tasks create the file on first use; reading must not leave an empty one behind.
+        return self._file is not None and not self._file.exists()
+
+
+def _url(connection: ConnectionSetting) -> sa.URL:
+    if connection.conn_type not in _DRIVERS:
+        raise LocalStackError(
+            f"connection {connection.conn_id!r} has the type {connection.conn_type!r}; `make run` reads results of "
+            f"the types {', '.join(_DRIVERS)}"
+        )
+    if connection.conn_type == "sqlite":
+        return sa.URL.create("sqlite", database=connection.host)
+    dialect, modules = _DRIVERS[connection.conn_type]
+    installed = [module for module in modules if importlib.util.find_spec(module)]
+    if not installed:
+        raise LocalStackError(
+            f"connection {connection.conn_id!r} has the type {connection.conn_type!r}, and no driver for it is "
+            f"installed; install one of {', '.join(modules)}"
+        )
+    return sa.URL.create(
+        f"{dialect}+{installed[0].lower()}",
+        username=connection.login,
+        password=connection.password,
+        host=connection.host,
+        port=connection.port,
+        database=connection.schema,
+    )

@@ -14,13 +14,14 @@ from typing import Any
 
 from rich.console import Console
 
+from airflow_provider_goenhance.execution.messages import counts_line
 from include.local import stack as stacks
 from include.local.airflow_api import AirflowApi
 from include.local.environment import load_secrets
 from include.local.errors import Interrupted, LocalStackError
 from include.local.paths import Paths
 from include.local.ports import Ports, chosen_ports
-from include.local.progress import RunProgress, closing_line, results_table
+from include.local.progress import RunProgress, results_table
 from include.local.results import RunResults
 from include.local.settings import (
     API_CONNECTION,
@@ -168,7 +169,7 @@ def _follow(this: _Run, timeout: float) -> int:
         this.console.print(results_table(this.results.rows(), this.paths))
     if state != "success":
         _explain(this, state, trouble, timeout)
-    print(closing_line(this.run_id, counts), flush=True)
+    print(counts_line(this.run_id, counts), flush=True)
     return 0 if state == "success" else 1
 
 

@@ -21,7 +21,7 @@ from ..results.swap import Swap
 from ..results.transitions import ClaimOwner
 from .collect import collect_jobs
 from .events import outcome_of
-from .messages import explained, pluralize
+from .messages import pluralize, with_next_step
 from .submit import SubmitReport, submit_round
 from .wait import wait_round
 
@@ -78,9 +78,9 @@ class Attempt:
         try:
             swaps, stopped_by = self._rounds(wait, first_look, submitted, defer)
         except GoEnhanceError as error:
-            raise explained(error, self.store.load()) from None
+            raise with_next_step(error, self.store.load(), self.policies) from None
         if stopped_by is not None:
-            raise explained(stopped_by, swaps)
+            raise with_next_step(stopped_by, swaps, self.policies)
         return swaps
 
     def _rounds(
@@ -121,7 +121,7 @@ class Attempt:
             waiting = self._waiting(self.store.load(), first_look=True)
             collect_jobs(self.account, self.store, waiting, waited, self.storage_options)
         except GoEnhanceError as error:
-            raise explained(error, self.store.load()) from None
+            raise with_next_step(error, self.store.load(), self.policies) from None
 
     def end(self) -> None:
         """

@@ -1,26 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-What a person on call is told: the state of a pair, what was paid for it, and what each next step will do.
+Messages for a person on call: the state of a pair, what was paid for it, and what each next step does.
 
-It says in words what :func:`airflow_provider_goenhance.results.recovery.decide` does; the tests hold the two together.
+What a retry, a clear and a new run do is not described here a second time: it is the result of the functions that
+decide it, :func:`airflow_provider_goenhance.results.recovery.decide` and the lookups of
+:mod:`airflow_provider_goenhance.results.reuse`, put into words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..exceptions import GoEnhanceError
-from ..results.recovery import JOB_NOT_FOUND, job_itself_failed
-from ..results.reuse import job_of
+from ..results.recovery import Action, after_clear, after_retry
+from ..results.reuse import job_of, picture_of
 from ..results.states import Status
 
 if TYPE_CHECKING:
+    from ..exceptions import GoEnhanceError
     from ..results.recovery import Policies
     from ..results.swap import Swap
 
+
 #: Pairs that a message names for each state.
-NAMED = 3
+NAMED_PAIRS = 3
 
 
 def pluralize(count: int, noun: str, plural: str | None = None) -> str:
@@ -28,10 +32,17 @@ def pluralize(count: int, noun: str, plural: str | None = None) -> str:
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
 
+def counts_line(run_id: str, counts: Mapping[Status, int] | Mapping[str, int]) -> str:
+    """Return the line that sums up a run. Other programs read it: its form is fixed."""
+    shown = (Status.SUCCEEDED, Status.REUSED, Status.FAILED, Status.REJECTED, Status.UNKNOWN)
+    by_status = " ".join(f"{status}={counts.get(status, 0)}" for status in shown)
+    return f"run {run_id}: pairs={sum(counts.values())} {by_status}"
+
+
 def paid_for(swap: Swap) -> str:
-    """Say in one sentence what was paid for a pair."""
+    """Return one sentence on what was paid for a pair."""
     if swap.status is Status.REUSED:
-        return "Nothing was paid: an earlier picture serves."
+        return "Nothing was paid: an earlier run's picture is reused."
     if swap.adopted_job:
         return f"Job {swap.img_uuid} was paid for by an earlier run; nothing was paid by this one."
     if swap.img_uuid:
@@ -44,74 +55,93 @@ def paid_for(swap: Swap) -> str:
 
 
 def next_steps(swap: Swap, policies: Policies) -> str:
-    """Say what a retry, a clear and a new run do with a pair that did not succeed."""
+    """Return one sentence on what a retry, a clear and a new run do with a pair."""
     if swap.status is Status.REJECTED:
         return "A retry or clear never sends it; correct it and start a new run."
-    if swap.status in {Status.PLANNED, Status.SUBMITTING}:
-        return "A retry, a clear or a new run goes on with it."
-    retry, clear = _retry(swap, policies), _clear(swap, policies)
+    retry = _words(after_retry(swap, policies), swap)
+    clear = _words(after_clear(swap, policies), swap)
+    new_run = _new_run(swap)
+    if retry == clear == new_run:
+        return f"A retry, clear or new run {retry}."
+    if clear == new_run:
+        return f"A retry {retry}; a clear or new run {clear}."
     both = f"A retry or clear {retry}" if retry == clear else f"A retry {retry}; a clear {clear}"
-    return f"{both}; a new run {_new_run(swap)}."
+    return f"{both}; a new run {new_run}."
 
 
-def _retry(swap: Swap, policies: Policies) -> str:
-    if swap.status is Status.UNKNOWN:
-        return (
-            "sends it again, and may pay twice (on_unknown_submit='resubmit')"
-            if policies.on_unknown_submit == "resubmit"
-            else "leaves it as it is (on_unknown_submit='hold')"
-        )
-    if job_itself_failed(swap):
-        left = policies.failed_job_resubmits >= swap.attempts + bool(swap.reused_from)
-        return "submits it, and pays for it, again" if left else "leaves it as it is and pays nothing"
-    if swap.error_code == JOB_NOT_FOUND and swap.adopted_job:
-        return "submits the pair, and pays for it"
-    if swap.img_uuid:
+def _words(action: Action, swap: Swap) -> str:
+    """Return what an attempt does with a pair, as the end of a sentence."""
+    if action is Action.WAIT:
         return "asks about the same job again and pays nothing"
+    if action is Action.SUBMIT:
+        return _submits(swap)
+    if swap.status is Status.UNKNOWN:
+        return "leaves it as it is (on_unknown_submit='hold')"
+    if swap.status is Status.SUBMITTING:
+        return "leaves it to the attempt that is submitting it, or marks it unknown if that attempt has ended"
     return "leaves it as it is and pays nothing"
 
 
+def _submits(swap: Swap) -> str:
+    if swap.status in {Status.UNKNOWN, Status.SUBMITTING}:
+        return "submits the pair again and may pay twice"
+    return "submits the pair and pays for it" + (" again" if swap.attempts or swap.img_uuid else "")
+
+
 def _new_run(swap: Swap) -> str:
+    if swap.status is Status.REUSED or picture_of([swap]):
+        return "reuses the picture and pays nothing (unless reuse='never')"
     if job_of([swap]):
-        return "takes over the same job and pays nothing (unless reuse='never')"
-    return "submits the pair anew" + (", and pays for it again" if swap.attempts or swap.img_uuid else "")
+        return "adopts the same job and pays nothing (unless reuse='never')"
+    return _submits(swap)
 
 
-def _clear(swap: Swap, policies: Policies) -> str:
-    if policies.on_clear == "resubmit" and not swap.adopted_job:
-        return "submits it, and pays for it, anew (on_clear='resubmit')"
-    if swap.status is Status.FAILED and not swap.attempts and not swap.img_uuid:
-        return "submits it anew"
-    return _retry(swap, policies)
+def with_next_step(error: GoEnhanceError, swaps: Sequence[Swap], policies: Policies) -> GoEnhanceError:
+    """
+    Return the same error, its message completed with the state of the rows, what was paid and what to do next.
 
-
-def rows_left(swaps: Sequence[Swap]) -> str:
-    """Say in which states the rows of a task are left, and what was paid for them."""
+    :param swaps: the rows of the task as they are now
+    """
+    step = "A retry" if error.retryable else "Once that is fixed, a clear"
+    decide_next = after_retry if error.retryable else after_clear
     if len(swaps) == 1:
-        return f"{_capital(swaps[0].label)} is left {swaps[0].status.value}. {paid_for(swaps[0])}"
-    by_status: dict[str, list[Swap]] = {}
-    for swap in swaps:
-        by_status.setdefault(swap.status.value, []).append(swap)
-    states = "; ".join(f"{len(rows)} {status} ({_names(rows)})" for status, rows in sorted(by_status.items()))
-    attempts = sum(swap.attempts for swap in swaps)
-    paid = f"{pluralize(attempts, 'submit')} may have been paid for" if attempts else "nothing was paid"
-    return f"The {len(swaps)} rows of this task are left: {states}; {paid}."
-
-
-def _names(rows: Sequence[Swap]) -> str:
-    return ", ".join(swap.label for swap in rows[:NAMED]) + (", ..." if len(rows) > NAMED else "")
-
-
-def _capital(sentence: str) -> str:
-    return sentence[:1].upper() + sentence[1:]
-
-
-def explained(error: GoEnhanceError, swaps: Sequence[Swap]) -> GoEnhanceError:
-    """Return the same error, its message completed with the state the rows are left in and what to do."""
-    steps = "A retry or clear" if error.retryable else "It is not retried; once that is mended, a clear"
-    error.message = (
-        f"{error.message} {rows_left(swaps)} {steps} sends what is planned and goes on with what is submitted, paying "
-        "for nothing twice; a new run takes over the pictures and jobs that are paid for, and pays for the rest."
-    )
+        (swap,) = swaps
+        words = _words(decide_next(swap, policies), swap)
+        rows = f"{_capitalize(swap.label)} is {swap.status}. {paid_for(swap)} {step} {words}."
+    else:
+        actions = Counter(decide_next(swap, policies) for swap in swaps)
+        rows = f"{_states(swaps)}. {_all_paid_for(swaps)} {step} {_all_words(actions)}."
+    error.message = f"{error.message} {rows}"
     error.args = (error.message,)
     return error
+
+
+def _states(swaps: Sequence[Swap]) -> str:
+    by_status = {status: [swap.label for swap in swaps if swap.status is status] for status in Status}
+    states = "; ".join(
+        f"{len(labels)} {status} ({_names(labels)})" for status, labels in by_status.items() if labels
+    )
+    return pluralize(len(swaps), "row") + (f": {states}" if states else "")
+
+
+def _names(labels: Sequence[str]) -> str:
+    return ", ".join(labels[:NAMED_PAIRS]) + (", ..." if len(labels) > NAMED_PAIRS else "")
+
+
+def _all_paid_for(swaps: Sequence[Swap]) -> str:
+    attempts = sum(swap.attempts for swap in swaps)
+    return f"{pluralize(attempts, 'submit')} may have been paid for." if attempts else "Nothing was paid."
+
+
+def _all_words(actions: Counter[Action]) -> str:
+    parts = [
+        f"submits {pluralize(actions[Action.SUBMIT], 'pair')}" if actions[Action.SUBMIT] else "",
+        f"waits for {pluralize(actions[Action.WAIT], 'job')}" if actions[Action.WAIT] else "",
+        f"leaves {pluralize(actions[Action.LEAVE], 'row')} unchanged" if actions[Action.LEAVE] else "",
+    ]
+    *first, last = list(filter(None, parts)) or ["has nothing to do"]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _capitalize(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from ..results.reuse import by_pair, job_of, may_have_been_paid, picture_of, reusing, taking_over
+from ..results.reuse import adopting, by_pair, job_of, may_have_been_paid, picture_of, reusing
 from ..results.states import Status
 from ..results.swap import Swap, pair_fingerprint, swap_id_for
 from .messages import pluralize
@@ -114,7 +114,7 @@ def _with_earlier(
         if picture := pictures.get(row.pair_fingerprint):
             return reusing(row, picture)
         job = jobs.get(row.pair_fingerprint)
-        return taking_over(row, job) if job else row
+        return adopting(row, job) if job else row
 
     found = [reused(row) for row in rows]
     _warn_of_unknown([row for row in found if may_have_been_paid(of_pair.get(row.pair_fingerprint, []))])

@@ -84,6 +84,7 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
 
     def run_task(self, context: Context) -> dict[str, int]:
         """Report the run."""
+        from ..execution.messages import counts_line
         from ..hooks.results import open_ledger
         from ..results.ledger import RunKey
 
@@ -192,15 +193,6 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
                 "the swap tasks collects pictures that were paid for and not stored, and sends declined pairs again. "
                 "A new run reuses the pictures and adopts the jobs that are paid for, and pays for the others."
             )
-
-
-def counts_line(run_id: str, counts: dict[Status, int]) -> str:
-    """Return the line that sums up a run."""
-    by_name = {str(status): count for status, count in counts.items()}
-    shown = ("succeeded", "reused", "failed", "rejected", "unknown")
-    return f"run {run_id}: pairs={sum(by_name.values())} " + " ".join(
-        f"{name}={by_name[name]}" for name in shown
-    )
 
 
 def _line(swap: Swap) -> str:

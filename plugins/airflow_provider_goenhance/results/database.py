@@ -242,7 +242,7 @@ class ResultsDatabase:
     ) -> ResultsTableError:
         return kind(
             f"The results table ({self.name}) cannot be used: {_first_line(error)}. "
-            "Nothing is submitted without it, because there would be no record of what was paid for."
+            "Without it nothing is submitted, because there would be no record of what was paid for."
         )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an earlier run has that serves a pair again: its picture, or its job that was paid for and not brought home."""
+"""Reuse what earlier runs paid for: a kept picture, or a job whose picture is not kept yet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .swap import Swap
 
 
 def by_pair(swaps: Iterable[Swap]) -> dict[str, list[Swap]]:
-    """Group rows by their pair's fingerprint, the order within a pair kept."""
+    """Group rows by their pair's fingerprint; the order within a pair is kept."""
     groups: dict[str, list[Swap]] = {}
     for swap in swaps:
         groups.setdefault(swap.pair_fingerprint, []).append(swap)
@@ -21,17 +21,17 @@ def by_pair(swaps: Iterable[Swap]) -> dict[str, list[Swap]]:
 
 
 def picture_of(earlier: Sequence[Swap]) -> Swap | None:
-    """Return the latest row whose picture was kept. Whether it is still in storage is for the caller to see."""
+    """Return the latest row whose picture was kept. The caller checks that it is still in storage."""
     kept = (swap for swap in reversed(earlier) if swap.status is Status.SUCCEEDED and swap.result_uri)
     return next(kept, None)
 
 
 def job_of(earlier: Sequence[Swap]) -> Swap | None:
     """
-    Return the row whose job another run takes over instead of paying for a new one.
+    Return the row whose job a new run adopts instead of paying for another.
 
-    That is the pair's latest job, unless GoEnhance failed it or does not know it. A job is given one more chance only:
-    where a run took it over and did not bring it home either, the run after that pays for a new one.
+    That is the pair's latest job, unless GoEnhance failed it or does not know it. A job is adopted only once: if the
+    run that adopted it does not get the picture either, the next run pays for a new job.
 
     :param earlier: all rows of one pair and account, in the order they were planned
     """
@@ -45,12 +45,12 @@ def job_of(earlier: Sequence[Swap]) -> Swap | None:
 
 
 def may_have_been_paid(earlier: Sequence[Swap]) -> bool:
-    """Tell whether the pair's latest submit is one whose outcome nobody knows."""
+    """Return whether the outcome of the pair's latest submit is unknown."""
     return bool(earlier) and earlier[-1].status is Status.UNKNOWN
 
 
 def reusing(row: Swap, earlier: Swap) -> Swap:
-    """Return a planned row as one for which an earlier picture serves."""
+    """Return a planned row as one that reuses an earlier picture."""
     return dataclasses.replace(
         row,
         status=Status.REUSED,
@@ -58,14 +58,15 @@ def reusing(row: Swap, earlier: Swap) -> Swap:
         account=earlier.account,
         result_uri=earlier.result_uri,
         result_sha256=earlier.result_sha256,
+        additional_result_uris=earlier.additional_result_uris,
         reused_from=earlier.swap_id,
         cost=0,
         finished_at=dt.datetime.now(dt.UTC),
     )
 
 
-def taking_over(row: Swap, earlier: Swap) -> Swap:
-    """Return a planned row as one that waits for an earlier row's job. It has no submit, and no cost, of its own."""
+def adopting(row: Swap, earlier: Swap) -> Swap:
+    """Return a planned row as one that waits for an earlier row's job, without a submit or cost of its own."""
     return dataclasses.replace(
         row,
         status=Status.SUBMITTED,

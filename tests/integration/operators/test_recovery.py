@@ -256,7 +256,10 @@ def test_a_declined_pair_is_sent_again_only_after_a_clear(task: Callable[..., Li
     swap.attempt()
 
     assert isinstance(first.error, BadRequestError)
-    assert "A retry leaves it as it is and pays nothing; a clear submits it anew" in first.message
+    assert (
+        "A retry leaves it as it is and pays nothing; a clear or new run submits the pair and pays for it"
+        in first.message
+    )
     assert swap.accepted() == 0
 
     swap.clear()

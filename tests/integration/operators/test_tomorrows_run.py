@@ -54,7 +54,7 @@ def test_jobs_that_timed_out_are_taken_over(task: Callable[..., LightTask], kind
     ending = swap.attempt()
     uuid = swap.row()["img_uuid"]
     assert f"Job {uuid} was paid for." in ending.message
-    assert "a new run takes over the same job and pays nothing (unless reuse='never')" in ending.message
+    assert "a new run adopts the same job and pays nothing (unless reuse='never')" in ending.message
 
     again = next_run(swap)  # still running
     assert f"Job {uuid} was paid for by an earlier run; nothing was paid by this one." in again.message

@@ -9,36 +9,23 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from airflow_provider_goenhance.results.states import Status
+from airflow_provider_goenhance.results.swap import Swap
 from include.local.paths import Paths
-from include.local.progress import SHOWN_ROWS, RunProgress, closing_line, results_table
-from include.local.results import SwapRow
+from include.local.progress import SHOWN_ROWS, RunProgress, results_table
+from tests.swaps import planned
 
 PLACES = Paths(Path("/project"))
 
 
-def row(number: int, status: str = "succeeded", **more: str) -> SwapRow:
-    fields = {"img_uuid": None, "result_uri": None, "error_code": None, "error_message": None, **more}
-    return SwapRow(row_number=number, pair_id=f"pair-{number}", status=status, **fields)
+def row(number: int, status: str = "succeeded", **more: str) -> Swap:
+    return planned(number, row_number=number, pair_id=f"pair-{number}", status=Status(status), **more)
 
 
-def shown(rows: list[SwapRow]) -> str:
+def shown(rows: list[Swap]) -> str:
     console = Console(file=io.StringIO(), width=200)
     console.print(results_table(rows, PLACES))
     return console.file.getvalue()
-
-
-def test_the_closing_line_has_the_form_other_programs_read() -> None:
-    counts = {"succeeded": 9, "reused": 2, "failed": 1, "rejected": 3, "unknown": 1, "planned": 4}
-    assert (
-        closing_line("run_1", counts)
-        == "run run_1: pairs=20 succeeded=9 reused=2 failed=1 rejected=3 unknown=1"
-    )
-
-
-def test_the_closing_line_of_a_run_without_rows_counts_nothing() -> None:
-    assert (
-        closing_line("run_1", {}) == "run run_1: pairs=0 succeeded=0 reused=0 failed=0 rejected=0 unknown=0"
-    )
 
 
 def test_a_kept_picture_is_shown_by_its_path_below_the_project() -> None:

@@ -85,10 +85,10 @@ def test_a_database_without_the_table_has_no_rows_yet(database: Path) -> None:
 
 def test_a_file_that_is_no_database_is_an_error_with_a_cause(tmp_path: Path) -> None:
     (tmp_path / "results.db").write_text("this is not a database, whatever its name says" * 100)
-    with pytest.raises(LocalStackError, match="results table cannot be read: file is not a database"):
+    with pytest.raises(LocalStackError, match="cannot be used: file is not a database"):
         RunResults(connection(tmp_path / "results.db"), DAG, "r1").counts()
 
 
 def test_a_connection_of_a_type_we_cannot_read_is_refused_by_name() -> None:
-    with pytest.raises(LocalStackError, match="connection 'goenhance_results' is of type 'mongo'"):
+    with pytest.raises(LocalStackError, match="connection 'goenhance_results' has the type 'mongo'"):
         RunResults(ConnectionSetting("goenhance_results", "mongo"), DAG, "r1")

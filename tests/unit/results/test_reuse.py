@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from airflow_provider_goenhance.results.reuse import (
+    adopting,
     job_of,
     may_have_been_paid,
     picture_of,
     reusing,
-    taking_over,
 )
 from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.results.swap import Swap
@@ -94,7 +94,7 @@ def test_a_job_submitted_anew_after_one_was_taken_over_may_be_taken_over_itself(
 
 def test_a_row_that_takes_a_job_over_is_submitted_and_has_paid_nothing() -> None:
     planned = row("planned", None, attempts=0, swap_id="the-new-row")
-    taken = taking_over(planned, row("submitted", "its-job"))
+    taken = adopting(planned, row("submitted", "its-job"))
     assert (taken.status, taken.img_uuid, taken.attempts, taken.cost) == ("submitted", "its-job", 0, 0)
     assert (taken.swap_id, taken.reused_from, taken.result_uri) == ("the-new-row", "the-earlier-row", None)
     assert taken.adopted_job
