@@ -9,7 +9,7 @@ A token, the query of a signed link and the user part of a URL are secrets. Whic
 - :func:`without_token`: a text that may echo the API token
 - :func:`redact_link`: a picture's link that must stay usable where it is not signed
 - :func:`link_name`: a picture's link in a message, as host and file name
-- :func:`short_url`: a URL that is possibly malformed, in a message
+- :func:`short_url`: a possibly malformed URL in a message
 - :func:`mask_user`: a malformed URL that is recorded as it is
 - :func:`redact_location`: a manifest's location, which is also its name
 """

@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The manifest: read it, check each row, cut it into batches. Plain Python; pandas loads when a file is read."""
+"""Read a manifest, check its rows, and choose batches. Plain Python; pandas is imported when a file is read."""
 
 from __future__ import annotations

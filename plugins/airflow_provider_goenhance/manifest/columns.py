@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find the manifest's columns in a header row, and say what is wrong with one that lacks them."""
+"""Find the manifest's columns in a header row, and suggest how to correct one that lacks them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 REQUIRED = ("source_img", "reference_img")
 KNOWN = (*REQUIRED, "pair_id", "consent_ref")
 
-# What people call these columns elsewhere, beyond what a likeness of spelling finds.
+# Common other names of these columns that are too different to be found by similarity.
 _OTHER_NAMES = {
     "source": "source_img",
     "src": "source_img",
@@ -38,7 +38,7 @@ _MOST_NAMES_SHOWN = 12
 @dataclass(frozen=True, slots=True)
 class Columns:
     """
-    Where the manifest's columns stand in the file.
+    Positions of the manifest's columns in the file.
 
     :param header: all names of the header row, trimmed
     :param position: index of each known column that the file has
@@ -49,7 +49,7 @@ class Columns:
 
     @property
     def width(self) -> int:
-        """How many values a row should have."""
+        """Number of values in a valid row."""
         return len(self.header)
 
 
@@ -58,8 +58,8 @@ def find_columns(header: list[str], location: str) -> Columns:
     Find the columns of a manifest in its header row; others are ignored, and logged.
 
     :param header: the values of the header row
-    :param location: the file, for messages
-    :raises ManifestError: if a required column is missing, or a known one is there twice
+    :param location: the file's name in messages
+    :raises ManifestError: if a required column is missing or a known one is duplicated
     """
     names = [name.strip() for name in header]
     missing = [name for name in REQUIRED if name not in names]
@@ -69,7 +69,7 @@ def find_columns(header: list[str], location: str) -> Columns:
     if twice:
         where = " and ".join(str(i) for i, name in enumerate(names, start=1) if name == twice[0])
         raise ManifestError(
-            f"manifest {location}, row 1: the column {twice[0]} is there twice (columns {where}): "
+            f"manifest {location}, row 1: the column {twice[0]} is duplicated (columns {where}): "
             "remove or rename one"
         )
     extra = [name or "(no name)" for name in names if name not in KNOWN]
@@ -114,7 +114,7 @@ def _rename_hint(names: list[str], missing: list[str]) -> str:
 
 
 def _listed(names: list[str]) -> str:
-    # A header can be anything, a whole binary file included: show it safely and in short.
+    # The header may be the start of a binary file: show it escaped and cut.
     shown = [ascii(name[:40]) if not name.isprintable() else name[:40] for name in names[:_MOST_NAMES_SHOWN]]
     more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
     return ", ".join(shown) + more

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A CSV file as text and as records, and where exactly it stops being either."""
+"""Read a CSV file as text and as records, and locate the byte or quote that makes it invalid."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from .source import Source
 
-_HEADER_LIMIT = 65_536  # characters; keeps a file that is no table at all from being read as one header
+_HEADER_LIMIT = 65_536  # characters; limits what is read of a file that is not a table
 _BLOCK = 1 << 18
 _SAVE_AS_UTF8 = 'save it as UTF-8 (in Excel: "CSV UTF-8") and run again'
 _OTHER_KINDS = {
@@ -28,26 +28,26 @@ _OTHER_KINDS = {
 
 
 class NulByteError(Exception):
-    """The text has a NUL in it, which no parser of CSV handles well."""
+    """The text contains a NUL character, which CSV parsers handle inconsistently."""
 
 
 class ManifestText(io.TextIOBase):
-    """Text that refuses NULs and lets its reader put a line back in front."""
+    """Text that rejects NUL characters and lets its reader put a line back."""
 
     def __init__(self, inner: IO[str]) -> None:
         self._inner = inner
         self._ahead = ""
 
     def put_back(self, line: str) -> None:
-        """Give ``line`` out again before the rest."""
+        """Return ``line`` from the next read, before the rest."""
         self._ahead = line + self._ahead
 
     def readable(self) -> bool:
-        """Pandas asks."""
+        """Return ``True``; pandas checks it."""
         return True
 
     def read(self, size: int | None = -1, /) -> str:
-        """Read up to ``size`` characters; what was put back comes alone, whatever its length."""
+        """Read up to ``size`` characters; a line that was put back is returned alone, whatever its length."""
         if self._ahead:
             ahead, self._ahead = self._ahead, ""
             return ahead
@@ -75,27 +75,27 @@ class Records:
         self.number = 0
         self.record: list[str] = []
         self._lines: list[str] = []
-        self._given_out = False
+        self._yielded = False
         self._text = text
 
     def _feed(self) -> Iterator[str]:
         for line in self._text:
-            if self._given_out:
+            if self._yielded:
                 self._lines.clear()
-                self._given_out = False
+                self._yielded = False
             self._lines.append(line)
             yield line
 
     def __iter__(self) -> Iterator[list[str]]:
-        """Each record once; a blank line is an empty record."""
+        """Yield each record; a blank line is an empty record."""
         for record in csv.reader(self._feed()):
             self.number += 1
             self.record = record
-            self._given_out = True
+            self._yielded = True
             yield record
 
     def ends_inside_quotes(self) -> bool:
-        """Whether the record just read, taken as the last one, has a quote that nothing closes."""
+        """Return whether the record just read, as the last one, has a quote that is never closed."""
         # An open quote swallows whatever follows; otherwise two more lines are two more records.
         return len(list(csv.reader([*self._lines, "\n", "-"]))) == 1
 
@@ -133,10 +133,10 @@ def read_header(text: ManifestText, location: str) -> list[str]:
 
 
 def _header_lines(text: ManifestText, location: str) -> Iterator[str]:
-    room = _HEADER_LIMIT
-    while line := text.readline(room):
-        room -= len(line)
-        if room <= 0:
+    left = _HEADER_LIMIT
+    while line := text.readline(left):
+        left -= len(line)
+        if left <= 0:
             raise ManifestError(
                 f"manifest {location}, row 1 is longer than {_HEADER_LIMIT} characters: this is not a table "
                 "with a header row, or a quote in row 1 is never closed"
@@ -161,7 +161,7 @@ def _bad_byte_message(source: Source) -> str:
 
 
 def _find_bad_byte(stream: IO[bytes]) -> tuple[int, int, str]:
-    """Find the first byte, counted from 0, that is NUL or no UTF-8; and the kind of file if it tells."""
+    """Return offset and value of the first byte that is NUL or not UTF-8, and the kind of file if recognised."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     start = 0
     kind = ""
@@ -183,21 +183,21 @@ def _find_bad_byte(stream: IO[bytes]) -> tuple[int, int, str]:
 
 
 def _place_of(stream: IO[bytes], offset: int) -> tuple[int, str]:
-    """Tell the row, and the column's name if it has one, in which a byte stands."""
+    """Return the row of a byte, and the name of its column if there is one."""
     text = io.TextIOWrapper(io.BufferedReader(_Beginning(stream, offset)), encoding="utf-8-sig", newline="")
     records = Records(text)
     header: list[str] = []
     try:
         for record in records:
             header = header or record
-    except csv.Error:  # a single value beyond the csv module's limit: the row is known all the same
+    except csv.Error:  # a value beyond the csv module's size limit: the row is known, the column is not
         return records.number + 1, ""
     index = len(records.record) - 1
     return records.number, header[index].strip() if records.number > 1 and index < len(header) else ""
 
 
 class _Beginning(io.RawIOBase):
-    """The first bytes of a stream, and one letter where the next byte would be."""
+    """The first bytes of a stream, followed by one letter in place of the next byte."""
 
     def __init__(self, stream: IO[bytes], length: int) -> None:
         self._stream = stream

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names for pairs: what a given one must be like, and one made from the pictures where none is given."""
+"""Validate the pair_ids of a manifest, and derive those that are missing."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from ..exceptions import ErrorCode
 
 MAX_PAIR_ID_LENGTH = 200
 
-# Control characters, line separators, and the marks that turn the reading direction and so can disguise a name.
+# Control characters, line separators, and direction marks, which can disguise a name.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-# Nearly all given pair_ids look like this; pair_id_problem alone decides, as with URLs.
+# Fast path: nearly all pair_ids match. pair_id_problem decides on the others, as with URLs.
 PLAIN_PAIR_ID = re.compile(r"[ -~]{0,200}")
 
 _NOT_SLUG = re.compile(r"[^A-Za-z0-9._-]+")
 _STEM_LENGTH = 32
-# 48 bits: with 24, a million pairs of pictures that are all called face.jpg and scene.jpg would hold some
-# 30,000 pairs that share a name by chance, each of which would be turned away as a duplicate.
+# 48 bits: with 24, a million pairs of pictures that are all called face.jpg and scene.jpg would contain some
+# 30,000 collisions, each of which would be rejected as a duplicate.
 _HASH_DIGITS = 12
 
 
 def pair_id_problem(pair_id: str) -> tuple[str, str] | None:
     """
-    Say what is wrong with a given pair_id, as :func:`.urls.url_problem` does.
+    Return what is wrong with a pair_id, as :func:`.urls.url_problem` does for a URL.
 
-    :returns: a code and the rest of a sentence that begins with the column's name; ``None`` for a usable one
+    :returns: an error code and a predicate for the column's name as subject; ``None`` for a usable pair_id
     """
     if len(pair_id) > MAX_PAIR_ID_LENGTH:
         return ErrorCode.TOO_LONG, f"is {len(pair_id)} characters long, more than {MAX_PAIR_ID_LENGTH}"
@@ -39,7 +39,7 @@ def pair_id_problem(pair_id: str) -> tuple[str, str] | None:
 
 def default_pair_id(source_img: str, reference_img: str) -> str:
     """
-    Make a pair_id from the two pictures' URLs alone, so that sorting the manifest does not change it.
+    Return a pair_id derived from the two URLs alone, so that sorting the manifest does not change it.
 
     :returns: ``<source name>__<reference name>__<hash>`` in ``[A-Za-z0-9._-]``, at most 80 characters
     """
@@ -48,7 +48,7 @@ def default_pair_id(source_img: str, reference_img: str) -> str:
 
 
 def _stem(url: str) -> str:
-    """Make a short name from the file name in a URL, or from its host if it has none."""
+    """Return a short name from the file name in a URL, or from its host if it has none."""
     host, _, path = url.partition("?")[0].partition("#")[0].partition("://")[2].partition("/")
     name = path.rstrip("/").rpartition("/")[2]
     stem = name.rpartition(".")[0] or name or host

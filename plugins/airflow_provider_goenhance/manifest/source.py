@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find and open the file that a manifest location names, wherever it is kept."""
+"""Find and open a manifest in a local folder, on a web server or in an object storage."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..redaction import redact_location, redact_urls
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_BLOCK = 1 << 18  # bytes asked of a remote storage at a time
+_BLOCK = 1 << 18  # bytes per request to a remote storage
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 
 
@@ -27,8 +27,8 @@ class Source:
     """
     A manifest file that exists.
 
-    :param location: how to name it in messages and records: no password, no signed query
-    :param opener: opens it for reading bytes, any number of times
+    :param location: its name in messages and rows, without password and signed query
+    :param opener: opens it for reading bytes; may be called repeatedly
     """
 
     location: str
@@ -39,7 +39,7 @@ class Source:
         """
         Open the file and close it afterwards.
 
-        :raises ManifestError: if it cannot be read, at once or later on
+        :raises ManifestError: if it cannot be opened or read
         """
         try:
             with self.opener() as stream:
@@ -78,8 +78,8 @@ def _local_source(location: str) -> Source:
     if stat.S_ISDIR(mode):
         raise ManifestError(f"manifest {location} is a folder: name the file in it")
     if not stat.S_ISREG(mode):
-        # Opening a pipe or a device could wait for ever, and neither can be read twice.
-        raise ManifestError(f"manifest {location} is not a regular file: copy what it gives to a file")
+        # Opening a pipe or a device could block, and neither can be read twice.
+        raise ManifestError(f"manifest {location} is not a regular file: copy its content to one")
     return Source(location, lambda: path.open("rb"))
 
 
@@ -89,7 +89,7 @@ def _web_source(location: str) -> Source:
     # Read as one stream (block size 0): many web servers do not answer range requests.
     opener = _remote_opener(lambda: fsspec.filesystem("http").open(location, "rb", block_size=0))
     source = Source(redact_location(location), opener)
-    with source.open():  # a missing file is found out here, as for the other storages
+    with source.open():  # raises for a missing file, as the other storages do
         return source
 
 
@@ -102,7 +102,7 @@ def _stored_source(location: str, conn_id: str | None) -> Source:
 
         path = ObjectStoragePath(location, conn_id=conn_id)
         exists, is_dir = path.exists(), path.is_dir()
-    except Exception as error:  # each storage and its client library raises classes of its own
+    except Exception as error:  # every storage's client library has its own exceptions
         raise ManifestError(
             f"manifest {shown} cannot be reached: {_cause(error)}. The storage needs the Airflow provider that "
             "registers it (for s3://: apache-airflow-providers-amazon[s3fs]) and a connection that may read it"
@@ -115,7 +115,7 @@ def _stored_source(location: str, conn_id: str | None) -> Source:
 
 
 class _RemoteFile(io.RawIOBase):
-    """A file on a remote storage; whatever the storage's client library raises becomes an ``OSError``."""
+    """A file in a remote storage; every exception of the client library becomes an ``OSError``."""
 
     def __init__(self, opener: Callable[[], Any]) -> None:
         self._inner = _as_oserror(opener)
@@ -148,7 +148,7 @@ def _remote_opener(opener: Callable[[], Any]) -> Callable[[], IO[bytes]]:
 
 
 def _cause(error: BaseException) -> str:
-    """Say what went wrong without repeating the location, which may hold a signed query."""
+    """Describe an error without repeating the location, which may contain a signed query."""
     if status := getattr(error, "status", None):
         return f"HTTP status {status}"
     if isinstance(error, OSError) and error.errno is not None:
@@ -156,6 +156,6 @@ def _cause(error: BaseException) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
     text = redact_urls(str(error))
-    if text and type(error) is OSError:  # ours, which names the class already
+    if text and type(error) is OSError:  # from _as_oserror, which names the class already
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -36,7 +36,7 @@ Problem = tuple[str, str, str]
 _NO_CONSENT: Problem = (
     "consent_ref",
     ErrorCode.NO_CONSENT,
-    "consent_ref is empty, and this run swaps no face without one: say where the person's consent is filed",
+    "consent_ref is empty, and this run requires one: enter the reference of the person's consent",
 )
 
 
@@ -67,8 +67,8 @@ class RowChecker:
         A pair_id belongs to the first row that is accepted with it, so a corrected row further down may repeat the
         pair_id of a rejected one.
         """
-        # One pass over plain values, no pandas: both URLs are matched in under 1 us a row, faster than the
-        # string methods of a Series, and the pairs have to be made one by one in any case.
+        # One pass over plain values, no pandas: matching both URLs takes under 1 us per row, less than the string
+        # methods of a Series, and the pairs have to be created one by one in any case.
         plain_url, plain_id = PLAIN_URL.fullmatch, PLAIN_PAIR_ID.fullmatch
         most = self._limit or sys.maxsize
         for number, source, reference, pair_id, consent, overflow in rows:
@@ -145,7 +145,7 @@ def row_problems(source: str, reference: str, pair_id: str, overflow: str) -> li
     if overflow:
         # The values are in the wrong columns, so checking each makes no sense.
         clause = (
-            f"the row has more values than the header has columns, beginning with {short_url(overflow)}: "
+            f"the row has more values than the header has columns; the first extra one is {short_url(overflow)}: "
             "put values that contain a comma in double quotes"
         )
         return [("", ErrorCode.TOO_MANY_VALUES, clause)]
@@ -165,12 +165,9 @@ def _duplicate(
     number: int, source: str, reference: str, pair_id: str, first: int, *, derived: bool
 ) -> RejectedRow:
     if derived:
-        reason = (
-            f"the same pictures as row {first}, and no pair_id: "
-            "give it a pair_id of its own to have it swapped again"
-        )
+        reason = f"the same pictures as row {first}, and no pair_id: add a unique pair_id to swap them again"
     else:
-        reason = f"pair_id {pair_id} is already used by row {first}: each needs its own"
+        reason = f"pair_id {pair_id} is already used by row {first}: pair_ids must be unique"
     return RejectedRow(number, pair_id, source, reference, "pair_id", ErrorCode.DUPLICATE_PAIR_ID, reason)
 
 

@@ -2,8 +2,8 @@
 """
 Collect the pictures of one finished job: download, verify, mark, sign, store.
 
-A picture stays in memory on its way from the link to the storage: verifying decodes the whole of it in any case, and
-every further step works on the same bytes.
+A picture stays in memory from the download to the storage: verification decodes all of it in any case, and every
+further step works on the same bytes.
 """
 
 from __future__ import annotations

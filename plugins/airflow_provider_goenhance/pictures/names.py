@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""File and folder names made of ids that anybody may have chosen: safe everywhere, and never shared by two ids."""
+"""Derive file and folder names from arbitrary ids: safe on every file system, and unique for each id."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ import re
 _LONGEST = 100
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
-# Names of these two shapes are given by us, so an id that looks like one must not get it as it is.
+# Names of these two shapes are generated here, so an id of such a shape gets a hash as well.
 _LOOKS_HASHED = re.compile(r".*-[0-9a-f]{12}")
 _LOOKS_NUMBERED = re.compile(r".*__[1-9][0-9]*")
 
 
 def folder_for(run_id: str) -> str:
-    """Give the folder name of a run; what had to change is told apart by a hash of the id."""
+    """Return the folder name of a run; a hash of the id is appended if the id had to be changed."""
     return _safe(run_id, "run")
 
 
 def file_name_for(pair_id: str, extension: str, index: int = 0, *, apart: str | None = None) -> str:
     """
-    Give the file name of one picture of a pair.
+    Return the file name of one picture of a pair.
 
     :param pair_id: any text
     :param extension: with its dot, e.g. ``.jpg``
     :param index: 0 for the first picture of a job; the further ones are numbered ``<pair>__1``, ``<pair>__2``, ...
-        (two underscores: ``pair_1`` is too usual an id to take its name away)
-    :param apart: tells it from another picture that has the plain name: ``<pair>-<hash>.<ext>``
+        (two underscores, because ``pair_1`` is a common id)
+    :param apart: text to hash if another picture has the plain name: ``<pair>-<hash>.<ext>``
     """
     if apart is not None:
-        pair_id = f"{pair_id}-{_digest(apart)}"  # a shape that is never left as it is
+        pair_id = f"{pair_id}-{_digest(apart)}"  # a shape that always gets a hash
     number = f"__{index}" if index else ""
     return f"{_safe(pair_id, 'pair')}{number}{extension}"
 
 
 def sheet_name_for(dag_id: str, task_id: str) -> str:
     """
-    Give the file name of a contact sheet, beside the pictures of its run.
+    Return the file name of a contact sheet, beside the pictures of its run.
 
-    Dags on one schedule have runs of one name, and so share a folder. No pair's file can take the name: none ends in
-    ``.html``.
+    Dags on one schedule have runs of the same name, which share a folder. No pair's file can have this name: none ends
+    in ``.html``.
 
-    :param dag_id: the Dag, without which one Dag's sheet would be shown to those who may see another
+    :param dag_id: the Dag; without it, users of one Dag could be shown the sheet of another
     :param task_id: the report task
     """
     return f"contact-sheet-{_safe(f'{dag_id}.{task_id}', 'report')}.html"

@@ -154,7 +154,7 @@ def test_a_submit_with_unknown_outcome_is_sent_again_by_a_new_run_and_that_is_sa
 
     with caplog.at_level(logging.WARNING):
         assert next_run(swap).error is None
-    assert "1 pair is submitted again though an earlier run's submit may have been accepted" in caplog.text
+    assert "1 pair is submitted again although an earlier run's submit may have been accepted" in caplog.text
     assert swap.accepted() == len(swap.pairs) + 1
 
 

@@ -27,13 +27,13 @@ pytestmark = pytest.mark.skipif(
 
 def _tags(path: Path) -> dict[str, Any]:
     # -n: raw values; -G1: with groups, so that it is seen to come from the IPTC Extension namespace
-    told = subprocess.run(
+    completed = subprocess.run(
         [EXIFTOOL or "", "-json", "-n", "-G1", "-a", "-validate", "-warning", "-error", "-all", path],
         capture_output=True,
         check=True,
         timeout=180,
     )
-    tags: dict[str, Any] = json.loads(told.stdout)[0]
+    tags: dict[str, Any] = json.loads(completed.stdout)[0]
     return tags
 
 

@@ -158,5 +158,5 @@ async def test_a_job_is_collected_from_its_link_to_s3(bucket: Bucket) -> None:
     for each in kept:
         assert pixels(read_picture(each.uri, CONN_ID)) == pixels(encoded("png"))
         assert each.sidecar_uri is not None
-        told = json.loads(read_picture(each.sidecar_uri, CONN_ID))
-        assert told["picture"]["sha256"] == each.sha256
+        content = json.loads(read_picture(each.sidecar_uri, CONN_ID))
+        assert content["picture"]["sha256"] == each.sha256

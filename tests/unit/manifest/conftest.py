@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the manifest's tests share: a file to write rows into."""
+"""Fixtures for the tests of package manifest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def manifest_file(tmp_path: Path) -> Callable[..., str]:
-    """Write text or bytes to a file, by default ``pairs.csv``, and give its path."""
+    """Write text or bytes to a file, by default ``pairs.csv``, and return its path."""
 
     def write(content: str | bytes, name: str = "pairs.csv") -> str:
         path = tmp_path / name

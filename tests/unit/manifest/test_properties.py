@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What holds for every manifest, whatever is in it."""
+"""Properties of every manifest, whatever its content."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_every_row_is_a_pair_or_rejected_exactly_once_with_its_own_row_number(ro
 @example("a,b\r\nc,d\re,f\n")
 @example('"a,b\nc,d\n')
 def test_pandas_and_the_record_reader_tell_rows_and_values_apart_in_the_same_way(body):
-    # Where pandas gives up, the other reader goes on from the row it had reached: they must count alike.
+    # Where pandas fails, the other reader continues from the last row: both must count rows alike.
     from pandas.errors import ParserError
 
     folder, location = in_file(f"source_img,reference_img\n{body}")

@@ -190,7 +190,7 @@ def test_any_printable_pair_id_is_accepted(pair_id):
 def test_the_second_row_of_a_pair_id_is_rejected_and_names_the_first():
     checker = checked((FACE, SCENE, "p"), (FACE, SCENE, "q"), (SCENE, FACE, "p"), (SCENE, FACE, "p"))
     assert [p.row_number for p in checker.pairs] == [2, 3]
-    reason = "pair_id p is already used by row 2: each needs its own"
+    reason = "pair_id p is already used by row 2: pair_ids must be unique"
     assert checker.rejected == [
         RejectedRow(number, "p", SCENE, FACE, "pair_id", "duplicate_pair_id", reason) for number in (4, 5)
     ]
@@ -210,7 +210,7 @@ def test_the_same_pictures_twice_without_a_pair_id_are_one_pair_and_the_reason_s
         "duplicate_pair_id",
     )
     assert rejected.reason == (
-        "the same pictures as row 2, and no pair_id: give it a pair_id of its own to have it swapped again"
+        "the same pictures as row 2, and no pair_id: add a unique pair_id to swap them again"
     )
 
 

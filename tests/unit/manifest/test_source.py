@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a manifest may be kept, and that its location gives no secret away."""
+"""The storages that a manifest is read from, and secrets in its location."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ def test_a_column_that_is_there_twice(manifest_file, name):
     header = f"source_img,reference_img,pair_id,consent_ref, {name}"
     first = ["source_img", "reference_img", "pair_id", "consent_ref"].index(name) + 1
     assert refusal_of(manifest_file, f"{header}\n") == (
-        f", row 1: the column {name} is there twice (columns {first} and 5): remove or rename one"
+        f", row 1: the column {name} is duplicated (columns {first} and 5): remove or rename one"
     )
 
 
@@ -238,8 +238,8 @@ def test_a_quote_never_closed_in_the_header(manifest_file):
 def test_a_quote_never_closed_names_row_and_column(manifest_file, tail):
     message = refusal_of(manifest_file, f'{GOOD}\np2,"{FACE},{SCENE}{tail}')
     assert message == (
-        ", row 4, column source_img: a quote is opened and never closed, so the rest of the "
-        "file cannot be split into rows"
+        ", row 4, column source_img: a quote is opened and never closed, "
+        "so the rest of the file cannot be split into rows"
     )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server of pictures with bad manners, on 127.0.0.1."""
+"""A misbehaving picture server on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ZEROS = 2 * 1024**3
 
 
 class PictureServer:
-    """Serves ``picture`` at ``/user/face_0.jpg`` and every kind of trouble beside it; counts what it sent."""
+    """Serves ``picture`` at ``/user/face_0.jpg`` and faulty responses at other paths; records the requests."""
 
     def __init__(self, picture: bytes) -> None:
         self.picture = picture
@@ -52,7 +52,7 @@ class PictureServer:
         await self._runner.cleanup()
 
     def link(self, path: str) -> str:
-        """Give a signed link to a path of this server."""
+        """Return a signed link to a path of this server."""
         return f"{self.base}{path}?{SIGNATURE}"
 
     async def _picture(self, request: web.Request) -> web.Response:

@@ -224,12 +224,12 @@ async def test_a_sidecar_is_written_when_asked_for(
         session, Links([server.link("/user/a")]), tmp_path / "s", sidecar=True, facts=facts
     )
     assert kept.sidecar_uri == kept.uri + ".json"
-    told = json.loads(read_picture(kept.sidecar_uri))
-    assert (told["img_uuid"], told["consent_ref"]) == ("u-1", "crm/77")
-    assert told["picture"]["sha256"] == kept.sha256
-    assert told["picture"]["sha256_delivered"] != kept.sha256
-    assert told["collected_at"] is not None
-    assert "q-sign" not in json.dumps(told)
+    content = json.loads(read_picture(kept.sidecar_uri))
+    assert (content["img_uuid"], content["consent_ref"]) == ("u-1", "crm/77")
+    assert content["picture"]["sha256"] == kept.sha256
+    assert content["picture"]["sha256_delivered"] != kept.sha256
+    assert content["collected_at"] is not None
+    assert "q-sign" not in json.dumps(content)
 
 
 @pytest.mark.parametrize("kind", READERS)

@@ -177,11 +177,11 @@ async def test_no_error_and_no_log_line_holds_the_signature(
             clock.forward(DEFAULT_TIMEOUT)
         with pytest.raises(CollectError) as caught:
             await asyncio.wait_for(fetching, 30.0)
-    told = "".join(traceback.format_exception(caught.value)) + repr(caught.value) + str(caught.value)
+    shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value) + str(caught.value)
     assert caught.value.__context__ is None
     assert caught.value.__cause__ is None
     # The server's own access log knows the query, of course; ours must not.
     logged = [r.getMessage() for r in caplog.records if r.name != "aiohttp.access"]
-    for text in (told, *logged):
+    for text in (shown, *logged):
         assert "SECRET" not in text
         assert "q-sign" not in text

@@ -15,7 +15,7 @@ from airflow_provider_goenhance.pictures.verify import Picture
 
 
 def _sidecar(facts: SwapFacts, **changes: Any) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "run_id": "run",
         "pair_id": "pair ü",
         "sha256": "aa",
@@ -25,7 +25,7 @@ def _sidecar(facts: SwapFacts, **changes: Any) -> dict[str, Any]:
         "claim": False,
         "system": "GoEnhance",
     }
-    content = sidecar_for(facts, Picture("jpeg", ".jpg", 3, 4), **told | changes)
+    content = sidecar_for(facts, Picture("jpeg", ".jpg", 3, 4), **arguments | changes)
     parsed: dict[str, Any] = json.loads(content)
     return parsed
 
