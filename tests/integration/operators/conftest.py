@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_goenhance.api import client
 from include.sandbox.process import SandboxProcess
 
 from .house import AirflowHouse
@@ -29,7 +28,13 @@ def connect(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., No
             "host": "http://127.0.0.1",
             "port": port or sandbox.port,
             "password": sandbox.token if token is None else token,
-            "extra": {"request_timeout": 60, "max_concurrency": 1, **extra},
+            "extra": {
+                "request_timeout": 60,
+                "max_concurrency": 1,
+                "submit_attempts": 2,
+                "get_attempts": 2,
+                **extra,
+            },
         }
         results = {"conn_type": "sqlite", "host": str(tmp_path / "results.db")}
         monkeypatch.setenv("AIRFLOW_CONN_GOENHANCE_DEFAULT", json.dumps(conn))
@@ -42,12 +47,9 @@ def connect(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., No
 def task(
     goenhance_sandbox_shared: SandboxProcess,
     connect: Callable[..., None],
-    monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> Callable[..., LightTask]:
-    """Make a task; the client gives up after the second try."""
-    monkeypatch.setattr(client, "SUBMIT_ATTEMPTS", 2)
-    monkeypatch.setattr(client, "GET_ATTEMPTS", 2)
+    """Make a task; the client gives up after two attempts."""
     connect(goenhance_sandbox_shared)
 
     def make(**options: Any) -> LightTask:

@@ -117,7 +117,7 @@ def test_a_second_run_after_a_failure_fetches_only_what_is_not_kept(
     with pytest.raises(CollectError, match="1 of 3 paid jobs could not be downloaded or stored") as caught:
         collect(batch)
     assert not is_final(caught.value)
-    assert "A retry tries these again and pays nothing." in str(caught.value)
+    assert "A retry collects them again and pays nothing." in str(caught.value)
 
     downloads = count_downloads(batch)
 
@@ -147,7 +147,7 @@ def test_a_run_that_the_results_table_does_not_know_is_an_error_and_no_success(s
     batch = submitted(pairs=1)
 
     with pytest.raises(
-        ValueError, match=r"no rows of run 'run-1' of Dag 'another_dag': name the Dag"
+        ValueError, match=r"no rows of run 'run-1' of Dag 'another_dag'. Pass the Dag"
     ) as caught:
         collect(batch, run_id="run-1")
 

@@ -117,7 +117,7 @@ def test_a_sheet_that_cannot_be_made_never_changes_the_verdict(
 
     assert failed is None
     assert "contact_sheet" not in ti.xcoms
-    assert "There is no contact sheet" in capfd.readouterr().out
+    assert "The contact sheet could not be stored" in capfd.readouterr().out
 
 
 def test_a_storage_that_cannot_be_written_never_changes_the_verdict(task: Callable[..., LightTask]) -> None:

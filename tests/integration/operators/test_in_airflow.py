@@ -158,7 +158,7 @@ def test_a_dry_run_of_a_broken_manifest_fails_too(house: AirflowHouse) -> None:
     run = house.run("goenhance_face_swap_batch", manifest="/no/such.csv", dry_run=True)
 
     assert run.state == "failed"
-    assert "swap never began, because a task before failed" in run.text
+    assert "swap never started, because an upstream task failed" in run.text
 
 
 def test_the_single_dag_swaps_the_pair_of_its_form(house: AirflowHouse) -> None:

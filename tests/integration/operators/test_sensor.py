@@ -148,12 +148,12 @@ def test_whatever_the_swap_operators_give_names_the_jobs(
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ([], "names no job"),
-        ("", "names no job"),
-        (None, "names no job"),
-        ([{"img_uuid": None}], "names no job"),
+        ([], "at least one img_uuid"),
+        ("", "at least one img_uuid"),
+        (None, "at least one img_uuid"),
+        ([{"img_uuid": None}], "at least one img_uuid"),
         ("['a-job', 'b-job']", "render_template_as_native_obj=True"),
-        ("a job", "is no UUID"),
+        ("a job", "must contain img_uuid values"),
     ],
 )
 def test_what_names_no_job_is_an_error_and_no_success(given: Any, said: str) -> None:

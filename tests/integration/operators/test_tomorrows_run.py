@@ -191,11 +191,11 @@ def test_a_plan_gives_jobs_that_are_taken_over_their_tasks_and_counts_them(
 
     assert plan(check_only=True) == []
     said = capfd.readouterr().out
-    assert "would submit, and pay for, 1 pair in 2 tasks of up to 2; 3 earlier jobs are taken over" in said
+    assert "would submit, and pay for, 1 pair in 2 tasks of up to 2; 3 earlier jobs are adopted" in said
 
     assert [batch["batch"] for batch in plan()] == [0, 1]
     said = capfd.readouterr().out
-    assert "4 rows added, of which 0 reuse earlier pictures and 3 take over earlier jobs" in said
+    assert "4 rows added, of which 0 reuse earlier pictures and 3 adopt earlier jobs" in said
     assert [batch["batch"] for batch in plan()] == [0, 1]
 
     swap.ti = LightTaskInstance("swap", run_id="run-2")

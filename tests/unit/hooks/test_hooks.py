@@ -211,9 +211,9 @@ def test_the_test_button_shows_the_balance(connection: Define, answering: Answer
     [
         ({"host": "http://127.0.0.1:9"}, "Could not reach GoEnhance"),
         ({"password": ""}, "has no API token"),
-        ({"host": "ftp://x"}, "the host must be like"),
+        ({"host": "ftp://x"}, "the host must be a URL like"),
         ({"extra": {"timeout": "soon"}}, "request_timeout"),
-        ({"extra": {"X-Bad": "a\r\nb"}}, "cannot be sent as one"),
+        ({"extra": {"X-Bad": "a\r\nb"}}, "is not a valid one"),
     ],
 )
 def test_the_test_button_says_what_is_wrong_and_never_raises(

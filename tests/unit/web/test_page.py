@@ -100,8 +100,8 @@ def test_a_failure_shows_its_reason_and_its_job() -> None:
 
 
 def test_a_page_without_rows_says_when_there_are_some() -> None:
-    assert "No rows. They are there once the task has begun" in page()
+    assert "No rows yet: the task has not started" in page()
 
 
 def test_a_long_list_says_how_much_of_it_is_shown() -> None:
-    assert "The first 1 of 900 rows are shown" in page(SWAP, total=900)
+    assert "Showing the first 1 of 900 rows" in page(SWAP, total=900)
