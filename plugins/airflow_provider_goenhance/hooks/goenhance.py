@@ -176,7 +176,7 @@ class GoEnhanceHook(HttpHook):
                 return RawAnswer(response.status_code, body, retry_after, what, str(account))
         except (requests.RequestException, OSError) as error:
             cause = excerpt(without_token(str(error), account.token)) or type(error).__name__
-            if _was_not_sent(error):
+            if was_not_sent(error):
                 raise UnreachableError(
                     f"Could not reach GoEnhance at {account}: {cause}. Nothing was sent by this {what}."
                 ) from None
@@ -203,7 +203,7 @@ _HANDSHAKE_ERRORS = frozenset(
 )
 
 
-def _was_not_sent(error: BaseException) -> bool:
+def was_not_sent(error: BaseException) -> bool:
     """Return whether ``requests`` certainly failed before the request was sent."""
     import requests
     from urllib3.exceptions import NewConnectionError, ProxyError

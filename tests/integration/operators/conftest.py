@@ -12,7 +12,7 @@ import pytest
 
 from include.sandbox.process import SandboxProcess
 
-from .house import AirflowHouse
+from .airflow_environment import AirflowEnvironment
 from .light_runner import LightTask
 
 
@@ -59,15 +59,15 @@ def task(
 
 
 @pytest.fixture(scope="session")
-def _airflow_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowHouse]:
-    with AirflowHouse(tmp_path_factory.mktemp("airflow-house"), test_dags=True) as house:
-        yield house
+def _airflow_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowEnvironment]:
+    with AirflowEnvironment(tmp_path_factory.mktemp("airflow"), test_dags=True) as airflow:
+        yield airflow
 
 
 @pytest.fixture
-def house(
-    _airflow_house: AirflowHouse, goenhance_sandbox_shared: SandboxProcess, tmp_path: Path
-) -> AirflowHouse:
-    """Give the test a real Airflow, with a results table of the test's own, on the session's sandbox."""
-    _airflow_house.furnish(goenhance_sandbox_shared, tmp_path)
-    return _airflow_house
+def airflow(
+    _airflow_environment: AirflowEnvironment, goenhance_sandbox_shared: SandboxProcess, tmp_path: Path
+) -> AirflowEnvironment:
+    """Return a real Airflow with a results table of this test's own, connected to the session's sandbox."""
+    _airflow_environment.prepare(goenhance_sandbox_shared, tmp_path)
+    return _airflow_environment

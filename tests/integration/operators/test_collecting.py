@@ -316,19 +316,19 @@ def test_a_link_that_is_never_signed_anew_fails_the_row_and_a_later_attempt_is_f
 ) -> None:
     task().sandbox.put_faults(link_seconds=0, link_signed="at_completion")
     batch = submitted(pairs=1)
-    uuid = batch.row()["img_uuid"]
+    img_uuid = batch.row()["img_uuid"]
 
-    with pytest.raises(CollectError, match=uuid):
+    with pytest.raises(CollectError, match=img_uuid):
         collect(batch)
 
     row = batch.row()
-    assert (row["status"], row["error_code"], row["img_uuid"]) == ("failed", "link_expired", uuid)
+    assert (row["status"], row["error_code"], row["img_uuid"]) == ("failed", "link_expired", img_uuid)
     assert row["error_message"].startswith("The job succeeded at GoEnhance and was paid for")
     assert "a new link was asked for" in row["error_message"]
     assert "q-signature" not in row["error_message"]
     assert row["result_uri"] is None
 
-    with pytest.raises(CollectError, match=uuid):
+    with pytest.raises(CollectError, match=img_uuid):
         collect(batch)
     batch.sandbox.put_faults(link_signed="at_each_call", link_seconds=3600)
 

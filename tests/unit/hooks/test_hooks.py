@@ -172,10 +172,10 @@ def test_a_fault_of_tls_after_the_handshake_may_have_been_an_accepted_submit() -
     late.reason = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
     early = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED]")
     early.reason = "CERTIFICATE_VERIFY_FAILED"
-    assert not module._was_not_sent(wrapped(late))
-    assert module._was_not_sent(wrapped(early))
-    assert not module._was_not_sent(requests.exceptions.ReadTimeout())
-    assert not module._was_not_sent(requests.exceptions.ConnectionError())
+    assert not module.was_not_sent(wrapped(late))
+    assert module.was_not_sent(wrapped(early))
+    assert not module.was_not_sent(requests.exceptions.ReadTimeout())
+    assert not module.was_not_sent(requests.exceptions.ConnectionError())
 
 
 @pytest.mark.parametrize(

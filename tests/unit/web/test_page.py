@@ -23,7 +23,7 @@ SWAP = Swap(
     reference_img="http://h/r.jpg",
     pair_fingerprint="f",
     status=Status.SUCCEEDED,
-    img_uuid="uuid-1",
+    img_uuid="img_uuid-1",
     row_number=2,
     result_uri="file:///kept/anna.png",
 )
@@ -95,7 +95,7 @@ def test_a_failure_shows_its_reason_and_its_job() -> None:
     html = page(failed)
 
     assert "no face was found" in html
-    assert "uuid-1" in html
+    assert "img_uuid-1" in html
     assert "picture?" not in html
 
 
