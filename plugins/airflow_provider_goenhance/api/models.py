@@ -20,7 +20,7 @@ def submit_body(source_img: str, reference_img: str) -> dict[str, Any]:
     """
     Return the JSON body of a face swap submit.
 
-    :param source_img: URL of the picture that gives the face
+    :param source_img: URL of the picture with the face
     :param reference_img: URL of the target picture that keeps its scene
     """
     return {"args": {"reference_img": reference_img, "source_img": source_img}, "type": FACE_SWAP_TYPE}

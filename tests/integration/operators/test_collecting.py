@@ -302,7 +302,7 @@ def test_a_picture_whose_link_has_expired_is_collected_through_a_fresh_one(
 ) -> None:
     task().sandbox.put_faults(link_seconds=0, link_signed="at_completion")
     batch = submitted()
-    # The link that the job had is dead by now; this vendor signs anew at each call, though not at once.
+    # The first link has expired by now; this sandbox signs a new one at each call, though not at once.
     batch.sandbox.put_faults(
         link_signed="at_each_call", link_seconds=3600, result={"kind": "expired_link", "count": 1}
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an attempt finds and does after things went wrong around it, rather than in one submit."""
+"""Recovery of an attempt from failures outside a single submit."""
 
 from __future__ import annotations
 
@@ -392,6 +392,6 @@ def _is_connected(pid: int, port: int) -> bool:
 def _until(condition: Callable[[], bool], worker: subprocess.Popen[str], *, seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert worker.poll() is None, "the worker ended before it came to that"
+        assert worker.poll() is None, "the worker ended too early"
         assert time.monotonic() < deadline, "it did not come to that in time"
         time.sleep(0.02)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A later run with the same pairs: it takes over what was paid for, and pays only for what was not."""
+"""A later run with the same pairs adopts what was paid for, and pays only for the rest."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_jobs_that_timed_out_are_taken_over(task: Callable[..., LightTask], kind
     swap.clear()
     swap.arguments["on_clear"] = "resubmit"
     cleared = swap.attempt()
-    assert swap.accepted() == len(swap.pairs)  # a retry, and any clear, waits on for the job taken over
+    assert swap.accepted() == len(swap.pairs)  # a retry, and any clear, keeps waiting for the adopted job
     assert "A retry or clear asks about the same job again and pays nothing" in cleared.message
 
 

@@ -25,7 +25,7 @@ PAIR = ("https://example.com/face.jpg", "https://example.com/scene.jpg")
 
 @pytest.fixture
 def sandbox(goenhance_sandbox_shared: SandboxProcess, monkeypatch: pytest.MonkeyPatch) -> SandboxProcess:
-    """Give the session's sandbox, behind the connection ``goenhance_test``."""
+    """Return the session's sandbox, which the connection ``goenhance_test`` leads to."""
     connect(monkeypatch, goenhance_sandbox_shared, goenhance_sandbox_shared.token)
     return goenhance_sandbox_shared
 
@@ -149,7 +149,7 @@ async def test_a_restarted_triggerer_goes_on_waiting_submits_nothing_and_keeps_t
     running = asyncio.create_task(events_of(first))
     await until(lambda: sandbox.faults()["detail"][0]["fired"] > len(img_uuids) or running.done())
     assert not running.done()
-    running.cancel()  # what a triggerer does with its triggers when it is told to end
+    running.cancel()  # as a triggerer does with its triggers when it shuts down
     with pytest.raises(asyncio.CancelledError):
         await running
     _, kwargs = first.serialize()

@@ -51,7 +51,7 @@ HTML = "<html>502 Bad Gateway</html>"
 
 @contextmanager
 def closed_port() -> Iterator[int]:
-    """A port that is taken, so that nobody else begins to listen there, but does not listen."""
+    """Bind a port without listening, so that no other process can listen on it."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield int(taken.getsockname()[1])

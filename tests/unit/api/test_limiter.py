@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How fast requests may start, told by an event loop in which waiting takes no time and moments are exact."""
+"""The limits on when requests start, in an event loop in which waiting takes no time and times are exact."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.looptime(start=0.0)
 
 
 async def starts(limiter: Limiter, count: int, *, paced: bool = True) -> list[float]:
-    """Ask for so many slots at once, and return the moments at which each was had."""
+    """Request ``count`` slots at once, and return the time at which each was granted."""
     started = []
 
     async def one() -> None:

@@ -42,10 +42,10 @@ _looks = itertools.count()
 
 def now() -> float:
     """
-    Tell the loop's time.
+    Return the loop's time.
 
     Each look at the clock takes a nanosecond. If it took none, a wait shorter than the loop's resolution would be over
-    with no time gone by, and come again for ever.
+    without any time passing, and be repeated endlessly.
     """
     return asyncio.get_running_loop().time() + next(_looks) * 1e-9
 
@@ -56,7 +56,7 @@ def _time_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Vendor:
-    """Answers status calls from a script per job, each after so many seconds; the last answer is repeated."""
+    """Answers status calls from a script per job, each after ``seconds``; the last answer is repeated."""
 
     def __init__(self, *, seconds: float = 0.001, **script: list[Answer]) -> None:
         self.seconds = seconds
@@ -176,10 +176,10 @@ async def test_after_the_deadline_every_job_is_asked_about_once_and_no_more() ->
 
 async def test_after_the_deadline_a_dead_service_is_not_asked_about_every_job() -> None:
     img_uuids = [f"job-{n}" for n in range(500)]
-    vendor = Vendor(**{img_uuid: [UnreachableError("nobody there")] for img_uuid in img_uuids})
+    vendor = Vendor(**{img_uuid: [UnreachableError("no service")] for img_uuid in img_uuids})
     outcome = await wait(vendor.get_job, img_uuids, deadline=0.0, max_concurrency=4)
     assert outcome.running == img_uuids
-    assert outcome.last_error == "nobody there"
+    assert outcome.last_error == "no service"
     assert len(vendor.asked) < 20
 
 

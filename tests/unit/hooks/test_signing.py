@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What signs pictures, as the connection gives it, and proved before anything is paid for."""
+"""The signing credentials of a connection are verified before anything is paid."""
 
 from __future__ import annotations
 
