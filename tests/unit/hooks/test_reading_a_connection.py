@@ -36,7 +36,14 @@ def test_a_connection_with_a_token_only_means_the_real_api(connection: Define) -
     assert account.base_url == "https://api.goenhance.ai"
     assert account.token == TOKEN
     assert (account.max_concurrency, account.requests_per_second, account.request_timeout) == (10, 0.0, 60.0)
+    assert (account.submit_attempts, account.get_attempts) == (6, 4)
     assert (account.headers, account.request_options, account.verify, account.proxy) == ({}, {}, True, None)
+
+
+def test_the_attempts_of_a_call_are_fields_of_the_connection(connection: Define) -> None:
+    account = read(connection(extra={"submit_attempts": 2, "extra__goenhance__get_attempts": "3"}))
+    assert (account.submit_attempts, account.get_attempts) == (2, 3)
+    assert account.headers == {}
 
 
 @pytest.mark.parametrize(
