@@ -74,13 +74,13 @@ def count_polls() -> None:
     """Count our client's status calls where they are answered."""
     plain = GoEnhanceClient.get_job
 
-    async def pluralize(self: GoEnhanceClient, img_uuid: str) -> Any:
+    async def counted_get_job(self: GoEnhanceClient, img_uuid: str) -> Any:
         global polls
         job = await plain(self, img_uuid)
         polls += 1
         return job
 
-    GoEnhanceClient.get_job = pluralize  # type: ignore[method-assign]
+    GoEnhanceClient.get_job = counted_get_job  # type: ignore[method-assign]
 
 
 def resident(field: str) -> float:
@@ -143,7 +143,7 @@ async def measure(triggers: list[BaseTrigger], seconds: float) -> dict[str, floa
 
 def worker(way: str, url: str, token: str, per_trigger: int, seconds: float) -> None:
     """Run one way of waiting over the UUIDs on standard input, and print its figures."""
-    uuids = sys.stdin.read().split()
+    img_uuids = sys.stdin.read().split()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     os.environ["AIRFLOW_CONN_GOENHANCE_DEFAULT"] = json.dumps(
@@ -153,13 +153,15 @@ def worker(way: str, url: str, token: str, per_trigger: int, seconds: float) -> 
         count_polls()
         deadline = time.time() + 3600
         triggers: list[BaseTrigger] = [
-            GoEnhanceJobsTrigger("goenhance_default", uuids[at : at + per_trigger], deadline, POLL_INTERVAL)
-            for at in range(0, len(uuids), per_trigger)
+            GoEnhanceJobsTrigger(
+                "goenhance_default", img_uuids[at : at + per_trigger], deadline, POLL_INTERVAL
+            )
+            for at in range(0, len(img_uuids), per_trigger)
         ]
     else:
-        triggers = [OneJobTrigger(url, token, img_uuid) for img_uuid in uuids]
+        triggers = [OneJobTrigger(url, token, img_uuid) for img_uuid in img_uuids]
     figures = asyncio.run(measure(triggers, seconds))
-    print(json.dumps({"jobs": len(uuids), "triggers": len(triggers), **figures}))
+    print(json.dumps({"jobs": len(img_uuids), "triggers": len(triggers), **figures}))
 
 
 async def submit(sandbox: SandboxProcess, jobs: int) -> list[str]:
@@ -170,11 +172,11 @@ async def submit(sandbox: SandboxProcess, jobs: int) -> list[str]:
 
 
 def run_worker(
-    way: str, sandbox: SandboxProcess, uuids: list[str], options: argparse.Namespace
+    way: str, sandbox: SandboxProcess, img_uuids: list[str], options: argparse.Namespace
 ) -> dict[str, Any]:
     command = [sys.executable, __file__, "--worker", way, "--url", sandbox.url, "--token", sandbox.token]
     command += ["--per-trigger", str(options.per_trigger), "--seconds", str(options.seconds)]
-    done = subprocess.run(command, input="\n".join(uuids), stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, input="\n".join(img_uuids), stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -204,10 +206,10 @@ def main() -> None:
         worker(options.worker, options.url, options.token, options.per_trigger, options.seconds)
         return
     with SandboxProcess(engine="none", job_seconds=86_400) as sandbox:
-        uuids = asyncio.run(submit(sandbox, options.jobs))
+        img_uuids = asyncio.run(submit(sandbox, options.jobs))
         rows = {
-            "ours": run_worker("ours", sandbox, uuids, options),
-            "a trigger per job": run_worker("plain", sandbox, uuids[: options.plain_jobs], options),
+            "ours": run_worker("ours", sandbox, img_uuids, options),
+            "a trigger per job": run_worker("plain", sandbox, img_uuids[: options.plain_jobs], options),
         }
     for figures in rows.values():
         figures["kib_per_job"] = grown_mib(figures) * 1024 / figures["jobs"]

@@ -115,7 +115,7 @@ class ErrorCode(enum.StrEnum):
     CREDENTIALS_IN_URL = "credentials_in_url"
     #: Source and reference are the same picture: use two.
     SAME_PICTURE = "same_picture"
-    #: An earlier row has the same ``pair_id``: give each row its own.
+    #: An earlier row has the same ``pair_id``: each row needs its own.
     DUPLICATE_PAIR_ID = "duplicate_pair_id"
     #: The run requires a ``consent_ref`` and the row has none: fill it in.
     NO_CONSENT = "no_consent"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Links beside a task in the Airflow UI."""
+"""Links on a task in the Airflow UI."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from airflow.sdk.types import TaskInstanceKey
 
-#: Where the plugin's pages are mounted in the API server.
+#: Path of the plugin's pages in the API server.
 URL_PREFIX = "/goenhance"
 
 
 class SwappedPicturesLink(BaseOperatorLink):
     """
-    Leads to the pictures of a task, and to how far they are while it is still deferred.
+    Link to the pictures of a task, and to its progress while it is deferred.
 
-    The address follows from the task instance alone, so it is the same before, during and after the wait.
+    The URL depends on the task instance only, so it is the same before, during and after the wait.
     """
 
     name = "Swapped pictures"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the address of the page that shows the task's rows."""
+        """Return the URL of the page that shows the task's rows."""
         return _page(
             "swaps",
             dag_id=ti_key.dag_id,
@@ -37,12 +37,12 @@ class SwappedPicturesLink(BaseOperatorLink):
 
 
 class ContactSheetLink(BaseOperatorLink):
-    """Leads to the contact sheet of the run that a report task has made."""
+    """Link to the contact sheet that a report task has stored."""
 
     name = "Contact sheet"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the address of the sheet."""
+        """Return the URL of the contact sheet."""
         return _page("contact-sheet", dag_id=ti_key.dag_id, run_id=ti_key.run_id, task_id=ti_key.task_id)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What this package adds to the Airflow UI."""
+"""The Airflow plugin: the package's page and links in the UI."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .web.lazy import LazyApp
 
 
 class GoEnhancePlugin(AirflowPlugin):
-    """The page with a task's pictures, and the link to it."""
+    """Add the page with a task's pictures, and the links to it."""
 
     name = "goenhance"
 

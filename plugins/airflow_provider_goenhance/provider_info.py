@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-What Airflow learns of this package from its entry point.
+The metadata of the provider, which Airflow reads through the package's entry point.
 
-Airflow reads it while it starts, before its configuration is there: import nothing here that needs more than Python.
+Airflow reads it at startup, before its configuration is loaded: import only the standard library here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-goenhance",
         "name": "GoEnhance",
-        "description": "Face swaps through the GoEnhance API: never pay twice, never lose a swap that was paid for.",
+        "description": "Face swaps with the GoEnhance API: never pay twice, never lose a swap that was paid for.",
         "versions": [__version__],
         "integrations": [
             {
@@ -56,28 +56,38 @@ def _connection_type() -> dict[str, Any]:
         "hook-name": "GoEnhance",
         "ui-field-behaviour": {
             "hidden-fields": ["login", "schema"],
-            "relabeling": {"password": "API token", "host": "Host (blank: the real API)"},
+            "relabeling": {"password": "API token", "host": "Host (blank for the GoEnhance API)"},
             "placeholders": {"password": "sk-...", "host": "https://api.goenhance.ai"},
         },
         "conn-fields": {
             "max_concurrency": {
-                "label": "Requests at once",
-                "description": "Requests one task may have under way at once. Default 10.",
+                "label": "Concurrent requests",
+                "description": "The most requests of one task at once. Default 10.",
                 "schema": {"type": ["integer", "null"], "minimum": 1, "default": None},
             },
             "requests_per_second": {
                 "label": "Submits per second",
-                "description": "Submits one task may start per second. Default: no limit.",
+                "description": "The most submits of one task per second. Default: no limit.",
                 "schema": {"type": ["number", "null"], "minimum": 0, "default": None},
             },
             "request_timeout": {
                 "label": "Request timeout (s)",
-                "description": "Seconds for one request, connecting included. Default 60.",
+                "description": "Seconds for one request, including the connection. Default 60.",
                 "schema": {"type": ["number", "null"], "minimum": 1, "default": None},
+            },
+            "submit_attempts": {
+                "label": "Submit attempts",
+                "description": "How often one submit is sent while it is certain that none was accepted. Default 6.",
+                "schema": {"type": ["integer", "null"], "minimum": 1, "default": None},
+            },
+            "get_attempts": {
+                "label": "Status call attempts",
+                "description": "How often one status or credits call is sent. Default 4.",
+                "schema": {"type": ["integer", "null"], "minimum": 1, "default": None},
             },
             "account_name": {
                 "label": "Account name",
-                "description": "Tells this account from others in the results table, also after the token was rotated. "
+                "description": "Identifies the account in the results table, even after the token is rotated. "
                 "Default: derived from host and token.",
                 "schema": {"type": ["string", "null"], "default": None},
             },
@@ -88,20 +98,20 @@ def _connection_type() -> dict[str, Any]:
 def _config() -> dict[str, Any]:
     return {
         "goenhance": {
-            "description": "Defaults for face swaps through GoEnhance.",
+            "description": "Settings of the GoEnhance provider.",
             "options": {
                 "storage": {
-                    "description": "Folder, or ObjectStoragePath URL, where finished pictures are kept unless a task "
-                    "says otherwise. Blank: goenhance_swaps in the Airflow home.",
+                    "description": "Folder or ObjectStoragePath URL for finished pictures, unless a task sets its own "
+                    "storage. Blank: goenhance_swaps in the Airflow home.",
                     "version_added": "0.1.0",
                     "type": "string",
                     "example": "s3://my-bucket/face-swaps",
                     "default": "",
                 },
                 "freeze_heap": {
-                    "description": "Let the first face swap that waits in a triggerer call gc.freeze(), once, so that "
-                    "Python's full garbage collections no longer walk through all of Airflow and stop every trigger "
-                    "for some tenths of a second. False leaves the garbage collector alone.",
+                    "description": "Let the first GoEnhance trigger in a triggerer call gc.freeze() once, so that full "
+                    "garbage collections no longer scan all of Airflow and block every trigger for some tenths of a "
+                    "second. False leaves the garbage collector alone.",
                     "version_added": "0.1.0",
                     "type": "boolean",
                     "example": "False",

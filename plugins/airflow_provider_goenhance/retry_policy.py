@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Decide which errors are retried, and give every operator and sensor that policy."""
+"""Decide which errors are retried, and apply that policy to every operator and sensor."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ``[goenhance]`` section of Airflow's configuration. Read when a task runs, never when a Dag is parsed."""
+"""Read the ``[goenhance]`` section of Airflow's configuration: when a task runs, never when a Dag is parsed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SECTION = "goenhance"
 
 
 def default_storage() -> str:
-    """Return where pictures are kept unless a task says otherwise: ``[goenhance] storage``."""
+    """Return where pictures are stored unless a task sets its own storage: ``[goenhance] storage``."""
     from airflow.configuration import AIRFLOW_HOME
     from airflow.providers.common.compat.sdk import conf
 
@@ -17,7 +17,7 @@ def default_storage() -> str:
 
 
 def may_freeze_heap() -> bool:
-    """Tell whether a triggerer may spare its loop the garbage collector's longest passes: ``freeze_heap``."""
+    """Return whether a triggerer may call ``gc.freeze()``: ``[goenhance] freeze_heap``."""
     from airflow.providers.common.compat.sdk import conf
 
     return bool(conf.getboolean(SECTION, "freeze_heap", fallback=True))

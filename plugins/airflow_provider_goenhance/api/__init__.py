@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The wire: what goes to GoEnhance, what comes back, and what it means. Imports nothing of Airflow."""
+"""The GoEnhance HTTP API: models, responses, client, polling. Independent of Airflow."""

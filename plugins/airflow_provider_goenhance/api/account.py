@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where and as whom GoEnhance is asked: everything that a connection fixes, without Airflow."""
+"""Account settings, independent of Airflow."""
 
 from __future__ import annotations
 
@@ -13,25 +13,29 @@ from .models import DEFAULT_BASE_URL
 
 DEFAULT_MAX_CONCURRENCY = 10
 DEFAULT_REQUEST_TIMEOUT = 60.0
+DEFAULT_SUBMIT_ATTEMPTS = 6
+DEFAULT_GET_ATTEMPTS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
     """
-    One GoEnhance account as seen through one connection.
+    One GoEnhance account, as one connection describes it.
 
     :param conn_id: id of the Airflow connection, for messages
     :param token: API token; a secret, so kept out of ``repr``
     :param base_url: scheme, host and port of the API
-    :param name: what tells this account from others in the results table; default: derived from host and token
-    :param max_concurrency: requests under way at once from one task (default 10)
+    :param name: identifies the account in the results table; default: derived from host and token
+    :param max_concurrency: requests in flight at once from one task (default 10)
     :param requests_per_second: submits started per second from one task, ``0`` for no limit (the default)
     :param request_timeout: seconds for one request, connecting included (default 60)
+    :param submit_attempts: how often one submit is sent while it is certain that none was accepted (default 6)
+    :param get_attempts: how often one status or credits call is sent (default 4)
     :param headers: further headers of every request
     :param request_options: further ``aiohttp`` request options: ``proxy``, ``ssl``, ...
-    :param verify: check the server's certificate; or the file or folder with the authorities to check it against
-    :param cert: the client's certificate: a file, or a file and the file of its key
-    :param trust_env: take a proxy from the environment where the connection names none (default)
+    :param verify: verify the server's certificate; or the file or folder with the CA certificates for it
+    :param cert: client certificate: a file, or a pair of certificate and key file
+    :param trust_env: use the proxy of the environment if the connection has none (default)
     """
 
     conn_id: str
@@ -41,6 +45,8 @@ class Account:
     max_concurrency: int = DEFAULT_MAX_CONCURRENCY
     requests_per_second: float = 0.0
     request_timeout: float = DEFAULT_REQUEST_TIMEOUT
+    submit_attempts: int = DEFAULT_SUBMIT_ATTEMPTS
+    get_attempts: int = DEFAULT_GET_ATTEMPTS
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     request_options: dict[str, Any] = field(default_factory=dict, repr=False)
     verify: bool | str = True
@@ -53,9 +59,9 @@ class Account:
     @property
     def fingerprint(self) -> str:
         """
-        Twelve hex digits that tell accounts apart without giving the token away.
+        Twelve hex digits that identify the account without revealing the token.
 
-        Give the connection an account name to keep the fingerprint when the token is rotated.
+        Set an account name on the connection to keep the fingerprint when the token is rotated.
         """
         identity = self.name or f"{self.base_url}\n{self.token}"
         return hashlib.sha256(f"goenhance-account\n{identity}".encode()).hexdigest()[:12]
@@ -63,9 +69,9 @@ class Account:
     @property
     def proxy(self) -> str | None:
         """
-        The proxy to go through: the connection's, else the environment's (``HTTPS_PROXY``, ``NO_PROXY``, ...).
+        The proxy of the connection, else of the environment (``HTTPS_PROXY``, ``NO_PROXY``, ...).
 
-        May hold a password, so it is not for messages.
+        It may contain a password: keep it out of messages.
         """
         named = self.request_options.get("proxy")
         if named or not self.trust_env:

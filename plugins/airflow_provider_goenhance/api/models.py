@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is said to GoEnhance and what it answers, as plain values."""
+"""Requests and responses of the GoEnhance API as plain values."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def submit_body(source_img: str, reference_img: str) -> dict[str, Any]:
     """
     Return the JSON body of a face swap submit.
 
-    :param source_img: URL of the picture that gives the face
+    :param source_img: URL of the picture with the face
     :param reference_img: URL of the target picture that keeps its scene
     """
     return {"args": {"reference_img": reference_img, "source_img": source_img}, "type": FACE_SWAP_TYPE}
 
 
 class JobState(enum.Enum):
-    """What a job's ``status`` means to us; see :func:`state_of`."""
+    """State of a job, derived from the vendor's ``status``; see :func:`state_of`."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -35,17 +35,17 @@ class JobState(enum.Enum):
 
 
 # The vendor's pages contradict each other: the schema says `success`, the prose `completed`; examples show `success`.
-# `failed` is documented; nothing else is known to be final, so everything else is waited for under a deadline.
+# `failed` is documented. No other status is known to be final, so any other one is waited for until the deadline.
 _DONE = frozenset({"success", "completed"})
 _FAILED = frozenset({"failed"})
 
 
 def state_of(status: str | None) -> JobState:
     """
-    Return what a job status says, whatever its case.
+    Return the state for a job status, ignoring case.
 
-    :param status: the vendor's word, e.g. ``success``, ``completed``, ``failed``, ``pending``, ``WAITING``
-    :return: ``RUNNING`` for every word that is not known to be final
+    :param status: as GoEnhance sent it, e.g. ``success``, ``completed``, ``failed``, ``pending``, ``WAITING``
+    :return: ``RUNNING`` for every status that is not known to be final
     """
     word = (status or "").strip().lower()
     if word in _DONE:
@@ -60,8 +60,8 @@ class Submission:
     """
     An accepted submit.
 
-    :param img_uuid: the job's name
-    :param cost: credits it cost, where the answer says so (undocumented for face swaps, seen on other endpoints)
+    :param img_uuid: the job's id
+    :param cost: credits it cost, if the response says so (undocumented for face swaps, seen on other endpoints)
     """
 
     img_uuid: str
@@ -71,14 +71,14 @@ class Submission:
 @dataclass(frozen=True, slots=True)
 class Job:
     """
-    What the detail call says about one job.
+    One job, as the detail call describes it.
 
-    :param img_uuid: the job's name
-    :param status: the vendor's word, as it came
-    :param links: signed links of the finished pictures, in the vendor's order; secrets, so kept out of ``repr``
-    :param reason: why it failed, where the answer says so (no such field is documented)
-    :param started_at: ISO 8601 UTC, as it came
-    :param ended_at: ISO 8601 UTC, as it came
+    :param img_uuid: the job's id
+    :param status: as GoEnhance sent it
+    :param links: signed links of the finished pictures, in the order of the response; secrets, so kept out of ``repr``
+    :param reason: why it failed, if the response says so (no such field is documented)
+    :param started_at: ISO 8601 UTC, as GoEnhance sent it
+    :param ended_at: ISO 8601 UTC, as GoEnhance sent it
     """
 
     img_uuid: str
@@ -90,7 +90,7 @@ class Job:
 
     @property
     def state(self) -> JobState:
-        """What :attr:`status` means."""
+        """The state that :attr:`status` stands for."""
         return state_of(self.status)
 
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Being a good neighbour in an event loop: poll less while the loop runs late.
+Poll less while the event loop runs late.
 
-All triggers of a triggerer share one thread. Thousands of jobs asked about every few seconds can fill it, and then
-everybody's trigger wakes late. How late is measured once per loop, and every wait in it slows down by the same factor.
-And no matter how many waits there are, only so many calls to one host are under way: a host that stood still and then
-answers them all at once must not fill the loop for longer than its neighbours can bear.
+All triggers of a triggerer share one thread. Thousands of jobs that are polled every few seconds can fill it, and then
+every trigger wakes late. The lateness is measured once per loop, and every wait in it slows down by the same factor.
+The number of calls in flight to one host is limited for the whole loop: a host that hangs and then answers them all at
+once must not block the loop for long.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from __future__ import annotations
 import asyncio
 from weakref import WeakKeyDictionary
 
-#: Seconds between two looks at the loop.
+#: Seconds between two measurements of the loop.
 TICK = 0.1
 #: A loop that runs this many seconds late is busy: slow down at once ...
 LATE = 0.03
 _SLOWER = 1.5
-#: ... and speed up again little by little while it runs on time.
+#: ... and speed up again gradually while it runs on time.
 _FASTER = 0.99
 #: No slower than this many times the normal pace.
 SLOWEST = 12.0
-#: Status calls under way at once to one host, from all waits of a loop. An answer takes about half a millisecond.
+#: Status calls in flight to one host, from all waits of a loop. A response takes about half a millisecond.
 MOST_CALLS = 64
 
 _paces: WeakKeyDictionary[asyncio.AbstractEventLoop, Pace] = WeakKeyDictionary()
@@ -30,24 +30,27 @@ _paces: WeakKeyDictionary[asyncio.AbstractEventLoop, Pace] = WeakKeyDictionary()
 
 class Pace:
     """
-    How much slower than normal the waits of one event loop go. Use it as a context.
+    Slow down the waits of one event loop while it runs late. Use it as a context manager.
 
+    :param late: seconds of lateness from which the loop counts as busy
     :ivar factor: 1 for the normal pace, up to :data:`SLOWEST`
     """
 
-    def __init__(self) -> None:
+    def __init__(self, late: float = LATE) -> None:
+        self._late = late
         self.factor = 1.0
         self._users = 0
         self._timer: asyncio.TimerHandle | None = None
         self._calls: dict[str, asyncio.Semaphore] = {}
 
-    def calls_to(self, host: str) -> asyncio.Semaphore:
+    def calls_to(self, host: str, at_most: int = MOST_CALLS) -> asyncio.Semaphore:
         """
-        Return what each status call holds while it is under way.
+        Return the semaphore that each status call to a host holds while it is in flight.
 
-        :param host: hosts do not wait for one another: one that hangs would hold up the jobs of all
+        :param host: each host has its own, so that one that hangs does not delay the jobs of the others
+        :param at_most: calls in flight at once, set by the first wait that polls the host
         """
-        return self._calls.setdefault(host, asyncio.Semaphore(MOST_CALLS))
+        return self._calls.setdefault(host, asyncio.Semaphore(at_most))
 
     def __enter__(self) -> Pace:
         self._users += 1
@@ -64,11 +67,11 @@ class Pace:
 
     def adjust(self, late: float) -> None:
         """
-        Take note of how late the loop runs.
+        Adjust the factor to the lateness of the loop.
 
-        :param late: seconds between when something was due and when it ran
+        :param late: seconds between when a callback was due and when it ran
         """
-        if late > LATE:
+        if late > self._late:
             self.factor = min(SLOWEST, self.factor * _SLOWER)
         else:
             self.factor = max(1.0, self.factor * _FASTER)
@@ -84,5 +87,5 @@ class Pace:
 
 
 def pace_of_loop() -> Pace:
-    """Return the pace that all waits of the running event loop share."""
+    """Return the pace shared by all waits of the running event loop."""
     return _paces.setdefault(asyncio.get_running_loop(), Pace())

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Waiting for many jobs in one loop: when to ask again, and what an answer means.
+Wait for many jobs in one loop: when to poll each one, and what its response means.
 
-The worker that waits inline and the trigger that waits for a deferred task both run :func:`wait_for_jobs`, so there
-is one place that decides that a job is done, failed, or given up on.
+Both the worker that waits inline and the trigger of a deferred task run :func:`wait_for_jobs`, so one place decides
+that a job has succeeded, failed, or is given up on.
 """
 
 from __future__ import annotations
@@ -18,36 +18,36 @@ from dataclasses import dataclass, field
 
 from ..exceptions import AuthenticationError, BadRequestError, GoEnhanceError
 from .models import Job, JobState
-from .pace import Pace, pace_of_loop
+from .pace import MOST_CALLS, Pace, pace_of_loop
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two checks of one job: the vendor's advice (https://docs.goenhance.ai/guides/best-practices.md).
+#: Seconds between two status calls for one job: the vendor's advice (https://docs.goenhance.ai/guides/best-practices.md).
 DEFAULT_POLL_INTERVAL = 5.0
-#: A job older than this many seconds is checked less and less often ...
+#: After this many seconds a job is polled less and less often ...
 OLD_AFTER = 120.0
-#: ... down to once in so many seconds.
+#: ... down to once in this many seconds.
 MAX_POLL_INTERVAL = 60.0
-#: An answer like "no such job" must come this many times in a row before a job is given up on.
+#: A job is given up on after this many responses like "no such job" in a row.
 DECLINED_LIMIT = 5
-#: Seconds between two lines of progress, and between two warnings about faults, in the log.
+#: Seconds between two log lines about progress, and between two warnings about failed calls.
 PROGRESS_EVERY = 30.0
-#: When the deadline is over, every job still open is asked about once more, for at most so many seconds ...
+#: After the deadline every open job is polled once more, for at most this many seconds ...
 LAST_ROUND_SECONDS = 90.0
-#: ... and until so many calls in a row have failed: then there is nobody to ask.
+#: ... and until this many calls in a row have failed: the service is down then.
 LAST_ROUND_FAULTS = 10
 
 
 @dataclass(slots=True)
 class WaitOutcome:
     """
-    What became of the jobs waited for.
+    The result of a wait.
 
-    :param succeeded: UUIDs of jobs that are done
-    :param failed: UUID -> the vendor's reason, ``""`` where it gave none
-    :param declined: UUID -> message, for jobs that GoEnhance would not speak about
-    :param running: UUIDs of jobs that were still running at the deadline
-    :param last_error: the last fault while asking, if the last round ended with one
+    :param succeeded: ``img_uuid`` of each job that succeeded
+    :param failed: ``img_uuid`` -> the vendor's reason, ``""`` if it had none
+    :param declined: ``img_uuid`` -> message, for jobs that GoEnhance does not know
+    :param running: ``img_uuid`` of each job that was still running at the deadline
+    :param last_error: the error of the last status call, if it failed
     """
 
     succeeded: list[str] = field(default_factory=list)
@@ -63,10 +63,10 @@ class WaitOutcome:
 
 def next_interval(age: float, poll_interval: float) -> float:
     """
-    Return the seconds until a job is asked about again.
+    Return the seconds until a job is polled again.
 
     :param age: seconds since the wait for it began
-    :param poll_interval: the interval for young jobs, seconds
+    :param poll_interval: the interval for new jobs, seconds
     """
     if age <= OLD_AFTER:
         return poll_interval
@@ -74,10 +74,10 @@ def next_interval(age: float, poll_interval: float) -> float:
 
 
 class _Wait:
-    """The bookkeeping of one wait: which job is due when, and what is known so far."""
+    """The state of one wait: when each job is due, and what is known so far."""
 
-    def __init__(self, uuids: Collection[str], deadline: float, poll_interval: float, pace: Pace) -> None:
-        self.outcome = WaitOutcome(running=list(dict.fromkeys(uuids)))
+    def __init__(self, img_uuids: Collection[str], deadline: float, poll_interval: float, pace: Pace) -> None:
+        self.outcome = WaitOutcome(running=list(dict.fromkeys(img_uuids)))
         self.deadline = deadline
         self.poll_interval = poll_interval
         self.pace = pace
@@ -87,12 +87,13 @@ class _Wait:
         self._last_warning: float | None = None
         self._open = set(self.outcome.running)
         self._declined: dict[str, int] = {}
-        # Spread over one interval, so that a thousand jobs do not ask in the same instant; the start of it is drawn,
-        # so that neither do the triggers that a triggerer starts together.
+        # Spread over one interval, so that a thousand jobs are not polled at the same instant. The offset is random, so
+        # that neither are those of triggers that start together.
         spread = poll_interval / max(1, len(self._open))
         offset = random.uniform(0.0, spread)  # noqa: S311  not cryptography
         self._due = [
-            (self.started + offset + spread * place, uuid) for place, uuid in enumerate(self.outcome.running)
+            (self.started + offset + spread * place, img_uuid)
+            for place, img_uuid in enumerate(self.outcome.running)
         ]
         heapq.heapify(self._due)
 
@@ -102,11 +103,11 @@ class _Wait:
 
     @property
     def open_jobs(self) -> list[str]:
-        return [uuid for uuid in self.outcome.running if uuid in self._open]
+        return [img_uuid for img_uuid in self.outcome.running if img_uuid in self._open]
 
     @property
     def seconds_left(self) -> float:
-        # Wall clock, because the deadline must mean the same in another process after a triggerer restart.
+        # Wall clock, because the deadline must survive a restart of the triggerer.
         return self.deadline - time.time()
 
     def take_due(self, at_most: int) -> list[str]:
@@ -117,21 +118,21 @@ class _Wait:
         return due
 
     def seconds_until_due(self) -> float | None:
-        """Seconds until the next job is due, ``None`` while every open job is being asked about."""
+        """Return the seconds until the next job is due, ``None`` while every open job is being polled."""
         return max(0.0, self._due[0][0] - time.monotonic()) if self._due else None
 
-    def ask_again(self, uuid: str, *, factor: float = 1.0) -> None:
+    def poll_again(self, img_uuid: str, *, factor: float = 1.0) -> None:
         now = time.monotonic()
         interval = next_interval(now - self.started, self.poll_interval) * factor * self.pace.factor
         interval *= random.uniform(0.9, 1.1)  # noqa: S311  not cryptography
-        heapq.heappush(self._due, (now + interval, uuid))
+        heapq.heappush(self._due, (now + interval, img_uuid))
 
     def record(self, job: Job) -> None:
         self._declined.pop(job.img_uuid, None)
         self.outcome.last_error = None
         self.faults_in_a_row = 0
         if job.state is JobState.RUNNING:
-            self.ask_again(job.img_uuid)
+            self.poll_again(job.img_uuid)
             return
         self._open.discard(job.img_uuid)
         if job.state is JobState.SUCCEEDED:
@@ -139,27 +140,27 @@ class _Wait:
         else:
             self.outcome.failed[job.img_uuid] = job.reason or ""
 
-    def record_error(self, uuid: str, error: GoEnhanceError) -> None:
+    def record_error(self, img_uuid: str, error: GoEnhanceError) -> None:
         if isinstance(error, AuthenticationError):
             raise error
         if isinstance(error, BadRequestError):
-            self._declined[uuid] = self._declined.get(uuid, 0) + 1
-            if self._declined[uuid] >= DECLINED_LIMIT:
-                self._open.discard(uuid)
-                self.outcome.declined[uuid] = str(error)
+            self._declined[img_uuid] = self._declined.get(img_uuid, 0) + 1
+            if self._declined[img_uuid] >= DECLINED_LIMIT:
+                self._open.discard(img_uuid)
+                self.outcome.declined[img_uuid] = str(error)
                 return
         else:
             self.outcome.last_error = str(error)
             self.faults_in_a_row += 1
             self._warn(error)
-        # A service in trouble is asked half as often.
-        self.ask_again(uuid, factor=2.0)
+        # A failing service is polled half as often.
+        self.poll_again(img_uuid, factor=2.0)
 
     def _warn(self, error: GoEnhanceError) -> None:
         now = time.monotonic()
         if self._last_warning is None or now - self._last_warning >= PROGRESS_EVERY:
             self._last_warning = now
-            log.warning("%s The jobs go on at GoEnhance; they are asked about until the deadline.", error)
+            log.warning("%s The jobs keep running at GoEnhance and are polled until the deadline.", error)
 
     def show_progress(self) -> None:
         now = time.monotonic()
@@ -177,54 +178,56 @@ class _Wait:
 
 async def wait_for_jobs(
     get_job: Callable[[str], Awaitable[Job]],
-    uuids: Collection[str],
+    img_uuids: Collection[str],
     *,
     deadline: float,
     poll_interval: float = DEFAULT_POLL_INTERVAL,
     max_concurrency: int = 10,
     host: str = "",
+    calls_per_host: int = MOST_CALLS,
 ) -> WaitOutcome:
     """
-    Ask about jobs until each is done, failed, given up on, or the deadline is over.
+    Poll jobs until each has succeeded, failed or is given up on, or the deadline has passed.
 
-    What is still open at the deadline is asked about one last time, also when the deadline had passed before the wait
-    began: a job that is finished is not reported as timed out.
+    Jobs still open at the deadline are polled once more, even if the deadline passed before the wait began: a finished
+    job is never reported as timed out.
 
     :param get_job: the detail call, with its own retries
-    :param uuids: the jobs
+    :param img_uuids: the jobs
     :param deadline: end of the wait, seconds since the epoch (wall clock)
-    :param poll_interval: seconds between two checks of one young job
-    :param max_concurrency: calls of this wait under way at once
-    :param host: whom the jobs are asked of; all waits of a loop that ask one host share :data:`.pace.MOST_CALLS`
-    :raises AuthenticationError: at once: no job can be asked about with this token
+    :param poll_interval: seconds between two status calls for one new job
+    :param max_concurrency: calls of this wait in flight at once
+    :param host: the host that is polled
+    :param calls_per_host: calls in flight at once to the host, from all waits of the event loop
+    :raises AuthenticationError: at once: no job can be polled with this token
     """
     slots = max(1, max_concurrency)
 
-    async def ask(uuid: str) -> None:
+    async def poll(img_uuid: str) -> None:
         try:
             async with calls:
-                job = await get_job(uuid)
+                job = await get_job(img_uuid)
         except GoEnhanceError as error:
-            wait.record_error(uuid, error)
+            wait.record_error(img_uuid, error)
         else:
             wait.record(job)
 
     with pace_of_loop() as pace:
-        calls = pace.calls_to(host)
-        wait = _Wait(uuids, deadline, max(0.05, poll_interval), pace)
-        await _until_deadline(wait, ask, slots)
+        calls = pace.calls_to(host, calls_per_host)
+        wait = _Wait(img_uuids, deadline, max(0.05, poll_interval), pace)
+        await _until_deadline(wait, poll, slots)
         if wait.open_jobs:
-            await _last_round(wait, ask, slots)
+            await _last_round(wait, poll, slots)
     return wait.close()
 
 
-async def _until_deadline(wait: _Wait, ask: Callable[[str], Awaitable[None]], most_slots: int) -> None:
+async def _until_deadline(wait: _Wait, poll: Callable[[str], Awaitable[None]], most_slots: int) -> None:
     under_way: set[asyncio.Task[None]] = set()
     try:
         while not wait.over:
             slots = max(1, int(most_slots / wait.pace.factor))
-            for uuid in wait.take_due(slots - len(under_way)):
-                under_way.add(asyncio.ensure_future(ask(uuid)))
+            for img_uuid in wait.take_due(slots - len(under_way)):
+                under_way.add(asyncio.ensure_future(poll(img_uuid)))
             until_due = wait.seconds_until_due()
             pause = wait.seconds_left if until_due is None else min(wait.seconds_left, until_due)
             if under_way:
@@ -242,15 +245,15 @@ async def _until_deadline(wait: _Wait, ask: Callable[[str], Awaitable[None]], mo
         await _cancel(under_way)
 
 
-async def _last_round(wait: _Wait, ask: Callable[[str], Awaitable[None]], slots: int) -> None:
+async def _last_round(wait: _Wait, poll: Callable[[str], Awaitable[None]], slots: int) -> None:
     wait.faults_in_a_row = 0
-    to_ask = iter(wait.open_jobs)
+    to_poll = iter(wait.open_jobs)
 
     async def slot() -> None:
-        for uuid in to_ask:
+        for img_uuid in to_poll:
             if wait.faults_in_a_row >= LAST_ROUND_FAULTS:
                 return
-            await ask(uuid)
+            await poll(img_uuid)
 
     tasks = {asyncio.ensure_future(slot()) for _ in range(slots)}
     try:

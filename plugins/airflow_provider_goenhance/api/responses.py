@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-One reading of GoEnhance's answers, shared by the sync hook and the async client.
+Read the responses of GoEnhance, for the sync hook and the async client.
 
 The envelope is ``{"code": 0, "msg": "...", "data": {...}}``; a non-zero ``code`` inside HTTP 200 is an error.
 Documented failures are HTTP and ``code`` 401 with ``Token Error`` and 500 with an empty ``msg``
-(https://docs.goenhance.ai/api-reference); everything else here is read defensively.
+(https://docs.goenhance.ai/api-reference); everything else is read defensively.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ from ..redaction import excerpt, without_token
 from .models import Credits, Job, JobState, Submission, state_of
 from .retry_after import parse_retry_after
 
-#: No answer of GoEnhance's comes near this; whatever is longer is not read to its end.
+#: GoEnhance responses are far smaller; a longer one is not read to its end.
 MAX_ANSWER_BYTES = 1024 * 1024
-#: The longest name of a job that is believed, characters. The results table holds so many.
-_LONGEST_UUID = 128
+#: The longest ``img_uuid`` that is accepted, characters: the width of the column.
+_LONGEST_IMG_UUID = 128
 
-# Close together, so that "no face found; credits returned" does not stop a whole batch.
+# The words must be close together, so that "no face found; credits returned" does not stop a whole batch.
 _OUT_OF_CREDITS = re.compile(
     r"\b(insufficient|not enough|no|no more|out of|run out of)\s+(\w+\s+)?(credits?|balance)\b"
     r"|\b(insufficient|not enough)\s+(\w+\s+)?tokens?\b"
     r"|\b(credits?|balance)\s+(\w+\s+){0,2}(insufficient|not enough|too low|exhausted|run out|ran out|used up)\b",
     re.IGNORECASE,
 )
-# Inside HTTP 4xx the vendor's own code may say more than the status.
+# In an HTTP 4xx response the vendor's own code may be more specific than the status.
 _TELLING_CODES = frozenset({401, 402, 403, 429})
 
 
 @dataclass(frozen=True, slots=True)
 class RawAnswer:
     """
-    An HTTP answer before anything is made of it.
+    An HTTP response that has not been interpreted.
 
     :param status: HTTP status
-    :param body: the body, as text
-    :param retry_after: the ``Retry-After`` header, as it came
+    :param body: the body as text
+    :param retry_after: the ``Retry-After`` header, unparsed
     :param what: the call, for messages, e.g. ``"submit"``
-    :param account: where it was asked, for messages: connection id and host
+    :param account: the account, for messages: connection id and host
     """
 
     status: int
@@ -64,7 +64,7 @@ class RawAnswer:
 
 def text_of(body: bytes, token: str) -> str:
     """
-    Return a body as text: JSON is UTF-8, whatever the headers say, and our token has no place in an answer.
+    Return a body as text, read as UTF-8 whatever the headers say, with our token removed.
 
     :param body: the body, or as much of it as was read
     :param token: the token that was sent with the request
@@ -94,7 +94,7 @@ def _as_int(value: Any) -> int | None:
 
 
 def _begins(body: str) -> str:
-    """Say what a body that is not understood looks like, without giving a link in it away."""
+    """Describe an unexpected body, without revealing a link in it."""
     parsed = _parsed(body)
     if isinstance(parsed, dict):
         return f"is an object with the keys {excerpt(', '.join(map(str, parsed)), 120) or 'none'}"
@@ -102,7 +102,7 @@ def _begins(body: str) -> str:
 
 
 def _refusal(answer: RawAnswer, code: int | None, msg: str) -> GoEnhanceError:
-    """Return the error that an answer other than success stands for."""
+    """Return the error for a response that is not a success."""
     said = f"HTTP {answer.status}" + (f", code {code}" if code not in {None, answer.status} else "")
     msg = excerpt(msg)
     said += f", {msg!r}" if msg else ""
@@ -112,19 +112,19 @@ def _refusal(answer: RawAnswer, code: int | None, msg: str) -> GoEnhanceError:
     if number in {401, 403}:
         return AuthenticationError(
             f"GoEnhance refused the API token of {answer.account} ({said}). "
-            f"Put a valid key into the connection's password field; this {answer.what} was not carried out, and cost "
+            f"Put a valid key into the connection's password field. This {answer.what} was not carried out and cost "
             "nothing.",
             **details,
         )
     if number == 402 or (not _is_server_fault(number) and number != 429 and _OUT_OF_CREDITS.search(msg)):
         return OutOfCreditsError(
             f"The GoEnhance account of {answer.account} is out of credits ({said}). "
-            "Top it up, then retry or clear the task: rows not yet sent go on from there.",
+            "Top it up, then retry or clear the task: it sends the rows not sent yet.",
             **details,
         )
     if number == 429:
         return RateLimitedError(
-            f"GoEnhance limits the rate of {answer.account} ({said}) on {answer.what}.",
+            f"GoEnhance rate-limits {answer.account} ({said}) on {answer.what}.",
             retry_after=parse_retry_after(answer.retry_after),
             **details,
         )
@@ -140,10 +140,10 @@ def _is_server_fault(number: int | None) -> bool:
 
 def _not_goenhance(answer: RawAnswer, why: str, **details: Any) -> UnexpectedResponseError:
     return UnexpectedResponseError(
-        f"The answer to the {answer.what} of {answer.account} is not GoEnhance's: {why} "
-        f"(HTTP {answer.status}, the body {_begins(answer.body)}). A proxy, or a wrong host in the connection?",
+        f"The response to the {answer.what} of {answer.account} did not come from GoEnhance: {why} "
+        f"(HTTP {answer.status}, the body {_begins(answer.body)}). Check the connection's host and any proxy.",
         http_status=answer.status,
-        # 303 sends to the result of what was done; the others say that nothing was.
+        # 303 redirects to the result of a request that was carried out; the other statuses mean that it was not.
         maybe_accepted=answer.status == 303 or not 300 <= answer.status < 500,
         **details,
     )
@@ -152,13 +152,13 @@ def _not_goenhance(answer: RawAnswer, why: str, **details: Any) -> UnexpectedRes
 def _data_of(answer: RawAnswer) -> dict[str, Any]:
     envelope = None if 300 <= answer.status < 400 else _envelope(answer)
     if envelope is None:
-        # Without an envelope only these mean the same whoever answers; a bare 404 or 502 is some other server's.
+        # Without an envelope only these are unambiguous; a bare 404 or 502 comes from some other server.
         if answer.status in {401, 429, 500}:
             raise _refusal(answer, None, "")
         raise _not_goenhance(answer, "no JSON envelope with `code` and `data`")
     code = _as_int(envelope.get("code"))
     if code is None and answer.status < 400:
-        # Neither yes nor no: a submit answered like this may have been taken.
+        # Neither success nor failure: a submit with this response may have been accepted.
         raise _not_goenhance(answer, "`code` is not a number")
     if answer.status >= 300 or code != 0:
         raise _refusal(answer, code, str(envelope.get("msg") or ""))
@@ -170,36 +170,36 @@ def _data_of(answer: RawAnswer) -> dict[str, Any]:
 
 def read_submission(answer: RawAnswer) -> Submission:
     """
-    Read the answer to a submit.
+    Read the response to a submit.
 
-    An ``img_uuid`` counts whatever surrounds it: a job that has a name was taken, and may be billed.
+    An ``img_uuid`` counts whatever else the response says: the job exists, and may be billed.
 
-    :raises GoEnhanceError: of the class that fits; ``maybe_accepted`` says whether a job may run all the same
+    :raises GoEnhanceError: of the class that fits; ``maybe_accepted`` says whether a job may run nevertheless
     """
     envelope = _envelope(answer)
     data = envelope.get("data") if envelope else None
-    if isinstance(data, dict) and (img_uuid := _uuid(data.get("img_uuid"))):
+    if isinstance(data, dict) and (img_uuid := _img_uuid(data.get("img_uuid"))):
         return Submission(img_uuid=img_uuid, cost=_as_int(data.get("cost")))
     _data_of(answer)
     raise _not_goenhance(answer, "`data.img_uuid` is missing", code=0)
 
 
-def _uuid(value: Any) -> str | None:
-    """Return the name of a job; ``None`` for what no table and no URL could take as one."""
-    name = value.strip() if isinstance(value, str) else ""
-    return name if name.isprintable() and 0 < len(name) <= _LONGEST_UUID else None
+def _img_uuid(value: Any) -> str | None:
+    """Return the value as an ``img_uuid``; ``None`` if neither the table nor a URL could hold it."""
+    img_uuid = value.strip() if isinstance(value, str) else ""
+    return img_uuid if img_uuid.isprintable() and 0 < len(img_uuid) <= _LONGEST_IMG_UUID else None
 
 
 def _links(data: dict[str, Any]) -> tuple[str, ...]:
     items = data.get("json")
     if isinstance(items, str):
-        # Seen described as a JSON column; harmless to accept either form.
+        # Described as a JSON column in one place, so a string is accepted too.
         items = _parsed(items)
     values = (
         [item.get("value") for item in items if isinstance(item, dict)] if isinstance(items, list) else []
     )
     links = tuple(value for value in values if isinstance(value, str) and value)
-    # `img_url` is in the vendor's schema but in no example: only a fallback.
+    # `img_url` is in the vendor's schema but in no example, so it is only a fallback.
     fallback = data.get("img_url")
     return links or ((fallback,) if isinstance(fallback, str) and fallback else ())
 
@@ -215,7 +215,7 @@ def _reason(data: dict[str, Any]) -> str | None:
 
 
 def _reason_of(data: dict[str, Any], msg: Any) -> str | None:
-    """Return why a job failed; where its data does not say, the envelope's ``msg`` may."""
+    """Return why a job failed: from its data, else from the envelope's ``msg``."""
     reason = _reason(data)
     if reason or not isinstance(msg, str) or state_of(data.get("status")) is not JobState.FAILED:
         return reason
@@ -224,14 +224,14 @@ def _reason_of(data: dict[str, Any], msg: Any) -> str | None:
 
 def read_job(answer: RawAnswer, img_uuid: str) -> Job:
     """
-    Read the answer to a detail call.
+    Read the response to a detail call.
 
-    :param img_uuid: the job that was asked for; an answer about another one is not believed
+    :param img_uuid: the job that was requested; a response about another one is an error
     :raises GoEnhanceError: of the class that fits
     """
     envelope = _envelope(answer) or {}
     data: Any = envelope.get("data")
-    if not (answer.status < 300 and _speaks_of(data, img_uuid)):
+    if not (answer.status < 300 and _describes(data, img_uuid)):
         try:
             data = _data_of(answer)
         except GoEnhanceError as error:
@@ -253,8 +253,8 @@ def read_job(answer: RawAnswer, img_uuid: str) -> Job:
     )
 
 
-def _speaks_of(data: Any, img_uuid: str) -> bool:
-    # A job spoken of by name is read whatever `code` stands beside it: a failed one may carry its reason there.
+def _describes(data: Any, img_uuid: str) -> bool:
+    # A named job is read whatever `code` is beside it: a failed one may have its reason there.
     return isinstance(data, dict) and data.get("img_uuid") == img_uuid and isinstance(data.get("status"), str)
 
 
@@ -264,7 +264,7 @@ def _text(value: Any) -> str | None:
 
 def read_credits(answer: RawAnswer) -> Credits:
     """
-    Read the answer to the credits call (https://docs.goenhance.ai/api-reference/credits/tokens).
+    Read the response to the credits call (https://docs.goenhance.ai/api-reference/credits/tokens).
 
     :raises GoEnhanceError: of the class that fits
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long the vendor, or a proxy before it, asks to wait."""
+"""Read the ``Retry-After`` header."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import email.utils
 import math
 import time
 
-#: No wait longer than this is believed, seconds.
+#: The longest wait that is accepted, seconds.
 MAX_RETRY_AFTER = 3600.0
 
 
@@ -25,7 +25,7 @@ def parse_retry_after(value: str | None) -> float | None:
     except ValueError:
         try:
             moment = email.utils.parsedate_to_datetime(value)
-            # HTTP dates are GMT, also where they say so in a way that Python reads as "no time zone".
+            # HTTP dates are GMT, also those that Python parses without a time zone.
             seconds = (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).timestamp() - time.time()
         except (TypeError, ValueError, OverflowError, IndexError):
             return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From an Airflow connection to an account. One reading for the sync and the async hook."""
+"""Read the account settings of an Airflow connection, for the sync and the async hook."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from ..api.account import DEFAULT_MAX_CONCURRENCY, DEFAULT_REQUEST_TIMEOUT, Account
+from ..api.account import (
+    DEFAULT_GET_ATTEMPTS,
+    DEFAULT_MAX_CONCURRENCY,
+    DEFAULT_REQUEST_TIMEOUT,
+    DEFAULT_SUBMIT_ATTEMPTS,
+    Account,
+)
 from ..api.models import DEFAULT_BASE_URL
 from ..exceptions import AuthenticationError
 
@@ -18,9 +24,16 @@ if TYPE_CHECKING:
     from airflow.sdk import Connection
 
 #: Our own fields of the connection's extra.
-ACCOUNT_FIELDS = ("max_concurrency", "requests_per_second", "request_timeout", "account_name")
+ACCOUNT_FIELDS = (
+    "max_concurrency",
+    "requests_per_second",
+    "request_timeout",
+    "submit_attempts",
+    "get_attempts",
+    "account_name",
+)
 
-# What the http provider takes from the extra as options of a request; every other key becomes a header there.
+# Keys of the extra that the http provider uses as request options; it sends every other key as a header.
 _HTTP_OPTIONS = (
     "allow_redirects",
     "cert",
@@ -40,13 +53,13 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 def field_of(extra: Mapping[str, Any], name: str) -> Any:
-    """Return a field of the connection form, under its plain or its prefixed name; ``None`` where blank."""
+    """Return a field of the connection form, by its plain or its prefixed name; ``None`` if blank."""
     values = (extra.get(key) for key in (name, f"extra__goenhance__{name}"))
     return next((value for value in values if value is not None and value != ""), None)
 
 
 def is_account_field(key: str) -> bool:
-    """Tell our own fields from headers."""
+    """Return whether a key of the extra is one of our own fields, and not a header."""
     return key.removeprefix("extra__goenhance__") in ACCOUNT_FIELDS
 
 
@@ -58,24 +71,28 @@ def _number(value: Any, name: str, default: float, conn_id: str) -> float:
     except (TypeError, ValueError):
         number = -1.0
     if number < 0 or not math.isfinite(number):
-        raise ValueError(f"Connection {conn_id!r}: {name} must be a number of 0 or more, not {value!r}.")
+        raise ValueError(f"Connection {conn_id!r}: {name} must be a non-negative number; got {value!r}.")
     return number
+
+
+def _count(extra: Mapping[str, Any], name: str, default: int, conn_id: str) -> int:
+    return int(_number(field_of(extra, name), name, default, conn_id)) or 1
 
 
 def _flag(value: Any, name: str, conn_id: str) -> bool:
     word = str(value).strip().lower()
     if word not in {"true", "false"}:
-        raise ValueError(f"Connection {conn_id!r}: {name} must be true or false, not {value!r}.")
+        raise ValueError(f"Connection {conn_id!r}: {name} must be true or false; got {value!r}.")
     return word == "true"
 
 
 def base_url_of(conn: Connection) -> str:
     """
-    Return scheme, host and port, as the http provider composes them; the real API where no host is given.
+    Return scheme, host and port, as the http provider composes them; the real API if the host is blank.
 
-    Without a scheme in host or schema field it is https, not http: the token must not travel in the clear by default.
+    The default scheme is https, not http: the token must not be sent unencrypted by default.
 
-    :raises ValueError: when there is no host in it that can be asked
+    :raises ValueError: when the host is not usable
     """
     if not conn.host:
         return DEFAULT_BASE_URL
@@ -88,8 +105,8 @@ def base_url_of(conn: Connection) -> str:
         url, host, port = urlsplit(""), None, None
     if url.scheme.lower() not in {"http", "https"} or not host or url.username or url.query or url.fragment:
         raise ValueError(
-            f"Connection {conn.conn_id!r}: the host must be like https://api.goenhance.ai, with the token in the "
-            "password field only."
+            f"Connection {conn.conn_id!r}: the host must be a URL like https://api.goenhance.ai, without user name, "
+            "query or fragment. The token goes into the password field."
         )
     port = port or conn.port
     netloc = (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
@@ -100,7 +117,7 @@ def _proxy_of(extra: Mapping[str, Any], base_url: str, conn_id: str) -> str | No
     proxy = extra.get("proxies", extra.get("proxy"))
     if isinstance(proxy, Mapping):
         url = urlsplit(base_url)
-        # The order in which requests looks.
+        # The order in which requests looks them up.
         keys = (f"{url.scheme}://{url.hostname}", url.scheme, f"all://{url.hostname}", "all")
         proxy = next((proxy[key] for key in keys if proxy.get(key)), None)
     if not proxy:
@@ -109,7 +126,9 @@ def _proxy_of(extra: Mapping[str, Any], base_url: str, conn_id: str) -> str | No
     proxy = proxy if "://" in proxy else f"http://{proxy}"
     scheme = urlsplit(proxy).scheme
     if scheme not in {"http", "https"}:
-        raise ValueError(f"Connection {conn_id!r}: the proxy must be an http proxy, not {scheme}.")
+        raise ValueError(
+            f"Connection {conn_id!r}: the proxy must be an http or https URL; its scheme is {scheme!r}."
+        )
     return proxy
 
 
@@ -119,10 +138,11 @@ def _verify_of(extra: Mapping[str, Any], conn_id: str) -> bool | str:
         return True
     if isinstance(verify, bool) or str(verify).strip().lower() in {"true", "false"}:
         return _flag(verify, "verify", conn_id)
-    path = os.path.expanduser(str(verify))  # noqa: PTH111  a text is what requests and ssl take
+    path = os.path.expanduser(str(verify))  # noqa: PTH111  requests and ssl take a str
     if not os.path.exists(path):  # noqa: PTH110
         raise ValueError(
-            f"Connection {conn_id!r}: verify names {path!r}, but there is no such file or folder of authorities."
+            f"Connection {conn_id!r}: verify must be true, false, or a file or folder of CA certificates; {path!r} "
+            "does not exist."
         )
     return path
 
@@ -135,7 +155,7 @@ def _cert_of(extra: Mapping[str, Any]) -> str | tuple[str, str] | None:
 
 
 def _ssl_of(verify: bool | str, cert: str | tuple[str, str] | None, conn_id: str) -> Any:
-    """Return aiohttp's ``ssl`` option, ``None`` for its default."""
+    """Return the ``ssl`` option of aiohttp, ``None`` for its default."""
     if verify is True and cert is None:
         return None
     if verify is False and cert is None:
@@ -155,7 +175,7 @@ def _ssl_of(verify: bool | str, cert: str | tuple[str, str] | None, conn_id: str
             context.load_cert_chain(*((cert,) if isinstance(cert, str) else cert))
     except OSError as error:
         raise ValueError(
-            f"Connection {conn_id!r}: the files that verify and cert name cannot be used: {error}."
+            f"Connection {conn_id!r}: the files of verify and cert cannot be used: {error}."
         ) from None
     return context
 
@@ -163,13 +183,14 @@ def _ssl_of(verify: bool | str, cert: str | tuple[str, str] | None, conn_id: str
 def _headers_of(extra: Mapping[str, Any], conn_id: str) -> dict[str, str]:
     headers: dict[str, str] = {}
     for key, value in extra.items():
-        # The token has one place, the password field.
+        # The token goes into the password field only.
         if key in _HTTP_OPTIONS or is_account_field(key) or value is None or key.lower() == "authorization":
             continue
         text = str(value)
         if not (text.isascii() and text.isprintable() and _HEADER_NAME.fullmatch(key)):
             raise ValueError(
-                f"Connection {conn_id!r}: {key!r} in the extra is taken for a header, but cannot be sent as one."
+                f"Connection {conn_id!r}: {key!r} in the extra is sent as a header, but is not a valid one: "
+                "correct or remove it."
             )
         headers[key] = text
     return headers
@@ -185,27 +206,27 @@ def _token_of(conn: Connection) -> str:
         )
     if not token.isascii() or not token.isprintable() or " " in token:
         raise AuthenticationError(
-            f"Connection {conn.conn_id!r}: the password is not an API token: it holds blanks, line ends or letters "
-            "that no token has. Put the GoEnhance API key there, and nothing else."
+            f"Connection {conn.conn_id!r}: the password is not an API token: it contains blanks, line breaks or "
+            "characters that no token has. Put only the GoEnhance API key there."
         )
     return token
 
 
 def account_of(conn: Connection, extra: Mapping[str, Any]) -> Account:
     """
-    Read an account out of a connection of type ``goenhance`` or ``http``.
+    Return the account of a connection of type ``goenhance`` or ``http``.
 
     :param conn: the connection; its password is the API token
     :param extra: the connection's extra, as a dict
-    :raises AuthenticationError: when there is no token at all, or what cannot be one
-    :raises ValueError: when a field is not what it must be
+    :raises AuthenticationError: when there is no valid token
+    :raises ValueError: when a field is not valid
     """
     token = _token_of(conn)
     conn_id = conn.conn_id or "goenhance_default"
     base_url = base_url_of(conn)
     verify, cert = _verify_of(extra, conn_id), _cert_of(extra)
     options = {"proxy": _proxy_of(extra, base_url, conn_id), "ssl": _ssl_of(verify, cert, conn_id)}
-    # `timeout` is the http provider's name for it.
+    # The http provider calls it `timeout`.
     timeout = field_of(extra, "request_timeout")
     timeout = extra.get("timeout") if timeout is None else timeout
     return Account(
@@ -213,10 +234,9 @@ def account_of(conn: Connection, extra: Mapping[str, Any]) -> Account:
         token=token,
         base_url=base_url,
         name=str(field_of(extra, "account_name") or ""),
-        max_concurrency=int(
-            _number(field_of(extra, "max_concurrency"), "max_concurrency", DEFAULT_MAX_CONCURRENCY, conn_id)
-        )
-        or 1,
+        max_concurrency=_count(extra, "max_concurrency", DEFAULT_MAX_CONCURRENCY, conn_id),
+        submit_attempts=_count(extra, "submit_attempts", DEFAULT_SUBMIT_ATTEMPTS, conn_id),
+        get_attempts=_count(extra, "get_attempts", DEFAULT_GET_ATTEMPTS, conn_id),
         requests_per_second=_number(
             field_of(extra, "requests_per_second"), "requests_per_second", 0.0, conn_id
         ),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hooks for the GoEnhance API, on those of the http provider."""
+"""Hooks for the GoEnhance API, based on those of the http provider."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
 class _Bearer:
     """
-    Puts the token on a request.
+    Add the token to a request.
 
-    As an ``auth`` and not as a header, because requests puts what it finds in ``.netrc`` in the place of a header.
+    It is an ``auth`` and not a header, because requests replaces the header with an entry of ``.netrc``.
     """
 
     def __init__(self, token: str) -> None:
@@ -58,9 +58,9 @@ class _AccountSession(SessionConfig):
 
 class GoEnhanceHook(HttpHook):
     """
-    Speak to GoEnhance from a worker, one call at a time.
+    Call GoEnhance from a worker, one call at a time.
 
-    No call is repeated: retrying is for whoever knows what a repetition costs.
+    No call is repeated: only the caller knows what a repetition costs.
 
     :param goenhance_conn_id: a connection of type ``goenhance``, or ``http``, whose password is the API token
     """
@@ -77,9 +77,9 @@ class GoEnhanceHook(HttpHook):
 
     def account(self) -> Account:
         """
-        Return where and as whom this hook asks.
+        Return the account of the connection.
 
-        :raises AuthenticationError: when the connection holds no token
+        :raises AuthenticationError: when the connection has no token
         """
         conn = self.get_connection(self.goenhance_conn_id)
         return account_of(conn, conn.extra_dejson)
@@ -104,7 +104,7 @@ class GoEnhanceHook(HttpHook):
         from requests.utils import default_headers
 
         session = super().get_conn(headers, extra_options)
-        # One reading of the extra for both hooks: the parent's makes headers of our own fields.
+        # The parent sends our own fields of the extra as headers.
         session.headers.clear()
         session.headers.update({**default_headers(), **account.headers, **(headers or {})})
         session.auth = _Bearer(account.token)
@@ -118,18 +118,18 @@ class GoEnhanceHook(HttpHook):
         """
         Submit one face swap: paid, and not idempotent.
 
-        :param source_img: URL of the picture that gives the face (at most 5 MB, says the vendor)
-        :param reference_img: URL of the picture that receives it (at most 5 MB)
-        :raises GoEnhanceError: ``maybe_accepted`` says whether a job may run all the same
+        :param source_img: URL of the picture with the face (at most 5 MB according to the vendor)
+        :param reference_img: URL of the picture that receives the face (at most 5 MB)
+        :raises GoEnhanceError: ``maybe_accepted`` says whether a job may run nevertheless
         """
         body = submit_body(source_img, reference_img)
         return read_submission(self._call("POST", SUBMIT_PATH, "submit", json=body))
 
     def get_job(self, img_uuid: str) -> Job:
         """
-        Ask how a job is doing.
+        Read a job.
 
-        :param img_uuid: what the submit returned
+        :param img_uuid: as the submit returned it
         :raises GoEnhanceError: of the class that fits
         """
         answer = self._call("GET", DETAIL_PATH, "status call", params={"img_uuid": img_uuid})
@@ -137,17 +137,17 @@ class GoEnhanceHook(HttpHook):
 
     def get_credits(self) -> Credits:
         """
-        Ask for the balance; free.
+        Read the credit balance, which is free.
 
         :raises GoEnhanceError: of the class that fits
         """
         return read_credits(self._call("GET", CREDITS_PATH, "credits call"))
 
     def test_connection(self) -> tuple[bool, str]:
-        """Read the credit balance, which costs nothing and proves host and token."""
+        """Read the credit balance, which is free and verifies host and token."""
         try:
             credits_ = self.get_credits()
-        except Exception as error:  # noqa: BLE001  the form shows the reason, whatever it is
+        except Exception as error:  # noqa: BLE001  the form shows every reason
             return False, excerpt(str(error)) or type(error).__name__
         limit = f", {credits_.queue_limit} jobs at a time" if credits_.queue_limit else ""
         return True, f"GoEnhance accepts the token: {credits_.count} credits left{limit}."
@@ -176,7 +176,7 @@ class GoEnhanceHook(HttpHook):
                 return RawAnswer(response.status_code, body, retry_after, what, str(account))
         except (requests.RequestException, OSError) as error:
             cause = excerpt(without_token(str(error), account.token)) or type(error).__name__
-            if _was_not_sent(error):
+            if was_not_sent(error):
                 raise UnreachableError(
                     f"Could not reach GoEnhance at {account}: {cause}. Nothing was sent by this {what}."
                 ) from None
@@ -186,25 +186,25 @@ class GoEnhanceHook(HttpHook):
 
 
 def _body_of(response: Response, deadline: float) -> bytes:
-    """Read the body, but no more than an answer of GoEnhance's can have, and not for ever."""
+    """Read the body, up to the size that a GoEnhance response can have, until the deadline."""
     body = bytearray()
     for block in response.iter_content(64 * 1024):
         body += block
         if len(body) > MAX_ANSWER_BYTES:
             break
         if time.monotonic() > deadline:
-            raise TimeoutError("the answer did not end in time")
+            raise TimeoutError("the response did not end in time")
     return bytes(body)
 
 
-# Faults of TLS that belong to its handshake, so that no request can have gone over that connection.
-_HANDSHAKE_FAULTS = frozenset(
+# TLS errors of the handshake: no request can have been sent over that connection.
+_HANDSHAKE_ERRORS = frozenset(
     {"CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNSUPPORTED_PROTOCOL"}
 )
 
 
-def _was_not_sent(error: BaseException) -> bool:
-    """Tell whether ``requests`` surely failed before the request was written."""
+def was_not_sent(error: BaseException) -> bool:
+    """Return whether ``requests`` certainly failed before the request was sent."""
     import requests
     from urllib3.exceptions import NewConnectionError, ProxyError
 
@@ -213,15 +213,15 @@ def _was_not_sent(error: BaseException) -> bool:
     cause = error.args[0] if error.args else None
     reason = getattr(cause, "reason", cause)
     if isinstance(error, requests.exceptions.SSLError):
-        # The same class stands for a fault while the answer is read, when a submit may have been taken.
+        # The same class is raised while the response is read, when a submit may have been accepted.
         fault = reason.args[0] if isinstance(reason, Exception) and reason.args else None
-        return getattr(fault, "reason", None) in _HANDSHAKE_FAULTS
+        return getattr(fault, "reason", None) in _HANDSHAKE_ERRORS
     return isinstance(reason, NewConnectionError | ProxyError)
 
 
 class GoEnhanceAsyncHook(HttpAsyncHook):
     """
-    Speak to GoEnhance from a trigger, or concurrently from a worker.
+    Call GoEnhance from a trigger, or concurrently from a worker.
 
     :param goenhance_conn_id: a connection of type ``goenhance``, or ``http``, whose password is the API token
     """
@@ -237,9 +237,9 @@ class GoEnhanceAsyncHook(HttpAsyncHook):
 
     async def account(self) -> Account:
         """
-        Return where and as whom this hook asks, without blocking the event loop.
+        Return the account of the connection, without blocking the event loop.
 
-        :raises AuthenticationError: when the connection holds no token
+        :raises AuthenticationError: when the connection has no token
         """
         conn = await get_async_connection(self.goenhance_conn_id, hook=self)
         extra = await get_async_extra_dejson(conn)
@@ -272,16 +272,16 @@ class GoEnhanceAsyncHook(HttpAsyncHook):
         extra_options: dict[str, Any] | None = None,
     ) -> ClientResponse:
         """
-        Ask as the http provider's hook does, any endpoint with any method.
+        Call any endpoint with any method, as the http provider's hook does.
 
-        :param session: a session of the caller's; without one the answer is read whole before it is returned,
-            because its connection closes with the session it came through
+        :param session: a session of the caller's; without one the whole response is read before it is returned,
+            because its connection closes with the session
         :param endpoint: path below the connection's host
         :param data: body to send
         :param json: body to send as JSON
         :param headers: further headers
         :param extra_options: as for the http provider's hook
-        :raises HttpErrorException: for an HTTP status from 400 on
+        :raises HttpErrorException: for an HTTP status of 400 or more
         """
         import aiohttp
 
@@ -294,6 +294,6 @@ class GoEnhanceAsyncHook(HttpAsyncHook):
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[GoEnhanceClient]:
-        """Open a client on one session; it retries what costs nothing to repeat."""
+        """Open a client with one session; it retries calls that cost nothing to repeat."""
         async with open_client(await self.account()) as client:
             yield client

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From an Airflow connection to what a C2PA claim is signed with."""
+"""Read the signing credentials for C2PA claims from an Airflow connection."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTAL
 
 def signing_credentials(conn_id: str | None) -> SigningCredentials | None:
     """
-    Read signing credentials, and prove them on a picture of our own before anything is paid for.
+    Read signing credentials, and verify them on a test picture before anything is paid.
 
     The connection's password is the private key (PEM, PKCS #8). Its extra holds ``certificate_chain`` (PEM, the
     signing certificate first) and optionally ``algorithm`` (default ``es256``) and ``timestamp_url`` (a time-stamping
-    authority, RFC 3161; not asked here).
+    authority, RFC 3161; not called here).
 
-    :param conn_id: id of a connection of any type; without one nothing is signed
-    :raises ValueError: when key and certificates are missing or cannot sign a claim, or the extra ``c2pa`` is not
+    :param conn_id: id of a connection of any type; ``None`` signs nothing
+    :raises ValueError: when key or certificates are missing or cannot sign a claim, or the extra ``c2pa`` is not
         installed
     """
     from ..pictures.c2pa_signing import SigningCredentials
@@ -58,12 +58,12 @@ def signing_credentials(conn_id: str | None) -> SigningCredentials | None:
 
 def _unusable(conn_id: str, why: str) -> ValueError:
     return ValueError(
-        f"Connection {conn_id!r} cannot sign pictures: {why} Nothing is submitted or collected until it can."
+        f"Connection {conn_id!r} cannot sign pictures: {why} Correct it; nothing is submitted or collected until then."
     )
 
 
 def _pem(text: str) -> str:
-    r"""Give PEM its line breaks back: a one-line form field loses them, or they come as ``\n``."""
+    r"""Restore the line breaks of PEM: a one-line form field loses them, or they arrive as ``\n``."""
     blocks = _PEM.findall(text.replace("\\n", "\n"))
     return "".join(
         f"-----BEGIN {label}-----\n{textwrap.fill(''.join(body.split()), 64)}\n-----END {label}-----\n"
@@ -72,7 +72,7 @@ def _pem(text: str) -> str:
 
 
 def _sign_one(credentials: SigningCredentials) -> None:
-    """Sign a picture of one pixel: what fails here would fail on every picture that is paid for."""
+    """Sign a picture of one pixel: what fails here would fail for every paid picture."""
     from PIL import Image
 
     from ..pictures.c2pa_signing import sign_picture

@@ -40,7 +40,7 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
     than a few hundred pairs use :class:`.face_swap_batch.GoEnhanceFaceSwapBatchOperator`. Further arguments: see
     :class:`.swap_base.FaceSwapOperatorBase`.
 
-    :param source_img: URL of the picture that gives the **face**, at most 5 MB (templated)
+    :param source_img: URL of the picture with the **face**, at most 5 MB (templated)
     :param reference_img: URL of the **target** picture that receives the face and keeps its scene, at most 5 MB
         (templated)
     :param pair_id: name of the pair and of the stored file (templated); default: derived from the two URLs

@@ -190,8 +190,8 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
             f" And {len(bad) - NAMED_FAILURES} more, listed in the log." if len(bad) > NAMED_FAILURES else ""
         )
         error = BatchFailedError(
-            f"{len(bad)} of {pluralize(len(swaps), 'pair')} did not succeed, more than the allowed "
-            f"share of {allowed:g}. {named}{more}"
+            f"{len(bad)} of {pluralize(len(swaps), 'pair')} did not succeed, more than the allowed share of "
+            f"{allowed:g}. {named}{more}"
         )
         error.retryable = any(_retry_can_help(swap, policies) for swap in bad)
         raise error

@@ -103,8 +103,8 @@ class GoEnhanceJobSensor(RetryPolicyMixin, BaseSensorOperator):
         found = list(dict.fromkeys(_img_uuids_in(self.img_uuids)))
         if not found:
             raise ValueError(
-                f"img_uuids of task {self.task_id!r} must contain at least one img_uuid; "
-                f"got {str(self.img_uuids)[:80]!r}."
+                f"img_uuids of task {self.task_id!r} must contain at least one img_uuid; got "
+                f"{str(self.img_uuids)[:80]!r}."
             )
         for img_uuid in found:
             if not _IMG_UUID.fullmatch(img_uuid):

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Triggers: they only ask about jobs, never submit one."""
+"""Triggers. They only poll jobs; they never submit one."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a task hands its wait over to the triggerer."""
+"""Hand a task's wait over to the triggerer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from .face_swap import GoEnhanceJobsTrigger
 
-#: Seconds that Airflow's own time-out of a deferral comes after ours, so that ours is the one that speaks.
+#: Seconds between our deadline and Airflow's timeout of the deferral, so that ours comes first, with its message.
 FRAMEWORK_GRACE = 120.0
 
 
@@ -18,12 +18,12 @@ def wait_in_triggerer(
     goenhance_conn_id: str, img_uuids: Sequence[str], *, deadline: float, poll_interval: float
 ) -> dict[str, Any]:
     """
-    Return the arguments with which an operator defers itself; it goes on in ``execute_complete``.
+    Return the arguments of ``BaseOperator.defer``; the task resumes in ``execute_complete``.
 
-    :param goenhance_conn_id: the connection to ask through
+    :param goenhance_conn_id: connection of the account
     :param img_uuids: the jobs
     :param deadline: end of the wait, seconds since the epoch
-    :param poll_interval: seconds between two checks of one young job
+    :param poll_interval: seconds between two status calls for one new job
     """
     return {
         "trigger": GoEnhanceJobsTrigger(

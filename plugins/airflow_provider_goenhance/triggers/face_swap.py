@@ -23,14 +23,14 @@ log = logging.getLogger(__name__)
 
 class GoEnhanceJobsTrigger(BaseTrigger):
     """
-    Ask about many jobs in one loop over one session, until all are finished or the deadline is over.
+    Poll many jobs over one session, until all are finished or the deadline has passed.
 
-    Its arguments are stored in the metadata database and hold ids and numbers only: no token, no link.
+    The arguments are stored in the metadata database and are ids and numbers only: no token, no link.
 
-    :param goenhance_conn_id: the connection to ask through
+    :param goenhance_conn_id: connection of the account
     :param img_uuids: the jobs
-    :param deadline: end of the wait, seconds since the epoch, so that a restart of the triggerer does not move it
-    :param poll_interval: seconds between two checks of one young job (default 5, the vendor's advice)
+    :param deadline: end of the wait, seconds since the epoch, so that a restart of the triggerer does not extend it
+    :param poll_interval: seconds between two status calls for one new job (default 5, the vendor's advice)
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class GoEnhanceJobsTrigger(BaseTrigger):
         self.poll_interval = poll_interval
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class path and the arguments that make this trigger again."""
+        """Return the class path and the arguments that recreate this trigger."""
         return (
             "airflow_provider_goenhance.triggers.face_swap.GoEnhanceJobsTrigger",
             {
@@ -59,11 +59,11 @@ class GoEnhanceJobsTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, then send one event; a fault that ends the wait is sent too, never raised."""
+        """Wait, then send one event; an error that ends the wait is sent too, never raised."""
         try:
             event = await self._wait()
         except (GoEnhanceError, ValueError) as error:
-            log.error("%s", error)  # noqa: TRY400  the message is made for people; a traceback adds nothing
+            log.error("%s", error)  # noqa: TRY400  the message says it all; a traceback adds nothing
             event = event_of_error(error)
         except Exception as error:
             log.exception("Waiting for %d jobs failed.", len(self.img_uuids))
@@ -72,7 +72,7 @@ class GoEnhanceJobsTrigger(BaseTrigger):
 
     async def _wait(self) -> dict[str, Any]:
         freeze_heap_once()
-        # The first import takes most of a second: not in the thread in which all triggers run.
+        # The first import takes most of a second, so it must not block the thread of all triggers.
         hook_class = await asyncio.to_thread(_hook_class)
         async with hook_class(self.goenhance_conn_id).client() as client:
             outcome = await wait_for_jobs(
@@ -87,10 +87,10 @@ class GoEnhanceJobsTrigger(BaseTrigger):
         return event_of(outcome)
 
     async def on_kill(self) -> None:
-        """Say what becomes of the jobs: GoEnhance has no call to cancel one."""
+        """Log that the jobs keep running: GoEnhance has no call to cancel one."""
         log.warning(
-            "The task was ended by a person while %d jobs were under way. They go on at GoEnhance, and bill: %s. "
-            "Their rows keep the UUIDs; clearing the task re-attaches to them and pays nothing.",
+            "The task was stopped by a user while %d jobs were running. They keep running, and billing, at GoEnhance: "
+            "%s. Their rows keep each img_uuid; clearing the task re-attaches to them and pays nothing.",
             len(self.img_uuids),
             ", ".join(self.img_uuids[:20]) + (", ..." if len(self.img_uuids) > 20 else ""),
         )

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Short garbage collections in a process that waits for thousands of jobs.
+Keep garbage collections short in a process that waits for thousands of jobs.
 
-A triggerer holds some 200,000 objects that live as long as it does: modules, classes, the provider registry. Each full
-pass of Python's garbage collector walks through all of them and stops the event loop meanwhile, 0.1 to 0.3 seconds,
-which the triggerer reports as a blocked thread. Ten thousand polled jobs make a full pass due every few seconds.
+A triggerer holds some 200,000 objects for its whole life: modules, classes, the provider registry. Each full garbage
+collection scans all of them and blocks the event loop for 0.1 to 0.3 seconds, which the triggerer reports as a blocked
+thread. With ten thousand polled jobs a full collection is due every few seconds.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _frozen = False
 
 def freeze_heap_once() -> None:
     """
-    Take what is in memory now out of all later collections, once in the life of a process.
+    Exclude all objects in memory from later collections, once in the life of a process.
 
-    Without a collection first: that would be the very stop that it is to avoid. So cyclic garbage of this moment is
-    never given back, which is why it happens once only. ``[goenhance] freeze_heap = False`` leaves the collector alone.
+    There is no collection first, as that would block the loop. So cyclic garbage of this moment is never freed, which
+    is why it happens only once. ``[goenhance] freeze_heap = False`` disables it.
     """
     global _frozen
     if _frozen:
@@ -32,6 +32,4 @@ def freeze_heap_once() -> None:
     _frozen = True
     if may_freeze_heap():
         gc.freeze()
-        log.debug(
-            "Froze %d objects: full garbage collections stay short from here on.", gc.get_freeze_count()
-        )
+        log.debug("Froze %d objects, so that full garbage collections stay short.", gc.get_freeze_count())

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pages inside the Airflow API server, under Airflow's own permissions."""
+"""Pages in the Airflow API server, protected by Airflow's own permissions."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page behind a task's link: its rows, how far they are, and their pictures."""
+"""The page of a task: its rows, their state, and their pictures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastapi import Depends, FastAPI, HTTPException, Query, Response
 from fastapi.responses import HTMLResponse
 
 from ..exceptions import CollectError, ResultsTableError
-from ..hooks.results import open_results
+from ..hooks.results import open_ledger
 from ..pictures.names import folder_for, sheet_name_for
 from ..pictures.storage import read_picture
 from ..results.ledger import Ledger, RunKey
@@ -26,14 +26,14 @@ from .page import render
 log = logging.getLogger(__name__)
 
 _MEDIA_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
-#: Pictures are foreign data: nothing in them may run, and nothing is loaded from elsewhere but pictures.
+#: Pictures are untrusted: nothing in them may run, and only pictures are loaded from other hosts.
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; img-src * data:; style-src 'unsafe-inline'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "private, no-store",
 }
-#: The sheet comes from a storage that others may write to, and brings its pictures itself.
+#: The sheet is read from a storage that others may write to; its pictures are embedded.
 _SHEET_HEADERS = _HEADERS | {
     "Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'; form-action 'none'; "
     "base-uri 'none'; sandbox"
@@ -47,7 +47,7 @@ def create_app() -> FastAPI:
     app = FastAPI(title="GoEnhance face swaps", docs_url=None, redoc_url=None, openapi_url=None)
     may_see = Depends(requires_access_dag("GET", DagAccessEntity.TASK_INSTANCE))
 
-    # Plain `def`: both read a database and a storage, so FastAPI runs them in threads.
+    # Plain `def`, because they read a database and a storage: FastAPI runs them in threads.
     @app.get("/swaps", dependencies=[may_see])
     def swaps(dag_id: str, run_id: str, task_id: str | None = None, map_index: int = -1) -> HTMLResponse:
         """Show the rows of a task, with source, reference and result side by side."""
@@ -58,23 +58,23 @@ def create_app() -> FastAPI:
 
     @app.get("/picture", dependencies=[may_see])
     def picture(dag_id: str, swap_id: Annotated[str, Query(max_length=64)]) -> Response:
-        """Give a kept picture of a Dag that the user may see."""
+        """Return a stored picture of a Dag that the user may see."""
         found = _using(lambda ledger: ledger.by_ids([swap_id]))
-        # The permission was checked for dag_id: another Dag's picture is as good as not there.
+        # The permission was checked for dag_id only: hide the pictures of other Dags.
         if not found or found[0].dag_id != dag_id or not found[0].result_uri:
-            raise HTTPException(404, "There is no such picture.")
+            raise HTTPException(404, "The picture does not exist.")
         uri = found[0].result_uri
         try:
             data = read_picture(uri)
         except CollectError as error:
-            log.warning("The picture of swap %s cannot be read: %s", swap_id, error)
-            raise HTTPException(404, "The picture is no longer where it was kept.") from None
+            log.warning("The picture of swap %s could not be read: %s", swap_id, error)
+            raise HTTPException(404, "The picture is no longer in the storage.") from None
         media_type = _MEDIA_TYPES.get(PurePosixPath(uri).suffix.lower(), "application/octet-stream")
         return Response(data, media_type=media_type, headers=_HEADERS)
 
     @app.get("/contact-sheet", dependencies=[may_see])
     def contact_sheet(dag_id: str, run_id: str, task_id: str) -> HTMLResponse:
-        """Give the contact sheet that a report task of the run has kept."""
+        """Return the contact sheet that a report task of the run has stored."""
         name = sheet_name_for(dag_id, task_id)
         for folder in _folders_of(_rows(dag_id, run_id, None, -1), run_id):
             try:
@@ -83,14 +83,15 @@ def create_app() -> FastAPI:
                 continue
         raise HTTPException(
             404,
-            "There is no contact sheet of this run here; the report's log and its XCom contact_sheet say where.",
+            "The contact sheet of this run was not found. The log of the report task and its XCom contact_sheet name "
+            "its location.",
         )
 
     return app
 
 
 def _folders_of(rows: Sequence[Swap], run_id: str) -> list[str]:
-    """Return where a run's pictures may be: beside its own, else below the default storage."""
+    """Return the folders that may hold a run's pictures: those of its rows, then the default storage."""
     own = {
         row.result_uri.rpartition("/")[0] for row in rows if row.status is Status.SUCCEEDED and row.result_uri
     }
@@ -104,12 +105,7 @@ def _rows(dag_id: str, run_id: str, task_id: str | None, map_index: int) -> list
 
 def _using(work: Callable[[Ledger], list[Swap]]) -> list[Swap]:
     try:
-        database = open_results()
+        with open_ledger() as ledger:
+            return work(ledger)
     except ResultsTableError as error:
         raise HTTPException(503, str(error)) from None
-    try:
-        return work(Ledger(database))
-    except ResultsTableError as error:
-        raise HTTPException(503, str(error)) from None
-    finally:
-        database.close()

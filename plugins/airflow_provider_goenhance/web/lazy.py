@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The application that the plugin mounts, made at its first request.
+The application that the plugin mounts, created at its first request.
 
-Every Airflow process loads plugins, Dag parsing and each task included; only the API server needs FastAPI and the rest.
+Every Airflow process loads plugins, even to parse a Dag or run a task; only the API server needs FastAPI.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class LazyApp:
-    """An ASGI application that imports what it needs when it is first called."""
+    """An ASGI application that is imported at the first request."""
 
     def __init__(self) -> None:
         self._app: Any = None

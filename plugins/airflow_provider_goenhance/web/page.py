@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The HTML of the page; plain strings, every value escaped."""
+"""Render the page as HTML: plain strings, every value escaped."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ code{font-size:12px;word-break:break-all} .succeeded,.reused{color:#137333} .fai
 @media(prefers-color-scheme:dark){body{background:#1c1d1f;color:#e8eaed} p{color:#9aa0a6} td,th{border-color:#3c4043}
 img{background:#2b2c2f} .succeeded,.reused{color:#81c995} .failed,.unknown,.rejected{color:#f28b82}}
 """
-#: Seconds after which the page asks again while rows are not finished.
+#: Seconds after which the page reloads while rows are not finished.
 REFRESH = 5
 
 
@@ -30,15 +30,15 @@ def render(swaps: Sequence[Swap], total: int, key: RunKey, task_id: str | None) 
     Return the page.
 
     :param swaps: the rows to show
-    :param total: how many there are in all
+    :param total: the number of rows, including those not shown
     """
     waiting = any(swap.status not in TERMINAL for swap in swaps)
     refresh = f'<meta http-equiv="refresh" content="{REFRESH}">' if waiting else ""
     counts = Counter(swap.status for swap in swaps)
     summary = ", ".join(f"{count} {status}" for status, count in counts.items()) or (
-        "No rows. They are there once the task has begun; a task without a results table has none."
+        "No rows yet: the task has not started, or it uses no results table"
     )
-    cut = f" The first {len(swaps)} of {total} rows are shown." if total > len(swaps) else ""
+    cut = f" Showing the first {len(swaps)} of {total} rows." if total > len(swaps) else ""
     where = " / ".join(escape(part) for part in (key.dag_id, key.run_id, task_id) if part)
     body = "".join(_row(swap) for swap in swaps)
     head = "<tr><th>Pair<th>Source (face)<th>Reference (target)<th>Result<th>State</tr>" if swaps else ""
@@ -50,13 +50,13 @@ def render(swaps: Sequence[Swap], total: int, key: RunKey, task_id: str | None) 
 
 
 def _row(swap: Swap) -> str:
-    job = f"<br><code>{escape(swap.img_uuid)}</code>" if swap.img_uuid else ""
+    img_uuid = f"<br><code>{escape(swap.img_uuid)}</code>" if swap.img_uuid else ""
     reason = f"<br>{escape(swap.error_message)}" if swap.error_message else ""
     number = f"<br>row {swap.row_number}" if swap.row_number else ""
     return (
         f"<tr><td>{escape(swap.pair_id)}{number}</td><td>{_image(swap.source_img)}</td>"
         f"<td>{_image(swap.reference_img)}</td><td>{_result(swap)}</td>"
-        f'<td><b class="{swap.status}">{swap.status}</b>{job}{reason}</td></tr>'
+        f'<td><b class="{swap.status}">{swap.status}</b>{img_uuid}{reason}</td></tr>'
     )
 
 

@@ -155,7 +155,7 @@ async def test_a_wrong_token_is_refused_by_name_of_the_connection_and_shown_nowh
 
 
 async def test_a_sandbox_that_comes_back_gets_the_submit_that_waited_for_it(
-    goenhance_sandbox_factory: Callable[..., SandboxProcess], monkeypatch: pytest.MonkeyPatch
+    goenhance_sandbox_factory: Callable[..., SandboxProcess],
 ) -> None:
     sandbox = goenhance_sandbox_factory()
     sandbox.kill()
@@ -165,20 +165,18 @@ async def test_a_sandbox_that_comes_back_gets_the_submit_that_waited_for_it(
         waited.append(seconds)
         await asyncio.to_thread(sandbox.start)
 
-    monkeypatch.setattr("airflow_provider_goenhance.api.client.sleep", meanwhile)
-    async with open_client(account(sandbox)) as client:
+    async with open_client(account(sandbox), sleep=meanwhile) as client:
         submission = await client.submit(*PAIR)
     assert len(waited) == 1
     assert [row["img_uuid"] for row in sandbox.submissions()] == [submission.img_uuid]
 
 
 async def test_a_vendor_that_is_down_was_not_sent_anything(
-    goenhance_sandbox_factory: Callable[..., SandboxProcess], monkeypatch: pytest.MonkeyPatch
+    goenhance_sandbox_factory: Callable[..., SandboxProcess],
 ) -> None:
-    monkeypatch.setattr("airflow_provider_goenhance.api.client.SUBMIT_ATTEMPTS", 1)
     sandbox = goenhance_sandbox_factory()
     sandbox.kill()
-    async with open_client(account(sandbox)) as client:
+    async with open_client(account(sandbox, submit_attempts=1)) as client:
         with pytest.raises(UnreachableError, match="Nothing was sent by this submit"):
             await client.submit(*PAIR)
 
@@ -197,8 +195,10 @@ async def test_two_hundred_swaps_are_submitted_and_waited_for(
 ) -> None:
     async with open_client(account(sandbox, max_concurrency=8)) as client:
         submitted = await asyncio.gather(*(client.submit(*PAIR) for _ in range(200)))
-        uuids = [submission.img_uuid for submission in submitted]
-        outcome = await wait_for_jobs(client.get_job, uuids, deadline=time.time() + 600, poll_interval=0.2)
-    assert sorted(outcome.succeeded) == sorted(uuids)
-    assert {row["img_uuid"] for row in sandbox.submissions()} == set(uuids)
+        img_uuids = [submission.img_uuid for submission in submitted]
+        outcome = await wait_for_jobs(
+            client.get_job, img_uuids, deadline=time.time() + 600, poll_interval=0.2
+        )
+    assert sorted(outcome.succeeded) == sorted(img_uuids)
+    assert {row["img_uuid"] for row in sandbox.submissions()} == set(img_uuids)
     assert len(sandbox.submissions()) == 200

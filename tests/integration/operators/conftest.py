@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_goenhance.api import client
 from include.sandbox.process import SandboxProcess
 
-from .house import AirflowHouse
+from .airflow_environment import AirflowEnvironment
 from .light_runner import LightTask
 
 
@@ -29,7 +28,13 @@ def connect(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., No
             "host": "http://127.0.0.1",
             "port": port or sandbox.port,
             "password": sandbox.token if token is None else token,
-            "extra": {"request_timeout": 60, "max_concurrency": 1, **extra},
+            "extra": {
+                "request_timeout": 60,
+                "max_concurrency": 1,
+                "submit_attempts": 2,
+                "get_attempts": 2,
+                **extra,
+            },
         }
         results = {"conn_type": "sqlite", "host": str(tmp_path / "results.db")}
         monkeypatch.setenv("AIRFLOW_CONN_GOENHANCE_DEFAULT", json.dumps(conn))
@@ -42,12 +47,9 @@ def connect(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., No
 def task(
     goenhance_sandbox_shared: SandboxProcess,
     connect: Callable[..., None],
-    monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> Callable[..., LightTask]:
-    """Make a task; the client gives up after the second try."""
-    monkeypatch.setattr(client, "SUBMIT_ATTEMPTS", 2)
-    monkeypatch.setattr(client, "GET_ATTEMPTS", 2)
+    """Make a task; the client gives up after two attempts."""
     connect(goenhance_sandbox_shared)
 
     def make(**options: Any) -> LightTask:
@@ -57,15 +59,15 @@ def task(
 
 
 @pytest.fixture(scope="session")
-def _airflow_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowHouse]:
-    with AirflowHouse(tmp_path_factory.mktemp("airflow-house"), test_dags=True) as house:
-        yield house
+def _airflow_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowEnvironment]:
+    with AirflowEnvironment(tmp_path_factory.mktemp("airflow"), test_dags=True) as airflow:
+        yield airflow
 
 
 @pytest.fixture
-def house(
-    _airflow_house: AirflowHouse, goenhance_sandbox_shared: SandboxProcess, tmp_path: Path
-) -> AirflowHouse:
-    """Give the test a real Airflow, with a results table of the test's own, on the session's sandbox."""
-    _airflow_house.furnish(goenhance_sandbox_shared, tmp_path)
-    return _airflow_house
+def airflow(
+    _airflow_environment: AirflowEnvironment, goenhance_sandbox_shared: SandboxProcess, tmp_path: Path
+) -> AirflowEnvironment:
+    """Return a real Airflow with a results table of this test's own, connected to the session's sandbox."""
+    _airflow_environment.prepare(goenhance_sandbox_shared, tmp_path)
+    return _airflow_environment

@@ -14,7 +14,7 @@ from tests.integration.operators.light_runner import LightTask
 
 def main(port: str, folder: str, options: str) -> None:
     """Run the attempt; end by SIGTERM as Airflow's task runner does: on_kill, then on with what is left."""
-    # Given a folder, the handle makes none of its own that nobody would remove.
+    # With a given folder, the handle does not create one that would never be removed.
     sandbox = SandboxProcess(port=int(port), state_dir=folder)
     task = LightTask(sandbox, Path(folder), **json.loads(options))
     operator = task.operator()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,15 +102,16 @@ class LightTask:
         }
         self.state_store: Any = DictStore()
         self.ti = LightTaskInstance("swap")
+        self.event_of: Callable[[TaskDeferred], Any] = event_of_trigger
 
     def operator(self) -> Any:
-        """Make the operator anew, as each process does."""
+        """Create the operator, as each process does."""
         if self.kind == "single":
             return GoEnhanceFaceSwapOperator(task_id="swap", **self.pairs[0], **self.arguments)
         return GoEnhanceFaceSwapBatchOperator(task_id="swap", pairs=self.pairs, **self.arguments)
 
     def attempt(self) -> Ending:
-        """Run the next attempt to its end, waits in the triggerer included."""
+        """Run the next attempt, waits in the triggerer included."""
         self.ti.xcoms = {}
         context: Any = {"ti": self.ti, "task_state_store": self.state_store}
         deferrals = 0
@@ -125,7 +127,7 @@ class LightTask:
                     return Ending(value, None, self.ti.xcoms, deferrals)
                 except TaskDeferred as deferral:
                     deferrals += 1
-                    method, event = deferral.method_name, _event_of(deferral)
+                    method, event = deferral.method_name, self.event_of(deferral)
         except (GoEnhanceError, ValueError, RuntimeError) as error:
             return Ending(None, error, self.ti.xcoms, deferrals)
         finally:
@@ -136,7 +138,7 @@ class LightTask:
         self.ti.max_tries = self.ti.try_number - 1 + 2
 
     def rows(self) -> dict[str, Any]:
-        """Read the rows of the present run as a foreign program would: pair_id -> row."""
+        """Read the rows of the current run as an outside program would: pair_id -> row."""
         engine = sa.create_engine(f"sqlite:///{self.folder / 'results.db'}")
         try:
             with engine.connect() as connection:
@@ -151,20 +153,20 @@ class LightTask:
         return dict(self.rows()[f"pair-{number}"])
 
     def let_no_job_end(self) -> None:
-        """Give the only place at the sandbox to a stranger's job: however long a test takes, ours are not done."""
+        """Block the queue of the sandbox with a foreign job, so that ours do not finish however long a test takes."""
         self.sandbox.put_faults(job={"kind": "stuck", "count": 1}, queue_limit=1)
         self.sandbox.submit(self.sandbox.image("stranger.jpg"), self.sandbox.image("scene.jpg"))
 
     def let_jobs_end(self) -> None:
-        """Give every job a place, the stranger's too."""
+        """Remove the limit of the queue, so that all jobs run."""
         self.sandbox.put_faults(queue_limit=None)
 
     def accepted(self) -> int:
-        """Count the POSTs that the sandbox accepted, says its own ledger."""
+        """Count the POSTs in the sandbox's own ledger."""
         return len(self.sandbox.submissions())
 
 
-def _event_of(deferral: TaskDeferred) -> Any:
+def event_of_trigger(deferral: TaskDeferred) -> Any:
     path, kwargs = deferral.trigger.serialize()
     assert path.endswith(".GoEnhanceJobsTrigger")
     trigger = GoEnhanceJobsTrigger(**json.loads(json.dumps(kwargs)))

@@ -124,7 +124,7 @@ def test_a_second_run_after_a_failure_fetches_only_what_is_not_kept(
     with pytest.raises(CollectError, match="1 of 3 paid jobs could not be downloaded or stored") as caught:
         collect(batch)
     assert not is_final(caught.value)
-    assert "A retry tries these again and pays nothing." in str(caught.value)
+    assert "A retry collects them again and pays nothing." in str(caught.value)
 
     downloads = count_downloads(batch)
 
@@ -154,7 +154,7 @@ def test_a_run_that_the_results_table_does_not_know_is_an_error_and_no_success(s
     batch = submitted(pairs=1)
 
     with pytest.raises(
-        ValueError, match=r"no rows of run 'run-1' of Dag 'another_dag': name the Dag"
+        ValueError, match=r"no rows of run 'run-1' of Dag 'another_dag'. Pass the Dag"
     ) as caught:
         collect(batch, run_id="run-1")
 
@@ -309,7 +309,7 @@ def test_a_picture_whose_link_has_expired_is_collected_through_a_fresh_one(
 ) -> None:
     task().sandbox.put_faults(link_seconds=0, link_signed="at_completion")
     batch = submitted()
-    # The link that the job had is dead by now; this vendor signs anew at each call, though not at once.
+    # The first link has expired by now; this sandbox signs a new one at each call, though not at once.
     batch.sandbox.put_faults(
         link_signed="at_each_call", link_seconds=3600, result={"kind": "expired_link", "count": 1}
     )
@@ -323,19 +323,19 @@ def test_a_link_that_is_never_signed_anew_fails_the_row_and_a_later_attempt_is_f
 ) -> None:
     task().sandbox.put_faults(link_seconds=0, link_signed="at_completion")
     batch = submitted(pairs=1)
-    uuid = batch.row()["img_uuid"]
+    img_uuid = batch.row()["img_uuid"]
 
-    with pytest.raises(CollectError, match=uuid):
+    with pytest.raises(CollectError, match=img_uuid):
         collect(batch)
 
     row = batch.row()
-    assert (row["status"], row["error_code"], row["img_uuid"]) == ("failed", "link_expired", uuid)
+    assert (row["status"], row["error_code"], row["img_uuid"]) == ("failed", "link_expired", img_uuid)
     assert row["error_message"].startswith("The job succeeded at GoEnhance and was paid for")
     assert "a new link was asked for" in row["error_message"]
     assert "q-signature" not in row["error_message"]
     assert row["result_uri"] is None
 
-    with pytest.raises(CollectError, match=uuid):
+    with pytest.raises(CollectError, match=img_uuid):
         collect(batch)
     batch.sandbox.put_faults(link_signed="at_each_call", link_seconds=3600)
 

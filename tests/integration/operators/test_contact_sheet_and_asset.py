@@ -21,7 +21,7 @@ from airflow_provider_goenhance.exceptions import BatchFailedError
 from airflow_provider_goenhance.execution import contact_sheet
 from airflow_provider_goenhance.operators.report import GoEnhanceReportOperator
 
-from .house import AirflowHouse, SeenRun
+from .airflow_environment import AirflowEnvironment, DagRunResult
 from .light_runner import LightTask, LightTaskInstance
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
@@ -117,7 +117,7 @@ def test_a_sheet_that_cannot_be_made_never_changes_the_verdict(
 
     assert failed is None
     assert "contact_sheet" not in ti.xcoms
-    assert "There is no contact sheet" in capfd.readouterr().out
+    assert "The contact sheet could not be stored" in capfd.readouterr().out
 
 
 def test_a_storage_that_cannot_be_written_never_changes_the_verdict(task: Callable[..., LightTask]) -> None:
@@ -160,17 +160,17 @@ def test_only_assets_among_the_outlets_are_told_the_counts(task: Callable[..., L
     }
 
 
-def manifest(house: AirflowHouse) -> str:
+def manifest(airflow: AirflowEnvironment) -> str:
     """Write a manifest of one pair: the shipped Dag asks about a job every 5 s, as the vendor advises."""
-    path = house.folder / "pairs.csv"
-    urls = [house.sandbox.image(name) for name in ("hopper.jpg", "crew.jpg")]
+    path = airflow.folder / "pairs.csv"
+    urls = [airflow.sandbox.image(name) for name in ("hopper.jpg", "crew.jpg")]
     path.write_text(f"source_img,reference_img\n{','.join(urls)}\n")
     return str(path)
 
 
-def extras(house: AirflowHouse, run: SeenRun) -> list[dict[str, Any]]:
+def extras(airflow: AirflowEnvironment, run: DagRunResult) -> list[dict[str, Any]]:
     """Read the asset events of a run from Airflow's metadata database."""
-    with contextlib.closing(sqlite3.connect(house.home / "airflow.db")) as database:
+    with contextlib.closing(sqlite3.connect(airflow.home / "airflow.db")) as database:
         found = database.execute(
             "SELECT asset_event.extra FROM asset_event JOIN asset ON asset.id = asset_event.asset_id"
             " WHERE asset.name = 'goenhance_face_swaps' AND source_run_id = ?",
@@ -180,25 +180,25 @@ def extras(house: AirflowHouse, run: SeenRun) -> list[dict[str, Any]]:
 
 
 def test_another_dag_of_a_real_airflow_collects_what_a_run_only_submitted_and_each_run_emits_its_counts(
-    house: AirflowHouse, tmp_path: Path
+    airflow: AirflowEnvironment, tmp_path: Path
 ) -> None:
-    house.sandbox.put_faults(job_seconds=0.5)
-    first = house.run("goenhance_face_swap_batch", manifest=manifest(house), wait=False)
+    airflow.sandbox.put_faults(job_seconds=0.5)
+    first = airflow.run("goenhance_face_swap_batch", manifest=manifest(airflow), wait=False)
     assert first.state == "success"
-    [row] = house.rows()
+    [row] = airflow.rows()
     assert row["status"] == "submitted"
 
-    later = house.run("collect_later", run=first.run_id, uuids=[row["img_uuid"]])
+    later = airflow.run("collect_later", run=first.run_id, img_uuids=[row["img_uuid"]])
 
     assert later.state == "success", later.text
     assert later.values("wait") == [{row["img_uuid"]: "succeeded"}]
     assert later.values("collect") == [{"succeeded": 1}]
-    assert [row["status"] for row in house.rows()] == ["succeeded"]
+    assert [row["status"] for row in airflow.rows()] == ["succeeded"]
 
-    second = house.run("goenhance_face_swap_batch", manifest=manifest(house))
+    second = airflow.run("goenhance_face_swap_batch", manifest=manifest(airflow))
 
-    assert len(house.sandbox.submissions()) == 1
-    [one], [two] = extras(house, first), extras(house, second)
+    assert len(airflow.sandbox.submissions()) == 1
+    [one], [two] = extras(airflow, first), extras(airflow, second)
     assert {
         "dag_id": "goenhance_face_swap_batch",
         "run_id": first.run_id,
@@ -219,8 +219,8 @@ def understood_by_the_documented_dag(
     return runs, [int(number) for number in re.findall(r"(\d+) pictures", said.getvalue())]
 
 
-def test_the_sheet_of_a_real_run_is_linked_from_its_report(house: AirflowHouse) -> None:
-    run = house.run("goenhance_face_swap_batch", manifest=manifest(house), wait=False)
+def test_the_sheet_of_a_real_run_is_linked_from_its_report(airflow: AirflowEnvironment) -> None:
+    run = airflow.run("goenhance_face_swap_batch", manifest=manifest(airflow), wait=False)
 
     [sheet] = run.values("report", "contact_sheet")
     assert path_of(sheet).is_file()
@@ -229,13 +229,13 @@ def test_the_sheet_of_a_real_run_is_linked_from_its_report(house: AirflowHouse) 
     assert asked == {"dag_id": "goenhance_face_swap_batch", "run_id": run.run_id, "task_id": "report"}
 
 
-def test_a_failed_run_emits_no_event(house: AirflowHouse) -> None:
-    house.sandbox.put_faults(submit={"kind": "business_error"})
+def test_a_failed_run_emits_no_event(airflow: AirflowEnvironment) -> None:
+    airflow.sandbox.put_faults(submit={"kind": "business_error"})
 
-    run = house.run("goenhance_face_swap_batch", manifest=manifest(house))
+    run = airflow.run("goenhance_face_swap_batch", manifest=manifest(airflow))
 
     assert run.state == "failed"
-    assert extras(house, run) == []
+    assert extras(airflow, run) == []
     assert len(run.values("report", "contact_sheet")) == 1
 
 

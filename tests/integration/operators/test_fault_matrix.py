@@ -25,7 +25,7 @@ from tests.unit.clock import Clock, until
 
 from .light_runner import LightTask
 
-#: Seconds: far more than any healthy answer takes. Where one never comes, the clock is put forward by so many.
+#: Seconds, far more than any healthy response takes. Where none ever comes, the clock is advanced by this much.
 REQUEST_TIMEOUT = 60.0
 
 

@@ -61,13 +61,13 @@ def test_on_unknown_submit_resubmit_sends_it_again_with_the_next_attempt_and_say
 @pytest.mark.parametrize("kind", KINDS)
 def test_on_clear_reattach_takes_up_the_jobs_there_are(task: Callable[..., LightTask], kind: str) -> None:
     swap = task(kind=kind)
-    uuids = {row["img_uuid"] for row in _succeeded(swap)}
+    img_uuids = {row["img_uuid"] for row in _succeeded(swap)}
 
     swap.clear()
     cleared = swap.attempt()
 
     assert cleared.error is None
-    assert {row["img_uuid"] for row in swap.rows().values()} == uuids
+    assert {row["img_uuid"] for row in swap.rows().values()} == img_uuids
     assert swap.accepted() == len(swap.pairs)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an attempt finds and does after things went wrong around it, rather than in one submit."""
+"""Recovery of an attempt from failures outside a single submit."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from airflow_provider_goenhance.exceptions import (
 from airflow_provider_goenhance.retry_policy import is_final
 from include.sandbox.process import SandboxProcess
 
-from .light_runner import LightTask
+from .light_runner import LightTask, event_of_trigger
 
 ROOT = Path(__file__).resolve().parents[3]
 KINDS = ["single", "batch"]
@@ -125,11 +125,11 @@ def test_a_wait_that_times_out_fails_the_row_and_a_retry_takes_the_same_job_up_a
 
     ending = swap.attempt()
 
-    uuid = swap.row()["img_uuid"]
+    img_uuid = swap.row()["img_uuid"]
     assert isinstance(ending.error, JobTimedOutError if kind == "single" else BatchFailedError)
     assert not is_final(ending.error)
     assert (swap.row()["status"], swap.row()["error_code"]) == ("failed", "job_timed_out")
-    assert f"Job {uuid} was paid for." in ending.message
+    assert f"Job {img_uuid} was paid for." in ending.message
     assert "A retry or clear asks about the same job again and pays nothing" in ending.message
 
     swap.let_jobs_end()
@@ -137,10 +137,10 @@ def test_a_wait_that_times_out_fails_the_row_and_a_retry_takes_the_same_job_up_a
     again = swap.attempt()
 
     assert again.error is None
-    assert (swap.row()["status"], swap.row()["img_uuid"]) == ("succeeded", uuid)
+    assert (swap.row()["status"], swap.row()["img_uuid"]) == ("succeeded", img_uuid)
     assert swap.accepted() == 1 + len(swap.pairs)
     # Airflow forgets an attempt's XCom: one that submits nothing has to push the UUIDs as well.
-    assert uuid in str(again.xcoms)
+    assert img_uuid in str(again.xcoms)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -195,10 +195,10 @@ def test_without_waiting_the_rows_stay_submitted_and_a_clear_collects_what_is_do
     "event", [None, "finished", {}, {"status": "surprise"}, {"status": "error", "message": "x"}]
 )
 def test_an_event_that_makes_no_sense_is_never_a_success_and_a_retry_takes_the_jobs_up_again(
-    task: Callable[..., LightTask], monkeypatch: pytest.MonkeyPatch, event: Any
+    task: Callable[..., LightTask], event: Any
 ) -> None:
     batch = task(kind="batch", deferrable=True)
-    monkeypatch.setattr("tests.integration.operators.light_runner._event_of", lambda deferral: event)
+    batch.event_of = lambda deferral: event
 
     ending = batch.attempt()
 
@@ -206,7 +206,7 @@ def test_an_event_that_makes_no_sense_is_never_a_success_and_a_retry_takes_the_j
     assert not is_final(ending.error)
     assert "3 submitted" in ending.message
 
-    monkeypatch.undo()
+    batch.event_of = event_of_trigger
 
 
 def test_an_account_switched_between_attempts_is_named_and_the_jobs_are_not_paid_again(
@@ -395,6 +395,6 @@ def _is_connected(pid: int, port: int) -> bool:
 def _until(condition: Callable[[], bool], worker: subprocess.Popen[str], *, seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert worker.poll() is None, "the worker ended before it came to that"
+        assert worker.poll() is None, "the worker ended too early"
         assert time.monotonic() < deadline, "it did not come to that in time"
         time.sleep(0.02)

@@ -45,9 +45,9 @@ def sense(img_uuids: Any, **arguments: Any) -> Any:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_it_waits_for_jobs_submitted_anywhere(sandbox: SandboxProcess, way: dict[str, Any]) -> None:
-    uuids = submit(sandbox)
+    img_uuids = submit(sandbox)
 
-    assert sense(uuids, **way) == dict.fromkeys(uuids, "succeeded")
+    assert sense(img_uuids, **way) == dict.fromkeys(img_uuids, "succeeded")
 
 
 @pytest.mark.parametrize("way", WAYS[1:])
@@ -65,16 +65,19 @@ def test_a_failed_job_fails_the_sensor_for_good_with_the_vendors_reason(
     sandbox: SandboxProcess, way: dict[str, Any]
 ) -> None:
     sandbox.put_faults(job={"kind": "failed", "error": "no face found", "count": 1})
-    uuids = submit(sandbox)
+    img_uuids = submit(sandbox)
 
     with pytest.raises(
-        JobFailedError, match=f"1 of 2 jobs failed, the first: {uuids[0]}.*no face found"
+        JobFailedError, match=f"1 of 2 jobs failed, the first: {img_uuids[0]}.*no face found"
     ) as caught:
-        sense(uuids, **way)
+        sense(img_uuids, **way)
 
     assert is_final(caught.value)
-    assert caught.value.img_uuid == uuids[0]
-    assert sense(uuids, fail_on_failed_job=False, **way) == {uuids[0]: "failed", uuids[1]: "succeeded"}
+    assert caught.value.img_uuid == img_uuids[0]
+    assert sense(img_uuids, fail_on_failed_job=False, **way) == {
+        img_uuids[0]: "failed",
+        img_uuids[1]: "succeeded",
+    }
 
 
 STRANGER = "00000000-0000-4000-8000-000000000000"
@@ -102,28 +105,28 @@ def test_a_job_that_never_ends_times_out_and_a_retry_waits_on(
     sandbox: SandboxProcess, way: dict[str, Any]
 ) -> None:
     sandbox.put_faults(job={"kind": "stuck", "count": 1})
-    uuids = submit(sandbox)
-    sandbox.wait_for(uuids[1])
+    img_uuids = submit(sandbox)
+    sandbox.wait_for(img_uuids[1])
 
     with pytest.raises(
-        JobTimedOutError, match=f"1 of 2 jobs still run after 0.3 s, the first: {uuids[0]}"
+        JobTimedOutError, match=f"1 of 2 jobs still run after 0.3 s, the first: {img_uuids[0]}"
     ) as caught:
-        sense(uuids, timeout=0.3, **way)
+        sense(img_uuids, timeout=0.3, **way)
 
     assert not is_final(caught.value)
     with pytest.raises(AirflowSkipException):
-        sense(uuids, timeout=0.05, soft_fail=True, **way)
+        sense(img_uuids, timeout=0.05, soft_fail=True, **way)
 
 
 @pytest.mark.parametrize("way", WAYS[:2])
 def test_a_refused_token_is_not_taken_for_a_finished_job(
     sandbox: SandboxProcess, connect: Any, way: dict[str, Any]
 ) -> None:
-    uuids = submit(sandbox)
+    img_uuids = submit(sandbox)
     connect(sandbox, token="sk-wrong-token")
 
     with pytest.raises(AuthenticationError, match="connection 'goenhance_default'"):
-        sense(uuids, **way)
+        sense(img_uuids, **way)
 
 
 @pytest.mark.parametrize(
@@ -133,27 +136,27 @@ def test_a_refused_token_is_not_taken_for_a_finished_job(
         lambda a, b: [{"pair-1": a}, {"pair-2": b}],  # ... of a mapped one
         lambda a, b: [[{"pair_id": "p", "img_uuid": a, "status": "submitted"}], [{"img_uuid": b}]],
         lambda a, b: [{"img_uuid": a}, {"img_uuid": None, "status": "rejected"}, {"img_uuid": b}],
-        lambda a, b: (uuid for uuid in (a, f" {b} ", a, "")),
+        lambda a, b: (img_uuid for img_uuid in (a, f" {b} ", a, "")),
     ],
 )
 def test_whatever_the_swap_operators_give_names_the_jobs(
     sandbox: SandboxProcess, shape: Callable[[str, str], Any]
 ) -> None:
-    uuids = submit(sandbox)
-    given = shape(*uuids)
+    img_uuids = submit(sandbox)
+    given = shape(*img_uuids)
 
-    assert sense(given) == dict.fromkeys(uuids, "succeeded")
+    assert sense(given) == dict.fromkeys(img_uuids, "succeeded")
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ([], "names no job"),
-        ("", "names no job"),
-        (None, "names no job"),
-        ([{"img_uuid": None}], "names no job"),
+        ([], "at least one img_uuid"),
+        ("", "at least one img_uuid"),
+        (None, "at least one img_uuid"),
+        ([{"img_uuid": None}], "at least one img_uuid"),
         ("['a-job', 'b-job']", "render_template_as_native_obj=True"),
-        ("a job", "is no UUID"),
+        ("a job", "must contain img_uuid values"),
     ],
 )
 def test_what_names_no_job_is_an_error_and_no_success(given: Any, said: str) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A later run with the same pairs: it takes over what was paid for, and pays only for what was not."""
+"""A later run with the same pairs adopts what was paid for, and pays only for the rest."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def next_run(swap: LightTask, number: int = 2, **arguments: Any) -> Any:
     return swap.attempt()
 
 
-def assert_taken_over(swap: LightTask, uuid: str) -> None:
+def assert_taken_over(swap: LightTask, img_uuid: str) -> None:
     row = swap.row()
-    assert (row["status"], row["img_uuid"], row["attempts"], row["cost"]) == ("succeeded", uuid, 0, 0)
+    assert (row["status"], row["img_uuid"], row["attempts"], row["cost"]) == ("succeeded", img_uuid, 0, 0)
     assert Path(row["result_uri"].removeprefix("file://")).is_file()
     assert swap.ti.run_id in row["result_uri"]
     assert swap.accepted() == len(swap.pairs)
@@ -38,13 +38,13 @@ def test_jobs_that_nobody_waited_for_are_taken_over(
 ) -> None:
     swap = task(kind=kind, deferrable=deferrable, wait_for_completion=False)
     swap.attempt()
-    uuid = swap.row()["img_uuid"]
+    img_uuid = swap.row()["img_uuid"]
 
     ending = next_run(swap, wait_for_completion=True)
 
     assert ending.error is None
-    assert uuid in str(ending.xcoms)
-    assert_taken_over(swap, uuid)
+    assert img_uuid in str(ending.xcoms)
+    assert_taken_over(swap, img_uuid)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -52,12 +52,12 @@ def test_jobs_that_timed_out_are_taken_over(task: Callable[..., LightTask], kind
     swap = task(kind=kind, timeout=0.05)
     swap.sandbox.put_faults(job_seconds=3600)
     ending = swap.attempt()
-    uuid = swap.row()["img_uuid"]
-    assert f"Job {uuid} was paid for." in ending.message
+    img_uuid = swap.row()["img_uuid"]
+    assert f"Job {img_uuid} was paid for." in ending.message
     assert "a new run adopts the same job and pays nothing (unless reuse='never')" in ending.message
 
     again = next_run(swap)  # still running
-    assert f"Job {uuid} was paid for by an earlier run; nothing was paid by this one." in again.message
+    assert f"Job {img_uuid} was paid for by an earlier run; nothing was paid by this one." in again.message
     assert "A retry or clear asks about the same job again and pays nothing" in again.message
     assert "a new run submits the pair anew, and pays for it again" in again.message
     assert swap.accepted() == len(swap.pairs)
@@ -66,7 +66,7 @@ def test_jobs_that_timed_out_are_taken_over(task: Callable[..., LightTask], kind
     swap.clear()
     swap.arguments["on_clear"] = "resubmit"
     cleared = swap.attempt()
-    assert swap.accepted() == len(swap.pairs)  # a retry, and any clear, waits on for the job taken over
+    assert swap.accepted() == len(swap.pairs)  # a retry, and any clear, keeps waiting for the adopted job
     assert "A retry or clear asks about the same job again and pays nothing" in cleared.message
 
 
@@ -77,11 +77,11 @@ def test_a_picture_that_was_not_kept_is_fetched_by_the_next_run(
     swap = task(kind=kind)
     swap.sandbox.put_faults(result={"kind": "html"})
     swap.attempt()
-    uuid = swap.row()["img_uuid"]
+    img_uuid = swap.row()["img_uuid"]
     swap.sandbox.put_faults(result=None)
 
     assert next_run(swap).error is None
-    assert_taken_over(swap, uuid)
+    assert_taken_over(swap, img_uuid)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -90,12 +90,12 @@ def test_a_picture_that_is_gone_from_storage_is_fetched_again(
 ) -> None:
     swap = task(kind=kind)
     swap.attempt()
-    uuid = swap.row()["img_uuid"]
+    img_uuid = swap.row()["img_uuid"]
     for picture in (swap.folder / "kept").rglob("pair-*"):
         picture.unlink()
 
     assert next_run(swap).error is None
-    assert_taken_over(swap, uuid)
+    assert_taken_over(swap, img_uuid)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -121,14 +121,14 @@ def test_a_job_that_goenhance_no_longer_knows_is_submitted_anew_at_once(
 ) -> None:
     swap = task(kind=kind, deferrable=deferrable, wait_for_completion=False)
     swap.attempt()
-    uuid = swap.row()["img_uuid"]
+    img_uuid = swap.row()["img_uuid"]
     swap.sandbox.reset()
 
     ending = next_run(swap, wait_for_completion=True)
 
     assert ending.error is None
     row = swap.row()
-    assert (row["status"], row["attempts"], row["former_uuids"]) == ("succeeded", 1, uuid)
+    assert (row["status"], row["attempts"], row["former_uuids"]) == ("succeeded", 1, img_uuid)
     assert swap.accepted() == len(swap.pairs)
 
 
@@ -191,11 +191,11 @@ def test_a_plan_gives_jobs_that_are_taken_over_their_tasks_and_counts_them(
 
     assert plan(check_only=True) == []
     said = capfd.readouterr().out
-    assert "would submit, and pay for, 1 pair in 2 tasks of up to 2; 3 earlier jobs are taken over" in said
+    assert "would submit, and pay for, 1 pair in 2 tasks of up to 2; 3 earlier jobs are adopted" in said
 
     assert [batch["batch"] for batch in plan()] == [0, 1]
     said = capfd.readouterr().out
-    assert "4 rows added, of which 0 reuse earlier pictures and 3 take over earlier jobs" in said
+    assert "4 rows added, of which 0 reuse earlier pictures and 3 adopt earlier jobs" in said
     assert [batch["batch"] for batch in plan()] == [0, 1]
 
     swap.ti = LightTaskInstance("swap", run_id="run-2")

@@ -73,7 +73,7 @@ def test_an_airflow_without_task_state_is_warned_about_and_the_wait_stays_in_the
     ending = swap.attempt()
 
     assert (
-        "without a results table a retry, or a killed worker, cannot know of this submit and pays again"
+        "Without a results table, a retry does not know of this submit and pays again"
         in capfd.readouterr().out
     )
     # After a deferral a new process would not know that it has submitted, and pay again.

@@ -25,7 +25,7 @@ PAIR = ("https://example.com/face.jpg", "https://example.com/scene.jpg")
 
 @pytest.fixture
 def sandbox(goenhance_sandbox_shared: SandboxProcess, monkeypatch: pytest.MonkeyPatch) -> SandboxProcess:
-    """Give the session's sandbox, behind the connection ``goenhance_test``."""
+    """Return the session's sandbox, which the connection ``goenhance_test`` leads to."""
     connect(monkeypatch, goenhance_sandbox_shared, goenhance_sandbox_shared.token)
     return goenhance_sandbox_shared
 
@@ -35,8 +35,10 @@ def connect(monkeypatch: pytest.MonkeyPatch, sandbox: SandboxProcess, token: str
     monkeypatch.setenv("AIRFLOW_CONN_GOENHANCE_TEST", json.dumps(fields))
 
 
-def trigger(uuids: list[str], *, seconds: float = 120.0, poll_interval: float = 0.1) -> GoEnhanceJobsTrigger:
-    return GoEnhanceJobsTrigger("goenhance_test", uuids, time.time() + seconds, poll_interval)
+def trigger(
+    img_uuids: list[str], *, seconds: float = 120.0, poll_interval: float = 0.1
+) -> GoEnhanceJobsTrigger:
+    return GoEnhanceJobsTrigger("goenhance_test", img_uuids, time.time() + seconds, poll_interval)
 
 
 async def events_of(running: GoEnhanceJobsTrigger) -> list[TriggerEvent]:
@@ -99,9 +101,9 @@ async def test_the_vendors_words_are_understood(sandbox: SandboxProcess, switche
     ],
 )
 async def test_a_run_of_faults_is_waited_out(sandbox: SandboxProcess, fault: dict[str, Any]) -> None:
-    uuids = submit(sandbox, 3)
+    img_uuids = submit(sandbox, 3)
     sandbox.put_faults(detail=fault)
-    events = await events_of(trigger(uuids))
+    events = await events_of(trigger(img_uuids))
     payload = events[0].payload
     assert (payload["status"], payload["failed"], payload["declined"], payload["running"]) == (
         "finished",
@@ -115,10 +117,10 @@ async def test_a_refused_token_ends_the_wait_at_once(
     sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    uuids = submit(sandbox, 3)
+    img_uuids = submit(sandbox, 3)
     connect(monkeypatch, sandbox, "sk-another-token")
     began = time.monotonic()
-    events = await events_of(trigger(uuids))
+    events = await events_of(trigger(img_uuids))
     assert time.monotonic() - began < 60.0
     assert [event.payload["status"] for event in events] == ["token_refused"]
     assert "goenhance_test" in events[0].payload["message"]
@@ -142,12 +144,12 @@ async def test_a_restarted_triggerer_goes_on_waiting_submits_nothing_and_keeps_t
     sandbox.put_faults(
         job={"kind": "stuck", "count": 1}, queue_limit=1, detail={"kind": "slow", "seconds": 0}
     )
-    stranger, *uuids = submit(sandbox, 5)
-    first = trigger(uuids)
+    stranger, *img_uuids = submit(sandbox, 5)
+    first = trigger(img_uuids)
     running = asyncio.create_task(events_of(first))
-    await until(lambda: sandbox.faults()["detail"][0]["fired"] > len(uuids) or running.done())
+    await until(lambda: sandbox.faults()["detail"][0]["fired"] > len(img_uuids) or running.done())
     assert not running.done()
-    running.cancel()  # what a triggerer does with its triggers when it is told to end
+    running.cancel()  # as a triggerer does with its triggers when it shuts down
     with pytest.raises(asyncio.CancelledError):
         await running
     _, kwargs = first.serialize()
@@ -156,7 +158,7 @@ async def test_a_restarted_triggerer_goes_on_waiting_submits_nothing_and_keeps_t
     sandbox.put_faults(queue_limit=None)
     events = await events_of(second)
     assert (len(events), events[0].payload["running"]) == (1, [])
-    assert [accepted["img_uuid"] for accepted in sandbox.submissions()] == [stranger, *uuids]
+    assert [accepted["img_uuid"] for accepted in sandbox.submissions()] == [stranger, *img_uuids]
 
 
 async def test_a_trigger_restarted_after_its_deadline_still_sees_what_finished_meanwhile(
@@ -164,8 +166,8 @@ async def test_a_trigger_restarted_after_its_deadline_still_sees_what_finished_m
 ) -> None:
     sandbox.put_faults(job_seconds=0.0)
     done = submit(sandbox, 3)
-    for uuid in done:
-        sandbox.wait_for(uuid)
+    for img_uuid in done:
+        sandbox.wait_for(img_uuid)
     sandbox.put_faults(job={"kind": "stuck"})
     stuck = submit(sandbox, 1)
     events = await events_of(trigger(done + stuck, seconds=-3600.0))
@@ -183,8 +185,8 @@ async def test_an_event_of_finished_jobs_carries_no_link(
 
 
 async def test_other_triggers_go_on_while_an_answer_is_waited_for(sandbox: SandboxProcess) -> None:
-    uuids = submit(sandbox, 1)
-    await events_of(trigger(uuids, seconds=-1))  # what is imported once, is imported now
+    img_uuids = submit(sandbox, 1)
+    await events_of(trigger(img_uuids, seconds=-1))  # what is imported once, is imported now
     process, another_went_on = psutil.Process(sandbox.pid), threading.Event()
 
     def answer_then() -> None:
@@ -196,7 +198,7 @@ async def test_other_triggers_go_on_while_an_answer_is_waited_for(sandbox: Sandb
     process.suspend()
     answering.start()
     try:
-        running = asyncio.create_task(events_of(trigger(uuids)))
+        running = asyncio.create_task(events_of(trigger(img_uuids)))
         await until(lambda: is_connected(sandbox.port))
         for _ in range(5):
             await asyncio.sleep(0.05)

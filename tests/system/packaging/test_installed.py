@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.operators.house import AirflowHouse
+from tests.integration.operators.airflow_environment import AirflowEnvironment
 
 ROOT = Path(__file__).resolve().parents[3]
 InAirflow = Callable[..., subprocess.CompletedProcess[str]]
@@ -111,21 +111,21 @@ def test_with_the_plugins_folder_alone_the_dags_parse_and_run(
     assert (seen["import_errors"], seen["warnings"]) == ({}, [])
     assert str(seen["from"]).startswith(plugins)
 
-    home = tmp_path / "house"
+    home = tmp_path / "airflow"
     home.mkdir()
-    with AirflowHouse(
+    with AirflowEnvironment(
         home,
         python=str(without_package),
         path=os.pathsep.join([str(ROOT)]),
         AIRFLOW__CORE__PLUGINS_FOLDER=plugins,
-    ) as house:
-        house.furnish(goenhance_sandbox_shared, tmp_path)  # type: ignore[arg-type]
-        run = house.run(
+    ) as airflow:
+        airflow.prepare(goenhance_sandbox_shared, tmp_path)  # type: ignore[arg-type]
+        run = airflow.run(
             "goenhance_face_swap_single",
-            source_img=house.sandbox.image("a.jpg"),
-            reference_img=house.sandbox.image("b.jpg"),
+            source_img=airflow.sandbox.image("a.jpg"),
+            reference_img=airflow.sandbox.image("b.jpg"),
         )
 
-    assert house.started["dags"] == ["goenhance_face_swap_batch", "goenhance_face_swap_single"]
-    assert [warning for warning in house.started["warnings"] if "goenhance" in warning.lower()] == []
+    assert airflow.started["dags"] == ["goenhance_face_swap_batch", "goenhance_face_swap_single"]
+    assert [warning for warning in airflow.started["warnings"] if "goenhance" in warning.lower()] == []
     assert (run.state, run.errors) == ("success", [])

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from airflow_provider_goenhance.api import client as client_module
 from airflow_provider_goenhance.api.account import Account
 from tests.unit.api.goenhance_server import GoEnhanceServer
 
@@ -35,13 +34,14 @@ def account_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Account]:
     return account
 
 
+class Waits(list[float]):
+    """Collects the waits between attempts instead of waiting."""
+
+    async def __call__(self, seconds: float) -> None:
+        self.append(seconds)
+
+
 @pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Collect the waits between tries instead of waiting them out."""
-    waited: list[float] = []
-
-    async def note(seconds: float) -> None:
-        waited.append(seconds)
-
-    monkeypatch.setattr(client_module, "sleep", note)
-    return waited
+def waits() -> Waits:
+    """Return what a client gets as its ``sleep``."""
+    return Waits()

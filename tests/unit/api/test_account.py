@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tells one account from another, and what an account shows of itself."""
+"""The fingerprint of an account, and what its representation reveals."""
 
 from __future__ import annotations
 

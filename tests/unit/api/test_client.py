@@ -16,9 +16,8 @@ import aiohttp
 import pytest
 import time_machine
 
-from airflow_provider_goenhance.api import client as client_module
-from airflow_provider_goenhance.api.account import Account
-from airflow_provider_goenhance.api.client import CONNECT_TIMEOUT, SUBMIT_ATTEMPTS, open_client
+from airflow_provider_goenhance.api.account import DEFAULT_SUBMIT_ATTEMPTS, Account
+from airflow_provider_goenhance.api.client import CONNECT_TIMEOUT, open_client
 from airflow_provider_goenhance.api.models import JobState
 from airflow_provider_goenhance.exceptions import (
     AuthenticationError,
@@ -32,7 +31,7 @@ from airflow_provider_goenhance.exceptions import (
     UnreachableError,
 )
 from tests.unit.api.certificate import self_signed
-from tests.unit.api.conftest import TOKEN
+from tests.unit.api.conftest import TOKEN, Waits
 from tests.unit.api.goenhance_server import (
     ACCEPTED,
     RUNNING,
@@ -52,14 +51,14 @@ HTML = "<html>502 Bad Gateway</html>"
 
 @contextmanager
 def closed_port() -> Iterator[int]:
-    """A port that is taken, so that nobody else begins to listen there, but does not listen."""
+    """Bind a port without listening, so that no other process can listen on it."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield int(taken.getsockname()[1])
 
 
-async def submit_error(account: Account) -> GoEnhanceError:
-    async with open_client(account) as client:
+async def submit_error(account: Account, waits: Waits) -> GoEnhanceError:
+    async with open_client(account, sleep=waits) as client:
         with pytest.raises(GoEnhanceError) as raised:
             await client.submit(*PAIR)
     assert TOKEN not in f"{raised.value} {raised.value!r}"
@@ -107,12 +106,12 @@ async def test_a_host_with_a_path_keeps_it(server: GoEnhanceServer, account_at: 
 async def test_a_submit_that_may_have_been_accepted_is_sent_once(
     server: GoEnhanceServer,
     account_at: AccountAt,
-    waits: list[float],
+    waits: Waits,
     step: Step,
     error: type[GoEnhanceError],
 ) -> None:
     server.plays(step)
-    raised = await submit_error(account_at(server.url))
+    raised = await submit_error(account_at(server.url), waits)
     assert type(raised) is error
     assert raised.maybe_accepted
     assert (len(server.requests), waits) == (1, [])
@@ -123,7 +122,7 @@ async def test_a_submit_that_is_not_answered_in_time_may_have_been_accepted_and_
 ) -> None:
     server.plays(server.hang())
     clock = Clock()
-    submitting = asyncio.create_task(submit_error(account_at(server.url, request_timeout=60.0)))
+    submitting = asyncio.create_task(submit_error(account_at(server.url, request_timeout=60.0), Waits()))
     await until(lambda: server.under_way)
     clock.forward(61.0)
     raised = await asyncio.wait_for(submitting, 30.0)
@@ -147,12 +146,12 @@ async def test_a_submit_that_is_not_answered_in_time_may_have_been_accepted_and_
 async def test_a_submit_that_was_refused_is_not_repeated_nor_redirected(
     server: GoEnhanceServer,
     account_at: AccountAt,
-    waits: list[float],
+    waits: Waits,
     step: Step,
     error: type[GoEnhanceError],
 ) -> None:
     server.plays(step)
-    raised = await submit_error(account_at(server.url))
+    raised = await submit_error(account_at(server.url), waits)
     assert type(raised) is error
     assert not raised.maybe_accepted
     assert (len(server.requests), waits) == (1, [])
@@ -161,11 +160,11 @@ async def test_a_submit_that_was_refused_is_not_repeated_nor_redirected(
 @pytest.mark.parametrize("header", ["7", "Sun, 22 Nov 2026 10:00:07 GMT"])
 @time_machine.travel("2026-11-22T10:00:00Z", tick=False)
 async def test_a_rate_limited_submit_waits_as_long_as_it_was_told(
-    server: GoEnhanceServer, account_at: AccountAt, waits: list[float], header: str
+    server: GoEnhanceServer, account_at: AccountAt, waits: Waits, header: str
 ) -> None:
     server.plays(answer({"code": 429, "msg": "slow down"}, 429, Retry_After=header), answer(ACCEPTED))
-    async with open_client(account_at(server.url)) as client:
-        client.throttle.pause = lambda _: None  # type: ignore[method-assign]  its clock runs on
+    async with open_client(account_at(server.url), sleep=waits) as client:
+        client.limiter.pause = lambda _: None  # type: ignore[method-assign]  its clock runs on
         assert (await client.submit(*PAIR)).img_uuid == "job-1"
     assert len(server.requests) == 2
     (waited,) = waits
@@ -173,49 +172,49 @@ async def test_a_rate_limited_submit_waits_as_long_as_it_was_told(
 
 
 async def test_a_rate_limit_without_a_time_is_met_with_longer_and_longer_waits(
-    server: GoEnhanceServer, account_at: AccountAt, waits: list[float]
+    server: GoEnhanceServer, account_at: AccountAt, waits: Waits
 ) -> None:
     server.plays(answer({"code": 429, "msg": "slow down"}, 429))
-    async with open_client(account_at(server.url)) as client:
-        client.throttle.pause = lambda _: None  # type: ignore[method-assign]
+    async with open_client(account_at(server.url), sleep=waits) as client:
+        client.limiter.pause = lambda _: None  # type: ignore[method-assign]
         with pytest.raises(RateLimitedError) as raised:
             await client.submit(*PAIR)
     assert not raised.value.maybe_accepted
-    assert len(server.requests) == SUBMIT_ATTEMPTS
-    assert len(waits) == SUBMIT_ATTEMPTS - 1
+    assert len(server.requests) == DEFAULT_SUBMIT_ATTEMPTS
+    assert len(waits) == DEFAULT_SUBMIT_ATTEMPTS - 1
     for wait, least in zip(waits, [0.5, 1.0, 2.0, 4.0, 8.0], strict=True):
         assert least <= wait <= 1.5 * least
 
 
 async def test_a_rate_limit_for_an_hour_is_not_waited_out(
-    server: GoEnhanceServer, account_at: AccountAt, waits: list[float]
+    server: GoEnhanceServer, account_at: AccountAt, waits: Waits
 ) -> None:
     server.plays(answer({"code": 429, "msg": ""}, 429, Retry_After="3000"))
-    raised = await submit_error(account_at(server.url))
+    raised = await submit_error(account_at(server.url), waits)
     assert isinstance(raised, RateLimitedError)
     assert raised.retry_after == 3000.0
     assert (len(server.requests), waits) == (1, [])
 
 
 async def test_where_nobody_listens_nothing_was_sent_and_it_is_tried_again(
-    server: GoEnhanceServer, account_at: AccountAt, waits: list[float]
+    server: GoEnhanceServer, account_at: AccountAt, waits: Waits
 ) -> None:
     with closed_port() as port:
-        raised = await submit_error(account_at(f"http://127.0.0.1:{port}"))
+        raised = await submit_error(account_at(f"http://127.0.0.1:{port}"), waits)
     assert isinstance(raised, UnreachableError)
     assert not raised.maybe_accepted
     assert "goenhance_test" in str(raised)
-    assert len(waits) == SUBMIT_ATTEMPTS - 1
+    assert len(waits) == DEFAULT_SUBMIT_ATTEMPTS - 1
 
 
-async def test_a_host_that_has_no_address_was_not_reached(account_at: AccountAt, waits: list[float]) -> None:
-    raised = await submit_error(account_at("https://goenhance.invalid"))
+async def test_a_host_that_has_no_address_was_not_reached(account_at: AccountAt, waits: Waits) -> None:
+    raised = await submit_error(account_at("https://goenhance.invalid"), waits)
     assert isinstance(raised, UnreachableError)
     assert "goenhance.invalid" in str(raised)
 
 
 async def test_a_host_that_takes_the_connection_but_never_shakes_hands_was_not_reached(
-    account_at: AccountAt, waits: list[float]
+    account_at: AccountAt, waits: Waits
 ) -> None:
     clock, greeted = Clock(), 0
 
@@ -228,31 +227,31 @@ async def test_a_host_that_takes_the_connection_but_never_shakes_hands_was_not_r
 
     async with await asyncio.start_server(keep_silent, "127.0.0.1", 0) as silent:
         port = silent.sockets[0].getsockname()[1]
-        async with asyncio.timeout(SUBMIT_ATTEMPTS * (CONNECT_TIMEOUT + 1.0) + 30.0):
-            raised = await submit_error(account_at(f"https://127.0.0.1:{port}"))
+        async with asyncio.timeout(DEFAULT_SUBMIT_ATTEMPTS * (CONNECT_TIMEOUT + 1.0) + 30.0):
+            raised = await submit_error(account_at(f"https://127.0.0.1:{port}"), waits)
     assert isinstance(raised, UnreachableError)
-    assert greeted == len(waits) + 1 == SUBMIT_ATTEMPTS
+    assert greeted == len(waits) + 1 == DEFAULT_SUBMIT_ATTEMPTS
 
 
 async def test_a_certificate_that_nobody_vouches_for_stops_the_submit_before_it_is_sent(
-    account_at: AccountAt, waits: list[float], tmp_path: Path
+    account_at: AccountAt, waits: Waits, tmp_path: Path
 ) -> None:
     certificate, key = self_signed(tmp_path)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
     async with GoEnhanceServer(context) as server:
-        raised = await submit_error(account_at(server.url))
+        raised = await submit_error(account_at(server.url), waits)
         assert isinstance(raised, UnreachableError)
         assert "certificate" in str(raised).lower()
         assert server.requests == []
-        async with open_client(account_at(server.url, request_options={"ssl": False})) as client:
+        async with open_client(account_at(server.url, request_options={"ssl": False}), sleep=waits) as client:
             assert (await client.submit(*PAIR)).img_uuid == "job-1"
 
 
 async def test_tls_spoken_to_a_plain_server_is_never_a_submit(
-    server: GoEnhanceServer, account_at: AccountAt, waits: list[float]
+    server: GoEnhanceServer, account_at: AccountAt, waits: Waits
 ) -> None:
-    raised = await submit_error(account_at(f"https://127.0.0.1:{server.port}"))
+    raised = await submit_error(account_at(f"https://127.0.0.1:{server.port}"), waits)
     assert isinstance(raised, UnreachableError)
     assert server.requests == []
 
@@ -261,7 +260,7 @@ async def test_tls_spoken_to_a_plain_server_is_never_a_submit(
     "said", [b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n", b"HTTP/1.1 502 No\r\n\r\n"]
 )
 async def test_a_proxy_that_will_not_connect_us_was_the_end_of_it(
-    account_at: AccountAt, waits: list[float], said: bytes
+    account_at: AccountAt, waits: Waits, said: bytes
 ) -> None:
     heard: list[bytes] = []
 
@@ -273,11 +272,11 @@ async def test_a_proxy_that_will_not_connect_us_was_the_end_of_it(
     async with await asyncio.start_server(refuse, "127.0.0.1", 0) as proxy:
         address = f"http://user:secret@127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
         raised = await submit_error(
-            account_at("https://api.goenhance.invalid", request_options={"proxy": address})
+            account_at("https://api.goenhance.invalid", request_options={"proxy": address}), waits
         )
     assert isinstance(raised, UnreachableError)
     assert "secret" not in str(raised)
-    assert len(heard) == SUBMIT_ATTEMPTS
+    assert len(heard) == DEFAULT_SUBMIT_ATTEMPTS
     for request in heard:
         assert request.startswith(b"CONNECT api.goenhance.invalid:443")
         assert TOKEN.encode() not in request
@@ -309,11 +308,11 @@ async def test_the_proxy_of_the_environment_is_used_and_netrc_is_not(
     ],
 )
 async def test_a_status_call_is_repeated_after_any_fault_that_passes(
-    server: GoEnhanceServer, account_at: AccountAt, waits: list[float], fault: Step
+    server: GoEnhanceServer, account_at: AccountAt, waits: Waits, fault: Step
 ) -> None:
     server.plays(fault, fault, answer(RUNNING))
-    async with open_client(account_at(server.url)) as client:
-        client.throttle.pause = lambda _: None  # type: ignore[method-assign]
+    async with open_client(account_at(server.url), sleep=waits) as client:
+        client.limiter.pause = lambda _: None  # type: ignore[method-assign]
         job = await client.get_job("job-1")
     assert job.state is JobState.RUNNING
     assert server.requests[-1].query == {"img_uuid": "job-1"}
@@ -339,23 +338,22 @@ async def test_a_status_call_that_was_refused_is_not_repeated(
 
 
 async def test_an_old_idle_connection_is_not_used_for_a_paid_call(
-    server: GoEnhanceServer, account_at: AccountAt, monkeypatch: pytest.MonkeyPatch
+    server: GoEnhanceServer, account_at: AccountAt
 ) -> None:
-    monkeypatch.setattr(client_module, "KEEPALIVE_SECONDS", 0.0)
-    async with open_client(account_at(server.url)) as client:
+    async with open_client(account_at(server.url), keepalive_seconds=0.0) as client:
         await client.submit(*PAIR)
         await client.submit(*PAIR)
     assert len(server.connections) == 2
 
 
 async def test_a_debugging_page_that_shows_our_token_does_not_bring_it_into_a_message(
-    server: GoEnhanceServer, account_at: AccountAt, caplog: pytest.LogCaptureFixture, waits: list[float]
+    server: GoEnhanceServer, account_at: AccountAt, caplog: pytest.LogCaptureFixture, waits: Waits
 ) -> None:
     caplog.set_level(logging.DEBUG)
     server.plays(answer(f"Traceback: Authorization: Bearer {TOKEN}", 503))
-    raised = await submit_error(account_at(server.url))
+    raised = await submit_error(account_at(server.url), waits)
     assert "Bearer ***" in str(raised)
-    async with open_client(account_at(server.url)) as client:
+    async with open_client(account_at(server.url), sleep=waits) as client:
         assert TOKEN not in f"{client.account!r} {client.account}"
         with pytest.raises(UnexpectedResponseError):
             await client.get_job("job-1")

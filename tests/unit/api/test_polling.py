@@ -13,10 +13,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_provider_goenhance.api import pace as pace_module
 from airflow_provider_goenhance.api import polling
 from airflow_provider_goenhance.api.models import Job
-from airflow_provider_goenhance.api.pace import SLOWEST, Pace, pace_of_loop
+from airflow_provider_goenhance.api.pace import SLOWEST, TICK, Pace, pace_of_loop
 from airflow_provider_goenhance.api.polling import (
     DECLINED_LIMIT,
     LAST_ROUND_SECONDS,
@@ -43,10 +42,10 @@ _looks = itertools.count()
 
 def now() -> float:
     """
-    Tell the loop's time.
+    Return the loop's time.
 
     Each look at the clock takes a nanosecond. If it took none, a wait shorter than the loop's resolution would be over
-    with no time gone by, and come again for ever.
+    without any time passing, and be repeated endlessly.
     """
     return asyncio.get_running_loop().time() + next(_looks) * 1e-9
 
@@ -57,7 +56,7 @@ def _time_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Vendor:
-    """Answers status calls from a script per job, each after so many seconds; the last answer is repeated."""
+    """Answers status calls from a script per job, each after ``seconds``; the last answer is repeated."""
 
     def __init__(self, *, seconds: float = 0.001, **script: list[Answer]) -> None:
         self.seconds = seconds
@@ -79,14 +78,14 @@ class Vendor:
 
     @property
     def counts(self) -> Counter[str]:
-        return Counter(uuid for _, uuid in self.asked)
+        return Counter(img_uuid for _, img_uuid in self.asked)
 
 
 async def wait(
-    get_job: Callable[[str], Awaitable[Job]], uuids: list[str], **options: float | str
+    get_job: Callable[[str], Awaitable[Job]], img_uuids: list[str], **options: float | str
 ) -> polling.WaitOutcome:
     settings = {"deadline": now() + 20, "poll_interval": 0.05, **options}
-    return await wait_for_jobs(get_job, uuids, **settings)  # type: ignore[arg-type]
+    return await wait_for_jobs(get_job, img_uuids, **settings)  # type: ignore[arg-type]
 
 
 async def test_every_job_ends_in_the_list_where_it_belongs() -> None:
@@ -161,26 +160,26 @@ async def test_at_the_deadline_every_open_job_is_asked_about_one_last_time() -> 
     async def get_job(img_uuid: str) -> Job:
         return Job(img_uuid, "success" if now() >= finished_at else "processing")
 
-    uuids = [f"job-{n}" for n in range(30)]
-    outcome = await wait(get_job, uuids, deadline=finished_at, poll_interval=60.0)
-    assert sorted(outcome.succeeded) == sorted(uuids)
+    img_uuids = [f"job-{n}" for n in range(30)]
+    outcome = await wait(get_job, img_uuids, deadline=finished_at, poll_interval=60.0)
+    assert sorted(outcome.succeeded) == sorted(img_uuids)
 
 
 async def test_after_the_deadline_every_job_is_asked_about_once_and_no_more() -> None:
-    uuids = [f"job-{n}" for n in range(30)]
-    vendor = Vendor(**{uuid: ["processing"] for uuid in uuids[:10]})
-    outcome = await wait(vendor.get_job, uuids, deadline=now() - 3600)
-    assert outcome.running == uuids[:10]
+    img_uuids = [f"job-{n}" for n in range(30)]
+    vendor = Vendor(**{img_uuid: ["processing"] for img_uuid in img_uuids[:10]})
+    outcome = await wait(vendor.get_job, img_uuids, deadline=now() - 3600)
+    assert outcome.running == img_uuids[:10]
     assert len(outcome.succeeded) == 20
     assert set(vendor.counts.values()) == {1}
 
 
 async def test_after_the_deadline_a_dead_service_is_not_asked_about_every_job() -> None:
-    uuids = [f"job-{n}" for n in range(500)]
-    vendor = Vendor(**{uuid: [UnreachableError("nobody there")] for uuid in uuids})
-    outcome = await wait(vendor.get_job, uuids, deadline=0.0, max_concurrency=4)
-    assert outcome.running == uuids
-    assert outcome.last_error == "nobody there"
+    img_uuids = [f"job-{n}" for n in range(500)]
+    vendor = Vendor(**{img_uuid: [UnreachableError("no service")] for img_uuid in img_uuids})
+    outcome = await wait(vendor.get_job, img_uuids, deadline=0.0, max_concurrency=4)
+    assert outcome.running == img_uuids
+    assert outcome.last_error == "no service"
     assert len(vendor.asked) < 20
 
 
@@ -232,7 +231,7 @@ async def test_failing_calls_are_tolerated_and_leave_one_line_in_the_log(
     assert sorted(outcome.succeeded) == ["a", "b"]
     assert outcome.last_error is None
     assert [record.getMessage() for record in caplog.records] == [
-        "The line broke. The jobs go on at GoEnhance; they are asked about until the deadline."
+        "The line broke. The jobs keep running at GoEnhance and are polled until the deadline."
     ]
 
 
@@ -275,11 +274,8 @@ async def test_progress_is_logged_now_and_then(caplog: pytest.LogCaptureFixture)
     assert caplog.messages == ["1 of 2 jobs finished, 1 of them failed."] * 2
 
 
-def test_a_loop_that_runs_late_slows_its_waits_down_and_recovers_little_by_little(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(pace_module, "LATE", 0.02)
-    pace = Pace()
+def test_a_loop_that_runs_late_slows_its_waits_down_and_recovers_little_by_little() -> None:
+    pace = Pace(late=0.02)
     for _ in range(20):
         pace.adjust(0.5)
     assert pace.factor == SLOWEST
@@ -291,31 +287,24 @@ def test_a_loop_that_runs_late_slows_its_waits_down_and_recovers_little_by_littl
 
 
 @pytest.mark.looptime(False)
-async def test_a_blocked_loop_is_noticed_by_all_its_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace_module, "TICK", 0.01)
-    monkeypatch.setattr(pace_module, "LATE", 0.02)
+async def test_a_blocked_loop_is_noticed_by_all_its_waits() -> None:
     with pace_of_loop() as pace, pace_of_loop() as same:
         assert same is pace
-        time.sleep(0.1)  # noqa: ASYNC251  what a badly written trigger does
+        time.sleep(2 * TICK)  # noqa: ASYNC251  what a badly written trigger does
         await until(lambda: pace.factor > 1.0)
 
 
-async def test_all_waits_of_a_loop_share_the_calls_under_way_to_one_host(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(pace_module, "MOST_CALLS", 4)
+async def test_all_waits_of_a_loop_share_the_calls_under_way_to_one_host() -> None:
     vendor = Vendor(seconds=0.5)
     many = [[f"job-{number}-{place}" for place in range(20)] for number in range(5)]
-    waits = [wait(vendor.get_job, some, poll_interval=0.05, host="https://one.example") for some in many]
+    options = {"poll_interval": 0.05, "host": "https://one.example", "calls_per_host": 4}
+    waits = [wait(vendor.get_job, some, **options) for some in many]
     outcomes = await asyncio.gather(*waits)
     assert [len(outcome.succeeded) for outcome in outcomes] == [20] * 5
     assert vendor.most_under_way == 4
 
 
-async def test_a_host_that_hangs_does_not_hold_up_the_jobs_of_another(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(pace_module, "MOST_CALLS", 2)
+async def test_a_host_that_hangs_does_not_hold_up_the_jobs_of_another() -> None:
     hung = 0
 
     async def hang(_: str) -> Job:
@@ -323,10 +312,10 @@ async def test_a_host_that_hangs_does_not_hold_up_the_jobs_of_another(
         hung += 1
         return await asyncio.Future()
 
-    stuck = asyncio.create_task(wait(hang, ["a", "b", "c"], host="https://hangs.example"))
+    stuck = asyncio.create_task(wait(hang, ["a", "b", "c"], host="https://hangs.example", calls_per_host=2))
     await asyncio.sleep(1.0)  # each of them is due by now
     assert hung == 2
-    outcome = await wait(Vendor().get_job, ["d"], host="https://answers.example")
+    outcome = await wait(Vendor().get_job, ["d"], host="https://answers.example", calls_per_host=2)
     assert outcome.succeeded == ["d"]
     stuck.cancel()
     await asyncio.gather(stuck, return_exceptions=True)

@@ -37,7 +37,7 @@ def connection(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
 
 
 class Answering(ThreadingHTTPServer):
-    """Gives one answer to every request, and remembers the requests."""
+    """Returns the same response to every request, and records the requests."""
 
     daemon_threads = True
 

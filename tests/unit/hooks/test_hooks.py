@@ -172,10 +172,10 @@ def test_a_fault_of_tls_after_the_handshake_may_have_been_an_accepted_submit() -
     late.reason = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
     early = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED]")
     early.reason = "CERTIFICATE_VERIFY_FAILED"
-    assert not module._was_not_sent(wrapped(late))
-    assert module._was_not_sent(wrapped(early))
-    assert not module._was_not_sent(requests.exceptions.ReadTimeout())
-    assert not module._was_not_sent(requests.exceptions.ConnectionError())
+    assert not module.was_not_sent(wrapped(late))
+    assert module.was_not_sent(wrapped(early))
+    assert not module.was_not_sent(requests.exceptions.ReadTimeout())
+    assert not module.was_not_sent(requests.exceptions.ConnectionError())
 
 
 @pytest.mark.parametrize(
@@ -211,9 +211,9 @@ def test_the_test_button_shows_the_balance(connection: Define, answering: Answer
     [
         ({"host": "http://127.0.0.1:9"}, "Could not reach GoEnhance"),
         ({"password": ""}, "has no API token"),
-        ({"host": "ftp://x"}, "the host must be like"),
+        ({"host": "ftp://x"}, "the host must be a URL like"),
         ({"extra": {"timeout": "soon"}}, "request_timeout"),
-        ({"extra": {"X-Bad": "a\r\nb"}}, "cannot be sent as one"),
+        ({"extra": {"X-Bad": "a\r\nb"}}, "is not a valid one"),
     ],
 )
 def test_the_test_button_says_what_is_wrong_and_never_raises(

@@ -36,7 +36,14 @@ def test_a_connection_with_a_token_only_means_the_real_api(connection: Define) -
     assert account.base_url == "https://api.goenhance.ai"
     assert account.token == TOKEN
     assert (account.max_concurrency, account.requests_per_second, account.request_timeout) == (10, 0.0, 60.0)
+    assert (account.submit_attempts, account.get_attempts) == (6, 4)
     assert (account.headers, account.request_options, account.verify, account.proxy) == ({}, {}, True, None)
+
+
+def test_the_attempts_of_a_call_are_fields_of_the_connection(connection: Define) -> None:
+    account = read(connection(extra={"submit_attempts": 2, "extra__goenhance__get_attempts": "3"}))
+    assert (account.submit_attempts, account.get_attempts) == (2, 3)
+    assert account.headers == {}
 
 
 @pytest.mark.parametrize(
@@ -147,23 +154,26 @@ def test_own_authorities_and_a_client_certificate_are_loaded(connection: Define,
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"extra": {"max_concurrency": "many"}}, "max_concurrency must be a number of 0 or more, not 'many'"),
+        ({"extra": {"max_concurrency": "many"}}, "max_concurrency must be a non-negative number; got 'many'"),
         ({"extra": {"max_concurrency": -1}}, "max_concurrency"),
         ({"extra": {"max_concurrency": True}}, "max_concurrency"),
         ({"extra": {"requests_per_second": "nan"}}, "requests_per_second"),
         ({"extra": {"request_timeout": "inf"}}, "request_timeout"),
         ({"extra": {"timeout": "soon"}}, "request_timeout"),
-        ({"extra": {"verify": "/no/such/file.pem"}}, "verify names '/no/such/file.pem'"),
+        ({"extra": {"verify": "/no/such/file.pem"}}, "CA certificates; '/no/such/file.pem' does not exist"),
         ({"extra": {"cert": "/no/such/file.pem"}}, "verify and cert"),
         ({"extra": {"trust_env": "perhaps"}}, "trust_env must be true or false"),
-        ({"extra": {"proxy": "socks5://127.0.0.1:1080"}}, "must be an http proxy, not socks5"),
+        (
+            {"extra": {"proxy": "socks5://127.0.0.1:1080"}},
+            "must be an http or https URL; its scheme is 'socks5'",
+        ),
         ({"extra": {"X-Bad": "one\r\nX-Two: 2"}}, "'X-Bad' in the extra"),
         ({"extra": {"bad name": "1"}}, "'bad name' in the extra"),
-        ({"host": "ftp://127.0.0.1"}, "the host must be like"),
-        ({"host": "https://"}, "the host must be like"),
-        ({"host": "https://user:sk-in-the-host@api.goenhance.ai"}, "the host must be like"),
-        ({"host": "https://api.goenhance.ai?key=sk-in-the-host"}, "the host must be like"),
-        ({"host": "http://127.0.0.1:notaport"}, "the host must be like"),
+        ({"host": "ftp://127.0.0.1"}, "the host must be a URL like"),
+        ({"host": "https://"}, "the host must be a URL like"),
+        ({"host": "https://user:sk-in-the-host@api.goenhance.ai"}, "the host must be a URL like"),
+        ({"host": "https://api.goenhance.ai?key=sk-in-the-host"}, "the host must be a URL like"),
+        ({"host": "http://127.0.0.1:notaport"}, "the host must be a URL like"),
     ],
 )
 def test_a_field_that_cannot_be_is_an_error_that_names_connection_and_field(

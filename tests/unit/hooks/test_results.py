@@ -30,7 +30,9 @@ def test_another_connection_that_does_not_exist_is_an_error_that_names_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("AIRFLOW_CONN_RESULTS_TEST", raising=False)
-    with pytest.raises(ResultsTableError, match="There is no connection 'results_test'"):
+    with pytest.raises(
+        ResultsTableError, match="The connection 'results_test' of the results table does not exist"
+    ):
         open_results("results_test")
 
 
@@ -48,7 +50,7 @@ def test_an_sqlite_connection_names_its_file_as_it_stands(
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"conn_type": "sqlite"}, "names no file"),
+        ({"conn_type": "sqlite"}, "has no file path"),
         ({"conn_type": "goenhance", "password": "sk-unit-test"}, "results_test"),
         ({"conn_type": "no_such_type"}, "results_test"),
     ],

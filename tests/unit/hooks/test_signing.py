@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What signs pictures, as the connection gives it, and proved before anything is paid for."""
+"""The signing credentials of a connection are verified before anything is paid."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_what_cannot_sign_is_an_error_that_names_the_connection_and_no_secret(
         signing_credentials(connection(**fields))
 
     assert is_final(caught.value)
-    assert str(caught.value).endswith("Nothing is submitted or collected until it can.")
+    assert str(caught.value).endswith("Correct it; nothing is submitted or collected until then.")
     for line in fields.get("key", GOOD.private_key).splitlines()[1:-1]:
         assert line not in str(caught.value)
 

@@ -83,10 +83,16 @@ async def test_a_connection_that_cannot_be_used_is_one_event_and_never_an_except
 async def test_a_vendor_that_cannot_be_reached_leaves_every_job_running_at_the_deadline(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("airflow_provider_goenhance.api.client.GET_ATTEMPTS", 1)
     monkeypatch.setenv(
         "AIRFLOW_CONN_GOENHANCE_TEST",
-        json.dumps({"conn_type": "goenhance", "password": "sk-unit-test", "host": "http://127.0.0.1:9"}),
+        json.dumps(
+            {
+                "conn_type": "goenhance",
+                "password": "sk-unit-test",
+                "host": "http://127.0.0.1:9",
+                "extra": {"get_attempts": 1},
+            }
+        ),
     )
     events = await events_of(trigger(deadline=time.time() + 0.2))
     payload = events[0].payload
@@ -99,6 +105,6 @@ async def test_a_trigger_ended_by_a_person_says_that_the_jobs_go_on_and_bill(
 ) -> None:
     caplog.set_level(logging.WARNING)
     await trigger(img_uuids=[f"job-{n}" for n in range(30)]).on_kill()
-    assert "30 jobs were under way. They go on at GoEnhance, and bill: job-0, job-1" in caplog.text
+    assert "30 jobs were running. They keep running, and billing, at GoEnhance: job-0, job-1" in caplog.text
     assert "job-19, ..." in caplog.text
     assert "job-20" not in caplog.text

@@ -165,7 +165,7 @@ def test_a_picture_that_was_removed_is_said_to_be_gone(client: TestClient, tmp_p
     answer = client.get("/goenhance/picture", params=PICTURE, headers=token("viewer"))
 
     assert answer.status_code == 404
-    assert "no longer where it was kept" in answer.text
+    assert "no longer in the storage" in answer.text
     assert str(tmp_path) not in answer.text
 
 
@@ -232,7 +232,7 @@ def test_a_sheet_that_is_not_there_is_said_to_be_missing(client: TestClient, cha
     answer = client.get("/goenhance/contact-sheet", params={**SHEET, **change}, headers=token("viewer"))
 
     assert answer.status_code == 404
-    assert "There is no contact sheet of this run here" in answer.text
+    assert "The contact sheet of this run was not found" in answer.text
 
 
 def test_there_is_no_page_of_documentation_and_no_schema_for_strangers(client: TestClient) -> None:

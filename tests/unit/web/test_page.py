@@ -23,7 +23,7 @@ SWAP = Swap(
     reference_img="http://h/r.jpg",
     pair_fingerprint="f",
     status=Status.SUCCEEDED,
-    img_uuid="uuid-1",
+    img_uuid="img_uuid-1",
     row_number=2,
     result_uri="file:///kept/anna.png",
 )
@@ -95,13 +95,13 @@ def test_a_failure_shows_its_reason_and_its_job() -> None:
     html = page(failed)
 
     assert "no face was found" in html
-    assert "uuid-1" in html
+    assert "img_uuid-1" in html
     assert "picture?" not in html
 
 
 def test_a_page_without_rows_says_when_there_are_some() -> None:
-    assert "No rows. They are there once the task has begun" in page()
+    assert "No rows yet: the task has not started" in page()
 
 
 def test_a_long_list_says_how_much_of_it_is_shown() -> None:
-    assert "The first 1 of 900 rows are shown" in page(SWAP, total=900)
+    assert "Showing the first 1 of 900 rows" in page(SWAP, total=900)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The test's side of :mod:`.airflow_house`: orders runs, and reads what came of them."""
+"""Run Dags in the process of :mod:`.airflow_process`, and read their results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RUN_SECONDS = 180.0
 
 
 @dataclass
-class SeenRun:
+class DagRunResult:
     """A Dag run that has ended."""
 
     run_id: str
@@ -41,7 +41,7 @@ class SeenRun:
         return [task["try_number"] for task in self._of(task_id)]
 
     def names(self, task_id: str) -> list[str | None]:
-        """Return what the instances of a task are called in the UI."""
+        """Return the names of a task's instances in the UI."""
         return [task["name"] for task in self._of(task_id)]
 
     def values(self, task_id: str, key: str = "return_value") -> list[Any]:
@@ -58,14 +58,14 @@ class SeenRun:
         return sorted((t for t in self.tasks if t["task_id"] == task_id), key=lambda t: t["map_index"])
 
 
-class AirflowHouse:
+class AirflowEnvironment:
     """
-    One Airflow, with a metadata database of its own, for all tests of a session.
+    One Airflow with its own metadata database, for all tests of a session.
 
     :param home: its AIRFLOW_HOME
-    :param test_dags: whether it has the Dags of the tests beside those that are shipped
+    :param test_dags: whether it has the Dags of the tests beside the shipped ones
     :param python: the interpreter of the environment that Airflow runs in
-    :param path: what is importable there beside that environment
+    :param path: further directories on its import path
     :param settings: further environment variables
     """
 
@@ -94,7 +94,7 @@ class AirflowHouse:
             for name, value in os.environ.items()
             if not name.startswith(("AIRFLOW_", "_AIRFLOW_"))
         }
-        dags = [ROOT / "dags", *([Path(__file__).parent / "house_dags"] if self.test_dags else [])]
+        dags = [ROOT / "dags", *([Path(__file__).parent / "test_dags"] if self.test_dags else [])]
         (self.home / "dags").mkdir()
         for folder in dags:
             for file in folder.glob("*.py"):
@@ -105,12 +105,12 @@ class AirflowHouse:
             "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
             "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
             "AIRFLOW__GOENHANCE__STORAGE": str(self.home / "kept"),
-            "HOUSE_PATH": self.path,
+            "TEST_AIRFLOW_PATH": self.path,
             **self.settings,
         }
-        self._log = (self.home / "house.log").open("w")
+        self._log = (self.home / "airflow.log").open("w")
         self._process = subprocess.Popen(
-            [self.python, str(Path(__file__).with_name("airflow_house.py")), str(self.home / "dags")],
+            [self.python, str(Path(__file__).with_name("airflow_process.py")), str(self.home / "dags")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -126,8 +126,8 @@ class AirflowHouse:
             self._process.wait(120)
         self._log.close()
 
-    def furnish(self, sandbox: SandboxProcess, folder: Path) -> None:
-        """Give the runs to come a sandbox and a results table."""
+    def prepare(self, sandbox: SandboxProcess, folder: Path) -> None:
+        """Set the sandbox and the results table of the next runs."""
         self.sandbox, self.folder = sandbox, folder
         self.connect()
         results = {"conn_type": "sqlite", "host": str(folder / "results.db")}
@@ -135,7 +135,7 @@ class AirflowHouse:
         self._environment["AIRFLOW_VAR_GOENHANCE_MANIFEST"] = ""
 
     def connect(self, *, token: str | None = None, port: int | None = None) -> None:
-        """Set the connection that the runs to come go through."""
+        """Set the GoEnhance connection of the next runs."""
         conn = {
             "conn_type": "goenhance",
             "host": "http://127.0.0.1",
@@ -144,18 +144,18 @@ class AirflowHouse:
         }
         self._environment["AIRFLOW_CONN_GOENHANCE_DEFAULT"] = json.dumps(conn)
 
-    def run(self, dag_id: str, **conf: Any) -> SeenRun:
-        """Run a Dag to its end."""
+    def run(self, dag_id: str, **conf: Any) -> DagRunResult:
+        """Run a Dag until it has finished."""
         assert self._process is not None
         assert self._process.stdin is not None
-        order = {"dag_id": dag_id, "conf": conf, "environment": self._environment}
+        request = {"dag_id": dag_id, "conf": conf, "environment": self._environment}
         begin = os.fstat(self._log.fileno()).st_size
-        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         answer = self._answer(RUN_SECONDS)
-        with (self.home / "house.log").open() as log:
+        with (self.home / "airflow.log").open() as log:
             log.seek(begin)
-            return SeenRun(**answer, log=log.read())
+            return DagRunResult(**answer, log=log.read())
 
     def rows(self) -> list[dict[str, Any]]:
         """Read the results table."""
@@ -173,7 +173,7 @@ class AirflowHouse:
         ready, _, _ = select.select([self._process.stdout], [], [], seconds)
         line = self._process.stdout.readline() if ready else ""
         if not line:
-            said = (self.home / "house.log").read_text()[-4000:]
-            raise AssertionError(f"the Airflow of the tests gave no answer in {seconds:.0f} s: {said}")
+            said = (self.home / "airflow.log").read_text()[-4000:]
+            raise AssertionError(f"the Airflow of the tests did not respond within {seconds:.0f} s: {said}")
         answer: dict[str, Any] = json.loads(line)
         return answer

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A process with an Airflow of its own, in which tests run Dags as `airflow dags test` does, again and again."""
+"""A process with its own Airflow, in which tests run any number of Dags as `airflow dags test` does."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 
 
 def main(folders: list[str]) -> None:
-    """Migrate a metadata database, then take orders from stdin, one JSON a line."""
+    """Create a metadata database, then read requests from stdin, one JSON object a line."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever Airflow prints goes to the log
+    os.dup2(2, 1)  # all that Airflow prints goes to the log
     caught: list[str] = []
     warnings.showwarning = lambda message, category, *rest, **more: caught.append(
         f"{category.__name__}: {message}"
@@ -34,13 +34,13 @@ def main(folders: list[str]) -> None:
         dags |= bag.dags
     _say(answers, {"ready": True, "dags": sorted(dags), "warnings": caught})
     for line in sys.stdin:
-        order = json.loads(line)
-        os.environ.update(order["environment"])
-        _say(answers, _run(_unused(dags[order["dag_id"]]), order.get("conf") or {}))
+        request = json.loads(line)
+        os.environ.update(request["environment"])
+        _say(answers, _run(_unused(dags[request["dag_id"]]), request.get("conf") or {}))
 
 
 def _unused(dag: Any) -> Any:
-    """Copy a Dag: a task that runs in this process leaves the conf of its run in the params, for all later runs."""
+    """Copy a Dag: a task that runs in this process leaves its run's conf in the params, for all later runs."""
     dag = copy.deepcopy(dag)
     for task in dag.tasks:
         if not task.is_mapped:  # Airflow's copy of a plain task shares the params with the original
@@ -103,5 +103,5 @@ def _run(dag: Any, conf: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.path[:0] = [str(Path(folder)) for folder in os.environ["HOUSE_PATH"].split(os.pathsep)]
+    sys.path[:0] = [str(Path(folder)) for folder in os.environ["TEST_AIRFLOW_PATH"].split(os.pathsep)]
     main(sys.argv[1:])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many requests may be under way, how fast they may start, and when the vendor asked for a pause."""
+"""Limit the requests of one client: how many at once, how many per second, and pauses that GoEnhance asks for."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 
-class Throttle:
+class Limiter:
     """
-    Shared by all requests of one client.
+    The only limit on a client's requests, shared by all of them.
 
-    :param max_concurrency: requests under way at once
+    :param max_concurrency: requests in flight at once
     :param per_second: paced requests started per second, ``0`` for no limit
     """
 
@@ -23,12 +23,16 @@ class Throttle:
         self._paused_until = 0.0
 
     def pause(self, seconds: float) -> None:
-        """Let nothing start for so many seconds from now: the vendor asked for it."""
+        """Start no request for this many seconds from now."""
         self._paused_until = max(self._paused_until, asyncio.get_running_loop().time() + seconds)
 
     @asynccontextmanager
     async def slot(self, *, paced: bool = False) -> AsyncIterator[None]:
-        """Hold a slot for one request, waiting for it as long as it takes."""
+        """
+        Wait for a slot, and hold it for one request.
+
+        :param paced: count the request towards ``per_second``
+        """
         async with self._slots:
             await self._wait_out_pause()
             if paced and self._interval:
@@ -37,7 +41,7 @@ class Throttle:
 
     async def _wait_out_pause(self) -> None:
         loop = asyncio.get_running_loop()
-        # A pause may be lengthened while we wait for its end.
+        # A pause may be extended while this request waits for its end.
         while (wait := self._paused_until - loop.time()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(wait)
 
@@ -49,4 +53,4 @@ class Throttle:
             await asyncio.sleep(max(0.0, turn - loop.time()))
             if self._paused_until <= loop.time():
                 return
-            # A pause came in between: a new turn after it, so that its end is not a burst.
+            # A pause began meanwhile: take a new turn after it, so that its end is not a burst.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dags of tests: every way to map the operators, XComArgs, templates."""
+"""Test Dags with every way to map the operators, XComArgs and templates."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dags of tests: what another Dag submitted is waited for, and collected."""
+"""Test Dag that waits for jobs of another Dag, and collects their pictures."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from airflow.sdk import DAG
 from airflow_provider_goenhance.operators.collect import GoEnhanceCollectOperator
 from airflow_provider_goenhance.sensors.job import GoEnhanceJobSensor
 
-with DAG("collect_later", schedule=None, params={"run": "", "uuids": []}, render_template_as_native_obj=True):
+with DAG(
+    "collect_later", schedule=None, params={"run": "", "img_uuids": []}, render_template_as_native_obj=True
+):
     GoEnhanceJobSensor(
-        task_id="wait", img_uuids="{{ params.uuids }}", deferrable=True, poke_interval=0.05, timeout=120
+        task_id="wait", img_uuids="{{ params.img_uuids }}", deferrable=True, poke_interval=0.05, timeout=120
     ) >> GoEnhanceCollectOperator(
         task_id="collect",
         run_id="{{ params.run }}",
