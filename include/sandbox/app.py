@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ASGI application: both sides of the sandbox behind the fault gate."""
+"""The ASGI application: the GoEnhance endpoints and the control endpoints behind the fault middleware."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from . import control, endpoints, page
-from .fault_middleware import FaultGate
+from .fault_middleware import FaultMiddleware
 from .faults import FaultPlan
 from .openapi import SECURITY_SCHEMES
 from .state import Sandbox, start_switches
@@ -35,7 +35,7 @@ vendor leaves undocumented are switches, see `PUT /sandbox/faults`.
 """
 
 
-def create_app(settings: Settings, connections: Connections) -> FaultGate:
+def create_app(settings: Settings, connections: Connections) -> FaultMiddleware:
     """
     Build the application.
 
@@ -64,7 +64,7 @@ def create_app(settings: Settings, connections: Connections) -> FaultGate:
     app.add_exception_handler(Exception, _server_error)
     app.add_exception_handler(RequestValidationError, _bad_parameter)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
-    return FaultGate(app, plan, connections)
+    return FaultMiddleware(app, plan, connections)
 
 
 async def _plain_error(request: Request, error: Exception) -> Response:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Injecting faults: an ASGI layer around the app that spoils the requests the switches name."""
+"""ASGI middleware that injects faults into the requests that the switches select."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .endpoints import submit
 from .wire import envelope, expired_link, no_credits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from fastapi import FastAPI
     from starlette.types import Message, Receive, Scope, Send
@@ -37,14 +37,14 @@ _PROXY_PAGE = (
 
 @dataclass(frozen=True)
 class Answer:
-    """What the app would have answered; empty when it was not asked."""
+    """The response of the app; empty if the app was not called."""
 
     status: int = 200
     body: bytes = b""
 
 
-class FaultGate:
-    """The outermost ASGI layer; requests that no fault strikes pass untouched."""
+class FaultMiddleware:
+    """The outermost ASGI layer. Requests that no fault strikes pass unchanged."""
 
     def __init__(self, app: FastAPI, plan: FaultPlan, connections: Connections) -> None:
         self.app = app
@@ -52,34 +52,34 @@ class FaultGate:
         self._connections = connections
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or spoil it."""
+        """Forward a request to the app, or apply the fault that strikes it."""
         endpoint = _endpoint(scope)
         if endpoint is None:
             await self.app(scope, receive, send)
             return
-        spoiling = self._plan.for_request(endpoint)
-        if spoiling.wait_before:
-            await asyncio.sleep(spoiling.wait_before)
-        if spoiling.fault is not None:
-            answer = await self._carry_out(endpoint, scope, receive, spoiling.fault)
-            await asyncio.sleep(spoiling.wait_after)
-            await self._spoil(spoiling.fault, answer, scope, receive, send)
+        effects = self._plan.for_request(endpoint)
+        if effects.wait_before:
+            await asyncio.sleep(effects.wait_before)
+        if effects.fault is not None:
+            answer = await self._carry_out(endpoint, scope, receive, effects.fault)
+            await asyncio.sleep(effects.wait_after)
+            await self._apply(effects.fault, answer, scope, receive, send)
         else:
-            late = _late(send, spoiling.wait_after) if spoiling.wait_after else send
+            late = _late(send, effects.wait_after) if effects.wait_after else send
             await self._answer(endpoint, scope, receive, late)
 
     async def _answer(self, endpoint: str, scope: Scope, receive: Receive, send: Send) -> None:
         if endpoint == "submit" and scope["method"] == "POST":
-            # Past the framework's layers, which would take half of a submit's time and do nothing for it.
+            # Bypass the framework's routing, which would take half of a submit's time.
             scope["app"] = self.app
-            # A client that left in the middle of its body has submitted nothing.
+            # A client that disconnects while sending its body has submitted nothing.
             with suppress(ClientDisconnect):
                 response = await submit(Request(scope, receive))
                 await response(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
-    async def _spoil(self, fault: Fault, answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _apply(self, fault: Fault, answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
         if fault.kind == "disconnect":
             await self._drop(scope, receive, reset=fault.reset)
         elif fault.kind == "hang":
@@ -87,13 +87,13 @@ class FaultGate:
         elif fault.kind == "truncated":
             await self._truncate(scope, receive, send, answer)
         else:
-            response = _spoiled_answer(fault, answer, self._plan.switches, scope)
-            await response(scope, receive, send)
+            struck = _Struck(fault, answer, self._plan.switches, scope)
+            await _RESPONSES[fault.kind](struck)(scope, receive, send)
 
     async def _carry_out(self, endpoint: str, scope: Scope, receive: Receive, fault: Fault) -> Answer:
-        """Let the app do its work if the fault comes after it, and return what it would have sent."""
+        """Call the app if the fault strikes after it, and return the response it would have sent."""
         if fault.when == "before" and fault.kind not in {"truncated", "missing_img_uuid"}:
-            # Read to its end, so that the client has sent everything and cannot tell that nothing was done.
+            # Read the whole body, so that the client cannot see whether the request was processed.
             await _read_request(receive)
             return Answer()
         status, body = 500, bytearray()
@@ -142,7 +142,7 @@ def _endpoint(scope: Scope) -> str | None:
     path = scope["path"]
     if path.startswith("/results/"):
         return "result"
-    # The live page shows sample pictures too; looking at it must not use up faults.
+    # The live page shows sample pictures too. Viewing it must not consume faults.
     if path.startswith("/images/"):
         return None if scope["query_string"] == b"page" else "image"
     return _ENDPOINTS.get(path)
@@ -158,50 +158,82 @@ async def _client_gone(receive: Receive) -> None:
         pass
 
 
-def _spoiled_answer(fault: Fault, answer: Answer, switches: Switches, scope: Scope) -> Response:
-    match fault.kind:
-        case "http_error":
-            status = fault.status or 500
-            return envelope(status, fault.msg or "", status=status)
-        case "rate_limited":
-            headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
-            return envelope(429, fault.msg or "Too Many Requests", status=429, **headers)
-        case "html":
-            status = fault.status or 200
-            title = f"{status} Error" if status not in {200, 502} else "502 Bad Gateway"
-            return Response(_PROXY_PAGE.format(title), status, media_type="text/html")
-        case "business_error":
-            return envelope(fault.code, fault.msg or "Operation failed", None)
-        case "no_credits":
-            return no_credits(at_200=switches.out_of_credits == "code_at_200")
-        case _:
-            return _spoiled_body(fault, answer, scope)
+@dataclass(frozen=True)
+class _Struck:
+    """A request that a fault struck: what a replacement for its response is built from."""
+
+    fault: Fault
+    answer: Answer
+    switches: Switches
+    scope: Scope
 
 
-def _spoiled_body(fault: Fault, answer: Answer, scope: Scope) -> Response:
-    match fault.kind:
-        case "bad_json":
-            whole = answer.body or b'{"code":0,"msg":"Success","data":{}}'
-            return Response(whole[: len(whole) // 2], media_type="application/json")
-        case "missing_img_uuid":
-            return _without_img_uuid(answer)
-        case "expired_link":
-            return expired_link("Request has expired")
-        case "redirect_loop":
-            query = scope["query_string"].decode("latin-1")
-            return Response(status_code=302, headers={"Location": f"{scope['path']}?{query}"})
-        case _:
-            return StreamingResponse(_zeros(fault.bytes), media_type="image/jpeg")
+def _http_error(struck: _Struck) -> Response:
+    status = struck.fault.status or 500
+    return envelope(status, struck.fault.msg or "", status=status)
 
 
-def _without_img_uuid(answer: Answer) -> Response:
-    document: Any = json.loads(answer.body)
+def _rate_limited(struck: _Struck) -> Response:
+    retry_after = struck.fault.retry_after
+    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    return envelope(429, struck.fault.msg or "Too Many Requests", status=429, **headers)
+
+
+def _html(struck: _Struck) -> Response:
+    status = struck.fault.status or 200
+    title = f"{status} Error" if status not in {200, 502} else "502 Bad Gateway"
+    return Response(_PROXY_PAGE.format(title), status, media_type="text/html")
+
+
+def _business_error(struck: _Struck) -> Response:
+    return envelope(struck.fault.code, struck.fault.msg or "Operation failed", None)
+
+
+def _no_credits(struck: _Struck) -> Response:
+    return no_credits(at_200=struck.switches.out_of_credits == "code_at_200")
+
+
+def _bad_json(struck: _Struck) -> Response:
+    whole = struck.answer.body or b'{"code":0,"msg":"Success","data":{}}'
+    return Response(whole[: len(whole) // 2], media_type="application/json")
+
+
+def _missing_img_uuid(struck: _Struck) -> Response:
+    document: Any = json.loads(struck.answer.body)
     if isinstance(document.get("data"), dict):
         document["data"].pop("img_uuid", None)
-    return Response(json.dumps(document), answer.status, media_type="application/json")
+    return Response(json.dumps(document), struck.answer.status, media_type="application/json")
 
 
-async def _zeros(size: int) -> AsyncIterator[bytes]:
+def _expired_link(_: _Struck) -> Response:
+    return expired_link("Request has expired")
+
+
+def _redirect_loop(struck: _Struck) -> Response:
+    query = struck.scope["query_string"].decode("latin-1")
+    return Response(status_code=302, headers={"Location": f"{struck.scope['path']}?{query}"})
+
+
+def _zeros(struck: _Struck) -> Response:
+    return StreamingResponse(_zero_blocks(struck.fault.bytes), media_type="image/jpeg")
+
+
+# The kinds that end in a complete response; the middleware itself handles those that break the connection.
+_RESPONSES: dict[str, Callable[[_Struck], Response]] = {
+    "http_error": _http_error,
+    "rate_limited": _rate_limited,
+    "html": _html,
+    "business_error": _business_error,
+    "no_credits": _no_credits,
+    "bad_json": _bad_json,
+    "missing_img_uuid": _missing_img_uuid,
+    "expired_link": _expired_link,
+    "redirect_loop": _redirect_loop,
+    "zeros": _zeros,
+}
+
+
+async def _zero_blocks(size: int) -> AsyncIterator[bytes]:
     block = bytes(256 * 1024)
     for start in range(0, size, len(block)):
         yield block[: size - start]

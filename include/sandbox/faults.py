@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Deciding which fault strikes which request and which job."""
+"""Decide which fault strikes which request and which job."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _DEFAULT_SLOW_SECONDS = 0.05
 
 
 @dataclass
-class Spoiling:
-    """What happens to one request: waits (seconds), and at most one fault."""
+class RequestEffects:
+    """Delays (seconds) and at most one fault for one request."""
 
     wait_before: float = 0.0
     wait_after: float = 0.0
@@ -23,38 +23,38 @@ class Spoiling:
 
 
 class FaultPlan:
-    """Decides which fault strikes next, the same way on each run with the same seed and order."""
+    """Decides which fault strikes next; deterministic for one seed and one order of requests."""
 
     def __init__(self, switches: Switches) -> None:
         self.switches = switches
         self._draws: dict[str, random.Random] = {}
 
     def change(self, switches: Switches, *, reseed: bool) -> None:
-        """Take new switches."""
+        """Replace the switches."""
         self.switches = switches
         if reseed:
             self._draws.clear()
 
-    def for_request(self, endpoint: str) -> Spoiling:
-        """Return what is to happen to the next request of an endpoint."""
-        spoiling = Spoiling()
+    def for_request(self, endpoint: str) -> RequestEffects:
+        """Return the delays and the fault for the next request of an endpoint."""
+        effects = RequestEffects()
         if endpoint in {"submit", "detail", "tokens"}:
-            spoiling.wait_before = self.switches.latency
+            effects.wait_before = self.switches.latency
         for rule in getattr(self.switches, endpoint):
             if not rule.strikes(self._draw(endpoint)):
                 continue
             if rule.kind != "slow":
-                spoiling.fault = rule
+                effects.fault = rule
                 break
             seconds = _DEFAULT_SLOW_SECONDS if rule.seconds is None else rule.seconds
             if rule.when == "before":
-                spoiling.wait_before += seconds
+                effects.wait_before += seconds
             else:
-                spoiling.wait_after += seconds
-        return spoiling
+                effects.wait_after += seconds
+        return effects
 
     def for_job(self) -> JobFault | None:
-        """Return what is to become of the job that is being accepted, if not success."""
+        """Return the fault of the job that is being accepted, if one strikes it."""
         return next((rule for rule in self.switches.job if rule.strikes(self._draw("job"))), None)
 
     def job_seconds(self) -> float:

@@ -17,7 +17,7 @@ import time_machine
 
 from include.sandbox.app import create_app
 from include.sandbox.connections import Connections
-from include.sandbox.fault_middleware import FaultGate
+from include.sandbox.fault_middleware import FaultMiddleware
 from include.sandbox.ledger import LEDGER_FILE
 from include.sandbox.settings import Settings
 from tests.unit.clock import Clock
@@ -28,11 +28,11 @@ TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
 
 
 @asynccontextmanager
-async def in_process(gate: FaultGate, token: str) -> AsyncIterator[httpx.AsyncClient]:
+async def in_process(application: FaultMiddleware, token: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an application that runs in the event loop of the test."""
     async with (
-        gate.app.router.lifespan_context(gate.app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(gate), base_url="http://sandbox") as client,
+        application.app.router.lifespan_context(application.app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(application), base_url="http://sandbox") as client,
     ):
         client.headers["Authorization"] = f"Bearer {token}"
         yield client
@@ -74,9 +74,9 @@ def test_a_running_job_shows_the_documented_fields_and_no_result(client, sandbox
 
 async def test_a_job_goes_from_pending_over_processing_to_success(tmp_path):
     settings = Settings(state_dir=tmp_path, engine="none", switches={"job_seconds": 100.0})
-    gate, clock = create_app(settings, Connections()), Clock()
+    application, clock = create_app(settings, Connections()), Clock()
     with time_machine.travel("2026-11-22T10:00:00Z", tick=False) as date:
-        async with in_process(gate, settings.token) as client:
+        async with in_process(application, settings.token) as client:
             img_uuid = (await client.post(SUBMIT, json=BODY)).json()["data"]["img_uuid"]
 
             async def after(seconds: float) -> str:

@@ -12,8 +12,8 @@ def plan(**switches: object) -> FaultPlan:
 
 
 def kinds(fault_plan: FaultPlan, endpoint: str, times: int) -> list[str | None]:
-    spoilings = [fault_plan.for_request(endpoint) for _ in range(times)]
-    return [spoiling.fault.kind if spoiling.fault else None for spoiling in spoilings]
+    effects = [fault_plan.for_request(endpoint) for _ in range(times)]
+    return [each.fault.kind if each.fault else None for each in effects]
 
 
 def test_without_switches_nothing_strikes():
@@ -59,12 +59,12 @@ def test_the_first_rule_that_strikes_wins_and_a_spent_one_makes_way():
 
 
 def test_slow_adds_to_latency_and_lets_the_next_rule_strike():
-    spoiling = plan(
+    effects = plan(
         latency=0.1,
         submit=[{"kind": "slow", "seconds": 0.2}, {"kind": "slow", "when": "after", "seconds": 3}, "hang"],
     ).for_request("submit")
-    assert (round(spoiling.wait_before, 3), spoiling.wait_after) == (0.3, 3)
-    assert spoiling.fault.kind == "hang"
+    assert (round(effects.wait_before, 3), effects.wait_after) == (0.3, 3)
+    assert effects.fault.kind == "hang"
 
 
 def test_latency_is_for_the_goenhance_endpoints_only():
