@@ -184,8 +184,8 @@ def test_failed_job_resubmits_ends(task: Callable[..., LightTask]) -> None:
     ("arguments", "complaint"),
     [
         ({"reuse": "none"}, "reuse is 'succeeded' or 'never', not 'none'"),
-        ({"on_clear": "resubmitt"}, "on_clear must be 'reattach' or 'resubmit'; got 'resubmitt'"),
-        ({"on_unknown_submit": "Hold"}, "on_unknown_submit must be 'hold' or 'resubmit'; got 'Hold'"),
+        ({"on_clear": "resubmitt"}, "on_clear is 'reattach' or 'resubmit', not 'resubmitt'"),
+        ({"on_unknown_submit": "Hold"}, "on_unknown_submit is 'hold' or 'resubmit', not 'Hold'"),
         ({"failed_job_resubmits": "many"}, "failed_job_resubmits is a number, 0 or more, not 'many'"),
         ({"failed_job_resubmits": 1.5}, "failed_job_resubmits is a whole number, not 1.5"),
         ({"wait_for_completion": "maybe"}, "wait_for_completion is yes or no (True, False), not 'maybe'"),
