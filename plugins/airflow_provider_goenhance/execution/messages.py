@@ -58,8 +58,8 @@ def next_steps(swap: Swap, policies: Policies) -> str:
     """Return one sentence on what a retry, a clear and a new run do with a pair."""
     if swap.status is Status.REJECTED:
         return "A retry or clear never sends it; correct it and start a new run."
-    retry = _words(after_retry(swap, policies), swap)
-    clear = _words(after_clear(swap, policies), swap)
+    retry = _words(after_retry(swap, policies), swap, policies)
+    clear = _words(after_clear(swap, policies), swap, policies)
     new_run = _new_run(swap)
     if retry == clear == new_run:
         return f"A retry, clear or new run {retry}."
@@ -69,12 +69,13 @@ def next_steps(swap: Swap, policies: Policies) -> str:
     return f"{both}; a new run {new_run}."
 
 
-def _words(action: Action, swap: Swap) -> str:
+def _words(action: Action, swap: Swap, policies: Policies) -> str:
     """Return what an attempt does with a pair, as the end of a sentence."""
     if action is Action.WAIT:
         return "asks about the same job again and pays nothing"
     if action is Action.SUBMIT:
-        return _submits(swap)
+        by_policy = swap.status is Status.UNKNOWN and policies.on_unknown_submit == "resubmit"
+        return _submits(swap) + (" (on_unknown_submit='resubmit')" if by_policy else "")
     if swap.status is Status.UNKNOWN:
         return "leaves it as it is (on_unknown_submit='hold')"
     if swap.status is Status.SUBMITTING:
@@ -106,7 +107,7 @@ def with_next_step(error: GoEnhanceError, swaps: Sequence[Swap], policies: Polic
     decide_next = after_retry if error.retryable else after_clear
     if len(swaps) == 1:
         (swap,) = swaps
-        words = _words(decide_next(swap, policies), swap)
+        words = _words(decide_next(swap, policies), swap, policies)
         rows = f"{_capitalize(swap.label)} is {swap.status}. {paid_for(swap)} {step} {words}."
     else:
         actions = Counter(decide_next(swap, policies) for swap in swaps)

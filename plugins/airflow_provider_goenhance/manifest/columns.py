@@ -65,6 +65,14 @@ def find_columns(header: list[str], location: str) -> Columns:
     missing = [name for name in REQUIRED if name not in names]
     if missing:
         raise ManifestError(_missing_message(names, missing, location))
+    _refuse_duplicates(names, location)
+    extra = [name or "(no name)" for name in names if name not in KNOWN]
+    if extra:
+        log.info("Manifest %s: ignoring the columns %s", location, _listed(extra))
+    return Columns(names, {name: names.index(name) for name in KNOWN if name in names})
+
+
+def _refuse_duplicates(names: list[str], location: str) -> None:
     twice = [name for name, count in Counter(names).items() if count > 1 and name in KNOWN]
     if twice:
         where = " and ".join(str(i) for i, name in enumerate(names, start=1) if name == twice[0])
@@ -72,10 +80,6 @@ def find_columns(header: list[str], location: str) -> Columns:
             f"manifest {location}, row 1: the column {twice[0]} is duplicated (columns {where}): "
             "remove or rename one"
         )
-    extra = [name or "(no name)" for name in names if name not in KNOWN]
-    if extra:
-        log.info("Manifest %s: ignoring the columns %s", location, _listed(extra))
-    return Columns(names, {name: names.index(name) for name in KNOWN if name in names})
 
 
 def _missing_message(names: list[str], missing: list[str], location: str) -> str:

@@ -72,13 +72,8 @@ class RowChecker:
         plain_url, plain_id = PLAIN_URL.fullmatch, PLAIN_PAIR_ID.fullmatch
         most = self._limit or sys.maxsize
         for number, source, reference, pair_id, consent, overflow in rows:
-            sound = (
-                plain_url(source)
-                and plain_url(reference)
-                and plain_id(pair_id)
-                and source != reference
-                and not overflow
-            )
+            plain = plain_url(source) and plain_url(reference) and plain_id(pair_id)
+            sound = plain and source != reference and not overflow
             if not sound and (problems := row_problems(source, reference, pair_id, overflow)):
                 self._reject(number, source, reference, pair_id, problems)
                 continue

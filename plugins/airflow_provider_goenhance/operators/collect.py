@@ -115,7 +115,6 @@ class GoEnhanceCollectOperator(JobOperatorBase):
 
     def _waiting(self, ledger: Ledger, account: Account, context: Context) -> list[Swap]:
         """Return the rows to collect: those of this account. GoEnhance does not answer for another one's jobs."""
-        from ..execution.messages import pluralize
         from ..results.ledger import RunKey
 
         run_id, dag_id = text(self.run_id), text(self.dag_id_of_run)
@@ -132,7 +131,12 @@ class GoEnhanceCollectOperator(JobOperatorBase):
                 f"The results table of connection {self.results_conn_id!r} has no rows of run {key.run_id!r} of Dag "
                 f"{key.dag_id!r}. Pass the Dag that submitted them as dag_id."
             )
-        own = [swap for swap in found if swap.account == account.fingerprint]
+        self._warn_about_other_accounts(found, account)
+        return [swap for swap in found if swap.account == account.fingerprint]
+
+    def _warn_about_other_accounts(self, found: Sequence[Swap], account: Account) -> None:
+        from ..execution.messages import pluralize
+
         foreign = [swap for swap in found if swap.account != account.fingerprint]
         if foreign:
             self.log.warning(
@@ -142,7 +146,6 @@ class GoEnhanceCollectOperator(JobOperatorBase):
                 pluralize(len(foreign), "more row waits", "more rows wait"),
                 ", ".join(sorted({str(swap.account) for swap in foreign})),
             )
-        return own
 
     def _time_before(self, name: str) -> dt.datetime | None:
         age = seconds(getattr(self, name), name)

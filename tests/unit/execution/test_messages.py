@@ -60,6 +60,7 @@ SUBMIT, WAIT, LEAVE = Action.SUBMIT, Action.WAIT, Action.LEAVE
 PAYS = "submits the pair and pays for it"
 AGAIN = "submits the pair and pays for it again"
 TWICE = "submits the pair again and may pay twice"
+RISKS = "submits the pair again and may pay twice (on_unknown_submit='resubmit')"
 ASKS = "asks about the same job again and pays nothing"
 LEAVES = "leaves it as it is and pays nothing"
 HOLDS = "leaves it as it is (on_unknown_submit='hold')"
@@ -73,7 +74,7 @@ TABLE = [
     ("planned", "*", SUBMIT, SUBMIT, f"A retry, clear or new run {PAYS}."),
     ("submitting", "*", LEAVE, LEAVE, f"A retry or clear {OTHER}; a new run {TWICE}."),
     ("unknown", "*", LEAVE, LEAVE, f"A retry or clear {HOLDS}; a new run {TWICE}."),
-    ("unknown", "unknown: resubmit", SUBMIT, SUBMIT, f"A retry, clear or new run {TWICE}."),
+    ("unknown", "unknown: resubmit", SUBMIT, SUBMIT, f"A retry or clear {RISKS}; a new run {TWICE}."),
     ("unknown", "clear: resubmit", LEAVE, SUBMIT, f"A retry {HOLDS}; a clear or new run {TWICE}."),
     ("submitted", "*", WAIT, WAIT, f"A retry or clear {ASKS}; a new run {ADOPTS}."),
     ("submitted", "clear: resubmit", WAIT, SUBMIT, f"A retry {ASKS}; a clear {AGAIN}; a new run {ADOPTS}."),

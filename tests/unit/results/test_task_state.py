@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Airflow's task state store means the same as the results table: the same statements hold of both."""
+"""The results table and Airflow's task state store behave the same: each test runs on both."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.swaps import planned
 
 KEY = RunKey("dag", "run")
 TASK_KEY = "swap[None] "
-CLAIMANTS = [ClaimOwner(f"{TASK_KEY}try {number}", "account", number) for number in range(3)]
+OWNERS = [ClaimOwner(f"{TASK_KEY}try {number}", "account", number) for number in range(3)]
 ROW = planned(0)
 
 
@@ -62,53 +62,53 @@ def row(store: SwapStore) -> Swap:
     return only
 
 
-def test_a_claim_is_granted_to_one_claimant(store: SwapStore) -> None:
-    assert take(store, CLAIMANTS[0], Claim.of(ROW)) == [True]
-    assert take(store, CLAIMANTS[1], Claim.of(ROW)) == [False]
-    assert row(store).claimed_by == CLAIMANTS[0].name
+def test_a_claim_is_granted_to_one_owner(store: SwapStore) -> None:
+    assert take(store, OWNERS[0], Claim.of(ROW)) == [True]
+    assert take(store, OWNERS[1], Claim.of(ROW)) == [False]
+    assert row(store).claimed_by == OWNERS[0].name
 
 
-def test_what_an_ended_try_left_in_the_middle_becomes_unknown(store: SwapStore) -> None:
-    take(store, CLAIMANTS[0], Claim.of(ROW))
-    assert store.mark_abandoned(CLAIMANTS[1], TASK_KEY) == 1
+def test_a_submit_that_an_ended_attempt_left_becomes_unknown(store: SwapStore) -> None:
+    take(store, OWNERS[0], Claim.of(ROW))
+    assert store.mark_abandoned(OWNERS[1], TASK_KEY) == 1
     assert (row(store).status, row(store).error_code) == (Status.UNKNOWN, "submit_outcome_unknown")
 
 
-def test_an_execution_does_not_give_up_its_own_submit_unless_it_is_killed(store: SwapStore) -> None:
-    take(store, CLAIMANTS[0], Claim.of(ROW))
-    assert store.mark_abandoned(CLAIMANTS[0], TASK_KEY) == 0
-    assert store.mark_killed(CLAIMANTS[1]) == 0
-    assert store.mark_killed(CLAIMANTS[0]) == 1
+def test_an_execution_does_not_abandon_its_own_submit_unless_it_is_killed(store: SwapStore) -> None:
+    take(store, OWNERS[0], Claim.of(ROW))
+    assert store.mark_abandoned(OWNERS[0], TASK_KEY) == 0
+    assert store.mark_killed(OWNERS[1]) == 0
+    assert store.mark_killed(OWNERS[0]) == 1
     assert row(store).status is Status.UNKNOWN
 
 
-def test_a_late_answer_reaches_a_row_that_was_given_up(store: SwapStore) -> None:
-    take(store, CLAIMANTS[0], Claim.of(ROW))
-    store.mark_abandoned(CLAIMANTS[1], TASK_KEY)
-    assert take(store, CLAIMANTS[0], Accepted(ROW.swap_id, "job")) == [True]
+def test_a_late_answer_reaches_an_abandoned_row(store: SwapStore) -> None:
+    take(store, OWNERS[0], Claim.of(ROW))
+    store.mark_abandoned(OWNERS[1], TASK_KEY)
+    assert take(store, OWNERS[0], Accepted(ROW.swap_id, "job")) == [True]
     assert (row(store).status, row(store).img_uuid) == (Status.SUBMITTED, "job")
 
 
 def test_a_late_answer_on_a_row_that_was_sent_again_is_a_former_job(store: SwapStore) -> None:
-    take(store, CLAIMANTS[0], Claim.of(ROW))
-    store.mark_abandoned(CLAIMANTS[1], TASK_KEY)
-    take(store, CLAIMANTS[1], Claim.of(row(store)))
-    assert take(store, CLAIMANTS[0], Accepted(ROW.swap_id, "job-0")) == [False]
-    assert take(store, CLAIMANTS[1], Accepted(ROW.swap_id, "job-1")) == [True]
+    take(store, OWNERS[0], Claim.of(ROW))
+    store.mark_abandoned(OWNERS[1], TASK_KEY)
+    take(store, OWNERS[1], Claim.of(row(store)))
+    assert take(store, OWNERS[0], Accepted(ROW.swap_id, "job-0")) == [False]
+    assert take(store, OWNERS[1], Accepted(ROW.swap_id, "job-1")) == [True]
     assert (row(store).img_uuid, row(store).former_uuids, row(store).attempts) == ("job-1", "job-0", 2)
 
 
 def test_a_message_is_cut_to_what_is_stored(store: SwapStore) -> None:
-    take(store, CLAIMANTS[0], Claim.of(ROW))
-    take(store, CLAIMANTS[0], Declined(ROW.swap_id, "bad_request", "x" * 5000 + "\x00"))
+    take(store, OWNERS[0], Claim.of(ROW))
+    take(store, OWNERS[0], Declined(ROW.swap_id, "bad_request", "x" * 5000 + "\x00"))
     assert row(store).error_message == "x" * 2000
 
 
 def test_other_pictures_begin_a_new_row_that_still_knows_the_old_job() -> None:
     memory = MemoryStateStore()
     first = TaskStateStore(memory, ROW)
-    take(first, CLAIMANTS[0], Claim.of(ROW))
-    take(first, CLAIMANTS[0], Accepted(ROW.swap_id, "job"))
+    take(first, OWNERS[0], Claim.of(ROW))
+    take(first, OWNERS[0], Accepted(ROW.swap_id, "job"))
     second = TaskStateStore(memory, planned(1))
     assert (row(second).status, row(second).img_uuid, row(second).former_uuids) == (
         Status.PLANNED,
@@ -125,13 +125,13 @@ def _comparable(swap: Swap) -> dict[str, Any]:
 
 
 _KINDS = st.sampled_from(
-    ("claim", "accepted", "not_sent", "declined", "unknown", "settle", "kept", "failed", "late")
+    ("claim", "accepted", "not_sent", "declined", "unknown", "abandoned", "killed", "kept", "failed", "late")
 )
 _MOVES = st.lists(st.tuples(st.integers(0, 2), _KINDS, st.integers(0, 2)), max_size=12)
 
 
 def _do(store: SwapStore, number: int, kind: str, job: int) -> Any:
-    owner, swap_id, seen = CLAIMANTS[number], ROW.swap_id, row(store)
+    owner, swap_id, seen = OWNERS[number], ROW.swap_id, row(store)
     steps: dict[str, Transition] = {
         "claim": Claim.of(seen),
         "accepted": Accepted(swap_id, f"job-{job}", job),
@@ -141,10 +141,18 @@ def _do(store: SwapStore, number: int, kind: str, job: int) -> Any:
     }
     if kind in steps:
         return take(store, owner, steps[kind])
-    if kind == "settle":
+    if kind == "abandoned":
         return store.mark_abandoned(owner, TASK_KEY)
+    if kind == "killed":
+        return store.mark_killed(owner)
     outcomes = {
-        "kept": Outcome(swap_id, f"job-{job}", Status.SUCCEEDED, result_uri="file:///kept"),
+        "kept": Outcome(
+            swap_id,
+            f"job-{job}",
+            Status.SUCCEEDED,
+            result_uri="file:///kept",
+            additional_result_uris=("file:///second", "file:///third")[:job],
+        ),
         "failed": Outcome(
             swap_id, f"job-{job}", Status.FAILED, error_code="job_failed", error_message="No face."
         ),
