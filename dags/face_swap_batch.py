@@ -38,8 +38,8 @@ with DAG(
             None,
             type=["null", "string"],
             title="Manifest",
-            description_md="Path or URL (`s3://`, `gs://`, ...) of a CSV with the columns `source_img`, `reference_img` "
-            "and optionally `pair_id`. Defaults to the Airflow variable `goenhance_manifest`.",
+            description_md="Path or URL (`s3://`, `gs://`, ...) of a CSV with the columns `source_img`, "
+            "`reference_img` and optionally `pair_id`. Defaults to the Airflow variable `goenhance_manifest`.",
         ),
         "pairs_per_task": Param(
             0,
@@ -59,8 +59,8 @@ with DAG(
             True,
             type="boolean",
             title="Wait for the pictures",
-            description_md="If off, the run only submits. Rows stay `submitted`; clear the `swap` tasks later to collect "
-            "the finished pictures.",
+            description_md="If off, the run only submits. Rows stay `submitted`; clear the `swap` tasks later to "
+            "collect the finished pictures.",
         ),
         "dry_run": Param(
             False,
@@ -72,7 +72,8 @@ with DAG(
             False,
             type="boolean",
             title="Require consent",
-            description_md="Reject rows without a `consent_ref`, the reference to the filed consent of the person shown.",
+            description_md="Reject rows without a `consent_ref` (the reference to the filed consent of the person "
+            "shown).",
         ),
         "reuse": Param(
             "succeeded",
@@ -86,7 +87,8 @@ with DAG(
             "hold",
             enum=["hold", "resubmit"],
             title="Submits with an unknown outcome",
-            description_md="`hold`: leave them for manual review. `resubmit`: submit them again, possibly paying twice.",
+            description_md="`hold`: leave them for manual review. `resubmit`: submit them again, possibly paying "
+            "twice.",
             section="Options that can cost more",
         ),
         "allowed_failure_share": Param(
