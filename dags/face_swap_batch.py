@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-### Face swaps from a manifest, every night
+### Nightly face swaps from a manifest
 
-Reads a CSV of picture pairs (`source_img`: the face, `reference_img`: the target, optional `pair_id`), submits each
-pair to GoEnhance once, waits without holding workers, keeps the pictures, and reports.
+This Dag reads a CSV of image pairs (`source_img`: the face, `reference_img`: the target, optional `pair_id`), submits
+each pair to GoEnhance once, waits without occupying workers, stores the pictures, and reports the results.
 
-**Trigger it from the form** with a manifest of your own. *Dry run* checks a manifest and says what a run would pay for.
+**To run your own manifest**, trigger the Dag and fill in the form. *Dry run* checks a manifest and shows what a run
+would pay for, without submitting anything.
 
-**When it fails**, nothing is paid twice: clear the failed tasks to go on, or trigger it again. A new run reuses the
-pictures there are, takes over jobs that were paid for and not brought home, and pays only for the rest.
+**If a run fails**, no pair is paid for twice. Clear the failed tasks to continue the run, or trigger a new one. A new
+run reuses stored pictures, adopts jobs that were paid for but not collected, and pays only for the remaining pairs.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from airflow_provider_goenhance.operators.report import GoEnhanceReportOperator
 
 with DAG(
     dag_id="goenhance_face_swap_batch",
-    description="Swap the faces of every pair in a manifest, once, and report",
+    description="Swap the faces of every pair in a manifest and report the results",
     schedule="0 2 * * *",
     start_date=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
     catchup=False,
-    # Two runs at once could both pay for a pair that neither has finished yet.
+    # Concurrent runs of the same manifest would only adopt each other's jobs.
     max_active_runs=1,
     tags=["goenhance", "face-swap"],
     doc_md=__doc__,
@@ -37,56 +38,58 @@ with DAG(
             None,
             type=["null", "string"],
             title="Manifest",
-            description_md="Path or URL (`s3://`, `gs://`, ...) of a CSV with `source_img`, `reference_img` and "
-            "optionally `pair_id`. Blank: the Airflow variable `goenhance_manifest`.",
+            description_md="Path or URL (`s3://`, `gs://`, ...) of a CSV with the columns `source_img`, "
+            "`reference_img` and optionally `pair_id`. Defaults to the Airflow variable `goenhance_manifest`.",
         ),
         "pairs_per_task": Param(
             0,
             type="integer",
             minimum=0,
             title="Pairs per task",
-            description="0 chooses well: a few pairs get a task each, many are put together.",
+            description="Number of pairs that one task handles. 0: chosen automatically from the size of the manifest.",
         ),
         "limit": Param(
             0,
             type="integer",
             minimum=0,
             title="Limit",
-            description="Swap only the first so many pairs; 0 for all.",
+            description="Maximum number of pairs to swap, from the top of the manifest. 0: all.",
         ),
         "wait": Param(
             True,
             type="boolean",
             title="Wait for the pictures",
-            description_md="Off: only submit. The rows stay `submitted`; clear the swap tasks later to collect what is "
-            "done.",
+            description_md="If off, the run only submits. Rows stay `submitted`; clear the `swap` tasks later to "
+            "collect the finished pictures.",
         ),
         "dry_run": Param(
             False,
             type="boolean",
             title="Dry run",
-            description="Check the manifest and say what would be paid for; write and submit nothing.",
+            description="Check the manifest and show what a run would pay for. Nothing is written or submitted.",
         ),
         "require_consent": Param(
             False,
             type="boolean",
             title="Require consent",
-            description_md="Reject rows without a `consent_ref`: where the consent of the person shown is filed.",
+            description_md="Reject rows without a `consent_ref` (the reference to the filed consent of the person "
+            "shown).",
         ),
         "reuse": Param(
             "succeeded",
             enum=["succeeded", "never"],
             title="Earlier pictures and jobs",
-            description_md="`succeeded`: a pair that an earlier run has paid for is not paid for again. "
+            description_md="`succeeded`: do not pay again for a pair that an earlier run paid for. "
             "`never`: pay for every pair.",
-            section="What may cost more",
+            section="Options that can cost more",
         ),
         "on_unknown_submit": Param(
             "hold",
             enum=["hold", "resubmit"],
-            title="Submits with unknown outcome",
-            description_md="`hold`: leave them for a person. `resubmit`: send them again, and maybe pay twice.",
-            section="What may cost more",
+            title="Submits with an unknown outcome",
+            description_md="`hold`: leave them for manual review. `resubmit`: submit them again, possibly paying "
+            "twice.",
+            section="Options that can cost more",
         ),
         "allowed_failure_share": Param(
             0.1,
@@ -94,7 +97,7 @@ with DAG(
             minimum=0,
             maximum=1,
             title="Allowed failure share",
-            description="The run fails when more than this share of its pairs went wrong: 0.1 is one in ten.",
+            description="The run fails if more than this share of its pairs fails. 0.1 means one in ten.",
         ),
     },
 ):
@@ -113,9 +116,9 @@ with DAG(
         deferrable=True,
         wait_for_completion="{{ params.wait }}",
         on_unknown_submit="{{ params.on_unknown_submit }}",
-        # One bad pair must not fail its task; the report judges the run as a whole.
+        # A bad pair must not fail its task; the report decides whether the run failed.
         allowed_failure_share=1.0,
-        # Counts deferred tasks too, so it bounds the jobs under way, not only the submits.
+        # Deferred tasks count too, so this limits the jobs in flight, not only the submits.
         max_active_tis_per_dagrun=16,
     ).expand_kwargs(plan.output)
 
@@ -125,7 +128,7 @@ with DAG(
         expect_rows="{{ not params.dry_run }}",
         expect_finished="{{ params.wait }}",
         trigger_rule="all_done",
-        # Other Dags can be scheduled on it: its events carry the counts.
+        # Other Dags can be scheduled on this asset; its events carry the counts.
         outlets=[Asset("goenhance_face_swaps")],
     )
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-### One face swap, from the trigger form
+### A single face swap
 
-Give it the URL of a picture with a **face** and the URL of the **target** picture. When the task is done, its link
-*Swapped pictures* shows the result.
+Trigger this Dag with two URLs: the picture with the **face**, and the **target** picture that receives it. When the
+task has succeeded, its link *Swapped pictures* shows the result.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from airflow_provider_goenhance.operators.face_swap import GoEnhanceFaceSwapOper
 
 with DAG(
     dag_id="goenhance_face_swap_single",
-    description="Swap one face: two URLs in, a picture out",
+    description="Swap the face of one pair of images",
     schedule=None,
     start_date=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
     catchup=False,
@@ -27,24 +27,24 @@ with DAG(
         "source_img": Param(
             type="string",
             format="uri",
-            # Airflow checks a format only where a further library is installed; a pattern always.
+            # Airflow validates `format` only if an optional library is installed; it always validates `pattern`.
             pattern=r"^https?://[^\s/]+",
             title="Source image",
-            description="URL of the picture that gives the face.",
+            description="URL of the picture with the face.",
         ),
         "reference_img": Param(
             type="string",
             format="uri",
-            # Airflow checks a format only where a further library is installed; a pattern always.
+            # Airflow validates `format` only if an optional library is installed; it always validates `pattern`.
             pattern=r"^https?://[^\s/]+",
             title="Reference image",
-            description="URL of the target picture that keeps its scene.",
+            description="URL of the target picture. It keeps its scene and receives the face.",
         ),
         "pair_id": Param(
             None,
             type=["null", "string"],
             title="Pair id",
-            description="Name of the pair and of the file kept. Blank: made from the two URLs.",
+            description="Name of the pair and of the stored file. Defaults to a name derived from the two URLs.",
         ),
     },
 ):

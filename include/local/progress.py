@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `make run` shows: a bar while it works, a table when it is done, one line of counts at the very end."""
+"""The output of `make run`: a progress bar, a table of results, and one line of counts."""
 
 from __future__ import annotations
 
@@ -15,18 +15,35 @@ from rich.text import Text
 from airflow_provider_goenhance.results.swap import Swap
 from include.local.paths import Paths
 
-# The order in which a row passes through them.
-STATUSES = ("planned", "submitting", "submitted", "succeeded", "reused", "failed", "rejected", "unknown")
+# In the order of a row's life.
+STATUSES = (
+    "planned",
+    "submitting",
+    "submitted",
+    "succeeded",
+    "reused",
+    "failed",
+    "rejected",
+    "held",
+    "unknown",
+)
 _OPEN = frozenset({"planned", "submitting", "submitted"})
-_STYLES = {"succeeded": "green", "reused": "green", "failed": "red", "rejected": "red", "unknown": "yellow"}
+_STYLES = {
+    "succeeded": "green",
+    "reused": "green",
+    "failed": "red",
+    "rejected": "red",
+    "held": "yellow",
+    "unknown": "yellow",
+}
 SHOWN_ROWS = 40
 
 
 class RunProgress:
     """
-    A bar on a terminal; elsewhere a line whenever something has changed.
+    A progress bar on a terminal; elsewhere one line for each change.
 
-    :param console: where to
+    :param console: output
     """
 
     def __init__(self, console: Console) -> None:
@@ -52,12 +69,12 @@ class RunProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._console.is_terminal:
             self._bar.stop()
 
     def show(self, state: str, counts: Mapping[str, int]) -> None:
-        """Show where the run is."""
+        """Show the state of the run and of its rows."""
         total, finished = sum(counts.values()), done(counts)
         detail = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts.get(status))
         if self._console.is_terminal:
@@ -72,13 +89,13 @@ class RunProgress:
 
 
 def done(counts: Mapping[str, int]) -> int:
-    """Count the rows that have reached their end."""
+    """Return the number of rows in a terminal state."""
     return sum(number for status, number in counts.items() if status not in _OPEN)
 
 
 def results_table(rows: Sequence[Swap], paths: Paths) -> Table:
     """
-    Lay out the rows of a run; of a long run, only those that need a person.
+    Return a table of a run's rows; of a long run, only the rows that need attention.
 
     :param rows: all rows of the run
     """
@@ -100,11 +117,11 @@ def results_table(rows: Sequence[Swap], paths: Paths) -> Table:
 def _title(total: int, shown: int) -> str:
     if shown == total:
         return f"{total} swaps"
-    return f"{shown} of {total} swaps; the results table holds them all"
+    return f"{shown} of {total} swaps; the results table has all of them"
 
 
 def _picture(uri: str, paths: Paths) -> str:
-    """Name a picture by its path below the checkout where it is there."""
+    """Return a picture's path relative to the checkout if it is inside it."""
     path = unquote(urlsplit(uri).path) if uri.startswith("file:") else uri
     return paths.shown(path)
 

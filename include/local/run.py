@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`make run`: one real run of the nightly batch, watched from its start to its verdict."""
+"""`make run`: trigger one run of the nightly batch Dag, follow it to its end, and report the result."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ from include.local.settings import (
 from include.local.stack import Stack
 
 DAG_ID = "goenhance_face_swap_batch"
-# Seconds in which neither the run nor any row moves before we give up.
+# A run is given up after this many seconds without a change of its state or of any row.
 STALL_TIMEOUT = 300.0
-_POLL_S = 0.5
+POLL_INTERVAL = 0.5
 _SHOWN_ERRORS = 8
 
 
 @dataclass(frozen=True)
-class _Run:
-    """One triggered run and what is needed to follow it."""
+class FollowedRun:
+    """A triggered run and what is needed to follow it."""
 
     run_id: str
     stack: Stack
@@ -52,22 +52,22 @@ class _Run:
     paths: Paths
     console: Console
 
-    def say(self, text: str) -> None:
-        """Print a line as it is: unwrapped, uncoloured, square brackets and all."""
+    def print_line(self, text: str) -> None:
+        """Print a line verbatim: without wrapping, colours or markup."""
         self.console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def run(paths: Paths, manifest: str | None, console: Console) -> int:
     """
-    Run the batch Dag on a manifest and show what becomes of it.
+    Run the batch Dag on a manifest and show its progress and results.
 
-    :param manifest: path or URL; ``None``: the one that the variable names
+    :param manifest: path or URL; ``None``: the default that the variable names
     :returns: exit code: 0 only if the run succeeded
     :raises LocalStackError: it could not be started
     """
     settings = read_settings(paths.settings)
     require_manifest(paths, manifest)
-    timeout = stall_timeout()
+    timeout = read_stall_timeout()
     with _stack(paths, console) as stack:
         api = AirflowApi(stack.ports.airflow_url, load_secrets(paths).password)
         with contextlib.closing(api):
@@ -76,29 +76,29 @@ def run(paths: Paths, manifest: str | None, console: Console) -> int:
             run_id = f"run_{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S%f}"
             results = RunResults(fitted.connection(RESULTS_CONNECTION), DAG_ID, run_id)
             with contextlib.closing(results):
-                this = _Run(run_id, stack, api, results, paths, console)
+                this = FollowedRun(run_id, stack, api, results, paths, console)
                 _trigger(this, fitted, manifest)
-                return _follow(this, timeout)
+                return follow(this, stall_timeout=timeout)
 
 
 def require_manifest(paths: Paths, manifest: str | None) -> None:
     """
-    Refuse a manifest that is not there before anything is started for it.
+    Raise if a local manifest is missing, before anything is started.
 
-    :raises LocalStackError: there is no such file
+    :raises LocalStackError: the file does not exist
     """
     if manifest and "://" not in manifest and not (paths.root / manifest).is_file():
         raise LocalStackError(
-            f"manifest {manifest}: there is no such file. Name one from here, e.g. "
-            "MANIFEST=include/manifests/sample.csv, or give a URL such as s3://bucket/pairs.csv"
+            f"manifest {manifest} does not exist. Pass a path relative to the project, e.g. "
+            "MANIFEST=include/manifests/sample.csv, or a URL such as s3://bucket/pairs.csv"
         )
 
 
-def stall_timeout() -> float:
+def read_stall_timeout() -> float:
     """
     Read RUN_TIMEOUT, in seconds.
 
-    :raises LocalStackError: it is no number of seconds
+    :raises LocalStackError: it is not a positive number
     """
     text = os.environ.get("RUN_TIMEOUT", "").strip()
     try:
@@ -106,13 +106,13 @@ def stall_timeout() -> float:
     except ValueError:
         seconds = -1.0
     if not 0 < seconds < float("inf"):
-        raise LocalStackError(f"RUN_TIMEOUT={text!r}: give a number of seconds above 0")
+        raise LocalStackError(f"RUN_TIMEOUT must be a positive number of seconds; got {text!r}")
     return seconds
 
 
 @contextlib.contextmanager
 def _stack(paths: Paths, console: Console) -> Iterator[Stack]:
-    """Use the stack of `make up` if it is there; else start one and stop it afterwards."""
+    """Use the stack of `make up` if it is running; otherwise start one and stop it afterwards."""
     existing = stacks.read_record(paths)
     if existing and existing.owner == "up":
         stacks.require_whole(existing)
@@ -121,7 +121,7 @@ def _stack(paths: Paths, console: Console) -> Iterator[Stack]:
         return
     with stacks.sole_starter(paths, "run"):
         if left_over := stacks.read_record(paths):
-            console.print("Stopping what an interrupted run has left behind.")
+            console.print("Stopping the remains of an interrupted run.")
             stacks.stop(paths, left_over)
         stack = stacks.start(paths, chosen_ports(), "run", lambda what: console.print(f"Starting {what}"))
         try:
@@ -130,35 +130,49 @@ def _stack(paths: Paths, console: Console) -> Iterator[Stack]:
             stacks.stop(paths, stack)
 
 
-def _trigger(this: _Run, settings: Settings, manifest: str | None) -> None:
+def _trigger(this: FollowedRun, settings: Settings, manifest: str | None) -> None:
     if not settings.connection(API_CONNECTION).is_at(this.stack.ports.sandbox_url):
-        this.say(f"Connection {API_CONNECTION} does not point at the sandbox: these swaps may be paid ones.")
+        this.print_line(
+            f"Connection {API_CONNECTION} does not point to the sandbox: these swaps may cost credits."
+        )
     this.api.unpause(DAG_ID)
     for open_run in this.api.open_runs(DAG_ID):
-        this.say(f"Airflow first ends the run {open_run}, which had been interrupted; this one follows.")
-    conf = _conf(settings, manifest, this.paths, this.stack.ports)
+        this.print_line(f"Airflow first finishes the interrupted run {open_run}; this run starts after it.")
+    conf = run_conf(settings, manifest, this.paths, this.stack.ports)
     this.api.trigger(DAG_ID, this.run_id, conf)
-    this.say(f"Run {this.run_id} of {DAG_ID} on {this.paths.shown(conf['manifest'])}")
+    this.print_line(f"Run {this.run_id} of {DAG_ID} on {this.paths.shown(conf['manifest'])}")
 
 
-def _conf(settings: Settings, manifest: str | None, paths: Paths, ports: Ports) -> dict[str, str]:
+def run_conf(settings: Settings, manifest: str | None, paths: Paths, ports: Ports) -> dict[str, str]:
+    """
+    Build the run's `conf`: the manifest that was asked for, or the default that the settings name.
+
+    :raises LocalStackError: there is neither
+    """
     if manifest:
         return {"manifest": local_manifest(manifest, paths.root, ports)}
     default = settings.variables.get(MANIFEST_VARIABLE)
     if not default:
         raise LocalStackError(
-            f"airflow_settings.yaml names no default manifest (variable {MANIFEST_VARIABLE}): "
-            "add it, or say which one: make run MANIFEST=..."
+            f"airflow_settings.yaml has no default manifest (variable {MANIFEST_VARIABLE}): "
+            "add it, or pass one: make run MANIFEST=..."
         )
     return {"manifest": default}
 
 
-def _follow(this: _Run, timeout: float) -> int:
-    """Watch the run to its end, show what became of it, and return the exit code."""
+def follow(
+    this: FollowedRun, *, stall_timeout: float = STALL_TIMEOUT, poll_interval: float = POLL_INTERVAL
+) -> int:
+    """
+    Follow the run to its end, print its results, and return the exit code.
+
+    :param stall_timeout: seconds without any change after which the run is given up
+    :param poll_interval: seconds between two looks at the run
+    """
     try:
-        state, trouble = _watch(this, timeout), None
+        state, problem = _watch(this, stall_timeout, poll_interval), None
     except LocalStackError as error:
-        state, trouble = "lost", str(error)
+        state, problem = "lost", str(error)
     except Interrupted:
         _give_up(this)
         raise
@@ -168,15 +182,15 @@ def _follow(this: _Run, timeout: float) -> int:
     if counts:
         this.console.print(results_table(this.results.rows(), this.paths))
     if state != "success":
-        _explain(this, state, trouble, timeout)
+        _explain(this, state, problem, stall_timeout)
     print(counts_line(this.run_id, counts), flush=True)
     return 0 if state == "success" else 1
 
 
-def _watch(this: _Run, timeout: float) -> str:
-    """Show the run's progress until it ends: ``success``, ``failed``, or ``stuck`` if nothing moves any more."""
-    seen: Any = None
-    moved = time.monotonic()
+def _watch(this: FollowedRun, stall_timeout: float, poll_interval: float) -> str:
+    """Show progress until the run ends; return ``success``, ``failed``, or ``stuck`` if nothing changes any more."""
+    last: Any = None
+    changed_at = time.monotonic()
     with RunProgress(this.console) as progress:
         while True:
             this.stack.require_alive()
@@ -184,39 +198,41 @@ def _watch(this: _Run, timeout: float) -> str:
             progress.show(state, counts)
             if state not in {"queued", "running"}:
                 return state
-            if (state, counts) != seen:
-                seen, moved = (state, counts), time.monotonic()
-            elif time.monotonic() - moved > timeout:
+            if (state, counts) != last:
+                last, changed_at = (state, counts), time.monotonic()
+            elif time.monotonic() - changed_at > stall_timeout:
                 return "stuck"
-            time.sleep(_POLL_S)
+            time.sleep(poll_interval)
 
 
-def _give_up(this: _Run) -> None:
-    """Mark the run failed; otherwise the next start of Airflow would go on with what a person has given up."""
+def _give_up(this: FollowedRun) -> None:
+    """Mark the run failed; otherwise Airflow would resume it at its next start."""
     with contextlib.suppress(LocalStackError):
         this.api.fail_run(DAG_ID, this.run_id)
 
 
-def _explain(this: _Run, state: str, trouble: str | None, timeout: float) -> None:
+def _explain(this: FollowedRun, state: str, problem: str | None, stall_timeout: float) -> None:
     if state == "stuck":
-        this.say(f"Nothing has moved for {timeout:g} s, so this run was given up (RUN_TIMEOUT changes that).")
-    elif trouble:
-        this.say(f"This run cannot be followed to its end: {trouble}")
+        this.print_line(
+            f"Nothing has changed for {stall_timeout:g} s, so this run was marked failed (RUN_TIMEOUT sets the limit)."
+        )
+    elif problem:
+        this.print_line(f"This run cannot be followed to its end: {problem}")
     else:
-        this.say("The run failed.")
+        this.print_line("The run failed.")
         for line in _task_errors(this)[:_SHOWN_ERRORS]:
-            this.say(f"  {line}")
+            this.print_line(f"  {line}")
     logs = this.paths.task_logs / f"dag_id={DAG_ID}" / f"run_id={this.run_id}"
-    this.say(
+    this.print_line(
         f"Task logs: {this.paths.shown(logs)}/  Airflow's own: {this.paths.shown(this.paths.component_logs)}/"
     )
 
 
-def _task_errors(this: _Run) -> list[str]:
-    """Collect the failed tasks' messages, each once, however many mapped tasks it stopped."""
+def _task_errors(this: FollowedRun) -> list[str]:
+    """Return the failed tasks' messages; mapped tasks that share a message share a line."""
     tasks: dict[tuple[str, str], list[str]] = defaultdict(list)
     for task in this.api.failed_tasks(DAG_ID, this.run_id):
-        message = this.api.task_error(DAG_ID, this.run_id, task) or "failed; its log says no more"
+        message = this.api.task_error(DAG_ID, this.run_id, task) or "failed; its log contains no error"
         label = task.get("rendered_map_index") or (str(task["map_index"]) if task["map_index"] >= 0 else "")
         tasks[str(task["task_id"]), message].append(label)
     lines = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turn Ctrl-C and its kin into one exception, at moments when nothing can be left behind by it."""
+"""Turn Ctrl-C, SIGTERM and SIGHUP into one exception, raised only where nothing can be left running."""
 
 from __future__ import annotations
 
@@ -14,51 +14,56 @@ from include.local.errors import Interrupted
 _HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class _Moment:
-    """Whether a signal may act now, and which one is waiting for that."""
+class _State:
+    """How many shields are up, and which signal is pending."""
 
     def __init__(self) -> None:
         self.shields = 0
-        self.waiting: int | None = None
+        self.pending: int | None = None
         self.raised = False
 
 
-_moment = _Moment()
+_state = _State()
 
 
 def install() -> None:
-    """Let SIGINT, SIGTERM and SIGHUP raise :class:`Interrupted`, once; more of them change nothing."""
+    """Make SIGINT, SIGTERM and SIGHUP raise :class:`Interrupted` once; later signals are ignored."""
     for number in _HANDLED:
         signal.signal(number, _handle)
 
 
 def _handle(number: int, _frame: FrameType | None) -> None:
-    if _moment.waiting is not None or _moment.raised:
+    if _state.pending is not None or _state.raised:
         return
     os.write(2, b"\nStopping; this takes a few seconds ...\n")
-    _moment.waiting = number
-    if not _moment.shields:
+    _state.pending = number
+    if not _state.shields:
         _raise()
 
 
 def _raise() -> None:
-    number, _moment.waiting = _moment.waiting, None
+    number, _state.pending = _state.pending, None
     if number is not None:
-        _moment.raised = True
+        _state.raised = True
         raise Interrupted(number)
+
+
+def is_pending() -> bool:
+    """Return whether a signal has arrived that is still delayed."""
+    return _state.pending is not None
 
 
 @contextmanager
 def shielded() -> Iterator[None]:
     """
-    Hold signals back, e.g. between starting a process and noting it down.
+    Delay signals, e.g. between starting a process and recording it.
 
-    Blocking them in the kernel would not do: a process started meanwhile would inherit the block.
+    Blocking them in the kernel is no alternative: a process started meanwhile would inherit the block.
     """
-    _moment.shields += 1
+    _state.shields += 1
     try:
         yield
     finally:
-        _moment.shields -= 1
-    if not _moment.shields:
+        _state.shields -= 1
+    if not _state.shields:
         _raise()

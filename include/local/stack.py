@@ -28,12 +28,12 @@ from include.local.processes import Component
 from include.local.signals import shielded
 
 Owner = Literal["up", "run"]
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
 START_TIMEOUT = 180.0
 _SANDBOX = "sandbox"
 _AIRFLOW = [sys.executable, "-m", "airflow"]
-# First whoever starts tasks; last those whom running tasks still need to report their end.
+# Components that start tasks stop first; those that running tasks report to stop last.
 _STOP_ORDER = (("scheduler", "triggerer", "dag-processor"), ("api-server", _SANDBOX))
 _GRACE_S = 8.0
 
@@ -41,12 +41,12 @@ _GRACE_S = 8.0
 @dataclass
 class Stack:
     """
-    A stack that was started, as recorded in `.local/stack.json`.
+    A started stack, as recorded in `.local/stack.json`.
 
-    :param owner: ``up``: stays until `make down`; ``run``: belongs to one `make run` and ends with it
-    :param ports: where it listens
-    :param since: when it was started (UTC, ISO 8601)
-    :param components: the programs that were started
+    :param owner: ``up``: runs until `make down`; ``run``: belongs to one `make run` and ends with it
+    :param ports: the ports it listens on
+    :param since: start time (UTC, ISO 8601)
+    :param components: the started programs
     """
 
     owner: Owner
@@ -56,43 +56,45 @@ class Stack:
 
     @property
     def started_at(self) -> dt.datetime:
-        """When it was started."""
+        """Start time."""
         return dt.datetime.fromisoformat(self.since)
 
     def running(self) -> list[Component]:
-        """List components of which at least one process lives."""
+        """Return the components with at least one living process."""
         return [component for component in self.components if processes.members(component)]
 
     def dead(self) -> list[Component]:
-        """List components whose first process has ended."""
+        """Return the components whose first process has ended."""
         return [component for component in self.components if not processes.is_running(component)]
 
     def require_alive(self) -> None:
         """
-        Make sure that no component has ended.
+        Raise if a component has ended.
 
-        :raises LocalStackError: one has; quotes the end of its log
+        :raises LocalStackError: a component has ended; the message quotes the end of its log
         """
         for component in self.dead():
             tail = processes.log_tail(component)
             raise LocalStackError(
-                f"{component.name} has ended by itself. The end of {component.log}:\n{tail}"
+                f"{component.name} has stopped unexpectedly. The end of {component.log}:\n{tail}"
             )
 
 
 def require_whole(stack: Stack) -> None:
     """
-    Make sure that a stack which is to be used has all its components.
+    Raise if the stack of `make up` has lost a component.
 
-    :raises LocalStackError: one has ended
+    :raises LocalStackError: a component has ended
     """
     if dead := stack.dead():
         names = ", ".join(component.name for component in dead)
-        raise LocalStackError(f"the stack of `make up` is not whole ({names} ended): make up mends it")
+        raise LocalStackError(
+            f"the stack of `make up` is incomplete ({names} stopped): restart it with `make up`"
+        )
 
 
 def read_record(paths: Paths) -> Stack | None:
-    """Return the recorded stack if anything of it still lives."""
+    """Return the recorded stack, or ``None`` if none of its processes is alive."""
     try:
         record = json.loads(paths.record.read_text())
         stack = Stack(
@@ -105,13 +107,14 @@ def read_record(paths: Paths) -> Stack | None:
         return None
     except (ValueError, TypeError, KeyError) as error:
         raise LocalStackError(
-            f"{paths.shown(paths.record)} is damaged ({error!r}): look for processes of this checkout "
-            "with `ps`, end them, and delete the file"
+            f"{paths.shown(paths.record)} is damaged ({error!r}): find the processes of this checkout "
+            "with `ps`, stop them, and delete the file"
         ) from error
     return stack if stack.running() else None
 
 
-def _write_record(paths: Paths, stack: Stack) -> None:
+def write_record(paths: Paths, stack: Stack) -> None:
+    """Record a stack, so that any later command finds its processes."""
     partial = paths.record.with_suffix(".partial")
     partial.write_text(json.dumps(asdict(stack), indent=2) + "\n")
     partial.rename(paths.record)
@@ -120,10 +123,10 @@ def _write_record(paths: Paths, stack: Stack) -> None:
 @contextlib.contextmanager
 def sole_starter(paths: Paths, command: str) -> Iterator[None]:
     """
-    Hold the right to start a stack in this checkout.
+    Hold the lock that allows one command at a time to start a stack in this checkout.
 
-    :param command: who wants it, for the message to the next one
-    :raises LocalStackError: another command holds it
+    :param command: name of the command, shown to others that need the lock
+    :raises LocalStackError: another command holds the lock
     """
     paths.local.mkdir(exist_ok=True)
     with paths.lock.open("a+") as lock:
@@ -132,7 +135,7 @@ def sole_starter(paths: Paths, command: str) -> Iterator[None]:
         except BlockingIOError:
             lock.seek(0)
             raise LocalStackError(
-                f"{lock.read() or 'another make'} is at work in this checkout: wait for it"
+                f"{lock.read() or 'another make'} is running in this checkout: wait for it to end"
             ) from None
         lock.truncate(0)
         lock.write(f"make {command} (process {os.getpid()})")
@@ -140,11 +143,11 @@ def sole_starter(paths: Paths, command: str) -> Iterator[None]:
         yield
 
 
-def start(paths: Paths, ports: Ports, owner: Owner, say: Say) -> Stack:
+def start(paths: Paths, ports: Ports, owner: Owner, report: Report) -> Stack:
     """
     Start the sandbox and Airflow and return without waiting for them to be ready.
 
-    What was started is on record before the next thing starts, so that `make down` finds it whatever happens.
+    Each program is recorded before the next one starts, so that `make down` always finds it.
 
     :raises LocalStackError: a port is taken, the settings are wrong, or a program cannot be started
     """
@@ -158,21 +161,21 @@ def start(paths: Paths, ports: Ports, owner: Owner, say: Say) -> Stack:
         with shielded():
             component = processes.start(name, command, environment=environment, cwd=paths.root, log=log)
             stack.components.append(component)
-            _write_record(paths, stack)
+            write_record(paths, stack)
 
     try:
-        say(f"sandbox on {ports.sandbox_url}")
+        report(f"sandbox on {ports.sandbox_url}")
         state = str(paths.sandbox_state)
         launch(
             _SANDBOX,
             [sys.executable, "-m", "include.sandbox", "--port", str(ports.sandbox), "--state-dir", state],
         )
-        say(f"Airflow on {ports.airflow_url}")
+        report(f"Airflow on {ports.airflow_url}")
         _allow_concurrent_readers(paths)
         # The api-server takes longest to start, and needs no database for that.
         launch("api-server", [*_AIRFLOW, "api-server"])
         _prepare(paths, environment)
-        # Their log servers would listen on every interface; all logs are on this disk anyway.
+        # Their log servers would listen on every interface, and all logs are on this disk anyway.
         launch("scheduler", [*_AIRFLOW, "scheduler", "--skip-serve-logs"])
         launch("triggerer", [*_AIRFLOW, "triggerer", "--skip-serve-logs"])
         launch("dag-processor", [*_AIRFLOW, "dag-processor"])
@@ -183,7 +186,7 @@ def start(paths: Paths, ports: Ports, owner: Owner, say: Say) -> Stack:
 
 
 def _allow_concurrent_readers(paths: Paths) -> None:
-    """Give the metadata database a write-ahead log; otherwise its readers and its writer block each other."""
+    """Switch the metadata database to a write-ahead log; without it readers and the writer block each other."""
     with contextlib.closing(sqlite3.connect(paths.metadata)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
 
@@ -243,13 +246,13 @@ def wait_for_dag(stack: Stack, api: AirflowApi, dag_id: str, *, timeout: float =
                 raise LocalStackError("Airflow cannot import these files:\n  " + "\n  ".join(broken))
         if time.monotonic() > deadline:
             raise LocalStackError(
-                f"Airflow has not found the Dag {dag_id} within {timeout:.0f} s: is it in dags/?"
+                f"Airflow has not found the Dag {dag_id} within {timeout:.0f} s: check that its file is in dags/"
             )
         time.sleep(0.3)
 
 
 def sandbox_health(ports: Ports) -> str:
-    """Ask the sandbox: ``healthy`` or ``no answer``."""
+    """Return the health of the sandbox: ``healthy``, ``unhealthy`` or ``no answer``."""
     try:
         answer = httpx.get(f"{ports.sandbox_url}/health", timeout=5.0, trust_env=False)
     except httpx.HTTPError:
@@ -259,10 +262,10 @@ def sandbox_health(ports: Ports) -> str:
 
 def stop(paths: Paths, stack: Stack) -> list[str]:
     """
-    Stop everything of a stack and forget it.
+    Stop all processes of a stack and delete its record.
 
-    :returns: names of components that had to be killed
-    :raises LocalStackError: something survives
+    :returns: names of the components that had to be killed
+    :raises LocalStackError: a process survives
     """
     killed: list[str] = []
     with shielded():

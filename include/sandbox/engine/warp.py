@@ -132,11 +132,11 @@ def remap_tables(source: np.ndarray, target: np.ndarray, width: int, height: int
     fixed = np.round(target[:, :2] * (1 << _SHIFT)).astype(np.int32)
     for number, polygon in zip((order + 1).tolist(), fixed[corners[order]], strict=True):
         cv2.fillConvexPoly(painted, polygon, number, cv2.LINE_8, _SHIFT)
-    affine = _affine(source, target, corners)
+    affine = triangle_maps(source, target, corners)
     # One look-up a coefficient: each fills a picture of its own that the sums then run straight through.
     rows = np.zeros((7, len(corners) + 1), np.float32)
     rows[:6, 1:] = affine.reshape(-1, 6).T
-    rows[6, 1:] = _trust(affine[:, :, :2])
+    rows[6, 1:] = stretch_trust(affine[:, :, :2])
     x = np.arange(width, dtype=np.float32)
     y = np.arange(height, dtype=np.float32)[:, None]
     from_x, from_y = (_straight(rows[first : first + 3], painted, x, y) for first in (0, 3))
@@ -155,7 +155,7 @@ def _straight(rows: np.ndarray, painted: np.ndarray, x: np.ndarray, y: np.ndarra
     return out
 
 
-def _affine(source: np.ndarray, target: np.ndarray, corners: np.ndarray) -> np.ndarray:
+def triangle_maps(source: np.ndarray, target: np.ndarray, corners: np.ndarray) -> np.ndarray:
     """For each triangle the 2 x 3 map from target to source; a flat triangle gets its middle's plain shift."""
     at = target[corners, :2].astype(np.float64)
     to = source[corners, :2].astype(np.float64)
@@ -175,7 +175,7 @@ def _affine(source: np.ndarray, target: np.ndarray, corners: np.ndarray) -> np.n
     return np.concatenate([linear, middle[:, :, None]], axis=2)
 
 
-def _trust(linear: np.ndarray) -> np.ndarray:
+def stretch_trust(linear: np.ndarray) -> np.ndarray:
     """How little each triangle is drawn out, against the mesh as a whole: 1 up to twice as far, 0 from five times."""
     (a, b), (c, d) = linear.transpose(1, 2, 0)
     # The smaller singular value of a 2 x 2 matrix.

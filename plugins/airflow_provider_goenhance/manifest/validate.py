@@ -80,13 +80,16 @@ class RowChecker:
             if self._require_consent and not consent:
                 self._reject(number, source, reference, pair_id, [_NO_CONSENT])
                 continue
-            name = pair_id or default_pair_id(source, reference)
-            if (first := self._row_of.setdefault(name, number)) != number:
-                self.rejected.append(_duplicate(number, source, reference, name, first, derived=not pair_id))
-                continue
-            self.pairs.append(Pair(name, source, reference, number, consent or None))
+            self._accept(number, source, reference, pair_id, consent)
             if len(self.pairs) >= most:
                 return
+
+    def _accept(self, number: int, source: str, reference: str, pair_id: str, consent: str) -> None:
+        name = pair_id or default_pair_id(source, reference)
+        if (first := self._row_of.setdefault(name, number)) != number:
+            self.rejected.append(_duplicate(number, source, reference, name, first, derived=not pair_id))
+        else:
+            self.pairs.append(Pair(name, source, reference, number, consent or None))
 
     def _reject(
         self, number: int, source: str, reference: str, pair_id: str, problems: list[Problem]

@@ -52,7 +52,7 @@ Local = Callable[..., subprocess.CompletedProcess[str]]
 def test_a_manifest_that_is_not_there_ends_the_command_with_a_message(local: Local) -> None:
     done = local("run", MANIFEST="none.csv")
     assert done.returncode == 1
-    assert done.stderr.startswith("make run: manifest none.csv: there is no such file")
+    assert done.stderr.startswith("make run: manifest none.csv does not exist")
     assert "Traceback" not in done.stderr
 
 
@@ -97,7 +97,7 @@ signals.install()
 try:
     with signals.shielded():
         print("shielded", flush=True)
-        while signals._moment.waiting is None:
+        while not signals.is_pending():
             time.sleep(0.01)
         print("finished its work", flush=True)
     print("never reached", flush=True)

@@ -81,7 +81,6 @@ def test_a_terminal_gets_a_bar() -> None:
     terminal = Console(file=io.StringIO(), width=200, force_terminal=True)
     with RunProgress(terminal) as progress:
         progress.show("running", {"planned": 2, "succeeded": 1})
-        progress._bar.refresh()
     text = terminal.file.getvalue()
     assert "1/3" in text
     assert "2 planned, 1 succeeded" in text

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The verdict of `make run`: what it prints and with which code it exits, for each way a run can end."""
+"""What `make run` prints, and its exit code, for each way a run can end."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import sqlalchemy as sa
 from rich.console import Console
 
 from airflow_provider_goenhance.results.schema import swaps_table
-from include.local import run as run_module
 from include.local.airflow_api import AirflowApi
 from include.local.errors import LocalStackError
 from include.local.paths import Paths
 from include.local.ports import Ports
 from include.local.results import RunResults
+from include.local.run import DAG_ID, FollowedRun, follow, read_stall_timeout, require_manifest, run_conf
 from include.local.settings import ConnectionSetting, Settings
 from include.local.stack import Stack
 
@@ -29,9 +29,8 @@ Follow = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def follow(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Follow:
-    """Follow a run whose Airflow goes through the given states; give back exit code and output."""
-    monkeypatch.setattr(run_module, "_POLL_S", 0.0)
+def followed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Follow:
+    """Follow a run whose Airflow reports the given states; return exit code and output."""
 
     def do(
         states: list[str],
@@ -57,8 +56,8 @@ def follow(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyte
                 return httpx.Response(200, json={"content": [error]})
             return httpx.Response(200, json={"state": next(seen)})
 
-        results = RunResults(results_table(tmp_path, statuses), run_module.DAG_ID, "r1")
-        this = run_module._Run(
+        results = RunResults(results_table(tmp_path, statuses), DAG_ID, "r1")
+        this = FollowedRun(
             run_id="r1",
             stack=Stack("run", Ports(), dt.datetime.now(dt.UTC).isoformat()),
             api=AirflowApi("http://127.0.0.1:8080", "secret", transport=httpx.MockTransport(answer)),
@@ -66,7 +65,7 @@ def follow(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyte
             paths=Paths(tmp_path),
             console=Console(file=(output := io.StringIO()), width=200),
         )
-        code = run_module._follow(this, timeout)
+        code = follow(this, stall_timeout=timeout, poll_interval=0.0)
         results.close()
         return code, output.getvalue() + capsys.readouterr().out
 
@@ -77,7 +76,7 @@ def results_table(folder: Path, statuses: tuple[str, ...]) -> ConnectionSetting:
     path = folder / "results.db"
     engine, table = sa.create_engine(f"sqlite:///{path}"), swaps_table()
     table.metadata.create_all(engine)
-    common = {"dag_id": run_module.DAG_ID, "run_id": "r1", "source_img": "s", "reference_img": "r"}
+    common = {"dag_id": DAG_ID, "run_id": "r1", "source_img": "s", "reference_img": "r"}
     with engine.begin() as writing:
         for number, status in enumerate(statuses):
             own = {"swap_id": str(number), "pair_id": f"p{number}", "pair_fingerprint": "f", "status": status}
@@ -86,50 +85,50 @@ def results_table(folder: Path, statuses: tuple[str, ...]) -> ConnectionSetting:
     return ConnectionSetting("goenhance_results", "sqlite", str(path))
 
 
-def test_a_run_that_succeeds_exits_with_zero_and_ends_with_its_counts(follow: Follow) -> None:
-    code, output = follow(["queued", "running", "success"], statuses=("succeeded", "failed"))
+def test_a_run_that_succeeds_exits_with_zero_and_ends_with_its_counts(followed: Follow) -> None:
+    code, output = followed(["queued", "running", "success"], statuses=("succeeded", "failed"))
     assert code == 0
     last = output.splitlines()[-1]
     assert last == "run r1: pairs=2 succeeded=1 reused=0 failed=1 rejected=0 unknown=0"
 
 
-def test_a_run_that_fails_exits_with_one_says_why_and_still_ends_with_its_counts(follow: Follow) -> None:
+def test_a_run_that_fails_exits_with_one_says_why_and_still_ends_with_its_counts(followed: Follow) -> None:
     tasks = [{"task_id": "plan", "try_number": 1, "map_index": -1, "rendered_map_index": None}]
-    code, output = follow(["running", "failed"], tasks=tasks)
+    code, output = followed(["running", "failed"], tasks=tasks)
     assert code == 1
     assert "  plan: plan went wrong" in output
     assert "Task logs: .local/airflow/logs/" in output
     assert output.splitlines()[-1].startswith("run r1: pairs=0 ")
 
 
-def test_one_cause_that_stopped_many_mapped_tasks_is_told_once(follow: Follow) -> None:
+def test_an_error_shared_by_many_mapped_tasks_is_printed_once(followed: Follow) -> None:
     tasks = [
         {"task_id": "swap", "try_number": 1, "map_index": n, "rendered_map_index": f"pair {n}"}
         for n in range(5)
     ]
-    _, output = follow(["failed"], tasks=tasks)
+    _, output = followed(["failed"], tasks=tasks)
     assert "  swap [pair 0, pair 1, pair 2 and 2 more]: swap went wrong" in output
     assert output.count("went wrong") == 1
 
 
-def test_a_run_in_which_nothing_moves_is_given_up_and_marked_failed(follow: Follow) -> None:
+def test_a_run_without_any_change_is_marked_failed(followed: Follow) -> None:
     requests: list[httpx.Request] = []
-    code, output = follow(["running"], timeout=0.05, requests=requests)
+    code, output = followed(["running"], timeout=0.05, requests=requests)
     assert code == 1
-    assert "Nothing has moved for 0.05 s" in output
+    assert "Nothing has changed for 0.05 s" in output
     assert "RUN_TIMEOUT" in output
     assert ".local/logs/" in output
     assert [request.content for request in requests if request.method == "PATCH"] == [b'{"state":"failed"}']
 
 
 def test_a_missing_manifest_is_refused_before_anything_starts(tmp_path: Path) -> None:
-    with pytest.raises(LocalStackError, match=r"manifest none\.csv: there is no such file"):
-        run_module.require_manifest(Paths(tmp_path), "none.csv")
+    with pytest.raises(LocalStackError, match=r"manifest none\.csv does not exist"):
+        require_manifest(Paths(tmp_path), "none.csv")
 
 
 @pytest.mark.parametrize("manifest", [None, "s3://bucket/pairs.csv"])
-def test_a_manifest_that_is_no_local_file_is_airflows_to_judge(tmp_path: Path, manifest: str | None) -> None:
-    run_module.require_manifest(Paths(tmp_path), manifest)
+def test_a_manifest_that_is_not_a_local_path_is_left_to_airflow(tmp_path: Path, manifest: str | None) -> None:
+    require_manifest(Paths(tmp_path), manifest)
 
 
 @pytest.mark.parametrize("text", ["soon", "0", "-5", "inf", "nan"])
@@ -137,15 +136,17 @@ def test_a_timeout_that_is_no_number_of_seconds_is_refused(
     text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RUN_TIMEOUT", text)
-    with pytest.raises(LocalStackError, match=f"RUN_TIMEOUT='{text}'"):
-        run_module.stall_timeout()
+    with pytest.raises(
+        LocalStackError, match=f"RUN_TIMEOUT must be a positive number of seconds; got '{text}'"
+    ):
+        read_stall_timeout()
 
 
 def test_the_timeout_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUN_TIMEOUT", "12.5")
-    assert run_module.stall_timeout() == 12.5
+    assert read_stall_timeout() == 12.5
 
 
 def test_without_any_manifest_the_variable_to_add_is_named(tmp_path: Path) -> None:
     with pytest.raises(LocalStackError, match="variable goenhance_manifest"):
-        run_module._conf(Settings(), None, Paths(tmp_path), Ports())
+        run_conf(Settings(), None, Paths(tmp_path), Ports())

@@ -47,7 +47,7 @@ def test_each_point_of_the_mesh_takes_its_colour_from_its_twin(faces):
 def test_the_map_of_each_triangle_leads_its_corners_to_their_twins(faces):
     source, target = (with_rings(faces[name][1].points) for name in ("collins", "hopper"))
     corners = topology()
-    affine = warp._affine(source, target, corners)
+    affine = warp.triangle_maps(source, target, corners)
     reached = np.einsum("tij,tcj->tci", affine[:, :, :2], target[corners, :2]) + affine[:, None, :, 2]
     (a, b), (c, d) = (target[corners, :2][:, 1:] - target[corners, :2][:, :1]).transpose(1, 2, 0)
     whole = np.abs(a * d - b * c) > 1e-3
@@ -59,7 +59,7 @@ def test_a_triangle_is_trusted_less_the_more_it_is_drawn_out():
     # Turned by any angle, most triangles keep their size; one is drawn out to three times its length, one to ten.
     turns = [np.array([[np.cos(t), -np.sin(t)], [np.sin(t), np.cos(t)]]) for t in np.linspace(0, 6, 21)]
     thinner = [turns[3] @ np.diag([1, 1 / 3]) @ turns[7], turns[5] @ np.diag([0.1, 1]) @ turns[2]]
-    trust = warp._trust(np.stack([*turns, *thinner]))
+    trust = warp.stretch_trust(np.stack([*turns, *thinner]))
     assert trust[:21] == pytest.approx(1)
     assert trust[21:] == pytest.approx([(1 / 3 - 0.2) / 0.3, 0])
 
