@@ -88,7 +88,7 @@ class Rule:
     :param guards: column -> the value that it must have
     :param unless: column -> the value that it must not have
     :param writes: column -> its new value, in the order of the statement
-    :param taken_if: column -> the values of a row that has taken the step already; empty where nobody asks
+    :param taken_if: column -> the values of a row that has taken the step already; empty where it is never asked
     """
 
     from_status: frozenset[Status] | FromStep

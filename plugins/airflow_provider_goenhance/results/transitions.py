@@ -33,6 +33,9 @@ ABANDONED_MESSAGE = (
     "with the vendor's console, then run it again with on_unknown_submit='resubmit' if it was not."
 )
 
+#: The error code of a row that left its manifest before it was sent.
+WITHDRAWN = "withdrawn"
+
 _BY_CLAIM_OWNER = {"claimed_by": FromOwner("name")}
 
 
@@ -236,6 +239,39 @@ class Abandoned:
         return cls(swap.swap_id, swap.claimed_by)
 
 
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """Reject a row that left its manifest before it was sent."""
+
+    rule: ClassVar[Rule] = Rule(
+        from_status=frozenset({Status.PLANNED}),
+        guards={},
+        writes={
+            "status": Status.REJECTED,
+            "error_code": WITHDRAWN,
+            "error_message": "The manifest no longer held this row when the run was planned again. Never sent.",
+            "finished_at": NOW,
+        },
+        taken_if={},
+    )
+
+    swap_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """Plan a withdrawn row again, because its manifest holds it again."""
+
+    rule: ClassVar[Rule] = Rule(
+        from_status=frozenset({Status.REJECTED}),
+        guards={"error_code": WITHDRAWN},
+        writes={"status": Status.PLANNED, "error_code": None, "error_message": None, "finished_at": None},
+        taken_if={},
+    )
+
+    swap_id: str
+
+
 def _outcome_rule(from_status: frozenset[Status], *, unless: Mapping[str, Any]) -> Rule:
     return Rule(
         from_status=from_status,
@@ -293,7 +329,7 @@ class Outcome:
 #: The steps of a submit, which a claim owner takes through the group commit.
 Transition = Claim | Accepted | NotSent | Declined | OutcomeUnknown
 #: Every step of a row.
-Step = Transition | FormerJob | Abandoned | Outcome
+Step = Transition | FormerJob | Abandoned | Withdrawn | Restored | Outcome
 
 
 def is_allowed(row: Swap, step: Step, owner: ClaimOwner | None = None) -> bool:
