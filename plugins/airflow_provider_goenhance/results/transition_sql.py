@@ -15,6 +15,7 @@ from . import bulk_update
 from .database import IN_LIST
 from .rules import Append, FromOwner, FromRow, FromStep, Now, Plus, Rule
 from .schema import UtcDateTime
+from .transition_memory import former_job, is_taken
 from .transitions import (
     Accepted,
     Claim,
@@ -26,8 +27,6 @@ from .transitions import (
     Step,
     Transition,
     Withdrawn,
-    former_job,
-    is_taken,
 )
 
 #: Results of POSTs first: they release what the claims of the same commit may then have.
