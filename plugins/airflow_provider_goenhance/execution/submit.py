@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Submitting many swaps at once, each row committed before and after its POST."""
+"""Submit many swaps at once, each row committed before and after its POST."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: So many submits in a row without a known outcome, and the rest is left for later: the service is in trouble.
+#: Consecutive submits with unknown outcome after which the round ends: the service is in trouble.
 UNKNOWN_IN_A_ROW = 5
 PROGRESS_EVERY = 15.0
-#: For so many POSTs that may be under way at once there is one slot more, which meanwhile waits for a commit.
+#: One more slot for this many concurrent POSTs: it waits for its commit while they are under way.
 SPARE_SLOT_FOR = 3
 
 _ENDS_THE_BATCH = (
@@ -54,13 +54,13 @@ _ENDS_THE_BATCH = (
 @dataclass(slots=True)
 class SubmitReport:
     """
-    What a round of submits came to.
+    The results of a round of submits.
 
     :param submitted: ``swap_id`` -> ``img_uuid`` of the jobs accepted now
-    :param declined: pairs that GoEnhance would not take
-    :param unknown: pairs whose submit has no known outcome
-    :param taken_elsewhere: rows that another attempt had claimed meanwhile
-    :param stopped_by: why the rest was not sent, ``None`` if everything was
+    :param declined: number of pairs that GoEnhance refused
+    :param unknown: number of pairs whose submit has no known outcome
+    :param taken_elsewhere: number of rows that another attempt had claimed meanwhile
+    :param stopped_by: why the remaining pairs were not sent, ``None`` if all were
     """
 
     submitted: dict[str, str] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class SubmitReport:
 
 
 class _Round:
-    """One round of submits: the slots share the rows to come and the reason to stop."""
+    """One round of submits: the slots share the remaining rows and the reason to stop."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class _Round:
         self._submit = submit
         self._under_way = asyncio.Semaphore(concurrency)
         self._commits = AsyncGroupCommit(writer)
-        # A row that was listed twice is one row: this claimant would be granted it both times.
+        # A row that is listed twice is submitted once: its claim owner would be granted it both times.
         self._swaps: Iterator[Swap] = iter({swap.swap_id: swap for swap in swaps}.values())
         self._total = total
         self._unknown_in_a_row = 0
@@ -95,7 +95,7 @@ class _Round:
 
     async def slot(self) -> None:
         """
-        Submit one row after the other.
+        Submit one row after another.
 
         The outcome of one row and the claim of the next are one commit: the ``img_uuid`` is safe before this slot
         takes another pair, and the claim is safe before that pair's POST.
@@ -111,14 +111,14 @@ class _Round:
             try:
                 granted = (await self._commits.commit(steps))[-1]
             except asyncio.CancelledError:
-                # What is queued is committed all the same, and a row claimed here for nothing becomes `unknown`.
+                # Queued steps are committed all the same, and a row that was claimed in vain becomes `unknown`.
                 self.broken = True
                 raise
             except Exception:
                 self.broken = True
                 if isinstance(outcome, Accepted):
                     log.error(  # noqa: TRY400  the traceback comes with the exception itself
-                        "Paid, but not in the results table: the swap %s is the job %s. Note it down.",
+                        "The swap %s was paid for, but its job %s could not be recorded: note the UUID.",
                         outcome.swap_id,
                         outcome.img_uuid,
                     )
@@ -146,8 +146,8 @@ class _Round:
         except GoEnhanceError as error:
             return self._failed(swap, error)
         except Exception as error:
-            # A fault of ours, at a moment nobody can tell: as unknown as a lost connection.
-            log.exception("%s: the submit ended in an error that was not foreseen.", swap.label)
+            # A bug of ours, before or after the POST was sent: as unknown as a lost connection.
+            log.exception("%s: the submit ended in an unexpected error.", swap.label)
             return self._unknown(swap, SubmitOutcomeUnknownError(f"{type(error).__name__}: {error}."))
         self._unknown_in_a_row = 0
         self.report.submitted[swap.swap_id] = submission.img_uuid
@@ -169,7 +169,9 @@ class _Round:
     def _unknown(self, swap: Swap, error: GoEnhanceError) -> Transition:
         self.report.unknown += 1
         self._unknown_in_a_row += 1
-        log.warning("%s: %s It may have been accepted: held as unknown, not sent again.", swap.label, error)
+        log.warning(
+            "%s: %s It may have been accepted: the row is unknown, and not sent again.", swap.label, error
+        )
         if self._unknown_in_a_row >= self._breaker and self.report.stopped_by is None:
             self.report.stopped_by = error
         return OutcomeUnknown(
@@ -187,9 +189,9 @@ class _Round:
 
 def slots_for(concurrency: int) -> int:
     """
-    Return how many rows are taken at once, which is also how many a killed worker can leave ``unknown``.
+    Return how many rows are claimed at once, which is also how many a killed worker can leave ``unknown``.
 
-    A slot that waits for its commit has no POST under way: a few more slots keep the line to GoEnhance full.
+    A slot that waits for its commit has no POST under way: a few extra slots keep the concurrency fully used.
     """
     return concurrency + concurrency // SPARE_SLOT_FOR
 
@@ -202,20 +204,20 @@ async def submit_swaps(
     concurrency: int,
 ) -> SubmitReport:
     """
-    Submit rows, so many at once, and commit what becomes of each.
+    Submit rows concurrently, and commit the result of each.
 
-    A bad pair fails alone. A fault of the account or the service (token, credits, rate limit, no connection, a run of
-    unknown outcomes) ends the round: rows not sent yet stay as they are, for a later attempt.
+    A bad pair fails alone. An error of the account or the service (token, credits, rate limit, no connection,
+    consecutive unknown outcomes) ends the round: rows not sent yet stay unchanged, for a later attempt.
 
     :param submit: the paid call, as :meth:`airflow_provider_goenhance.api.client.GoEnhanceClient.submit`
     :param writer: an open group commit
-    :param swaps: rows, in the state in which they were seen
-    :param concurrency: POSTs under way at once
-    :raises ResultsTableError: when the database stays out of reach; jobs it could not record are in the log
+    :param swaps: the rows as they were read
+    :param concurrency: number of concurrent POSTs
+    :raises ResultsTableError: when the database stays out of reach; jobs that could not be recorded are in the log
     """
     round_ = _Round(submit, writer, swaps, len(swaps), concurrency)
     slots = [round_.slot() for _ in range(min(slots_for(concurrency), len(swaps)))]
-    # Not a TaskGroup: one slot's trouble must not cancel another slot's POST, which is paid all the same.
+    # Not a TaskGroup: an error in one slot must not cancel another slot's POST, which is paid all the same.
     for result in await asyncio.gather(*slots, return_exceptions=True):
         if isinstance(result, BaseException):
             raise result
@@ -226,9 +228,9 @@ def submit_round(
     account: Account, store: SwapStore, owner: ClaimOwner, swaps: list[Swap], *, ended: threading.Event
 ) -> SubmitReport:
     """
-    Submit rows and commit what becomes of each.
+    Submit rows through an account, and commit the result of each.
 
-    :param ended: set when the task is being killed: nothing more is sent then
+    :param ended: set when the task is being killed; nothing more is sent then
     :raises ResultsTableError: when the rows cannot be written
     """
 
@@ -237,7 +239,7 @@ def submit_round(
 
             async def submit(source_img: str, reference_img: str) -> Submission:
                 if ended.is_set():
-                    raise TaskEndedError("The task was told to end before everything was sent.")
+                    raise TaskEndedError("The task was killed before all pairs were sent.")
                 return await client.submit(source_img, reference_img)
 
             return await submit_swaps(submit, writer, swaps, concurrency=account.max_concurrency)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Making the SQLAlchemy engine of a results table, with what each kind of database needs to be safe."""
+"""Create the SQLAlchemy engine of a results table, with the settings that each database needs to be safe."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-#: Seconds a statement waits for SQLite's write lock before it gives up.
+#: Seconds that a statement waits for SQLite's write lock before it fails.
 SQLITE_BUSY_SECONDS = 60.0
-#: Seconds to make a connection to a server; without it a host that swallows packets holds a task for minutes.
+#: Seconds to connect to a server; without a limit, a host that drops packets blocks a task for minutes.
 CONNECT_SECONDS = 10
 
-# A server that vanished without a word is noticed within a minute, not after the system's two hours.
+# Detects a server that vanished within a minute; the system's default is two hours.
 _LIBPQ = {
     "connect_timeout": CONNECT_SECONDS,
     "keepalives_idle": 20,
@@ -30,7 +30,7 @@ _CONNECT_ARGS: dict[str, dict[str, Any]] = {
 
 
 def make_engine(url: sa.URL) -> sa.Engine:
-    """Return an engine for a database; nothing is connected yet."""
+    """Return an engine for a database, without connecting."""
     if url.get_backend_name() == "sqlite":
         return _sqlite(url)
     asked = _CONNECT_ARGS.get(url.get_driver_name(), {})
@@ -48,12 +48,12 @@ def _sqlite(url: sa.URL) -> sa.Engine:
 
 
 def _set_up_sqlite(connection: Any, _record: Any) -> None:
-    # We say BEGIN ourselves: the driver's own would take the write lock only at the first write, where two
-    # transactions that both read first can no longer be put in order.
+    # We send BEGIN ourselves: the driver's own takes the write lock only at the first write, when two transactions
+    # that have both read can no longer be serialized.
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
-    # FULL: a committed row must survive a power cut, or a paid swap could be forgotten.
+    # FULL: a committed row must survive a power failure, or a paid swap could be lost.
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.close()
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,14 +87,14 @@ class Rule:
     :param guards: column -> the value that it must have
     :param unless: column -> the value that it must not have
     :param writes: column -> its new value, in the order of the statement
-    :param taken_if: column -> the values of a row that has taken the step already; empty where nobody asks
+    :param taken_if: column -> the values of a row that has taken the step already; empty where it is never asked
     """
 
     from_status: frozenset[Status] | FromStep
-    guards: Mapping[str, Any]
     writes: Mapping[str, Any]
-    taken_if: Mapping[str, Any]
+    guards: Mapping[str, Any] = field(default_factory=dict)
     unless: Mapping[str, Any] = field(default_factory=dict)
+    taken_if: Mapping[str, Any] = field(default_factory=dict)
 
     def step_columns(self) -> dict[FromStep, str]:
         """Return the fields of the step that the statement needs, each with the column whose type it has."""
@@ -123,31 +122,3 @@ class Rule:
         ]
         for column, source in sources:
             yield column, source.word if isinstance(source, Append) else source
-
-
-def value_in_memory(
-    source: Any, row: Any, step: Any, owner: Any, now: dt.datetime | None = None, column: str = ""
-) -> Any:
-    """
-    Return the value behind a source.
-
-    :param row: the row before the transition
-    :param column: the column that the value is for
-    """
-    match source:
-        case FromStep():
-            value = source.of(step)
-            return now if value is None and source.or_now else value
-        case FromOwner():
-            return getattr(owner, source.field)
-        case FromRow():
-            return getattr(row, source.column)
-        case Plus():
-            return getattr(row, column) + source.number
-        case Append():
-            words = (getattr(row, column), value_in_memory(source.word, row, step, owner))
-            return " ".join(filter(None, words)) or None
-        case Now():
-            return now
-        case _:
-            return source

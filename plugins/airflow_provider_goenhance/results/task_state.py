@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from .stores import abandoned_rows, claimed_rows
 from .swap import Swap
+from .transition_memory import apply_to, former_job, is_taken
 from .transitions import (
     Abandoned,
     Accepted,
@@ -25,9 +26,6 @@ from .transitions import (
     Outcome,
     Step,
     Transition,
-    apply_to,
-    former_job,
-    is_taken,
 )
 
 STATE_KEY = "goenhance_swap"

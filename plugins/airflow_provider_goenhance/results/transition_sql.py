@@ -15,6 +15,7 @@ from . import bulk_update
 from .database import IN_LIST
 from .rules import Append, FromOwner, FromRow, FromStep, Now, Plus, Rule
 from .schema import UtcDateTime
+from .transition_memory import former_job, is_taken
 from .transitions import (
     Accepted,
     Claim,
@@ -22,10 +23,10 @@ from .transitions import (
     Declined,
     NotSent,
     OutcomeUnknown,
+    Restored,
     Step,
     Transition,
-    former_job,
-    is_taken,
+    Withdrawn,
 )
 
 #: Results of POSTs first: they release what the claims of the same commit may then have.
@@ -69,6 +70,18 @@ def update(connection: sa.Connection, swaps: sa.Table, steps: Sequence[Step]) ->
     for rule, some in by_rule.items():
         statement = _statement(swaps, rule)
         bulk_update.execute_many(connection, statement, _rows(rule, some), _fixed(rule, None, now))
+
+
+def update_rows(
+    connection: sa.Connection, swaps: sa.Table, step: type[Withdrawn | Restored], ids: Sequence[str]
+) -> int:
+    """Take a step that is the same for many rows, each where its row allows it; return how many rows took it."""
+    statement = _derive(swaps, step.rule, {})
+    fixed = _fixed(step.rule, None, dt.datetime.now(dt.UTC))
+    return sum(
+        connection.execute(statement.where(swaps.c.swap_id.in_(some)), fixed).rowcount
+        for some in _slices(ids)
+    )
 
 
 def _update_by_kind(
@@ -184,5 +197,5 @@ def _read(connection: sa.Connection, swaps: sa.Table, ids: Iterable[str]) -> dic
     return found
 
 
-def _slices(ids: list[str]) -> Iterator[list[str]]:
+def _slices(ids: Sequence[str]) -> Iterator[Sequence[str]]:
     return (ids[start : start + IN_LIST] for start in range(0, len(ids), IN_LIST))

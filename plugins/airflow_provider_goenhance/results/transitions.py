@@ -2,36 +2,36 @@
 """
 Every transition of a row, defined once.
 
-A step is a plain value that names a row; its :class:`Rule` says from which states the row may take the step and which
-columns change. :mod:`.transition_sql` derives the bulk updates from the rules, and :func:`apply_to` takes a step in
-memory. All rules are conditional, so running a step twice is harmless: a transaction may be repeated after its
-connection was cut during COMMIT.
+A step is a plain value that names a row; its :class:`.rules.Rule` says from which states the row may take the step and
+which columns change. :mod:`.transition_sql` takes steps in the results table, :mod:`.transition_memory` in memory. All
+rules are conditional, so running a step twice is harmless: a transaction may be repeated after its connection was cut
+during COMMIT.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..exceptions import JobFailedError, SubmitOutcomeUnknownError
-from .rules import NOW, Append, FromOwner, FromRow, FromStep, Plus, Rule, TextFromStep, value_in_memory
+from .rules import NOW, Append, FromOwner, FromRow, FromStep, Plus, Rule, TextFromStep
 from .states import Status
 
 if TYPE_CHECKING:
     from ..api.models import Submission
     from .swap import Swap
 
-log = logging.getLogger(__name__)
-
 #: The error message of a row whose execution ended in the middle of its submit.
 ABANDONED_MESSAGE = (
     "The worker ended between sending this submit and storing its job: it may have been accepted and paid for. Compare "
     "with the vendor's console, then run it again with on_unknown_submit='resubmit' if it was not."
 )
+
+#: The error code of a row that left its manifest before it was sent.
+WITHDRAWN = "withdrawn"
 
 _BY_CLAIM_OWNER = {"claimed_by": FromOwner("name")}
 
@@ -145,9 +145,7 @@ class FormerJob:
 
     rule: ClassVar[Rule] = Rule(
         from_status=frozenset(Status),
-        guards={},
         writes={"former_uuids": Append(FromStep("img_uuid"))},
-        taken_if={},
     )
 
     swap_id: str
@@ -224,7 +222,6 @@ class Abandoned:
             "error_message": ABANDONED_MESSAGE,
             "finished_at": NOW,
         },
-        taken_if={},
     )
 
     swap_id: str
@@ -234,6 +231,36 @@ class Abandoned:
     def of(cls, swap: Swap) -> Abandoned:
         """Return the step for a row as it was read."""
         return cls(swap.swap_id, swap.claimed_by)
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """Reject a row that left its manifest before it was sent."""
+
+    rule: ClassVar[Rule] = Rule(
+        from_status=frozenset({Status.PLANNED}),
+        writes={
+            "status": Status.REJECTED,
+            "error_code": WITHDRAWN,
+            "error_message": "The manifest no longer held this row when the run was planned again. Never sent.",
+            "finished_at": NOW,
+        },
+    )
+
+    swap_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """Plan a withdrawn row again, because its manifest holds it again."""
+
+    rule: ClassVar[Rule] = Rule(
+        from_status=frozenset({Status.REJECTED}),
+        guards={"error_code": WITHDRAWN},
+        writes={"status": Status.PLANNED, "error_code": None, "error_message": None, "finished_at": None},
+    )
+
+    swap_id: str
 
 
 def _outcome_rule(from_status: frozenset[Status], *, unless: Mapping[str, Any]) -> Rule:
@@ -251,7 +278,6 @@ def _outcome_rule(from_status: frozenset[Status], *, unless: Mapping[str, Any]) 
             "additional_result_uris": FromStep("additional_result_uris"),
             "finished_at": FromStep("finished_at", or_now=True),
         },
-        taken_if={},
     )
 
 
@@ -293,63 +319,4 @@ class Outcome:
 #: The steps of a submit, which a claim owner takes through the group commit.
 Transition = Claim | Accepted | NotSent | Declined | OutcomeUnknown
 #: Every step of a row.
-Step = Transition | FormerJob | Abandoned | Outcome
-
-
-def is_allowed(row: Swap, step: Step, owner: ClaimOwner | None = None) -> bool:
-    """Return whether a row may take a step, as the SQL condition does."""
-    rule = step.rule
-
-    def value(source: Any) -> Any:
-        return value_in_memory(source, row, step, owner)
-
-    return (
-        row.status
-        in (rule.from_status if isinstance(rule.from_status, frozenset) else {value(rule.from_status)})
-        and all(getattr(row, column) == value(source) for column, source in rule.guards.items())
-        and all(getattr(row, column) != value(source) for column, source in rule.unless.items())
-    )
-
-
-def is_taken(row: Any, step: Step, owner: ClaimOwner) -> bool:
-    """
-    Return whether a row already is where a step would put it.
-
-    :param row: a :class:`.swap.Swap`, or a row of the table
-    """
-    return all(
-        getattr(row, column) == value_in_memory(source, row, step, owner)
-        for column, source in step.rule.taken_if.items()
-    )
-
-
-def apply_to(swap: Swap, step: Step, owner: ClaimOwner | None, now: dt.datetime) -> Swap | None:
-    """
-    Return the row after a step, ``None`` where the row may not take it.
-
-    :param owner: the execution that takes the step; ``None`` for steps that anyone may take
-    """
-    if not is_allowed(swap, step, owner):
-        return None
-    values = {
-        column: value_in_memory(source, swap, step, owner, now, column)
-        for column, source in step.rule.writes.items()
-    }
-    return dataclasses.replace(swap, **values)
-
-
-def former_job(row: Any, step: Accepted) -> FormerJob | None:
-    """
-    Return the step that keeps a paid job whose row belongs to another attempt now, and log the job.
-
-    :param row: the row as it is now, ``None`` where there is none
-    :return: ``None`` where the row has the job already
-    """
-    log.error(
-        "The job %s was accepted, and bills, but its row %s belongs to another attempt now: kept in former_uuids.",
-        step.img_uuid,
-        step.swap_id,
-    )
-    if row is None or step.img_uuid in (row.former_uuids or "").split():
-        return None
-    return FormerJob(step.swap_id, step.img_uuid)
+Step = Transition | FormerJob | Abandoned | Withdrawn | Restored | Outcome

@@ -180,7 +180,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 if old.status is not Status.PLANNED:
                     self.by_name[step.swap_id] += 1
                     assert self.is_allowed_by_name(old, attempt), (
-                        f"{old.status} was claimed though nobody asked"
+                        f"{old.status} was claimed though no policy asked for it"
                     )
             elif isinstance(step, NotSent | Declined) and new.attempts == old.attempts - 1:
                 self.not_accepted[step.swap_id] += 1
@@ -274,7 +274,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 claim = self.claim_of[job]
                 latest = claim == self.claims[row.swap_id]
                 covered = latest and row.status in {Status.UNKNOWN, Status.SUBMITTING}
-                # `unknown`, and sent again by name: whoever asked for that was told that this may be.
+                # `unknown`, and sent again by a policy that says that it may pay twice.
                 given_up = (row.swap_id, claim) in self.given_up
                 assert job not in self.told, f"{job} was committed, and is gone: {row}"
                 assert covered or given_up, f"{job} is on no row: {row}"
@@ -303,7 +303,7 @@ class LedgerMachine(RuleBasedStateMachine):
             ]
             assert len(holders) <= 1
             if row.status is Status.SUBMITTING:
-                assert row.claimed_by, "claimed by nobody"
+                assert row.claimed_by, "claimed without an owner"
 
     def a_row_says_why_it_ended(self) -> None:
         for row in self.now.values():

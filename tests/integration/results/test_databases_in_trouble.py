@@ -62,7 +62,7 @@ def test_connections_cut_during_a_round_neither_lose_a_job_nor_pay_one_twice(
 ) -> None:
     admin = sa.create_engine(postgres_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     seen = {"begin": 0, "commit": 0}
-    # Past the few that fill the table; so many rows, 21 at a time at most, take more than a dozen in any case.
+    # After those that plan the rows; 300 rows, at most 21 at a time, take more than a dozen commits in any case.
     to_cut = {("begin", 8), ("commit", 10), ("commit", 12)}
     cut: list[bool] = []
 

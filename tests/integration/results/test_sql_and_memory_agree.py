@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.results.swap import Swap
+from airflow_provider_goenhance.results.transition_memory import apply_to, is_taken
 from airflow_provider_goenhance.results.transition_sql import apply, update
 from airflow_provider_goenhance.results.transitions import (
     Abandoned,
@@ -27,8 +28,6 @@ from airflow_provider_goenhance.results.transitions import (
     OutcomeUnknown,
     Step,
     Transition,
-    apply_to,
-    is_taken,
 )
 from tests.integration.results.databases import TestDatabase
 from tests.swaps import planned

@@ -42,7 +42,7 @@ def row(ledger: Ledger, number: int = 0) -> Swap:
     return ledger.of_run(KEY)[number]
 
 
-def test_a_claim_is_committed_with_its_claimant_and_counts_as_an_attempt(
+def test_a_claim_is_committed_with_its_owner_and_counts_as_an_attempt(
     database: TestDatabase, ledger: Ledger
 ) -> None:
     assert database.take(FIRST, [Claim.of(row(ledger))]) == [True]
@@ -51,14 +51,14 @@ def test_a_claim_is_committed_with_its_claimant_and_counts_as_an_attempt(
     assert (claimed.account, claimed.max_tries) == ("account", 1)
 
 
-def test_of_two_claimants_exactly_one_is_granted(database: TestDatabase, ledger: Ledger) -> None:
+def test_of_two_claim_owners_exactly_one_is_granted(database: TestDatabase, ledger: Ledger) -> None:
     seen = row(ledger)
     assert database.take(FIRST, [Claim.of(seen)]) == [True]
     assert database.take(SECOND, [Claim.of(seen)]) == [False]
     assert row(ledger).claimed_by == FIRST.name
 
 
-def test_of_many_claimants_at_the_same_instant_exactly_one_is_granted(
+def test_of_many_claim_owners_at_the_same_moment_exactly_one_is_granted(
     make_database: MakeDatabase, ledger: Ledger
 ) -> None:
     seen, start, granted = ledger.of_run(KEY), threading.Barrier(6), []
@@ -85,7 +85,7 @@ def test_of_two_claims_of_one_row_in_one_group_only_the_first_is_granted(
     assert row(ledger).attempts == 1
 
 
-def test_a_row_that_failed_again_meanwhile_is_not_claimed_on_old_knowledge(
+def test_a_row_that_failed_again_meanwhile_is_not_claimed_as_it_was_read(
     database: TestDatabase, ledger: Ledger
 ) -> None:
     """It is `failed` again, as it was seen, but the one resubmit that the user allowed is used up."""
@@ -142,9 +142,7 @@ def test_a_declined_pair_fails_alone_and_is_not_counted_as_paid(
     assert b.status is Status.SUBMITTED
 
 
-def test_a_late_answer_still_names_its_job_on_a_row_that_was_given_up(
-    database: TestDatabase, ledger: Ledger
-) -> None:
+def test_a_late_answer_still_reaches_an_abandoned_row(database: TestDatabase, ledger: Ledger) -> None:
     swap = row(ledger)
     database.take(FIRST, [Claim.of(swap)])
     ledger.mark_abandoned(ledger.of_run(KEY))
@@ -159,7 +157,7 @@ def test_a_late_answer_still_names_its_job_on_a_row_that_was_given_up(
     )
 
 
-def test_giving_up_on_old_knowledge_leaves_a_row_alone_that_another_has_claimed_since(
+def test_a_row_that_another_has_claimed_since_it_was_read_is_not_abandoned(
     database: TestDatabase, ledger: Ledger
 ) -> None:
     database.take(FIRST, [Claim.of(row(ledger))])
@@ -237,7 +235,7 @@ def test_a_job_that_failed_does_not_become_one_that_timed_out(database: TestData
 
 
 def test_a_step_that_the_database_refuses_fails_alone(database: TestDatabase, ledger: Ledger) -> None:
-    """Postgres takes no NUL and no endless name; whoever else is in the group must not suffer from it."""
+    """Postgres stores no NUL and no endless name; other steps of the group must not fail with it."""
     a, b, _ = ledger.of_run(KEY)
     database.take(FIRST, [Claim.of(a), Claim.of(b)])
     with GroupCommit(database, FIRST) as writer:
@@ -324,7 +322,7 @@ def test_what_an_earlier_run_paid_for_is_found_by_pair_and_account_in_the_order_
     assert [swap.pair_id for swap in found] == [planned(number).pair_id for number in (1, 0, 2)]
 
 
-def test_rows_that_wait_to_be_collected_are_those_paid_for_and_not_brought_home(
+def test_rows_that_wait_to_be_collected_are_those_paid_for_without_a_kept_picture(
     database: TestDatabase,
 ) -> None:
     ledger = Ledger(database)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the trigger tells the task, and what the task believes."""
+"""The trigger's event, as it is written and as the task reads it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_provider_goenhance.exceptions import AuthenticationError, GoEnhance
 from airflow_provider_goenhance.execution.events import event_of, event_of_error, outcome_of
 
 
-def test_what_became_of_the_jobs_survives_the_way_to_the_task() -> None:
+def test_the_outcome_of_the_jobs_survives_the_way_to_the_task() -> None:
     outcome = WaitOutcome(
         succeeded=["a"],
         failed={"b": "no face"},
@@ -66,7 +66,7 @@ def test_a_refused_token_is_the_same_error_as_in_a_worker() -> None:
 
 
 @pytest.mark.parametrize("error", [ServerError("HTTP 500"), RuntimeError("HTTP 500")])
-def test_another_fault_is_told_with_its_message(error: Exception) -> None:
+def test_another_fault_is_reported_with_its_message(error: Exception) -> None:
     with pytest.raises(GoEnhanceError, match="HTTP 500"):
         outcome_of(event_of_error(error))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which earlier picture or job serves a pair in a new run."""
+"""Choose the earlier picture or job that a new run reuses."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_latest_kept_picture_serves_whatever_came_after_it() -> None:
     ],
     ids=["not waited for", "timed out", "picture not kept", "picture gone from storage"],
 )
-def test_a_job_that_was_paid_for_and_has_no_picture_is_taken_over(earlier: Swap) -> None:
+def test_a_job_that_was_paid_for_and_has_no_picture_is_adopted(earlier: Swap) -> None:
     assert job_of([earlier]) is earlier
 
 
@@ -71,10 +71,10 @@ def test_a_job_that_was_paid_for_and_has_no_picture_is_taken_over(earlier: Swap)
         "GoEnhance does not know it",
         "no UUID",
         "declined",
-        "taken over once, in vain",
+        "adopted once, in vain",
     ],
 )
-def test_a_job_that_cannot_come_to_anything_is_not_taken_over(earlier: Swap) -> None:
+def test_a_job_that_will_never_have_a_picture_is_not_adopted(earlier: Swap) -> None:
     assert job_of([earlier]) is None
 
 
@@ -87,12 +87,12 @@ def test_the_latest_job_counts_and_a_lost_submit_after_it_does_not_hide_it() -> 
     assert not may_have_been_paid([])
 
 
-def test_a_job_submitted_anew_after_one_was_taken_over_may_be_taken_over_itself() -> None:
-    anew = row("failed", error_code="job_timed_out", reused_from="another", attempts=1)
-    assert job_of([anew]) is anew
+def test_a_job_submitted_after_one_was_adopted_may_be_adopted_itself() -> None:
+    again = row("failed", error_code="job_timed_out", reused_from="another", attempts=1)
+    assert job_of([again]) is again
 
 
-def test_a_row_that_takes_a_job_over_is_submitted_and_has_paid_nothing() -> None:
+def test_a_row_that_adopts_a_job_is_submitted_and_has_paid_nothing() -> None:
     planned = row("planned", None, attempts=0, swap_id="the-new-row")
     taken = adopting(planned, row("submitted", "its-job"))
     assert (taken.status, taken.img_uuid, taken.attempts, taken.cost) == ("submitted", "its-job", 0, 0)

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Take the steps of :mod:`.transitions` in memory, as :mod:`.transition_sql` takes them in the results table."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import logging
+from typing import Any
+
+from .rules import Append, FromOwner, FromRow, FromStep, Now, Plus
+from .swap import Swap
+from .transitions import Accepted, ClaimOwner, FormerJob, Step
+
+log = logging.getLogger(__name__)
+
+
+def is_allowed(row: Swap, step: Step, owner: ClaimOwner | None = None) -> bool:
+    """Return whether a row may take a step, as the SQL condition does."""
+    rule = step.rule
+
+    def value(source: Any) -> Any:
+        return _value(source, row, step, owner)
+
+    return (
+        row.status
+        in (rule.from_status if isinstance(rule.from_status, frozenset) else {value(rule.from_status)})
+        and all(getattr(row, column) == value(source) for column, source in rule.guards.items())
+        and all(getattr(row, column) != value(source) for column, source in rule.unless.items())
+    )
+
+
+def is_taken(row: Any, step: Step, owner: ClaimOwner) -> bool:
+    """
+    Return whether a row already is where a step would put it.
+
+    :param row: a :class:`.swap.Swap`, or a row of the table
+    """
+    return all(
+        getattr(row, column) == _value(source, row, step, owner)
+        for column, source in step.rule.taken_if.items()
+    )
+
+
+def apply_to(swap: Swap, step: Step, owner: ClaimOwner | None, now: dt.datetime) -> Swap | None:
+    """
+    Return the row after a step, ``None`` where the row may not take it.
+
+    :param owner: the execution that takes the step; ``None`` for steps that anyone may take
+    """
+    if not is_allowed(swap, step, owner):
+        return None
+    values = {
+        column: _value(source, swap, step, owner, now, column) for column, source in step.rule.writes.items()
+    }
+    return dataclasses.replace(swap, **values)
+
+
+def former_job(row: Any, step: Accepted) -> FormerJob | None:
+    """
+    Return the step that keeps a paid job whose row belongs to another attempt now, and log the job.
+
+    :param row: the row as it is now, ``None`` where there is none
+    :return: ``None`` where the row has the job already
+    """
+    log.error(
+        "The job %s was accepted, and bills, but its row %s belongs to another attempt now: kept in former_uuids.",
+        step.img_uuid,
+        step.swap_id,
+    )
+    if row is None or step.img_uuid in (row.former_uuids or "").split():
+        return None
+    return FormerJob(step.swap_id, step.img_uuid)
+
+
+def _value(
+    source: Any, row: Any, step: Any, owner: Any, now: dt.datetime | None = None, column: str = ""
+) -> Any:
+    """
+    Return the value behind a source.
+
+    :param row: the row before the transition
+    :param column: the column that the value is for
+    """
+    match source:
+        case FromStep():
+            value = source.of(step)
+            return now if value is None and source.or_now else value
+        case FromOwner():
+            return getattr(owner, source.field)
+        case FromRow():
+            return getattr(row, source.column)
+        case Plus():
+            return getattr(row, column) + source.number
+        case Append():
+            words = (getattr(row, column), _value(source.word, row, step, owner))
+            return " ".join(filter(None, words)) or None
+        case Now():
+            return now
+        case _:
+            return source
