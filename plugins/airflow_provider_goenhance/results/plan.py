@@ -10,7 +10,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..exceptions import ErrorCode
 from .database import IN_LIST
 from .swap import Swap, clean
 from .transition_sql import update_rows

@@ -31,7 +31,7 @@ ABANDONED_MESSAGE = (
 )
 
 #: The error code of a row that left its manifest before it was sent.
-WITHDRAWN = "withdrawn"
+WITHDRAWN = ErrorCode.WITHDRAWN
 
 _BY_CLAIM_OWNER = {"claimed_by": FromOwner("name")}
 
