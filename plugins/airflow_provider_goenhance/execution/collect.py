@@ -192,15 +192,13 @@ class _Collector:
                 collected_at=dt.datetime.now(dt.UTC),
             ),
         )
-        additional = [picture.uri for picture in others]
-        if additional:
-            log.info("%s: more pictures of job %s: %s.", swap.label, job.img_uuid, ", ".join(additional))
         return Outcome(
             swap.swap_id,
             job.img_uuid,
             Status.SUCCEEDED,
             result_uri=first.uri,
             result_sha256=first.sha256,
+            additional_result_uris=tuple(picture.uri for picture in others),
             finished_at=finished,
         )
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..exceptions import JobFailedError, SubmitOutcomeUnknownError
+from ..exceptions import ErrorCode, JobFailedError, SubmitOutcomeUnknownError
 from .rules import NOW, Append, FromOwner, FromRow, FromStep, Plus, Rule, TextFromStep
 from .states import Status
 
