@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 Links = Callable[[bool], Awaitable[list[str]]]
 
 # A repeated GET costs nothing, and these errors may be transient.
-_TRANSIENT = frozenset({"download_failed", "download_timed_out", "truncated_image"})
+_TRANSIENT = frozenset({ErrorCode.DOWNLOAD_FAILED, ErrorCode.DOWNLOAD_TIMED_OUT, ErrorCode.TRUNCATED_IMAGE})
 
 
 @dataclass(frozen=True, slots=True)
