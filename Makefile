@@ -10,7 +10,7 @@ venv := .venv/bin
 local := $(venv)/python -m include.local
 # Cyclomatic complexity of a function. Ruff's C901 leaves out boolean operators; lizard counts them.
 max_complexity := 14
-# Uncached bytecode would make every start of Airflow compile itself anew.
+# Uncached bytecode would make every start of Airflow recompile itself.
 unexport PYTHONDONTWRITEBYTECODE
 # Tests must not meet the Airflow, nor the connections, of the shell they are started from.
 pytest := unset $${!AIRFLOW_@}; export AIRFLOW_HOME=$(CURDIR)/.local/test-airflow; $(venv)/python -m pytest

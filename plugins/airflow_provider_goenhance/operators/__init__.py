@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operators: thin faces over the rooms below."""
+"""Operators: thin Airflow classes over the packages below."""
