@@ -1,5 +1,5 @@
-# make and python3 (3.11 to 3.14) are all a machine needs beforehand; everything else is set up here.
-# State lives in .local/. Ports, all on 127.0.0.1: AIRFLOW_PORT (8080), SANDBOX_PORT (8765).
+# Requires make and python3 (3.11 to 3.14); everything else is installed from here.
+# State is kept in .local/. Ports, all on 127.0.0.1: AIRFLOW_PORT (8080), SANDBOX_PORT (8765).
 
 PYTHON ?= python3
 SHELL := /bin/bash
@@ -10,71 +10,73 @@ venv := .venv/bin
 local := $(venv)/python -m include.local
 # Cyclomatic complexity of a function. Ruff's C901 leaves out boolean operators; lizard counts them.
 max_complexity := 14
-# Uncached bytecode would make every start of Airflow recompile itself.
+# Without cached bytecode, every start of Airflow would compile all of its modules again.
 unexport PYTHONDONTWRITEBYTECODE
-# Tests must not meet the Airflow, nor the connections, of the shell they are started from.
+# Tests must not use the Airflow or the connections of the calling shell.
 pytest := unset $${!AIRFLOW_@}; export AIRFLOW_HOME=$(CURDIR)/.local/test-airflow; $(venv)/python -m pytest
-# Two at a time where pytest-xdist is installed; whole files to a worker, because their fixtures start servers.
+# Two workers if pytest-xdist is installed. A worker runs whole files, because their fixtures start servers.
 workers := $$($(venv)/python -c 'import xdist' 2>/dev/null && echo --numprocesses=2 --dist=loadfile)
 
 .PHONY: help
-help: ## this list
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: ## .venv from the pinned requirements (every other target does this by itself)
+setup: ## create .venv from the pinned requirements (the other targets do this automatically)
 	@$(PYTHON) -m include.local.bootstrap
 
 .PHONY: run
-run: setup ## sandbox + Airflow, one nightly batch, a table of results; MANIFEST=path takes another manifest
+run: setup ## run the nightly batch once on a sandbox and Airflow, and show the results; MANIFEST=path selects a manifest
 	@$(local) run
 
 .PHONY: up
-up: setup ## the same stack, kept for the UI
+up: setup ## start the same stack and keep it running for the UI
 	@$(local) up
 
 .PHONY: down
-down: setup ## stop it, whole
+down: setup ## stop the stack
 	@$(local) down
 
 .PHONY: status
-status: setup ## what runs, where, and how it is
+status: setup ## show the running components, their ports and their health
 	@$(local) status
 
 .PHONY: sandbox
-sandbox: setup ## the sandbox alone, in the foreground; SANDBOX_PORT, SANDBOX_TOKEN
+sandbox: setup ## run only the sandbox, in the foreground; SANDBOX_PORT, SANDBOX_TOKEN
 	@exec $(venv)/python -m include.sandbox
 
 .PHONY: test
-test: lint types unit ## lint, types, unit, integration and Dag tests
+test: lint ## run lint, types, and the unit, integration and Dag tests
+	@# The type checker runs beside the tests, which wait for servers and timers part of the time.
+	@$(MAKE) --no-print-directory --jobs=2 types unit
 
 .PHONY: lint
-lint: setup ## ruff (rules and format) and lizard (complexity, boolean operators included)
+lint: setup ## check rules and format (ruff) and complexity (lizard)
 	@$(venv)/ruff check .
 	@$(venv)/ruff format --check .
 	@$(venv)/lizard --languages python --CCN $(max_complexity) --warnings_only plugins include dags
 
 .PHONY: types
-types: setup ## mypy
+types: setup ## check types (mypy)
 	@$(venv)/mypy
 
 .PHONY: unit
-unit: setup ## unit, integration and Dag tests; TESTS="..." takes other arguments for pytest
+unit: setup ## run the unit, integration and Dag tests; TESTS="..." passes other arguments to pytest
 	@$(pytest) $(workers) $(TESTS)
 
 .PHONY: test-system
-test-system: setup ## the slow, real ones: restarts, kills, browser, MariaDB, long property tests
+test-system: setup ## run the slow tests: restarts, kills, browser, MariaDB, long property tests
 	@$(PYTHON) -m include.local.debian
 	@export GOENHANCE_LEDGER_EXAMPLES=300 \
 		GOENHANCE_TEST_DATABASES="sqlite postgres $$(PATH=$$PATH:/usr/sbin command -v mariadbd >/dev/null && echo mariadb)"; \
 		$(pytest) $(or $(TESTS),tests/integration/results tests/integration/pictures tests/system)
 
 .PHONY: bench
-bench: setup ## ours beside the alternatives, as ratios; writes .local/bench.json
+bench: setup ## compare with the alternatives, as ratios; writes .local/bench.json
 	@$(venv)/python -m include.local.bench
 
 .PHONY: clean
-clean: ## stop everything and delete .local and caches; .venv stays
+clean: ## stop the stack and delete .local and caches; keeps .venv
 	@if [ -x $(venv)/python ] && [ -e .local/stack.json ]; then $(local) down; fi
 	@rm -rf .local .pytest_cache .ruff_cache .mypy_cache .hypothesis dist
 	@find . -path ./.venv -prune -o -type d -name __pycache__ -print0 | xargs -0 rm -rf

@@ -8,8 +8,8 @@ import datetime as dt
 import logging
 from typing import Any
 
-from .rules import Append, FromOwner, FromRow, FromStep, Now, Plus
 from .swap import Swap
+from .transition_rules import Append, FromOwner, FromRow, FromStep, Now, Plus
 from .transitions import Accepted, ClaimOwner, FormerJob, Step
 
 log = logging.getLogger(__name__)

@@ -13,9 +13,9 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from . import bulk_update
 from .database import IN_LIST
-from .rules import Append, FromOwner, FromRow, FromStep, Now, Plus, Rule
 from .schema import UtcDateTime
 from .transition_memory import former_job, is_taken
+from .transition_rules import Append, FromOwner, FromRow, FromStep, Now, Plus, Rule
 from .transitions import (
     Accepted,
     Claim,

@@ -2,7 +2,7 @@
 """
 Every transition of a row, defined once.
 
-A step is a plain value that names a row; its :class:`.rules.Rule` says from which states the row may take the step and
+A step is a plain value that names a row; its :class:`.transition_rules.Rule` says from which states the row may take the step and
 which columns change. :mod:`.transition_sql` takes steps in the results table, :mod:`.transition_memory` in memory. All
 rules are conditional, so running a step twice is harmless: a transaction may be repeated after its connection was cut
 during COMMIT.
@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..exceptions import ErrorCode, JobFailedError, SubmitOutcomeUnknownError
-from .rules import NOW, Append, FromOwner, FromRow, FromStep, Plus, Rule, TextFromStep
 from .states import Status
+from .transition_rules import NOW, Append, FromOwner, FromRow, FromStep, Plus, Rule, TextFromStep
 
 if TYPE_CHECKING:
     from ..api.models import Submission
