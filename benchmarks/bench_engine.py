@@ -123,7 +123,7 @@ def run_self(*arguments: object, **options: Any) -> subprocess.Popen[str]:
 
 
 def throughput(processes: int, kind: str, source: Path, reference: Path, seconds: float) -> float:
-    """Rounds of work a second of so many processes that start together."""
+    """Return how many rounds per second a number of processes complete that start together."""
     workers = [run_self("--work", kind, source, reference, seconds) for _ in range(processes)]
     for worker in workers:
         if worker.stdout is None or worker.stdout.readline() != "ready\n":

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 
 class LocalStackError(Exception):
-    """Something a person can mend; the message names it and says what to do."""
+    """A fault that a person can fix; the message names it and says what to do."""
 
 
 class Interrupted(BaseException):

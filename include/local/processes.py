@@ -86,7 +86,7 @@ def birth_mark(pid: int) -> str | None:
 
 
 def _boot() -> str:
-    """Name this boot of the machine, where the system does; process ids begin anew with each."""
+    """Return an id of the current boot, if the system has one: process ids restart with each boot."""
     boot_id = Path("/proc/sys/kernel/random/boot_id")
     return boot_id.read_text().strip() if boot_id.exists() else ""
 

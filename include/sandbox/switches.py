@@ -149,7 +149,7 @@ class Switches(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
     seed: int = Field(
-        default=0, ge=0, le=2**53, description="Seed of every `share`; sending it starts the draws anew."
+        default=0, ge=0, le=2**53, description="Seed of every `share`; sending it restarts the draws."
     )
     latency: Seconds = Field(
         default=0.0, description="Seconds added to each call of the three GoEnhance endpoints."

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lays a face into a scene so that nobody sees where it begins: place, match colour, mend the edge, mix."""
+"""Blend a face into a scene without a visible seam: place it, match its colour, correct the edge, mix."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _WORK = 352
 _MARGIN = 0.1
 _MOST_GRAIN = 2.0
 _STRIP = 128
-# The edge is mended at about half the scale of the work: what is shown reaches this far into the pixels beside it.
-_ROOM = 6
+# The edge is corrected at about half scale, so the visible part depends on pixels this far beside it.
+_EDGE_MARGIN = 6
 
 
 @dataclass(frozen=True)
@@ -146,20 +146,20 @@ def _edge(
 ) -> np.ndarray:
     """The edge correction; only around what is shown are there colours to compare."""
     laid, meeting = np.zeros((2, *scene.shape), np.float32)
-    window = _window(shown, room=_ROOM)
+    window = _window(shown, margin=_EDGE_MARGIN)
     laid[window] = colour.to_rgb(toned[window])
-    # Where hair, a hat or glasses touch the face there is no skin to meet: nothing is to be mended there.
+    # Where hair, a hat or glasses touch the face there is no skin to match: the edge is left as it is.
     meets = cv2.GaussianBlur(skin_here, (0, 0), max(size * 0.01, 0.8))[window]
     meeting[window] = laid[window] + (scene[window] - laid[window]) * colour.spread_out(meets)
     return edge_correction(laid, meeting, shown)
 
 
-def _window(shown: np.ndarray, *, room: int = 0) -> tuple[slice, slice]:
-    """The rows and columns in which something is shown, with some room around them; at least one of each."""
+def _window(shown: np.ndarray, *, margin: int = 0) -> tuple[slice, slice]:
+    """The rows and columns in which something is shown, with a margin around them; at least one of each."""
     left, top, width, height = cv2.boundingRect((shown > 0).view(np.uint8))
     return (
-        slice(max(top - room, 0), top + max(height, 1) + room),
-        slice(max(left - room, 0), left + max(width, 1) + room),
+        slice(max(top - margin, 0), top + max(height, 1) + margin),
+        slice(max(left - margin, 0), left + max(width, 1) + margin),
     )
 
 

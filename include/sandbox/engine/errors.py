@@ -10,7 +10,7 @@ Picture = Literal["source_img", "reference_img"]
 
 class EngineError(ValueError):
     """
-    A picture that cannot be swapped, told so that its owner can mend it.
+    A picture that cannot be swapped; the message says what its owner can change.
 
     :param code: which fault, in one word of code, e.g. ``no_face`` or ``truncated_image``
     :param picture: which of the two pictures, by the API's field name

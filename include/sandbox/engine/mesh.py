@@ -99,9 +99,9 @@ def confirmed(detector: Net, rgb: np.ndarray, face: Face, candidate: Candidate) 
     seen = face.points[np.array(_LANDMARKS), :2].mean(axis=1)
     if candidate.score >= _STRONG and _apart(candidate.points[:4], seen) <= _AGREES / 2 * face.size:
         return True
-    for room in _LOOKS:
-        to_picture = _frame(_middle(face), face.size * room, face.angle, DETECTOR_SIDE)
-        window = _crop(rgb, to_picture, face.size * room / DETECTOR_SIDE, DETECTOR_SIDE)
+    for scale in _LOOKS:
+        to_picture = _frame(_middle(face), face.size * scale, face.angle, DETECTOR_SIDE)
+        window = _crop(rgb, to_picture, face.size * scale / DETECTOR_SIDE, DETECTOR_SIDE)
         best = detect_in(detector, window, [(0, 0, DETECTOR_SIDE)])[:1]
         if not best or best[0].score < _SURE:
             return False
@@ -121,7 +121,7 @@ def _middle(face: Face) -> np.ndarray:
 
 
 def _frame(centre: np.ndarray, side: float, angle: float, pixels: int) -> np.ndarray:
-    """The 2 x 3 map from an upright square of so many pixels to the turned square in the picture."""
+    """Return the 2 x 3 map from an upright square of `side` pixels to the turned square in the picture."""
     cos, sin = np.cos(angle) * side / pixels, np.sin(angle) * side / pixels
     half = pixels / 2
     return np.array(

@@ -2,9 +2,9 @@
 """
 Every transition of a row, defined once.
 
-A step is a plain value that names a row. Its :class:`.transition_rules.Rule` says from which states the row may take the
-step and which columns change. :mod:`.transition_sql` takes steps in the results table, :mod:`.transition_memory` in
-memory. All rules are conditional, so running a step twice is harmless: a transaction may be repeated after its
+A step is a plain value that names a row. Its :class:`.transition_rules.Rule` says from which states the row may take
+the step and which columns change. :mod:`.transition_sql` takes steps in the results table, :mod:`.transition_memory`
+in memory. All rules are conditional, so running a step twice is harmless: a transaction may be repeated after its
 connection was cut during COMMIT.
 """
 

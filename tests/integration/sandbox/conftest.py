@@ -41,7 +41,7 @@ def sent(sandbox: SandboxProcess, path: str, body: object = None) -> Iterator[so
 
 
 def says_nothing(connection: socket.socket, seconds: float = 0.2) -> bool:
-    """Whether not a byte, nor the end, comes in so many seconds: the wait can be too short, never too long."""
+    """Return whether neither a byte nor the end arrives in time. The wait can be too short, never too long."""
     connection.settimeout(seconds)
     try:
         connection.recv(1)
