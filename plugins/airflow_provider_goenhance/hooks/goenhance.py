@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 from airflow.providers.http.hooks.http import HttpAsyncHook, HttpHook, SessionConfig
 
 from ..api.account import Account
@@ -31,6 +30,7 @@ from .connection import account_of
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
+    from airflow.sdk import Connection
     from requests import PreparedRequest, Response, Session
 
 
@@ -219,6 +219,15 @@ def was_not_sent(error: BaseException) -> bool:
     return isinstance(reason, NewConnectionError | ProxyError)
 
 
+async def _extra_of(conn: Connection) -> dict[str, Any]:
+    # Airflow masks the secrets of an extra through its supervisor: only `aextra_dejson` (3.3.2 and later) may do so in
+    # the thread of an event loop. The compat provider has the same fallback, but only from 1.23.
+    if hasattr(conn, "aextra_dejson"):
+        found: dict[str, Any] = await conn.aextra_dejson()
+        return found
+    return await asyncio.to_thread(lambda: conn.extra_dejson)
+
+
 class GoEnhanceAsyncHook(HttpAsyncHook):
     """
     Call GoEnhance from a trigger, or concurrently from a worker.
@@ -241,8 +250,8 @@ class GoEnhanceAsyncHook(HttpAsyncHook):
 
         :raises AuthenticationError: when the connection has no token
         """
-        conn = await get_async_connection(self.goenhance_conn_id, hook=self)
-        extra = await get_async_extra_dejson(conn)
+        conn = await self.aget_connection(self.goenhance_conn_id)
+        extra = await _extra_of(conn)
         # In a thread, because certificates may have to be read from files.
         return await asyncio.to_thread(account_of, conn, extra)
 
