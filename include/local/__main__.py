@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m include.local run|up|down|status`: what the Makefile's targets of the same names do."""
+"""Command line `python -m include.local run|up|down|status`, used by the Makefile's targets of the same names."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from include.local.run import run
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Do one command and return its exit code; 1 with a message if something is wrong."""
+    """Run a command and return its exit code; on a known error print a message and return 1."""
     parser = argparse.ArgumentParser(prog="python -m include.local", description=__doc__)
     parser.add_argument("command", choices=("run", "up", "down", "status"))
     parser.add_argument("--manifest", default=os.environ.get("MANIFEST") or None, help="path or URL, for run")
     options = parser.parse_args(arguments)
     paths = this_checkout()
-    # A pipe has no width; what reads it should not have to join folded lines.
+    # A pipe has no width. Do not wrap lines for the program that reads it.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     signals.install()
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The few calls of Airflow's REST API that the local commands make."""
+"""The calls of Airflow's REST API that the local commands use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OPEN_STATES = ("queued", "running")
 
 class AirflowApi:
     """
-    One running Airflow, spoken to as its administrator.
+    Client for a running Airflow, authenticated as its administrator.
 
     :param url: address without a slash at the end
     :param password: password of the administrator
@@ -27,18 +27,18 @@ class AirflowApi:
     def __init__(self, url: str, password: str, *, transport: httpx.BaseTransport | None = None) -> None:
         self.url = url
         self._password = password
-        # A proxy named in the environment must not get in between us and 127.0.0.1.
+        # Ignore proxies in the environment: the server is on 127.0.0.1.
         self._client = httpx.Client(base_url=url, timeout=30.0, trust_env=False, transport=transport)
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         self._client.close()
 
     def health(self, *, since: dt.datetime | None = None) -> dict[str, str]:
         """
-        Ask how the components are.
+        Return the health of the components.
 
-        :param since: a heartbeat older than this is somebody else's: the component counts as starting
+        :param since: a component whose last heartbeat is older counts as starting: it belongs to an earlier stack
         :returns: component -> ``healthy``, ``unhealthy``, ``starting`` or ``no answer``
         """
         try:
@@ -49,12 +49,12 @@ class AirflowApi:
         return {name: _state(report.get(name), name, since) for name in COMPONENTS}
 
     def dag(self, dag_id: str) -> dict[str, Any] | None:
-        """Return what Airflow knows about a Dag, or ``None`` as long as it has not read it."""
+        """Return a Dag, or ``None`` until Airflow has parsed it."""
         answer = self._request("GET", f"/api/v2/dags/{dag_id}", allow=httpx.codes.NOT_FOUND)
         return None if answer.status_code == httpx.codes.NOT_FOUND else answer.json()
 
     def import_errors(self, *, since: dt.datetime) -> list[str]:
-        """List the Dag files that could not be imported after ``since``, each with its error's last line."""
+        """Return the Dag files that failed to import after ``since``, each with the last line of its error."""
         found = self._request("GET", "/api/v2/importErrors").json()["import_errors"]
         return [
             f"{error['filename']}: {error['stack_trace'].strip().splitlines()[-1]}"
@@ -63,11 +63,11 @@ class AirflowApi:
         ]
 
     def unpause(self, dag_id: str) -> None:
-        """Let runs of a Dag start; a paused one only queues them."""
+        """Unpause a Dag. Runs of a paused Dag stay queued."""
         self._request("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
 
     def trigger(self, dag_id: str, run_id: str, conf: dict[str, Any]) -> None:
-        """Start a run, as the trigger form does."""
+        """Trigger a run, as the trigger form does."""
         body = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
         self._request("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)
 
@@ -76,22 +76,22 @@ class AirflowApi:
         return str(self._request("GET", _run_path(dag_id, run_id)).json()["state"])
 
     def fail_run(self, dag_id: str, run_id: str) -> None:
-        """Mark a run failed, which also ends its tasks; whoever asks for this is in a hurry."""
+        """Mark a run failed, which also ends its tasks. The timeout is short, because the caller is stopping."""
         self._request("PATCH", _run_path(dag_id, run_id), json={"state": "failed"}, timeout=8.0)
 
     def open_runs(self, dag_id: str) -> list[str]:
-        """List runs that are neither done nor failed."""
+        """Return the ids of the runs that have not ended."""
         found = self._request("GET", f"/api/v2/dags/{dag_id}/dagRuns", params={"state": list(_OPEN_STATES)})
         return [str(run["dag_run_id"]) for run in found.json()["dag_runs"]]
 
     def failed_tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-        """List the task instances of a run that failed themselves."""
+        """Return the failed task instances of a run."""
         path = f"{_run_path(dag_id, run_id)}/taskInstances"
         found = self._request("GET", path, params={"state": "failed", "limit": 100}).json()
         return list(found["task_instances"])
 
     def task_error(self, dag_id: str, run_id: str, task: dict[str, Any]) -> str | None:
-        """Find the error that ended the last attempt of a task, in its log: the message, not the traceback."""
+        """Return the message of the error that ended a task's last attempt, or ``None`` if its log has none."""
         path = f"{_run_path(dag_id, run_id)}/taskInstances/{task['task_id']}/logs/{task['try_number']}"
         params = {"map_index": task["map_index"], "full_content": True}
         answer = self._request("GET", path, params=params, allow=httpx.codes.NOT_FOUND)
@@ -117,8 +117,8 @@ class AirflowApi:
             raise LocalStackError(f"Airflow at {self.url} does not answer: {error}") from error
         if not answer.is_success:
             raise LocalStackError(
-                f"Airflow at {self.url} refuses the log-in of this checkout (HTTP {answer.status_code}): "
-                "is it another checkout's? Choose another AIRFLOW_PORT"
+                f"Airflow at {self.url} rejects the credentials of this checkout (HTTP {answer.status_code}). "
+                "It may belong to another checkout: choose another AIRFLOW_PORT"
             )
         self._client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
@@ -144,7 +144,7 @@ def _detail(answer: httpx.Response) -> str:
 
 
 def last_error(content: list[Any]) -> str | None:
-    """Find the last exception, or else the last line of level error, in a task's structured log."""
+    """Return the last exception, or else the last message of level error, in a task's structured log."""
     message = None
     for line in content:
         if not isinstance(line, dict):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run every benchmark and gather their figures in `.local/bench.json`."""
+"""Run every benchmark and collect the results in `.local/bench.json`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from include.local.paths import Paths, this_checkout
 
 def bench(paths: Paths) -> int:
     """
-    Run `benchmarks/bench_*.py`, each with ``--json FILE``, and join the files by the benchmarks' names.
+    Run `benchmarks/bench_*.py`, each with ``--json FILE``, and merge the files by benchmark name.
 
-    :returns: 1 if a benchmark failed; the figures of the others are written all the same
+    :returns: 1 if a benchmark failed; the results of the others are written anyway
     """
     figures: dict[str, object] = {}
     failed: list[str] = []
@@ -39,7 +39,7 @@ def bench(paths: Paths) -> int:
 
 
 def measure(script: Path, output: Path, root: Path) -> object | None:
-    """Run one benchmark and return its figures, or ``None`` if it failed or wrote none."""
+    """Run one benchmark and return its results, or ``None`` if it failed or wrote none."""
     output.unlink(missing_ok=True)
     command = [sys.executable, str(script), "--json", str(output)]
     done = subprocess.run(command, cwd=root, check=False)  # noqa: S603

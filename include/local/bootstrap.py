@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Make `.venv` from the pinned requirements; runs on a bare `python3` and uses the standard library only."""
+"""Create `.venv` from the pinned requirements. Runs on a bare `python3` and uses only the standard library."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 UV_VERSION = "0.13.9"
 OLDEST, NEWEST = (3, 11), (3, 14)
-# What decides whether the environment is still the right one.
+# The environment is rebuilt when one of these files changes.
 INPUTS = ("requirements-dev.txt", "pyproject.toml", "plugins/airflow_provider_goenhance/__init__.py")
 
 
 class SetupError(Exception):
-    """The environment cannot be made; the message says what to do."""
+    """The environment cannot be created; the message says what to do."""
 
 
 def check_python(version: tuple[int, int]) -> None:
-    """Refuse a Python that Airflow and this project do not run on."""
+    """Raise if Airflow and this project do not support a Python version."""
     if not OLDEST <= version <= NEWEST:
         found, oldest, newest = (".".join(map(str, v)) for v in (version, OLDEST, NEWEST))
         raise SetupError(
-            f"Python {found} was found as {sys.executable}, but {oldest} to {newest} is needed. "
-            f"Install one and name it: make PYTHON=python{oldest} ..."
+            f"Python {found} ({sys.executable}) is not supported; {oldest} to {newest} is needed. "
+            f"Install one and select it: make PYTHON=python{oldest} ..."
         )
 
 
 def fingerprint(root: Path) -> str:
-    """Hash everything the environment is made from, so that an unchanged one is left alone."""
+    """Return a hash of everything the environment is built from."""
     digest = hashlib.sha256(f"{UV_VERSION}\n{sys.version}\n{sys.base_prefix}\n{root}\n".encode())
     for name in INPUTS:
         path = root / name
@@ -44,26 +44,26 @@ def fingerprint(root: Path) -> str:
 
 
 def run(command: list[str], environment: dict[str, str], what: str) -> None:
-    """Run one step of the set-up; its own output is the detail of our error."""
+    """Run one step of the set-up. Its output, printed directly, explains a failure."""
     try:
         done = subprocess.run(command, cwd=ROOT, env=environment, check=False)  # noqa: S603
     except OSError as error:
         raise SetupError(f"{what} could not start: {error}") from error
     if done.returncode:
         raise SetupError(
-            f"{what} failed (exit code {done.returncode}); its own message stands above. "
-            "Packages come from the index that pip and uv are configured with."
+            f"{what} failed with exit code {done.returncode}; see its output above. "
+            "Packages are installed from the index that pip and uv are configured with."
         )
 
 
 def has_module(python: str, module: str) -> bool:
-    """Say whether that interpreter can run `python -m module`."""
+    """Return whether an interpreter can run `python -m module`."""
     done = subprocess.run([python, "-m", module, "--version"], capture_output=True, check=False)  # noqa: S603
     return done.returncode == 0
 
 
 def virtual_environment(venv: Path) -> Path:
-    """Create `.venv`, or keep one that this very Python can go on with."""
+    """Create `.venv`, or keep it if it was created by the same Python."""
     python = venv / "bin" / "python"
     probe = "import sys; print(sys.version)"
     if python.exists():
@@ -71,16 +71,16 @@ def virtual_environment(venv: Path) -> Path:
         if found.stdout.strip() == sys.version.strip():
             return python
         shutil.rmtree(venv)
-    # Without pip: unpacking it costs more than everything else together, and uv replaces it.
+    # Without pip: unpacking it takes longer than everything else, and uv replaces it.
     run([sys.executable, "-m", "venv", "--without-pip", str(venv)], dict(os.environ), "python3 -m venv")
     return python
 
 
 def uv_program(venv: Path, python: Path) -> Path:
     """
-    Install the pinned uv beside the environment's packages, not among them.
+    Install the pinned uv into a folder of its own inside `.venv`.
 
-    `uv pip sync` removes whatever the requirements do not name; uv must not remove itself.
+    `uv pip sync` removes all packages that the requirements do not name, and must not remove uv.
     """
     home = venv / f"uv-{UV_VERSION}"
     program = home / "bin" / "uv"
@@ -107,9 +107,9 @@ def uv_program(venv: Path, python: Path) -> Path:
 
 def index_environment(environment: dict[str, str]) -> dict[str, str]:
     """
-    Hand pip's index on to uv where uv has none of its own.
+    Pass pip's package index to uv if uv has none configured.
 
-    uv reads neither pip.conf nor PIP_INDEX_URL; behind a company mirror that is often all there is.
+    uv reads neither pip.conf nor PIP_INDEX_URL, which are often the only settings behind a company mirror.
     """
     result = dict(environment)
     uv_settings = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_CONFIG_FILE", "UV_OFFLINE")
@@ -123,23 +123,23 @@ def index_environment(environment: dict[str, str]) -> dict[str, str]:
 
 
 def pip_index() -> str:
-    """Read the index from pip's own configuration files, if there is a pip and it names one."""
+    """Return the index of pip's configuration files, or an empty string."""
     command = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
 
 
 def set_up(root: Path = ROOT) -> bool:
     """
-    Bring `.venv` up to date and say whether anything had to be done.
+    Update `.venv` and return whether anything had to be done.
 
-    :raises SetupError: the environment cannot be made
+    :raises SetupError: the environment cannot be created
     """
     check_python(sys.version_info[:2])
     venv, lock = root / ".venv", root / ".local" / "setup.lock"
     stamp = venv / "set-up.sha256"
     lock.parent.mkdir(exist_ok=True)
     with lock.open("w") as held:
-        # A second make waits here and then finds the work done.
+        # A second make waits here and then finds the environment up to date.
         fcntl.flock(held, fcntl.LOCK_EX)
         wanted = fingerprint(root)
         if stamp.exists() and stamp.read_text().strip() == wanted:
@@ -163,14 +163,14 @@ def set_up(root: Path = ROOT) -> bool:
 
 
 def main() -> int:
-    """Set up, or say in one line why not."""
+    """Set up the environment; on failure print one line and return 1."""
     try:
         set_up()
     except SetupError as error:
         print(f"set-up: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("set-up: stopped; the next make goes on where this one ended", file=sys.stderr)
+        print("set-up: interrupted; the next make continues it", file=sys.stderr)
         return 130
     return 0
 

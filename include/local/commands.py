@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`make up`, `make down` and `make status`: the stack kept for the UI."""
+"""`make up`, `make down` and `make status`: a stack that keeps running for the UI."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from include.local.stack import Stack
 
 def up(paths: Paths, console: Console) -> int:
     """
-    Start the stack and return once it is healthy; harmless if it runs already.
+    Start the stack and return once it is healthy. A running stack is kept.
 
-    :raises LocalStackError: it cannot be started; nothing is left running then
+    :raises LocalStackError: the stack cannot be started; nothing is left running
     """
     with stacks.sole_starter(paths, "up"):
         stack = stacks.read_record(paths)
         if stack and (stack.owner == "run" or stack.dead()):
-            console.print("Stopping what is left of an earlier stack.")
+            console.print("Stopping the remains of an earlier stack.")
             stacks.stop(paths, stack)
             stack = None
         if stack:
-            console.print("The stack runs already.")
+            console.print("The stack is already running.")
         started = stack or stacks.start(
             paths, chosen_ports(), "up", lambda what: console.print(f"Starting {what}")
         )
@@ -43,33 +43,33 @@ def up(paths: Paths, console: Console) -> int:
             if not stack:
                 stacks.stop(paths, started)
             raise
-    _tell(paths, started, console)
+    _print_addresses(paths, started, console)
     return 0
 
 
 def down(paths: Paths, console: Console) -> int:
     """
-    Stop everything that runs.
+    Stop the stack.
 
-    :raises LocalStackError: something does not stop
+    :raises LocalStackError: a process does not stop
     """
     stack = stacks.read_record(paths)
     if stack is None:
-        console.print("Nothing runs here.")
+        console.print("Nothing is running.")
         return 0
     names = [component.name for component in stack.running()]
     killed = stacks.stop(paths, stack)
     console.print(
-        f"Stopped: {', '.join(names)}." + (f" Had to be killed: {', '.join(killed)}." if killed else "")
+        f"Stopped: {', '.join(names)}." + (f" Killed after a timeout: {', '.join(killed)}." if killed else "")
     )
     return 0
 
 
 def status(paths: Paths, console: Console) -> int:
-    """Show what runs, where, and how it is; 1 if a part of the stack is down or unwell."""
+    """Show the components, their ports and their health; return 1 if a component is stopped or unhealthy."""
     stack = stacks.read_record(paths)
     if stack is None:
-        console.print("Nothing runs here. Start it with: make up")
+        console.print("Nothing is running. Start the stack with: make up")
         return 0
     with contextlib.closing(_api(paths, stack)) as api:
         health = api.health(since=stack.started_at)
@@ -80,28 +80,28 @@ def status(paths: Paths, console: Console) -> int:
     )
     for heading in ("component", "process", "health", "log"):
         table.add_column(heading, overflow="fold")
-    well = True
+    healthy = True
     for component in stack.components:
         alive = processes.is_running(component)
         state = (
             health.get(component.name.replace("-", "_"), health.get(component.name, "")) if alive else "ended"
         )
-        well = well and state == "healthy"
+        healthy = healthy and state == "healthy"
         table.add_row(component.name, str(component.pid), state, paths.shown(component.log))
     console.print(table)
-    _tell(paths, stack, console)
-    return 0 if well else 1
+    _print_addresses(paths, stack, console)
+    return 0 if healthy else 1
 
 
 def _api(paths: Paths, stack: Stack) -> AirflowApi:
     return AirflowApi(stack.ports.airflow_url, load_secrets(paths).password)
 
 
-def _tell(paths: Paths, stack: Stack, console: Console) -> None:
+def _print_addresses(paths: Paths, stack: Stack, console: Console) -> None:
     for line in (
         f"Airflow   {stack.ports.airflow_url}   user {USER}, password {load_secrets(paths).password}",
         f"Sandbox   {stack.ports.sandbox_url}",
-        f"Logs      {paths.shown(paths.component_logs)}/ and, of tasks, {paths.shown(paths.task_logs)}/",
+        f"Logs      {paths.shown(paths.component_logs)}/ and, for tasks, {paths.shown(paths.task_logs)}/",
         "Stop with make down",
     ):
         console.print(line, markup=False, soft_wrap=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs that the system tests use and PyPI does not have: found, or installed from Debian where that is possible."""
+"""Find the programs that the system tests need and PyPI does not have; install them from Debian if possible."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-#: Where Debian puts servers, which is not on everybody's path.
+#: Debian installs servers into /usr/sbin, which is not on every user's PATH.
 _PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
 
 @dataclass(frozen=True)
 class Tool:
     """
-    A program and what it is for.
+    A program and the tests that need it.
 
     :param program: its name
-    :param package: the Debian package that has it
-    :param tests: what is skipped without it
+    :param package: the Debian package that contains it
+    :param tests: the tests that are skipped without it
     """
 
     program: str
@@ -29,7 +29,7 @@ class Tool:
 
     @property
     def path(self) -> str | None:
-        """Where it is, if it is there."""
+        """The path of the program, or ``None``."""
         return shutil.which(self.program, path=_PATH)
 
 
@@ -41,7 +41,7 @@ TOOLS = (
 
 
 def main() -> int:
-    """Say what was found or done; without a tool its tests are skipped, the others still run."""
+    """Print where each tool is. Without a tool its tests are skipped and the others still run."""
     missing = [tool for tool in TOOLS if not tool.path]
     if missing:
         reason = install([tool.package for tool in missing])
@@ -58,7 +58,7 @@ def install(packages: list[str]) -> str:
     """
     Install Debian packages.
 
-    :returns: why they are not there, in case they are not
+    :returns: what to do, or the cause, if a package is missing afterwards
     """
     apt = shutil.which("apt-get")
     by_hand = f"on Debian, sudo apt-get install {' '.join(packages)}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The environment in which the local Airflow runs: its configuration, its keys, its log-in."""
+"""The environment variables of the local Airflow: configuration, keys and credentials."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from dotenv import dotenv_values
 from include.local.paths import Paths
 from include.local.ports import HOST, Ports
 
-# Two cores run about this many tasks at once; the waiting happens in the triggerer and takes no slot.
+# Enough for two cores. Deferred tasks wait in the triggerer and take no slot.
 TASK_SLOTS = 4
 USER = "admin"
 
 
 @dataclass(frozen=True)
 class Secrets:
-    """Keys and password of one checkout, generated once."""
+    """Keys and password of a checkout, generated once."""
 
     fernet_key: str
     api_secret_key: str
@@ -36,8 +36,8 @@ def load_secrets(paths: Paths) -> Secrets:
     """
     Read this checkout's keys, or generate them on first use.
 
-    A password instead of Airflow's ``simple_auth_manager_all_admins``: other people on the machine, and web pages
-    open in a browser, can reach 127.0.0.1 too, and an administrator of Airflow can read every connection.
+    Airflow's ``simple_auth_manager_all_admins`` would be simpler, but other users of the machine and web pages in a
+    browser can reach 127.0.0.1 too, and an administrator of Airflow can read every connection.
     """
     paths.airflow_home.mkdir(parents=True, exist_ok=True)
     if paths.secrets.exists():
@@ -51,13 +51,13 @@ def load_secrets(paths: Paths) -> Secrets:
         )
         _write_private(paths.secrets, json.dumps(vars(found)))
     _write_private(paths.passwords, json.dumps({USER: found.password}))
-    # All configuration is in the environment. Without this file Airflow would write one, our keys included.
+    # Without this file, Airflow would write one from the environment, keys included.
     (paths.airflow_home / "airflow.cfg").touch()
     return found
 
 
 def _write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, whole or not at all."""
+    """Write a file atomically, readable only by its owner."""
     partial = path.with_suffix(".partial")
     partial.unlink(missing_ok=True)
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -71,13 +71,13 @@ def stack_environment(
     """
     Build the environment of every component.
 
-    Airflow settings of the calling shell stay outside: one AIRFLOW_CONN_GOENHANCE_DEFAULT left over in it would
-    make a trial run pay for real swaps. Whoever wants a setting in here writes it into `.env`, as with Astro.
+    Airflow settings of the calling shell are removed: a leftover AIRFLOW_CONN_GOENHANCE_DEFAULT would make a trial
+    run pay for real swaps. To change a setting, write it into `.env`, as with Astro.
     """
     environment = {
         name: value for name, value in inherited.items() if not name.startswith(("AIRFLOW_", "_AIRFLOW_"))
     }
-    # Airflow has four entry points; without cached bytecode each would compile the same thousands of files.
+    # Without cached bytecode, each of the four components would compile the same thousands of files.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     environment["PYTHONUNBUFFERED"] = "1"
     environment["PATH"] = os.pathsep.join(
@@ -99,22 +99,22 @@ def _configuration(paths: Paths, ports: Ports, keys: Secrets) -> dict[tuple[str,
         ("core", "load_examples"): "False",
         ("core", "executor"): "LocalExecutor",
         ("core", "parallelism"): str(TASK_SLOTS),
-        # The default asks the name service, which may hang on a machine without one.
+        # The default queries the name service, which can hang on a machine without one.
         ("core", "hostname_callable"): "socket.gethostname",
         ("core", "test_connection"): "Enabled",
         ("core", "fernet_key"): keys.fernet_key,
         ("core", "simple_auth_manager_users"): f"{USER}:admin",
         ("core", "simple_auth_manager_passwords_file"): str(paths.passwords),
         ("core", "execution_api_server_url"): f"{ports.airflow_url}/execution/",
-        # Dags can be triggered at once, yet nothing starts by the clock: a stack left running overnight must not
-        # run the nightly batch. With AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE=True in .env it does.
+        # Dags can be triggered immediately, but no schedule is active: a stack left running overnight must not run
+        # the nightly batch. AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE=True in .env activates schedules.
         ("core", "dags_are_paused_at_creation"): "False",
         ("scheduler", "use_job_schedule"): "False",
         ("scheduler", "scheduler_idle_sleep_time"): "0.5",
-        # A killed stack's tasks are noticed within a minute of the next start instead of five.
+        # Detect the tasks of a killed stack within one minute of the next start instead of five.
         ("scheduler", "task_instance_heartbeat_timeout"): "60",
         ("database", "sql_alchemy_conn"): f"sqlite:///{paths.metadata}",
-        # `prepare` has migrated it; the api-server, which needs no database yet, starts meanwhile.
+        # `prepare` migrates the database while the api-server, which does not need it yet, starts.
         ("database", "check_migrations"): "False",
         ("dag_processor", "min_file_process_interval"): "15",
         ("dag_processor", "refresh_interval"): "30",
@@ -127,9 +127,9 @@ def _configuration(paths: Paths, ports: Ports, keys: Secrets) -> dict[tuple[str,
         ("api", "workers"): "1",
         ("api", "secret_key"): keys.api_secret_key,
         ("api_auth", "jwt_secret"): keys.jwt_secret,
-        # Five seconds are not always enough when every core is busy.
+        # The default of 5 s is too short when every core is busy.
         ("workers", "execution_api_timeout"): "30",
-        # A task's supervisor may notice its end only at the next heartbeat; at most 15 s without one, as by default.
+        # A supervisor may notice the end of its task only at the next heartbeat. Fails after 15 s, as by default.
         ("workers", "min_heartbeat_interval"): "1",
         ("workers", "max_failed_heartbeats"): "15",
         ("goenhance", "storage"): str(paths.swaps),

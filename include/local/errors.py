@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the local commands raise: messages for a person at a terminal, never a traceback."""
+"""Errors of the local commands. They are printed as messages, without a traceback."""
 
 from __future__ import annotations
 
 
 class LocalStackError(Exception):
-    """A fault that a person can fix; the message names it and says what to do."""
+    """A problem that the user can fix; the message says how."""
 
 
 class Interrupted(BaseException):
     """
-    A signal asked us to stop; everything that was started must be stopped on the way out.
+    A signal asked the command to stop; everything it started must be stopped on the way out.
 
-    Not an ``Exception``, so that no handler for ordinary failures swallows it.
+    Not an ``Exception``, so that handlers for ordinary failures do not catch it.
 
     :param signal_number: the signal that arrived
     """

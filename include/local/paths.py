@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the local stack keeps its things: everything that changes lives under `.local/`."""
+"""Paths of the local stack. Everything that changes is kept in `.local/`."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Paths:
-    """The folders and files of one checkout."""
+    """The paths of a checkout."""
 
     root: Path
 
     @property
     def local(self) -> Path:
-        """Everything that changes; ignored by git."""
+        """Folder for everything that changes; ignored by git."""
         return self.root / ".local"
 
     @property
     def airflow_home(self) -> Path:
-        """Airflow's home."""
+        """AIRFLOW_HOME."""
         return self.local / "airflow"
 
     @property
@@ -30,54 +30,54 @@ class Paths:
 
     @property
     def task_logs(self) -> Path:
-        """What the tasks wrote."""
+        """Task logs."""
         return self.airflow_home / "logs"
 
     @property
     def component_logs(self) -> Path:
-        """What the scheduler, triggerer, api-server, dag-processor and sandbox wrote."""
+        """Logs of the scheduler, triggerer, api-server, dag-processor and sandbox."""
         return self.local / "logs"
 
     @property
     def record(self) -> Path:
-        """Which processes run, on which ports."""
+        """Record of the running processes and their ports."""
         return self.local / "stack.json"
 
     @property
     def lock(self) -> Path:
-        """Held by the command that starts or owns a stack."""
+        """Lock file of the command that starts or owns a stack."""
         return self.local / "stack.lock"
 
     @property
     def secrets(self) -> Path:
-        """Generated keys and the log-in of this checkout; readable by its owner only."""
+        """Generated keys and password of this checkout; readable only by its owner."""
         return self.airflow_home / "secrets.json"
 
     @property
     def passwords(self) -> Path:
-        """The log-in in the form Airflow's simple auth manager reads."""
+        """Password file of Airflow's simple auth manager."""
         return self.airflow_home / "passwords.json"
 
     @property
     def swaps(self) -> Path:
-        """Kept pictures."""
+        """Stored pictures."""
         return self.local / "swaps"
 
     @property
     def sandbox_state(self) -> Path:
-        """The sandbox's ledger and jobs."""
+        """Ledger and jobs of the sandbox."""
         return self.local / "sandbox"
 
     @property
     def settings(self) -> Path:
-        """Connections, pools and variables, in Astro's format."""
+        """Connections, pools and variables in Astro's format."""
         return self.root / "airflow_settings.yaml"
 
     def shown(self, path: Path | str) -> str:
-        """Name a path the way a person in the checkout would type it."""
+        """Return a path relative to the checkout if it is inside it."""
         return str(path).removeprefix(f"{self.root}/")
 
 
 def this_checkout() -> Paths:
-    """Return the places of the checkout that this file belongs to."""
+    """Return the paths of the checkout that contains this file."""
     return Paths(Path(__file__).resolve().parents[2])

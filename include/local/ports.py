@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two ports of the stack, the variables that change them, and who sits on one that is taken."""
+"""The ports of the stack, and the checks that they are valid and free."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ AIRFLOW_DEFAULT, SANDBOX_DEFAULT = 8080, 8765
 
 @dataclass(frozen=True)
 class Ports:
-    """Where Airflow and the sandbox listen, both on 127.0.0.1."""
+    """Ports of Airflow and the sandbox, both on 127.0.0.1."""
 
     airflow: int = AIRFLOW_DEFAULT
     sandbox: int = SANDBOX_DEFAULT
 
     @property
     def airflow_url(self) -> str:
-        """The address of the UI and the REST API, without a slash at the end."""
+        """Base URL of the UI and the REST API, without a trailing slash."""
         return f"http://{HOST}:{self.airflow}"
 
     @property
     def sandbox_url(self) -> str:
-        """The address of the sandbox, without a slash at the end."""
+        """Base URL of the sandbox, without a trailing slash."""
         return f"http://{HOST}:{self.sandbox}"
 
 
@@ -38,14 +38,16 @@ def chosen_ports(environment: Mapping[str, str] = os.environ) -> Ports:
     """
     Read AIRFLOW_PORT and SANDBOX_PORT.
 
-    :raises LocalStackError: a value is no port, or both are the same
+    :raises LocalStackError: a value is not a port, or both are the same
     """
     ports = Ports(
         _port(environment, "AIRFLOW_PORT", AIRFLOW_DEFAULT),
         _port(environment, "SANDBOX_PORT", SANDBOX_DEFAULT),
     )
     if ports.airflow == ports.sandbox:
-        raise LocalStackError(f"AIRFLOW_PORT and SANDBOX_PORT are both {ports.airflow}: choose two ports")
+        raise LocalStackError(
+            f"AIRFLOW_PORT and SANDBOX_PORT are both {ports.airflow}: choose two different ports"
+        )
     return ports
 
 
@@ -54,15 +56,15 @@ def _port(environment: Mapping[str, str], variable: str, default: int) -> int:
     if not text:
         return default
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
-        raise LocalStackError(f"{variable}={text!r} is not a port: give a number from 1 to 65535")
+        raise LocalStackError(f"{variable} must be a port from 1 to 65535; got {text!r}")
     return int(text)
 
 
 def require_free(ports: Ports) -> None:
     """
-    Make sure that nothing listens on either port yet.
+    Raise if a port is taken.
 
-    :raises LocalStackError: names the port, its variable and, where visible, the program that holds it
+    :raises LocalStackError: a port is taken; names its variable and, if visible, the program that uses it
     """
     for port, variable in ((ports.airflow, "AIRFLOW_PORT"), (ports.sandbox, "SANDBOX_PORT")):
         if not _is_free(port):
@@ -74,7 +76,7 @@ def require_free(ports: Ports) -> None:
 
 def _is_free(port: int) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As the servers do it: a port that is merely cooling down after its last user counts as free.
+        # As the servers do: a port in TIME_WAIT counts as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
@@ -97,6 +99,6 @@ def _holder(port: int) -> str:
                 command = " ".join(psutil.Process(connection.pid).cmdline())[:80]
                 return f" by process {connection.pid} ({command})"
     except psutil.Error:
-        # Other people's processes are not always visible; the port alone has to do then.
+        # Processes of other users are not always visible. Report the port alone.
         return ""
     return ""

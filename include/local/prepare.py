@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Bring the metadata database up to date and store the settings in it, in one process.
+Migrate the metadata database and write the settings into it, in one process.
 
-Each call of the `airflow` command pays for importing Airflow; here it is paid once. Runs as
-`python -m include.local.prepare` inside the stack's environment. What the file names is overwritten at each
-start, so the file always tells the truth; everything else that was entered in the UI stays.
+Each call of the `airflow` command imports Airflow, which takes seconds. Run as `python -m include.local.prepare` in
+the environment of the stack. Entries of the file overwrite the database at each start; other entries made in the UI
+are kept.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def store(settings: Settings) -> None:
 
 
 def main() -> int:
-    """Prepare the database of this checkout's stack."""
+    """Prepare the metadata database of this checkout."""
     paths = this_checkout()
     try:
         wanted = fit(

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Start and stop the components of the stack as whole sessions.
+Start and stop the components of the stack, each in a session of its own.
 
-Airflow puts every task into a process group of its own, and a killed scheduler leaves its workers behind. What
-all descendants of a component do share is the *session* it was started in, so that is what gets stopped.
+Airflow runs every task in its own process group, and a killed scheduler leaves its workers running. All descendants
+of a component share the *session* it was started in, so stopping a component means stopping its session.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _POLL_S = 0.1
 @dataclass(frozen=True)
 class Component:
     """
-    One started program.
+    A started program.
 
-    :param name: what people call it, e.g. ``scheduler``
+    :param name: e.g. ``scheduler``
     :param pid: process id of its first process, which is also the id of its session
-    :param birth: tells this process from a later one that got the same id, see :func:`birth_mark`
+    :param birth: distinguishes this process from a later one with the same id, see :func:`birth_mark`
     :param log: file its output goes to
     """
 
@@ -45,7 +45,7 @@ def start(
     name: str, command: Sequence[str], *, environment: Mapping[str, str], cwd: Path, log: Path
 ) -> Component:
     """
-    Start a program in a session of its own, its output going to ``log``.
+    Start a program in a new session and write its output to ``log``.
 
     :raises LocalStackError: the program cannot be started
     """
@@ -68,9 +68,9 @@ def start(
 
 def birth_mark(pid: int) -> str | None:
     """
-    Name the moment a process began, in a form that survives clock changes; ``None`` once it is gone.
+    Return the start time of a process in a form that survives clock changes; ``None`` if it has ended.
 
-    On Linux: which boot, and how many ticks after it. Elsewhere: the second it was created.
+    On Linux: the boot id, and the ticks since that boot. Elsewhere: the second it was created.
     """
     _reap(pid)
     try:
@@ -86,28 +86,28 @@ def birth_mark(pid: int) -> str | None:
 
 
 def _boot() -> str:
-    """Return an id of the current boot, if the system has one: process ids restart with each boot."""
+    """Return the boot id if the system has one; process ids are reused after a reboot."""
     boot_id = Path("/proc/sys/kernel/random/boot_id")
     return boot_id.read_text().strip() if boot_id.exists() else ""
 
 
 def _reap(pid: int) -> None:
-    """Collect our own dead child; somebody else's is not ours to wait for."""
+    """Reap a dead child process. Other processes' children cannot be waited for."""
     with contextlib.suppress(OSError):
         os.waitpid(pid, os.WNOHANG)
 
 
 def is_running(component: Component) -> bool:
-    """Say whether the component's first process is still the one that was started."""
+    """Return whether the component's first process is still running."""
     return birth_mark(component.pid) == component.birth
 
 
 def members(component: Component) -> list[int]:
     """
-    List the living processes of the component's session.
+    Return the living processes of the component's session.
 
-    While any member lives, the kernel gives the session's number to nobody else; so a process that bears the
-    number but another birth mark proves that the session is long gone.
+    The kernel does not reuse a session id while a member lives. A process with that id but another birth mark
+    therefore means that the session has ended.
     """
     mark = birth_mark(component.pid)
     if mark not in {None, component.birth} or component.birth.partition(":")[0] != _boot():
@@ -123,13 +123,13 @@ def members(component: Component) -> list[int]:
 
 def stop(components: Iterable[Component], *, grace: float) -> list[str]:
     """
-    Stop components with everything they started: SIGTERM to each, after ``grace`` seconds SIGKILL.
+    Stop components and everything they started: SIGTERM, then SIGKILL after ``grace`` seconds.
 
-    The first process of each is asked first, because it knows best how to stop its own children. Whatever
-    remains of the session a moment later is asked directly, then killed.
+    The first process of each session is signalled first, so that it can stop its own children. The rest of the
+    session is then signalled directly, and killed if it does not end.
 
-    :returns: names of components of which something had to be killed
-    :raises LocalStackError: a process survives even that
+    :returns: names of the components of which a process had to be killed
+    :raises LocalStackError: a process survives SIGKILL
     """
     wanted = list(components)
     for component in wanted:
@@ -146,7 +146,7 @@ def stop(components: Iterable[Component], *, grace: float) -> list[str]:
     undead = _wait_until_gone(left, 10.0)
     if undead:
         names = ", ".join(f"{c.name} ({' '.join(map(str, members(c)))})" for c in undead)
-        raise LocalStackError(f"these processes do not stop, not even by SIGKILL: {names}")
+        raise LocalStackError(f"these processes do not stop, even after SIGKILL: {names}")
     return [component.name for component in left]
 
 
@@ -156,7 +156,7 @@ def _send(pid: int, signal_number: signal.Signals) -> None:
 
 
 def _wait_until_gone(components: list[Component], seconds: float) -> list[Component]:
-    """Wait for the sessions to empty; return those that did not in time."""
+    """Wait until the sessions are empty; return the components whose sessions are not."""
     deadline = time.monotonic() + seconds
     left = [component for component in components if members(component)]
     while left and time.monotonic() < deadline:
@@ -166,7 +166,7 @@ def _wait_until_gone(components: list[Component], seconds: float) -> list[Compon
 
 
 def log_tail(component: Component, lines: int = 15) -> str:
-    """Return the last lines a component wrote."""
+    """Return the last lines of a component's log."""
     try:
         text = Path(component.log).read_text(errors="replace")
     except OSError:

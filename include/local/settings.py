@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Read `airflow_settings.yaml` (Astro's format) and fit it to this checkout.
+Read `airflow_settings.yaml` (Astro's format) and adapt it to this checkout.
 
-Fitting means: relative paths are taken from the project's folder, and what points at the sandbox's default
-address follows SANDBOX_PORT and SANDBOX_TOKEN. Nothing outside this package knows that there is a sandbox.
+Relative paths are resolved against the project folder, and connections to the sandbox's default address follow
+SANDBOX_PORT and SANDBOX_TOKEN. Nothing outside this package knows about the sandbox.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SANDBOX_URL = Ports().sandbox_url
 
 @dataclass(frozen=True)
 class ConnectionSetting:
-    """One Airflow connection."""
+    """An Airflow connection."""
 
     conn_id: str
     conn_type: str
@@ -39,13 +39,13 @@ class ConnectionSetting:
     extra: dict[str, Any] = field(default_factory=dict)
 
     def is_at(self, url: str) -> bool:
-        """Say whether it points at an address such as ``http://127.0.0.1:8765``."""
+        """Return whether the connection points to a URL such as ``http://127.0.0.1:8765``."""
         return f"{(self.host or '').rstrip('/')}:{self.port}" == url
 
 
 @dataclass(frozen=True)
 class PoolSetting:
-    """One Airflow pool."""
+    """An Airflow pool."""
 
     name: str
     slots: int
@@ -54,7 +54,7 @@ class PoolSetting:
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything the file holds."""
+    """The content of the file."""
 
     connections: tuple[ConnectionSetting, ...] = ()
     pools: tuple[PoolSetting, ...] = ()
@@ -62,9 +62,9 @@ class Settings:
 
     def connection(self, conn_id: str) -> ConnectionSetting:
         """
-        Find a connection by its id.
+        Return a connection by its id.
 
-        :raises LocalStackError: the file has none of that name
+        :raises LocalStackError: the file has no such connection
         """
         for connection in self.connections:
             if connection.conn_id == conn_id:
@@ -74,9 +74,9 @@ class Settings:
 
 def read_settings(path: Path) -> Settings:
     """
-    Read the settings file as it stands.
+    Read the settings file.
 
-    :raises LocalStackError: it is missing, is not YAML, or an entry lacks what it needs
+    :raises LocalStackError: the file is missing, is not valid YAML, or an entry is incomplete
     """
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -105,7 +105,7 @@ def read_settings(path: Path) -> Settings:
 
 
 def _entries(airflow: dict[str, Any], key: str, name: str) -> Iterator[dict[str, Any]]:
-    """Yield the filled-in entries of a list; Astro's template comes with empty ones."""
+    """Yield the entries of a list that have a name; Astro's template contains empty ones."""
     listed = airflow.get(key) or []
     if not isinstance(listed, list):
         raise LocalStackError(f"{_FILE}: airflow.{key} must be a list")
@@ -150,17 +150,17 @@ def _number(value: object, what: str) -> int:
     try:
         return int(str(value))
     except ValueError:
-        raise LocalStackError(f"{_FILE}: {what} must be a whole number, not {value!r}") from None
+        raise LocalStackError(f"{_FILE}: {what} must be a whole number; got {value!r}") from None
 
 
 def fit(settings: Settings, root: Path, ports: Ports, sandbox_token: str | None = None) -> Settings:
     """
-    Fit the settings to this checkout, its ports and the sandbox's token.
+    Adapt the settings to this checkout, its ports and the sandbox's token.
 
-    :param settings: as read from the file
-    :param root: the project's folder, from which relative paths are taken
-    :param ports: where this stack listens
-    :param sandbox_token: what SANDBOX_TOKEN asks for; ``None`` leaves the file's token alone
+    :param settings: the content of the file
+    :param root: the project folder; relative paths are resolved against it
+    :param ports: the ports of this stack
+    :param sandbox_token: the value of SANDBOX_TOKEN; ``None`` keeps the file's token
     """
 
     def fitted(connection: ConnectionSetting) -> ConnectionSetting:
@@ -178,12 +178,12 @@ def fit(settings: Settings, root: Path, ports: Ports, sandbox_token: str | None 
 
 def local_manifest(manifest: str, root: Path, ports: Ports) -> str:
     """
-    Make a manifest's path absolute, and let a sample manifest follow the sandbox to another port.
+    Return a manifest's absolute path; for a sample manifest and another sandbox port, the path of a changed copy.
 
-    The samples name pictures on the sandbox's default address. On another port a copy with the right one is
-    written below `.local/manifests`; manifests that are not samples are never touched.
+    The samples refer to pictures at the sandbox's default address. For another port, a copy with the right address is
+    written to `.local/manifests`. Other manifests are never changed.
 
-    :param manifest: path or URL; a URL is returned as it is
+    :param manifest: path or URL; a URL is returned unchanged
     """
     if "://" in manifest:
         return manifest

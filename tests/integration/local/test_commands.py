@@ -59,7 +59,7 @@ def test_a_manifest_that_is_not_there_ends_the_command_with_a_message(local: Loc
 def test_a_word_that_is_no_port_ends_the_command_with_a_message(local: Local) -> None:
     done = local("up", AIRFLOW_PORT="http")
     assert done.returncode == 1
-    assert "AIRFLOW_PORT='http' is not a port" in done.stderr
+    assert "AIRFLOW_PORT must be a port from 1 to 65535; got 'http'" in done.stderr
 
 
 def test_a_taken_port_ends_the_command_with_a_message_and_nothing_is_started(
@@ -80,7 +80,7 @@ def test_without_a_stack_down_and_status_say_so_and_are_content(local: Local) ->
     for command in ("down", "status"):
         done = local(command)
         assert done.returncode == 0
-        assert "Nothing runs here." in done.stdout
+        assert "Nothing is running." in done.stdout
 
 
 def test_make_help_lists_every_command_of_the_documentation() -> None:

@@ -114,7 +114,7 @@ def test_a_stack_that_is_up_serves_runs_and_stays_until_it_is_stopped(local: Loc
     assert code == 0, output
     assert "password" in output
     code, output = finish(local("up"))
-    assert (code, output.splitlines()[0]) == (0, "The stack runs already.")
+    assert (code, output.splitlines()[0]) == (0, "The stack is already running.")
     code, status = finish(local("status"))
     assert code == 0, status
     assert status.count(" healthy ") == 5

@@ -65,7 +65,7 @@ def test_every_call_bears_the_token_of_the_log_in() -> None:
 def test_somebody_elses_airflow_is_recognised_by_its_refusing_our_log_in() -> None:
     transport = httpx.MockTransport(lambda request: httpx.Response(401))
     api = AirflowApi("http://127.0.0.1:8080", "secret", transport=transport)
-    with pytest.raises(LocalStackError, match=r"refuses the log-in of this checkout .*AIRFLOW_PORT"):
+    with pytest.raises(LocalStackError, match=r"rejects the credentials of this checkout .*AIRFLOW_PORT"):
         api.run_state("d", "r")
 
 

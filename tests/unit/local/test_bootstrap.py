@@ -67,7 +67,7 @@ def test_an_installation_that_broke_off_is_made_again(
 
 
 def test_a_failing_step_says_which_one_and_where_packages_come_from(tmp_path: Path) -> None:
-    with pytest.raises(bootstrap.SetupError, match=r"Installing uv failed \(exit code 3\).*index"):
+    with pytest.raises(bootstrap.SetupError, match=r"Installing uv failed with exit code 3.*index"):
         bootstrap.run(["sh", "-c", "exit 3"], {}, "Installing uv")
 
 

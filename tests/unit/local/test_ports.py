@@ -39,7 +39,7 @@ def test_each_variable_changes_its_own_port() -> None:
 
 @pytest.mark.parametrize("value", ["http", "0", "-1", "65536", "80.5"])
 def test_what_is_no_port_is_refused_by_the_name_of_its_variable(value: str) -> None:
-    with pytest.raises(LocalStackError, match=f"SANDBOX_PORT='{value}' is not a port"):
+    with pytest.raises(LocalStackError, match=f"SANDBOX_PORT must be a port from 1 to 65535; got '{value}'"):
         chosen_ports({"SANDBOX_PORT": value})
 
 

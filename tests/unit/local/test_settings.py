@@ -77,7 +77,7 @@ def test_empty_entries_of_the_template_are_skipped(tmp_path: Path) -> None:
         ("airflow:\n  connections: [{conn_id: a}]\n", "connection 'a' has no conn_type"),
         (
             "airflow:\n  connections: [{conn_id: a, conn_type: http, conn_port: x}]\n",
-            "conn_port of 'a' must be a whole number, not 'x'",
+            "conn_port of 'a' must be a whole number; got 'x'",
         ),
         (
             "airflow:\n  connections: [{conn_id: a, conn_type: http, conn_extra: x}]\n",
