@@ -178,6 +178,7 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
 
     def _raise_if_too_many(self, bad: Sequence[Swap], swaps: Sequence[Swap], policies: Policies) -> None:
         from ..execution.messages import next_steps, paid_for, pluralize
+        from ..results.recovery import retry_can_help
 
         allowed = self._allowed_failure_share()
         if within_share(len(bad), len(swaps), allowed):
@@ -193,20 +194,10 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
             f"{len(bad)} of {pluralize(len(swaps), 'pair')} did not succeed, more than the allowed share of "
             f"{allowed:g}. {named}{more}"
         )
-        error.retryable = any(_retry_can_help(swap, policies) for swap in bad)
+        error.retryable = any(retry_can_help(swap, policies) for swap in bad)
         raise error
 
 
 def within_share(bad: int, all_: int, allowed: float) -> bool:
     """Return whether this many failures are allowed; 0.29 allows 29 of 100 despite floating point."""
     return bad <= allowed * all_ + 1e-9
-
-
-def _retry_can_help(swap: Swap, policies: Policies) -> bool:
-    from ..results.recovery import job_itself_failed
-
-    if swap.status in {"planned", "submitting"}:
-        return True
-    if swap.status == "unknown":
-        return policies.on_unknown_submit == "resubmit"
-    return swap.status == "failed" and bool(swap.img_uuid) and not job_itself_failed(swap)

@@ -125,13 +125,13 @@ class FaceSwapOperatorBase(JobOperatorBase):
         def submitted(swaps: Sequence[Swap]) -> None:
             self.push_img_uuids(context, swaps)
 
-        attempt.rounds(
+        swaps = attempt.rounds(
             wait=flag(self.wait_for_completion, "wait_for_completion"),
             first_look=first_look,
             submitted=submitted,
             defer=self.defer_until_finished if self.deferrable else None,
         )
-        return self.conclude(attempt.store.load())
+        return self.conclude(swaps)
 
     def _prepare(self, context: Context) -> Attempt:
         from ..execution.attempt import Attempt

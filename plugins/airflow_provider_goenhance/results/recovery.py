@@ -102,6 +102,11 @@ def after_retry(swap: Swap, policies: Policies) -> Action:
     return decide(swap, policies, max_tries=swap.max_tries)
 
 
+def retry_can_help(swap: Swap, policies: Policies) -> bool:
+    """Return whether a retry submits a row or polls its job again; one still ``submitting`` is settled first."""
+    return swap.status is Status.SUBMITTING or after_retry(swap, policies) is not Action.LEAVE
+
+
 def after_clear(swap: Swap, policies: Policies) -> Action:
     """Return what a clear does with a row as it is now."""
     return decide(swap, policies, max_tries=None if swap.max_tries is None else swap.max_tries + 1)

@@ -20,7 +20,7 @@ from airflow_provider_goenhance.pictures import collector
 from airflow_provider_goenhance.pictures.collector import StorageOptions
 from airflow_provider_goenhance.retry_policy import is_final
 
-from .light_runner import LightTask, LightTaskInstance, _event_of
+from .light_runner import LightTask, LightTaskInstance, event_of_trigger
 
 Submit = Callable[..., LightTask]
 
@@ -62,7 +62,7 @@ def collect(batch: LightTask, **arguments: Any) -> dict[str, int]:
         return operator.execute(context)
     except TaskDeferred as deferral:
         again = GoEnhanceCollectOperator(task_id="collect", **arguments)
-        return dict(getattr(again, deferral.method_name)(context, event=_event_of(deferral)))
+        return dict(getattr(again, deferral.method_name)(context, event=event_of_trigger(deferral)))
 
 
 def count_downloads(batch: LightTask) -> Callable[[], int]:
@@ -270,7 +270,7 @@ def test_a_row_submitted_during_the_wait_is_left_as_it_is(
     context: Any = {"ti": LightTaskInstance("collect")}
     with pytest.raises(TaskDeferred) as deferral:
         operator.execute(context)
-    event = _event_of(deferral.value)
+    event = event_of_trigger(deferral.value)
     batch.sandbox.put_faults(job_seconds=3600)
     submitted(pairs=2, run_id="run-2", reuse="never", jobs_end=False)
 

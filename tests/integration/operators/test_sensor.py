@@ -14,7 +14,7 @@ from airflow_provider_goenhance.retry_policy import is_final
 from airflow_provider_goenhance.sensors.job import GoEnhanceJobSensor
 from include.sandbox.process import SandboxProcess
 
-from .light_runner import LightTaskInstance, _event_of
+from .light_runner import LightTaskInstance, event_of_trigger
 
 WAYS = [{"deferrable": False}, {"deferrable": True}, {"deferrable": False, "mode": "reschedule"}]
 
@@ -40,7 +40,7 @@ def sense(img_uuids: Any, **arguments: Any) -> Any:
     try:
         return sensor().execute(context)
     except TaskDeferred as deferral:
-        return sensor().resume_execution(deferral.method_name, {"event": _event_of(deferral)}, context)
+        return sensor().resume_execution(deferral.method_name, {"event": event_of_trigger(deferral)}, context)
 
 
 @pytest.mark.parametrize("way", WAYS)
