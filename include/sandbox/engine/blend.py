@@ -25,7 +25,7 @@ _MARGIN = 0.1
 _MOST_GRAIN = 2.0
 _STRIP = 128
 # The edge is corrected at about half the work scale: the visible area affects pixels up to this far outside it.
-_MARGIN = 6
+_EDGE_MARGIN = 6
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def _edge(
 ) -> np.ndarray:
     """Return the edge correction, computed only around the visible area."""
     laid, meeting = np.zeros((2, *scene.shape), np.float32)
-    window = _window(shown, margin=_MARGIN)
+    window = _window(shown, margin=_EDGE_MARGIN)
     laid[window] = colour.to_rgb(toned[window])
     # Where hair, a hat or glasses touch the face, there is no skin to match, so the edge is not corrected.
     meets = cv2.GaussianBlur(skin_here, (0, 0), max(size * 0.01, 0.8))[window]
