@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Measures the sandbox's face swap engine: time and memory by size of the reference image, and what two processes do.
+Measure the face swap engine: time and memory by size of the reference image, and the speed-up of two processes.
 
 Every line of the table is measured in a fresh process with one OpenCV thread. Memory is the process's own high-water
 mark (VmHWM), so Linux only. Run: python benchmarks/bench_engine.py [--json FILE] [--seconds N]
@@ -82,7 +82,7 @@ def measure(source: Path, reference: Path, count: int) -> dict[str, float]:
 
 
 def work(kind: str, source: Path, reference: Path, seconds: float) -> float:
-    """In a worker process: say ready, wait for the start, return rounds of work a second until the time is over."""
+    """In a worker process: report readiness, wait for the start, and return the rounds of work per second."""
     one_round = swaps_of(source, reference) if kind == "swap" else hashes
     one_round()
     print("ready", flush=True)
@@ -105,7 +105,7 @@ def swaps_of(source: Path, reference: Path) -> Callable[[], object]:
 
 
 def hashes() -> object:
-    """One round of pure arithmetic that shares nothing: what two processes can do at best on this machine."""
+    """Do one round of pure arithmetic, which shows the best possible speed-up of two processes on this machine."""
     block = bytes(100_000)
     return [hashlib.sha256(block).digest() for _ in range(200)]
 
@@ -123,7 +123,7 @@ def run_self(*arguments: object, **options: Any) -> subprocess.Popen[str]:
 
 
 def throughput(processes: int, kind: str, source: Path, reference: Path, seconds: float) -> float:
-    """Return how many rounds per second a number of processes complete that start together."""
+    """Return the rounds of work per second of several processes that start together."""
     workers = [run_self("--work", kind, source, reference, seconds) for _ in range(processes)]
     for worker in workers:
         if worker.stdout is None or worker.stdout.readline() != "ready\n":
@@ -137,7 +137,7 @@ def throughput(processes: int, kind: str, source: Path, reference: Path, seconds
 
 def two_beside_one(source: Path, reference: Path, seconds: float) -> dict[str, float]:
     """
-    What two processes do beside one, as the median of rounds that take turns, because machines are noisy.
+    Return the speed-up of two processes over one: the median of alternating rounds, because machines are noisy.
 
     Beside it the same for pure arithmetic: a machine whose two processors are not whole ones shows there too.
     """
@@ -170,7 +170,7 @@ def report(seconds: float, folder: Path) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """What it was measured on."""
+    """Return a description of the machine."""
     import cv2
     import numpy as np
 

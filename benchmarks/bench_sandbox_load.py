@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many submits a second the sandbox accepts in load mode, from one client process, with an exact ledger."""
+"""Measure the submits per second that the sandbox accepts in load mode, and check its ledger."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SUBMIT = "/api/v1/imagefaceswap/generate"
 async def submit_all(
     sandbox: SandboxProcess, submits: int, concurrency: int
 ) -> tuple[float, list[str], list[float]]:
-    """Submit numbered pairs and return the seconds it took, the given UUIDs and each call's seconds."""
+    """Submit numbered pairs and return the seconds it took, the UUIDs and each call's seconds."""
     numbers = iter(range(submits))
     uuids: list[str] = []
     calls: list[float] = []
@@ -53,7 +53,7 @@ async def submit_all(
 
 
 def check_ledger(sandbox: SandboxProcess, uuids: list[str], submits: int) -> bool:
-    """Say whether the sandbox's ledger holds exactly what the client was given, once per pair."""
+    """Return whether the sandbox's ledger contains exactly the UUIDs the client received, once per pair."""
     ledger = sandbox.submissions()
     return (
         len(ledger) == submits

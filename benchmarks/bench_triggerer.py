@@ -25,7 +25,7 @@ sys.path[:0] = [str(ROOT)]
 from include.sandbox.process import SandboxProcess
 from tests.system.real_airflow import RealAirflow, wait_until
 
-#: What the triggerer writes when its loop stood still for longer than its `blocked_main_thread_warning_threshold`.
+#: Logged by the triggerer if its loop is blocked for longer than `blocked_main_thread_warning_threshold`.
 BLOCKED = "async thread was blocked"
 SETTLE_SECONDS = 30.0
 
@@ -64,12 +64,12 @@ def share(values: list[float], quantile: float) -> float:
 
 
 def seen(record: Path) -> list[dict[str, Any]]:
-    """Return what the watch wrote so far."""
+    """Return the records of the watch so far."""
     return [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
 
 
 def figures(lines: list[dict[str, Any]], before_mib: float) -> dict[str, float]:
-    """Make figures of what the watch wrote in one phase."""
+    """Summarize the records of one phase."""
     lags = [lag for line in lines for lag in line["lags_ms"]]
     took = lines[-1]["time"] - lines[0]["time"]
     asked = lines[-1]["asked"] - lines[0]["asked"]

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What runs beside the provider: sample data, the sandbox server and the local stack."""
+"""Sample data, the sandbox server and the local stack. Not part of the provider package."""

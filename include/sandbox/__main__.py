@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 if __name__ == "__main__":
-    # Inside the guard: each engine worker imports this module again and needs nothing of the server.
+    # Inside the guard, because each engine worker imports this module and must not import the server.
     import sys
 
     from .cli import main

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 _ABOUT = """
-A local stand-in for the GoEnhance image face swap API. It answers in the vendor's shape, swaps faces on this
-machine and keeps its own ledger. It is not GoEnhance: speed, limits and pictures differ. Faults and everything the
-vendor leaves undocumented are switches, see `PUT /sandbox/faults`.
+A local substitute for the GoEnhance image face swap API. Its responses have the vendor's format; it swaps faces on
+this machine and keeps its own ledger. It is not GoEnhance: speed, limits and pictures differ. Faults, and all behaviour
+that the vendor does not document, are controlled by switches; see `PUT /sandbox/faults`.
 """
 
 
@@ -39,7 +39,7 @@ def create_app(settings: Settings, connections: Connections) -> FaultMiddleware:
     """
     Build the application.
 
-    :raises SwitchError: for a start switch that does not exist or cannot take its value.
+    :raises SwitchError: a start switch does not exist or its value is invalid.
     """
     plan = FaultPlan(start_switches(settings))
 
@@ -76,7 +76,7 @@ async def _plain_error(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> str:
-    """List what a path allows; Starlette alone names the methods of the first route that matches."""
+    """Return the methods that a path allows. Starlette itself reports only those of the first matching route."""
     routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
     return ", ".join(sorted({method for route in routes for method in route.methods}))
 
@@ -105,10 +105,10 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
 
 
 def _document_errors_as_they_are(schema: dict[str, Any]) -> None:
-    # FastAPI documents its own 422 body, which this application never sends.
+    # FastAPI documents a 422 response that this application never sends.
     for operations in schema["paths"].values():
         for operation in operations.values():
             if operation["responses"].pop("422", None):
-                operation["responses"].setdefault("400", {"description": "A parameter that cannot be read."})
+                operation["responses"].setdefault("400", {"description": "An invalid parameter."})
     for name in ("HTTPValidationError", "ValidationError"):
         schema["components"].get("schemas", {}).pop(name, None)

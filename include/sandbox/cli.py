@@ -20,7 +20,7 @@ _ENGINE_NEEDS = ("cv2", "numpy", "PIL")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; 0 after a clean end, 2 with one line on stderr if it cannot start."""
+    """Run the sandbox; return 0 after a clean exit, or print one line to stderr and return 2 if it cannot start."""
     options = _parser().parse_args(arguments)
     try:
         settings = _settings(options)
@@ -35,35 +35,49 @@ def _parser() -> argparse.ArgumentParser:
     package = (__package__ or "include.sandbox").strip()
     parser = argparse.ArgumentParser(
         prog=f"python -m {package}",
-        description="A local server that speaks the GoEnhance image face swap API and really swaps faces.",
+        description="A local server that implements the GoEnhance image face swap API and really swaps faces.",
     )
     add = parser.add_argument
-    add("--port", type=int, help=f"0: any free one (SANDBOX_PORT, else {DEFAULT_PORT})")
-    add("--token", help=f"the token to accept (SANDBOX_TOKEN, else {DEFAULT_TOKEN})")
+    add(
+        "--port",
+        type=int,
+        help=f"port to listen on; 0: any free port (default: SANDBOX_PORT or {DEFAULT_PORT})",
+    )
+    add("--token", help=f"token to accept (default: SANDBOX_TOKEN or {DEFAULT_TOKEN})")
     add(
         "--state-dir",
         type=Path,
         default=DEFAULT_STATE_DIR,
-        help="where ledger and pictures live (%(default)s)",
+        help="folder for the ledger and the pictures (default: %(default)s)",
     )
-    add("--images", type=Path, help="folder served under /images/ (the sample pictures)")
+    add("--images", type=Path, help="folder served under /images/ (default: the sample pictures)")
     add(
         "--engine",
         choices=("mesh", "none"),
         default="mesh",
-        help="none: load mode, no pictures (%(default)s)",
+        help="none: load mode, without pictures (default: %(default)s)",
     )
-    add("--workers", type=int, default=1, help="processes that swap faces (%(default)s)")
-    add("--faces", choices=("largest", "all"), default="largest", help="faces to replace (%(default)s)")
-    add("--credits", type=int, default=DEFAULT_CREDITS, help="balance of a new state folder (%(default)s)")
+    add("--workers", type=int, default=1, help="number of processes that swap faces (default: %(default)s)")
+    add(
+        "--faces",
+        choices=("largest", "all"),
+        default="largest",
+        help="faces to replace (default: %(default)s)",
+    )
+    add(
+        "--credits",
+        type=int,
+        default=DEFAULT_CREDITS,
+        help="balance of a new state folder (default: %(default)s)",
+    )
     add(
         "--switch",
         action="append",
         default=[],
         metavar="NAME=JSON",
-        help='a switch of PUT /sandbox/faults, e.g. job_seconds=0.1 or submit=\'{"kind": "hang", "count": 1}\'',
+        help='switch of PUT /sandbox/faults, e.g. job_seconds=0.1 or submit=\'{"kind": "hang", "count": 1}\'',
     )
-    add("--end-with-stdin", action="store_true", help="end when standard input closes")
+    add("--end-with-stdin", action="store_true", help="exit when standard input is closed")
     add("--verbose", action="store_true", help="log each request")
     return parser
 
@@ -71,11 +85,11 @@ def _parser() -> argparse.ArgumentParser:
 def _settings(options: argparse.Namespace) -> Settings:
     images = options.images or find_images()
     if images is not None and not images.is_dir():
-        raise StartError(f"--images {images}: there is no such folder")
+        raise StartError(f"--images {images}: the folder does not exist")
     if options.workers < 1:
-        raise StartError(f"--workers {options.workers}: at least 1 is needed")
+        raise StartError(f"--workers must be at least 1; got --workers {options.workers}")
     if options.credits < 0:
-        raise StartError(f"--credits {options.credits}: cannot be negative")
+        raise StartError(f"--credits must not be negative; got --credits {options.credits}")
     if options.engine == "mesh":
         _check_engine()
     return Settings(
@@ -95,20 +109,20 @@ def _port(options: argparse.Namespace) -> int:
     try:
         port = int(given)
     except ValueError:
-        raise StartError(f"SANDBOX_PORT={given}: not a port number") from None
+        raise StartError(f"SANDBOX_PORT must be a port number; got SANDBOX_PORT={given}") from None
     if not 0 <= port <= 65535:
-        raise StartError(f"port {port}: must lie between 0 and 65535")
+        raise StartError(f"port {port} must be between 0 and 65535")
     return port
 
 
 def _switch(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
-        raise StartError(f"--switch {text}: write NAME=JSON")
+        raise StartError(f"--switch must have the form NAME=JSON; got {text!r}")
     try:
         return name, json.loads(value)
     except ValueError:
-        # A bare word is more often meant as text than as broken JSON.
+        # A bare word is more likely meant as text than as invalid JSON.
         return name, value
 
 
@@ -117,5 +131,5 @@ def _check_engine() -> None:
     if missing:
         raise StartError(
             f"--engine mesh needs {', '.join(missing)}: install the extra "
-            "`airflow-provider-goenhance[sandbox]`, or start with --engine none"
+            "`airflow-provider-goenhance[sandbox]`, or use --engine none"
         )

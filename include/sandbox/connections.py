@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The open TCP connections of the server, so that a fault can end one without an answer."""
+"""Registry of the server's open TCP connections, so that a fault can close one without a response."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Connections:
-    """Finds the transport of a request by the client's address, which ASGI does tell."""
+    """Finds the transport of a request by the client's address, which is part of the ASGI scope."""
 
     def __init__(self) -> None:
         self._open: dict[tuple[str, int], asyncio.Transport] = {}
         self.closing = asyncio.Event()
 
     def drop(self, client: tuple[str, int], *, reset: bool) -> None:
-        """Close a client's connection now: with what was written still sent, or by a TCP reset."""
+        """Close a client's connection: in order, after sending what was written, or by a TCP reset."""
         transport = self._open.get(tuple(client))  # type: ignore[arg-type]
         if transport is None:
             return
@@ -34,7 +34,7 @@ class Connections:
             transport.close()
 
     def protocol(self) -> type[asyncio.Protocol]:
-        """Return uvicorn's HTTP protocol with its connections listed here."""
+        """Return uvicorn's HTTP protocol, extended to register its connections here."""
         open_ = self._open
 
         class ListedProtocol(AutoHTTPProtocol):  # type: ignore[misc,valid-type]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sandbox's own side: ledger, switches, reset, sample pictures, health. Local only, so without a token."""
+"""The control endpoints: ledger, switches, reset, sample pictures, health. Local only, so without a token."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 router = APIRouter(tags=["sandbox"])
 
 _REFUSED: dict[int | str, dict[str, Any]] = {
-    400: {"description": "A switch that does not exist or cannot take the value; `msg` names it."}
+    400: {"description": "A switch does not exist or its value is invalid; `msg` names it."}
 }
-_NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"description": "There is no such picture."}}
+_NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"description": "The picture does not exist."}}
 
 
 def _sandbox(request: Request) -> Sandbox:
@@ -36,14 +36,14 @@ async def submissions(
     after: Annotated[int, Query(ge=0, le=2**53, description="only later sequence numbers")] = 0,
     limit: Annotated[int | None, Query(ge=0, le=2**53)] = None,
 ) -> Response:
-    """List every accepted submit, first to last: the sandbox's own ledger, to check a client's against."""
+    """Return the ledger: every accepted submit, oldest first, to compare with a client's records."""
     jobs = (job for job in list(_sandbox(request).jobs.values()) if job.sequence > after)
     return JSONResponse([ledger_entry(job) for job in islice(jobs, limit)])
 
 
 @router.get("/sandbox/faults", response_model=Switches)
 async def faults(request: Request) -> Response:
-    """Show all switches, with how often each fault struck."""
+    """Return all switches, and how often each fault has struck."""
     return JSONResponse(_sandbox(request).live_switches().model_dump())
 
 
@@ -59,7 +59,7 @@ async def faults(request: Request) -> Response:
     },
 )
 async def change_faults(request: Request) -> Response:
-    """Change some switches; those that are not sent stay."""
+    """Change switches; those that are not in the body keep their values."""
     try:
         changes = await request.json()
     except (ValueError, RecursionError):
@@ -73,14 +73,14 @@ async def change_faults(request: Request) -> Response:
 
 @router.post("/sandbox/reset")
 async def reset(request: Request) -> Response:
-    """Forget all jobs and pictures, restore the balance and the switches of the start."""
+    """Delete all jobs and pictures, and restore the initial balance and switches."""
     _sandbox(request).reset()
     return JSONResponse({"status": "reset"})
 
 
 @router.get("/sandbox/overview")
 async def overview(request: Request, limit: Annotated[int, Query(ge=0, le=200)] = 12) -> Response:
-    """Tell what the live page shows: figures, switches that are not at their default, latest jobs."""
+    """Return the data of the live page: counts, switches that differ from their defaults, latest jobs."""
     sandbox = _sandbox(request)
     latest = list(islice(reversed(sandbox.jobs.values()), limit))
     return JSONResponse(
@@ -99,7 +99,7 @@ async def overview(request: Request, limit: Annotated[int, Query(ge=0, le=200)] 
 
 @router.get("/sandbox/pictures/{img_uuid}", responses=_NOT_FOUND, response_class=Response)
 async def kept_picture(request: Request, img_uuid: str) -> Response:
-    """Serve a job's result to the live page, untouched by faults and without a signed link."""
+    """Serve a job's result to the live page, without faults and without a signed link."""
     sandbox = _sandbox(request)
     job = sandbox.jobs.get(img_uuid)
     if job is None or job.state != "success":
@@ -109,7 +109,7 @@ async def kept_picture(request: Request, img_uuid: str) -> Response:
 
 @router.get("/images")
 async def images(request: Request) -> Response:
-    """List the sample pictures."""
+    """Return the names of the sample pictures."""
     folder = _sandbox(request).settings.images
     names = sorted(path.name for path in folder.iterdir() if path.is_file()) if folder else []
     return JSONResponse(names)
@@ -118,7 +118,7 @@ async def images(request: Request) -> Response:
 @router.head("/images/{name}", include_in_schema=False)
 @router.get("/images/{name}", responses=_NOT_FOUND, response_class=Response)
 async def image(request: Request, name: Annotated[str, Path(pattern=r"^[\w][\w.-]*$")]) -> Response:
-    """Serve a sample picture, to stand for the picture host of a real batch."""
+    """Serve a sample picture, as the image host of a real batch would."""
     folder = _sandbox(request).settings.images
     if folder is None or not (folder / name).is_file():
         return envelope(404, "no such picture", status=404)
@@ -127,7 +127,7 @@ async def image(request: Request, name: Annotated[str, Path(pattern=r"^[\w][\w.-
 
 @router.get("/health")
 async def health(request: Request) -> Response:
-    """Answer as soon as the sandbox can take submits."""
+    """Return 200 as soon as the sandbox accepts submits."""
     sandbox = _sandbox(request)
     answer: dict[str, Any] = {"status": "ok", "engine": sandbox.settings.engine}
     if sandbox.settings.engine == "none":

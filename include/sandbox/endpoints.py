@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The GoEnhance side: submit, job detail, tokens, and the result links."""
+"""The GoEnhance endpoints: submit, job detail, tokens, and result links."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.responses import FileResponse, Response
 
 from . import openapi
 from .jobs import LOAD_MODE_NOTE, Job, job_data
-from .placeholder import blank_picture
+from .placeholder import placeholder_picture
 from .state import OutOfCreditsError, Sandbox
 from .wire import BadSubmitError, carries_token, envelope, expired_link, no_credits, read_submit, token_error
 
@@ -35,7 +35,7 @@ def _refused(request: Request) -> bool:
 
 @router.post("/api/v1/imagefaceswap/generate", **openapi.SUBMIT)
 async def submit(request: Request) -> Response:
-    """Accept one pair; a paid job that cannot be cancelled. Repeating the call is a second job."""
+    """Accept a pair as a paid job that cannot be cancelled. Each call creates another job."""
     if _refused(request):
         return token_error()
     sandbox = _sandbox(request)
@@ -58,7 +58,7 @@ async def submit(request: Request) -> Response:
 
 @router.get("/api/v1/jobs/detail", **openapi.DETAIL)
 async def detail(request: Request, img_uuid: Annotated[str, Query()] = "") -> Response:
-    """Show one job: its status, and the link to its picture once it is finished."""
+    """Return a job: its status, and the link to its picture once it has finished."""
     if _refused(request):
         return token_error()
     sandbox = _sandbox(request)
@@ -76,13 +76,13 @@ async def detail(request: Request, img_uuid: Annotated[str, Query()] = "") -> Re
 
 @router.get("/api/v1/user/tokens", **openapi.TOKENS)
 async def tokens(request: Request) -> Response:
-    """Tell the remaining credits."""
+    """Return the remaining credits."""
     if _refused(request):
         return token_error()
     sandbox = _sandbox(request)
     data = {"count": sandbox.credits}
     if sandbox.switches.show_queue_limit:
-        # 3 is what the one client that reads the field assumes.
+        # The only known client that reads the field assumes 3.
         data["queueLimit"] = sandbox.switches.queue_limit or 3
     return envelope(0, "success", data)
 
@@ -103,12 +103,12 @@ async def result(request: Request, result_path: str) -> Response:
 
 
 def picture(sandbox: Sandbox, job: Job) -> Response:
-    """Answer with a job's picture."""
+    """Return a job's picture."""
     if job.engine == "none":
-        return Response(blank_picture(job.img_uuid, LOAD_MODE_NOTE), media_type=job.media_type)
+        return Response(placeholder_picture(job.img_uuid, LOAD_MODE_NOTE), media_type=job.media_type)
     path = sandbox.pictures / job.result_path
     if not path.is_file():
-        return envelope(404, "the picture is gone from the state folder", status=404)
+        return envelope(404, "the picture is missing from the state folder", status=404)
     return FileResponse(path, media_type=job.media_type)
 
 

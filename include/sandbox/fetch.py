@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fetching the pictures of a job over HTTP, with the limits a service would set."""
+"""Download the pictures of a job over HTTP, with the limits of a real service."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _CHUNK = 64 * 1024
 
 
 class FetchError(Exception):
-    """A picture that could not be had; the message says which and why."""
+    """A picture could not be downloaded; the message says which and why."""
 
 
 def open_session() -> aiohttp.ClientSession:
-    """Open the HTTP session that fetches pictures; aiohttp loads here, load mode never needs it."""
+    """Open the HTTP session for downloads. Imports aiohttp here, because load mode does not need it."""
     import aiohttp
 
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit_per_host=8))
@@ -31,9 +31,9 @@ async def fetch_picture(
     Download one picture.
 
     :param role: `source_img` or `reference_img`, for messages.
-    :param limit: the largest accepted size in bytes.
+    :param limit: maximum size in bytes.
     :param timeout_seconds: for the whole download.
-    :raises FetchError: on anything but a complete 200 answer within the limits.
+    :raises FetchError: the response is not a complete 200 within the limits.
     """
     import aiohttp
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One job: what was accepted, how it went, and how job detail shows it."""
+"""A job: the accepted submit, its state, and its representation in job detail and the ledger."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOAD_MODE_NOTE = "sandbox load mode (--engine none): no picture was fetched and 
 
 @dataclass(slots=True)
 class Job:
-    """An accepted submit; `sequence` is its place in the ledger, times are Unix seconds."""
+    """An accepted submit. `sequence` is its place in the ledger; times are Unix seconds."""
 
     sequence: int
     img_uuid: str
@@ -43,11 +43,11 @@ class Job:
 
     @property
     def ended(self) -> bool:
-        """True once the job can no longer change."""
+        """Whether the job is in a terminal state."""
         return self.state in {"success", "failed"}
 
     def name_result(self, extension: str) -> None:
-        """Give the result its path, dated and named apart from img_uuid as the vendor does."""
+        """Set the result path. As with the vendor, it contains the date and not the img_uuid."""
         day = time.strftime("%Y/%m/%d", time.gmtime())
         self.result_path = f"user/{day}/{uuid.uuid4()}_0.{extension}"
 
@@ -56,7 +56,7 @@ JOB_COLUMNS = tuple(f.name for f in fields(Job) if f.name != "processing_at")
 
 
 def status_word(job: Job, switches: Switches, now: float) -> str:
-    """Translate a job's state into the word job detail shows under the present switches."""
+    """Return the status that job detail shows for a job under the current switches."""
     if job.state == "queued":
         return switches.waiting_word
     if job.state == "running":
@@ -69,10 +69,10 @@ def status_word(job: Job, switches: Switches, now: float) -> str:
 
 def job_data(job: Job, switches: Switches, link: str | None, now: float) -> dict[str, Any]:
     """
-    Build the `data` of a job detail answer.
+    Return the `data` of a job detail response.
 
-    Fields and their order follow the examples of docs.goenhance.ai/api-reference/tasks/detail; `error`,
-    `img_url` and `sandbox` are the sandbox's own and documented in docs/sandbox.md.
+    Fields and their order follow the examples of docs.goenhance.ai/api-reference/tasks/detail. `error`, `img_url` and
+    `sandbox` are additions of the sandbox, documented in docs/sandbox.md.
     """
     data: dict[str, Any] = {
         "img_uuid": job.img_uuid,
@@ -95,7 +95,7 @@ def job_data(job: Job, switches: Switches, link: str | None, now: float) -> dict
 
 
 def ledger_entry(job: Job) -> dict[str, Any]:
-    """Describe an accepted submit as GET /sandbox/submissions lists it."""
+    """Return a job as an entry of GET /sandbox/submissions."""
     return {
         "sequence": job.sequence,
         "img_uuid": job.img_uuid,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sandbox's own ledger in SQLite: every accepted submit is on record before it is answered."""
+"""The sandbox's ledger in SQLite. Every accepted submit is recorded before its response is sent."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ LEDGER_FILE = "ledger.sqlite3"
 
 class Ledger:
     """
-    Jobs and balance on disk, written in groups.
+    Jobs and balance on disk, written by group commit.
 
-    All records of one turn of the event loop share one transaction, so safety costs one commit per
-    group of requests. `synchronous=OFF` lets a record survive the death of this process, not a power cut.
+    All records of one event loop iteration share a transaction. With `synchronous=OFF`, a record survives the death of
+    this process but not a power failure.
     """
 
     def __init__(self, path: Path) -> None:
@@ -42,14 +42,14 @@ class Ledger:
 
     def check(self) -> None:
         """
-        Make sure that the jobs on disk are of the shape this version keeps.
+        Raise if the file does not have the schema of this version.
 
-        :raises sqlite3.Error: if they are not, or the file is no database.
+        :raises sqlite3.Error: the schema differs, or the file is not a database.
         """
         self._db.execute(f"SELECT {', '.join(JOB_COLUMNS)} FROM jobs LIMIT 0")  # noqa: S608
 
     def load(self) -> list[Job]:
-        """Read all jobs in the order they were accepted."""
+        """Return all jobs in the order of acceptance."""
         rows = self._db.execute(f"SELECT {', '.join(JOB_COLUMNS)} FROM jobs ORDER BY sequence")  # noqa: S608
         jobs = [Job(**dict(zip(JOB_COLUMNS, row, strict=True))) for row in rows]
         for job in jobs:
@@ -57,12 +57,12 @@ class Ledger:
         return jobs
 
     def fact(self, name: str) -> object:
-        """Read one named value, None if it was never kept."""
+        """Return a named value, or None if it was never written."""
         row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return row[0] if row else None
 
     def keep(self, job: Job | None = None, **facts: object) -> asyncio.Future[None]:
-        """Write a job and facts with the next group; await the answer to know that they are on disk."""
+        """Add a job and named values to the next group; await the result to be sure that they are on disk."""
         if self._written is None:
             loop = asyncio.get_running_loop()
             self._written = loop.create_future()
@@ -73,12 +73,12 @@ class Ledger:
         return self._written
 
     def clear(self) -> None:
-        """Forget all jobs; facts stay."""
+        """Delete all jobs; keep the named values."""
         self._write_group()
         self._db.execute("DELETE FROM jobs")
 
     def close(self) -> None:
-        """Write what is left and let go of the file."""
+        """Write the pending group and close the file."""
         self._write_group()
         self._db.close()
 
@@ -98,7 +98,7 @@ class Ledger:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             written.set_exception(error)
-            # Not every writer waits; reading the exception here keeps asyncio from reporting it as lost.
+            # Not every caller awaits the future. Read the exception, or asyncio logs it as never retrieved.
             written.exception()
         else:
             written.set_result(None)

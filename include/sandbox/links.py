@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Result links that are signed and expire, in the query shape of Tencent COS that the vendor's links have."""
+"""Signed, expiring result links with the query parameters of Tencent COS, as in the vendor's links."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ PREFIX = "/results/"
 
 
 class LinkSigner:
-    """Signs a result path for a window of time and checks such a signature."""
+    """Signs result paths for a time window, and verifies the signatures."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
 
     def sign(self, result_path: str, start: int, end: int) -> str:
-        """Return path and query of a link that is good from `start` until `end` (Unix seconds)."""
+        """Return path and query of a link that is valid from `start` until `end` (Unix seconds)."""
         window = f"{start};{end}"
         signature = self._signature(result_path, window)
         return (
@@ -27,7 +27,7 @@ class LinkSigner:
         )
 
     def check(self, result_path: str, query: str, now: float) -> Verdict:
-        """Judge a link's query for a path."""
+        """Verify the query of a link to a path."""
         given = parse_qs(query, separator="&")
         window = given.get("q-sign-time", [""])[0]
         signature = given.get("q-signature", [""])[0]
@@ -39,5 +39,5 @@ class LinkSigner:
         return "good" if now < int(end) else "expired"
 
     def _signature(self, result_path: str, window: str) -> str:
-        # SHA-1 only because the vendor's links say sha1; as an HMAC over a random key it is sound here.
+        # SHA-1, because the vendor's links use it. An HMAC with a random key is sufficient here.
         return hmac.digest(self._key, f"{window}\n{result_path}".encode(), "sha1").hex()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The OpenAPI text of the GoEnhance endpoints, kept apart so that they can answer without a model layer."""
+"""OpenAPI documentation of the GoEnhance endpoints, which respond without a model layer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _answer(description: str, *data_schemas: dict[str, Any], **example: Any) -> 
     return {"description": description, "content": {"application/json": content}}
 
 
-_TOKEN_ERROR = _answer("The token was refused.", code=401, msg="Token Error")
+_TOKEN_ERROR = _answer("The token is invalid.", code=401, msg="Token Error")
 _SERVER_ERROR = _answer("Only if a switch asks for it.", code=500, msg="")
 _RATE_LIMITED = _answer("Only if a switch asks for it.", code=429, msg="Too Many Requests")
 
@@ -45,12 +45,14 @@ SUBMIT: dict[str, Any] = {
             data={"img_uuid": _EXAMPLE_UUID},
         ),
         400: _answer(
-            "The body was refused (the sandbox's choice; the vendor documents none).",
+            "The body is invalid (the vendor does not document this case).",
             code=400,
             msg="args.source_img: must be a string",
         ),
         401: _TOKEN_ERROR,
-        402: _answer("Out of credits (the sandbox's choice).", code=402, msg="Insufficient credits"),
+        402: _answer(
+            "Out of credits (the vendor does not document this case).", code=402, msg="Insufficient credits"
+        ),
         429: _RATE_LIMITED,
         500: _SERVER_ERROR,
     },
@@ -65,7 +67,7 @@ SUBMIT: dict[str, Any] = {
                         args=_object(
                             ["reference_img", "source_img"],
                             reference_img={**_URL, "description": "target picture, max 5 MB"},
-                            source_img={**_URL, "description": "picture that gives the face, max 5 MB"},
+                            source_img={**_URL, "description": "picture with the face, max 5 MB"},
                         ),
                         type={"type": "string", "enum": [JOB_TYPE]},
                     )
@@ -94,10 +96,10 @@ _JOB = _object(
     },
     job_type={"type": "string"},
     img_url={"type": "string"},
-    error={"type": "string", "description": "the sandbox's own: why the job failed"},
+    error={"type": "string", "description": "addition of the sandbox: why the job failed"},
     sandbox={
         "type": "string",
-        "description": "the sandbox's own: load mode says here that nothing was swapped",
+        "description": "addition of the sandbox: in load mode, states that nothing was swapped",
     },
 )
 
@@ -138,7 +140,7 @@ RESULT: dict[str, Any] = {
             "description": "The link has expired or was changed.",
             "content": {"application/xml": {"schema": {"type": "string"}}},
         },
-        404: _answer("Signed, but the picture is gone (the sandbox was reset)."),
+        404: _answer("The signature is valid, but the picture was deleted (the sandbox was reset)."),
     },
     "response_class": Response,
 }

@@ -15,5 +15,5 @@ _POLICY = "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inl
 
 @router.get("/", response_class=HTMLResponse)
 async def live_page() -> HTMLResponse:
-    """Show what the sandbox is, its switches and its latest jobs."""
+    """Serve the page that shows the sandbox, its switches and its latest jobs."""
     return HTMLResponse(_PAGE.read_text(encoding="utf-8"), headers={"Content-Security-Policy": _POLICY})

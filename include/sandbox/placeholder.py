@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The picture that load mode serves: a real, tiny PNG whose metadata says that it holds no swap."""
+"""The picture that load mode serves: a tiny, valid PNG whose metadata states that no face was swapped."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ EXTENSION = "png"
 _SIDE = 8
 
 
-def blank_picture(img_uuid: str, note: str) -> bytes:
-    """Draw a grey square that names its job, so that each job's result differs in its bytes."""
+def placeholder_picture(img_uuid: str, note: str) -> bytes:
+    """Return a grey square that contains the job's id, so that every result has different bytes."""
     header = struct.pack(">IIBBBBB", _SIDE, _SIDE, 8, 0, 0, 0, 0)
     pixels = zlib.compress((b"\x00" + b"\x80" * _SIDE) * _SIDE)
     text = f"Comment\x00GoEnhance {note}; job {img_uuid}".encode("latin-1")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A sandbox in a process of its own, for tests, benchmarks and the local stack."""
+"""Run a sandbox in a separate process, for tests, benchmarks and the local stack."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _STOP_SECONDS = 5.0
 
 
 class SandboxError(RuntimeError):
-    """A sandbox that did not start, or refused a control call; the message says why."""
+    """The sandbox did not start, or rejected a control call; the message says why."""
 
 
 class SandboxProcess:
     """
-    Starts, steers and stops one sandbox on 127.0.0.1.
+    Starts, controls and stops a sandbox on 127.0.0.1.
 
-    It ends with this process, whatever ends this process.
+    The sandbox exits when this process ends, even if it is killed.
 
     :param engine: `none` (load mode, no picture is fetched) or `mesh` (faces are swapped).
-    :param port: 0 takes a free one; a later start() keeps it.
-    :param state_dir: where ledger and pictures live; None: a temporary folder that close() removes.
+    :param port: 0: any free port; a later start() keeps it.
+    :param state_dir: folder for the ledger and the pictures; None: a temporary folder that close() deletes.
     :param token: the bearer token to accept.
     :param images: folder served under /images/; None: the sample pictures.
     :param workers: processes that swap faces.
@@ -72,12 +72,12 @@ class SandboxProcess:
 
     @property
     def url(self) -> str:
-        """Base URL, without a slash at its end."""
+        """Base URL, without a trailing slash."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def running(self) -> bool:
-        """Whether the server is up."""
+        """Whether the server is running."""
         return self._process is not None and self._process.poll() is None
 
     @property
@@ -89,9 +89,9 @@ class SandboxProcess:
 
     def start(self) -> Self:
         """
-        Start it, on the port and state it had before if it ran before, and wait until it is ready.
+        Start the sandbox, on its previous port and state if it ran before, and wait until it is ready.
 
-        :raises SandboxError: with what the sandbox said, if it does not come up.
+        :raises SandboxError: the sandbox did not start; the message contains its output.
         """
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._process = subprocess.Popen(  # noqa: S603
@@ -106,7 +106,7 @@ class SandboxProcess:
         if "ready on" not in line:
             self._process.kill()
             self._process.wait()
-            message = self._said()
+            message = self._error_output()
             self._release()
             if self._own_state and not any(self.state_dir.glob("*.sqlite3")):
                 shutil.rmtree(self.state_dir, ignore_errors=True)
@@ -115,7 +115,7 @@ class SandboxProcess:
         return self
 
     def stop(self) -> int:
-        """End it as a supervisor would (SIGTERM), keep its state, and return its exit code."""
+        """Stop the sandbox with SIGTERM, keep its state, and return its exit code."""
         if self._process is None:
             return 0
         self._process.terminate()
@@ -128,14 +128,14 @@ class SandboxProcess:
             self._release()
 
     def kill(self) -> None:
-        """End it as a crash would (SIGKILL), keep its state."""
+        """Kill the sandbox with SIGKILL, and keep its state."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._release()
 
     def close(self) -> None:
-        """End it and remove its state, unless the state folder was given."""
+        """Stop the sandbox and delete its state, unless `state_dir` was passed."""
         self.stop()
         if self._own_state:
             shutil.rmtree(self.state_dir, ignore_errors=True)
@@ -150,23 +150,23 @@ class SandboxProcess:
         """
         Change switches and return all of them.
 
-        :raises SandboxError: naming the switch that does not exist or cannot take the value.
+        :raises SandboxError: a switch does not exist or its value is invalid; the message names it.
         """
         answer: dict[str, Any] = self._call("PUT", "/sandbox/faults", switches)
         return answer
 
     def faults(self) -> dict[str, Any]:
-        """Read all switches."""
+        """Return all switches."""
         answer: dict[str, Any] = self._call("GET", "/sandbox/faults")
         return answer
 
     def submissions(self) -> list[dict[str, Any]]:
-        """Read the sandbox's own ledger: every accepted submit, first to last."""
+        """Return the sandbox's ledger: every accepted submit, oldest first."""
         ledger: list[dict[str, Any]] = self._call("GET", "/sandbox/submissions")
         return ledger
 
     def reset(self) -> None:
-        """Forget jobs and pictures, restore balance and switches of the start."""
+        """Delete jobs and pictures, and restore the initial balance and switches."""
         self._call("POST", "/sandbox/reset", {})
 
     def image(self, name: str) -> str:
@@ -180,7 +180,7 @@ class SandboxProcess:
         return str(self._call("POST", "/api/v1/imagefaceswap/generate", body)["data"]["img_uuid"])
 
     def detail(self, img_uuid: str) -> dict[str, Any]:
-        """Read the `data` of a job detail."""
+        """Return the `data` of a job detail response."""
         data: dict[str, Any] = self._call("GET", f"/api/v1/jobs/detail?img_uuid={img_uuid}")["data"]
         return data
 
@@ -188,7 +188,7 @@ class SandboxProcess:
         """
         Poll a job until it has an end_time and return its detail.
 
-        :raises SandboxError: if it has not ended after `seconds`.
+        :raises SandboxError: the job has not ended after `seconds`.
         """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -205,7 +205,7 @@ class SandboxProcess:
             {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"},
             method=method,
         )
-        # No proxy, whatever the environment says: this never leaves the machine.
+        # Ignore proxies in the environment: the server is on this machine.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=30) as response:
@@ -219,7 +219,7 @@ class SandboxProcess:
         ready, _, _ = select.select([self._process.stdout], [], [], _START_SECONDS)
         return self._process.stdout.readline().decode() if ready else ""
 
-    def _said(self) -> str:
+    def _error_output(self) -> str:
         assert self._errors is not None  # noqa: S101 - only called by start()
         self._errors.seek(0)
         return self._errors.read().decode(errors="replace").strip()
@@ -236,7 +236,7 @@ class SandboxProcess:
 
 
 def _package() -> str:
-    # This package has one name in its repository and another in the wheel.
+    # The package has different names in the repository and in the wheel.
     return __package__ or "include.sandbox"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pytest fixtures that give a test a sandbox on a free port."""
+"""Pytest fixtures that provide a sandbox on a free port."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .process import SandboxProcess
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# Short jobs: a test should wait for what it tests, not for a simulated vendor.
+# Short jobs, so that tests do not wait for the simulated vendor.
 _JOB_SECONDS = 0.1
 _MARK = (
     "goenhance_sandbox(**options): how the sandbox of this test is started: engine, workers, token, images, "
@@ -21,13 +21,13 @@ _MARK = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known, for projects that run with --strict-markers."""
+    """Register the marker, for projects that use --strict-markers."""
     config.addinivalue_line("markers", _MARK)
 
 
 @pytest.fixture
 def goenhance_sandbox_factory() -> Iterator[Callable[..., SandboxProcess]]:
-    """Start sandboxes with options of the test's choice; all are ended with the test."""
+    """Start sandboxes with any options; all are stopped after the test."""
     started: list[SandboxProcess] = []
 
     def start(**options: Any) -> SandboxProcess:
@@ -44,7 +44,7 @@ def goenhance_sandbox_factory() -> Iterator[Callable[..., SandboxProcess]]:
 def goenhance_sandbox(
     request: pytest.FixtureRequest, goenhance_sandbox_factory: Callable[..., SandboxProcess]
 ) -> SandboxProcess:
-    """Give the test a sandbox process of its own; `@pytest.mark.goenhance_sandbox(...)` sets its options."""
+    """Start a sandbox process for one test; `@pytest.mark.goenhance_sandbox(...)` sets its options."""
     mark = request.node.get_closest_marker("goenhance_sandbox")
     return goenhance_sandbox_factory(**(mark.kwargs if mark else {}))
 
@@ -57,10 +57,10 @@ def _goenhance_sandbox_session() -> Iterator[SandboxProcess]:
 
 @pytest.fixture
 def goenhance_sandbox_shared(_goenhance_sandbox_session: SandboxProcess) -> SandboxProcess:
-    """Give the test the session's sandbox in load mode, reset: milliseconds instead of a start."""
+    """Return the session's sandbox in load mode, reset. Takes milliseconds instead of a process start."""
     if _goenhance_sandbox_session.running:
         _goenhance_sandbox_session.reset()
     else:
-        # The last test ended it, perhaps on purpose; its state goes, its port stays.
+        # An earlier test stopped it. Its state is deleted, its port stays.
         _goenhance_sandbox_session.start().reset()
     return _goenhance_sandbox_session

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Moving jobs from accepted to success or failed, each in its own time."""
+"""Run accepted jobs until they succeed or fail."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from .faults import FaultPlan
     from .jobs import Job
 
-# The first part of its time a job shows as pending, the rest as processing.
+# Share of its time in which a job is pending; then it is processing.
 _PENDING_PART = 0.2
-# Pairs whose pictures are in memory at once, for each worker.
+# Pairs per worker whose pictures are in memory at the same time.
 _PAIRS_IN_HAND = 3
 
 
 class Runner:
-    """Starts jobs within `queue_limit` and ends them; `on_end` is told of each end."""
+    """Starts jobs within `queue_limit` and ends them; calls `on_end` for each job that ends."""
 
     def __init__(self, plan: FaultPlan, pool: SwapPool | None, workers: int, pictures: Path) -> None:
         self._plan = plan
@@ -42,27 +42,27 @@ class Runner:
 
     @property
     def queued(self) -> int:
-        """How many accepted jobs wait for a place."""
+        """Number of accepted jobs that have not started."""
         return len(self._queue)
 
     @property
     def running(self) -> int:
-        """How many jobs are in progress."""
+        """Number of jobs in progress."""
         return len(self._running)
 
     def add(self, job: Job) -> None:
-        """Take a job on."""
+        """Queue a job."""
         self._queue.append(job)
         self.start_waiting()
 
     def start_waiting(self) -> None:
-        """Start as many waiting jobs as the limit allows."""
+        """Start as many queued jobs as the limit allows."""
         limit = self._plan.switches.queue_limit
         while self._queue and (limit is None or len(self._running) < limit):
             self._start(self._queue.popleft())
 
     def drop_all(self) -> None:
-        """Forget every job that has not ended."""
+        """Drop every job that has not ended."""
         self._queue.clear()
         running, self._running = self._running, {}
         for handle in running.values():
@@ -70,7 +70,7 @@ class Runner:
                 handle.cancel()
 
     async def close(self) -> None:
-        """Stop all work; jobs that have not ended go on after a restart."""
+        """Stop all work. Jobs that have not ended continue after a restart."""
         self.drop_all()
         if self._pool is not None:
             await self._pool.close()
@@ -100,7 +100,7 @@ class Runner:
         except (FetchError, SwapError) as error:
             outcome = {"error": str(error)}
         except OSError as error:
-            outcome = {"error": f"sandbox_error: the picture could not be kept ({error.strerror})"}
+            outcome = {"error": f"sandbox_error: the picture could not be stored ({error.strerror})"}
         else:
             outcome = {"media_type": swapped.media_type}
         await asyncio.sleep(due - time.time())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running the application: the port, the ready line, and an end within two seconds."""
+"""Serve the application: open the port, print the ready line, and shut down within two seconds."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ _LAST_ANSWERS_SECONDS = 1
 
 
 class StartError(Exception):
-    """Why the sandbox cannot start, in one line."""
+    """The sandbox cannot start; the message is one line."""
 
 
 def open_port(port: int) -> socket.socket:
     """
-    Take a port on the loopback address; 0 takes any free one.
+    Open a port on the loopback address; 0: any free port.
 
-    :raises StartError: if the port is taken.
+    :raises StartError: the port is taken.
     """
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    # A sandbox that is restarted must get its port back while old connections still linger.
+    # A restarted sandbox must get its port back while old connections are in TIME_WAIT.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((HOST, port))
@@ -56,9 +56,9 @@ def open_port(port: int) -> socket.socket:
 
 def lock_state(settings: Settings) -> IO[str]:
     """
-    Make the state folder ours until this process ends.
+    Lock the state folder until this process ends.
 
-    :raises StartError: if another sandbox uses it, or it cannot be made.
+    :raises StartError: another sandbox uses the folder, or it cannot be created.
     """
     try:
         settings.state_dir.mkdir(parents=True, exist_ok=True)
@@ -77,9 +77,9 @@ def lock_state(settings: Settings) -> IO[str]:
 
 def check_ledger(settings: Settings) -> None:
     """
-    Make sure that the state folder's ledger can be used.
+    Raise if the state folder's ledger cannot be used.
 
-    :raises StartError: if it was not written by this version of the sandbox.
+    :raises StartError: the ledger was not written by this version of the sandbox.
     """
     try:
         ledger = Ledger(settings.state_dir / LEDGER_FILE)
@@ -90,7 +90,7 @@ def check_ledger(settings: Settings) -> None:
     except sqlite3.Error as error:
         raise StartError(
             f"state folder {settings.state_dir} holds a ledger this sandbox cannot read ({error}); "
-            "choose another with --state-dir, or remove it"
+            "choose another folder with --state-dir, or delete it"
         ) from None
 
 
@@ -98,9 +98,9 @@ def serve(settings: Settings, port: int, *, end_with_stdin: bool = False, verbos
     """
     Run a sandbox until SIGTERM or SIGINT.
 
-    :param end_with_stdin: end too when standard input closes, so that it cannot outlive who started it.
-    :raises StartError: if port or state folder cannot be had.
-    :raises SwitchError: for a bad start switch.
+    :param end_with_stdin: also exit when standard input is closed, so that it cannot outlive its parent process.
+    :raises StartError: the port or the state folder cannot be used.
+    :raises SwitchError: a start switch is invalid.
     """
     connections = Connections()
     app = create_app(settings, connections)
@@ -113,7 +113,7 @@ def serve(settings: Settings, port: int, *, end_with_stdin: bool = False, verbos
             lifespan="on",
             log_level="info" if verbose else "warning",
             access_log=verbose,
-            # Needed to find a request's connection by its client address.
+            # The client address must be the real one: it identifies a request's connection.
             proxy_headers=False,
             server_header=False,
             timeout_graceful_shutdown=_LAST_ANSWERS_SECONDS,
@@ -146,7 +146,7 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        # uvicorn's own raises the signal again after a clean end; being told to end is not a failure here.
+        # uvicorn's version raises the signal again after a clean shutdown. Here a signal is not a failure.
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end)

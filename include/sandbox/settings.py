@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a sandbox is started with; what can change while it runs lives in switches.py."""
+"""Start options of a sandbox. Options that can change at run time are in switches.py."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 DEFAULT_PORT = 8765
-# Not a secret: every sandbox starts with it. Real keys start with `sk-` too, so checks on the shape pass.
+# Not a secret: the default of every sandbox. Starts with `sk-` like real keys, so that format checks pass.
 DEFAULT_TOKEN = "sk-sandbox-token"  # noqa: S105
 DEFAULT_CREDITS = 1_000_000
 DEFAULT_STATE_DIR = Path(".local/sandbox")
 
 
 def find_images() -> Path | None:
-    """Look for sample pictures inside this package first, then beside it."""
+    """Return the folder of sample pictures: inside this package, or else beside it."""
     here = Path(__file__).resolve().parent
     for folder in (here / "images", here.parent / "images"):
         if folder.is_dir():
@@ -25,7 +25,7 @@ def find_images() -> Path | None:
 
 @dataclass(frozen=True)
 class Settings:
-    """The start options of one sandbox."""
+    """The start options of a sandbox."""
 
     token: str = DEFAULT_TOKEN
     state_dir: Path = DEFAULT_STATE_DIR

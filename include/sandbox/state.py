@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One sandbox: its jobs, balance, switches and links, in memory and on disk."""
+"""State of a sandbox: jobs, balance, switches and links, in memory and on disk."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 
 class OutOfCreditsError(Exception):
-    """A submit that the balance does not cover."""
+    """The balance does not cover a submit."""
 
 
 class Sandbox:
     """
-    What the endpoints share. Must be made inside a running event loop.
+    State shared by the endpoints. Must be created inside a running event loop.
 
-    :param settings: the start options; the folder `settings.state_dir` is made if it is missing.
-    :param connections: the server's open connections, for faults that end one.
+    :param settings: the start options; `settings.state_dir` is created if it does not exist.
+    :param connections: the server's open connections, for faults that close one.
     """
 
     def __init__(self, settings: Settings, plan: FaultPlan, connections: Connections) -> None:
@@ -52,15 +52,15 @@ class Sandbox:
 
     @property
     def switches(self) -> Switches:
-        """The switches as they are now."""
+        """The current switches."""
         return self.plan.switches
 
     async def accept(self, source_img: str, reference_img: str) -> Job:
         """
-        Take a paid submit: charge it, record it on disk, then start its job.
+        Accept a paid submit: charge it, record it on disk, then start its job.
 
-        :raises OutOfCreditsError: when the balance does not cover the cost; nothing is recorded then.
-        :raises sqlite3.Error: when it cannot be recorded; it is not accepted then.
+        :raises OutOfCreditsError: the balance does not cover the cost; nothing was recorded.
+        :raises sqlite3.Error: the submit cannot be recorded; it was not accepted.
         """
         cost = self.switches.cost
         if self._credits < cost:
@@ -87,7 +87,7 @@ class Sandbox:
             del self.jobs[job.img_uuid]
             self._credits += cost
             raise
-        # A reset may have come in between; a job it forgot must not start.
+        # A reset may have deleted the job meanwhile; it must not start then.
         if job.img_uuid in self.jobs:
             self.runner.add(job)
         return job
@@ -96,7 +96,7 @@ class Sandbox:
         """
         Merge changes into the switches.
 
-        :raises SwitchError: naming the switch that does not exist or cannot take the value.
+        :raises SwitchError: a switch does not exist or its value is invalid; the message names it.
         """
         switches = merge(self.live_switches(), changes)
         self.plan.change(switches, reseed="seed" in changes)
@@ -106,7 +106,7 @@ class Sandbox:
         return switches
 
     def live_switches(self) -> Switches:
-        """Return the switches with the balance of this moment in them."""
+        """Return the switches, including the current balance."""
         self.switches.credits = self._credits
         return self.switches
 
@@ -116,7 +116,7 @@ class Sandbox:
         return self._credits
 
     def reset(self) -> None:
-        """Go back to how the sandbox was started: no jobs, full balance, the switches of the start."""
+        """Restore the initial state: no jobs, the initial balance and switches."""
         self.runner.drop_all()
         self.jobs.clear()
         self._by_result.clear()
@@ -128,7 +128,7 @@ class Sandbox:
         self._set_credits(self.settings.credits)
 
     def link(self, job: Job) -> str | None:
-        """Return path and query of the job's result link, None while there is none."""
+        """Return path and query of the job's result link, or None if it has no result."""
         if job.state != "success":
             return None
         if self.switches.link_signed == "at_completion":
@@ -136,11 +136,11 @@ class Sandbox:
         return self._signer.sign(job.result_path, *self._link_window(time.time()))
 
     def check_link(self, result_path: str, query: str) -> tuple[str, Job | None]:
-        """Judge a result link and find its job."""
+        """Verify a result link and return the verdict and its job."""
         return self._signer.check(result_path, query, time.time()), self._by_result.get(result_path)
 
     async def close(self) -> None:
-        """Stop the jobs and write what is left."""
+        """Stop the jobs and write pending records."""
         await self.runner.close()
         self.ledger.close()
 
@@ -154,7 +154,7 @@ class Sandbox:
         self.ledger.keep(job, credits=self._credits)
 
     def _link_window(self, now: float) -> tuple[int, int]:
-        # The vendor's example opens its window one second before end_time.
+        # In the vendor's example, the window starts one second before end_time.
         start = int(now) - 1
         return start, start + 1 + self.switches.link_seconds
 
@@ -183,8 +183,8 @@ class Sandbox:
 
 def start_switches(settings: Settings) -> Switches:
     """
-    Build the switches a sandbox starts with.
+    Return the initial switches of a sandbox.
 
-    :raises SwitchError: for a start option that names no switch or a value that it cannot take.
+    :raises SwitchError: a start option names no switch or its value is invalid.
     """
     return merge(Switches(credits=settings.credits), settings.switches)

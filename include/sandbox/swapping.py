@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Swapping faces in worker processes, which never outlive the server."""
+"""Swap faces in worker processes that end with the server."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Faces = Literal["largest", "all"]
 
 
 class SwapError(Exception):
-    """A pair that gave no picture; the message starts with the engine's code."""
+    """A pair could not be swapped; the message starts with the engine's code."""
 
 
 @dataclass(frozen=True)
 class Swapped:
-    """What a worker reports about the picture it wrote."""
+    """A worker's report on the picture it wrote."""
 
     media_type: str
     extension: str
@@ -38,12 +38,12 @@ class Swapped:
 
 class SwapPool:
     """
-    A fixed number of engine processes; one that dies or hangs is replaced and takes no other pair with it.
+    A fixed number of engine processes. One that dies or hangs is replaced, without affecting other pairs.
 
-    Not a ProcessPoolExecutor: that one gives up all of its workers and pairs when one worker dies.
+    Not a ProcessPoolExecutor, which drops all its workers and pairs when one worker dies.
 
-    :param workers: how many processes.
-    :param faces: whose face of the reference changes.
+    :param workers: number of processes.
+    :param faces: which faces of the reference image are replaced.
     """
 
     def __init__(self, workers: int, faces: Faces) -> None:
@@ -60,17 +60,17 @@ class SwapPool:
         """
         Swap one pair and write the picture to `target` with the engine's own extension.
 
-        :raises SwapError: a coded refusal of the engine, or an engine that died twice or hung.
+        :raises SwapError: the engine rejected the pair, died twice or hung.
         """
         worker = await self._idle.get()
-        # Shielded: a caller that is cancelled must not leave a worker with an answer nobody takes.
+        # Shielded: a cancelled caller must not leave a worker with an unread answer.
         use = asyncio.ensure_future(self._use(worker, source, reference, target))
         self._uses.add(use)
         use.add_done_callback(self._uses.discard)
         return await asyncio.shield(use)
 
     async def close(self) -> None:
-        """End the workers at once; what they were doing is done again after a restart."""
+        """Kill the workers. Unfinished pairs are swapped again after a restart."""
         self._closed = True
         for worker in self._workers:
             worker.kill()
@@ -94,7 +94,7 @@ class SwapPool:
             self._idle.put_nowait(worker)
 
     async def _ask(self, worker: _Worker, pair: tuple[bytes, bytes, Path]) -> Swapped | str | None:
-        """Return a worker's answer, None if it died."""
+        """Return a worker's answer, or None if it died."""
         loop = asyncio.get_running_loop()
         try:
             return await asyncio.wait_for(
@@ -116,19 +116,19 @@ class SwapPool:
 
 
 class _Worker:
-    """One engine process and the pipe to it."""
+    """An engine process and the pipe to it."""
 
     def __init__(self, faces: Faces) -> None:
-        # spawn: forking a process that runs an event loop and threads is not safe.
+        # spawn, because forking a process with an event loop and threads is not safe.
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(theirs, faces), daemon=True)
         self._process.start()
-        # Ours must be the only other end, or the worker's death would not end the pipe.
+        # Close the server's copy of the worker's end; otherwise the pipe would not end when the worker dies.
         theirs.close()
 
     def ask(self, pair: tuple[bytes, bytes, Path]) -> Any:
-        """Send a pair and wait for its answer; EOFError or OSError if the process dies over it."""
+        """Send a pair and return the answer; raise EOFError or OSError if the process dies."""
         self._pipe.send(pair)
         return self._pipe.recv()
 
@@ -137,8 +137,8 @@ class _Worker:
 
 
 def _work(pipe: Connection, faces: Faces) -> None:
-    """Serve pairs until the server is gone."""
-    # The server decides when a worker ends; a Ctrl-C in the terminal reaches both.
+    """Swap pairs until the server has ended."""
+    # Ctrl-C in a terminal reaches the server and its workers; the server stops the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_server, daemon=True).start()
     from .engine import FaceSwapEngine
@@ -165,7 +165,7 @@ def _swap(engine: FaceSwapEngine, source: bytes, reference: bytes, target: Path)
         _write(target.with_suffix(f".{extension}"), swap.data)
     except EngineError as error:
         return f"{error.code}: {error}"
-    except Exception as error:  # noqa: BLE001 - whatever a picture does to the engine, its job must end
+    except Exception as error:  # noqa: BLE001 - the job must end, whatever the error
         return f"engine_error: the engine failed on this pair ({type(error).__name__})"
     return Swapped(swap.media_type, extension, len(swap.faces))
 

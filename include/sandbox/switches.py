@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The switches of a running sandbox: faults to inject, and each answer the vendor leaves open."""
+"""The switches of a running sandbox: faults to inject, and behaviour that the vendor does not document."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ Seconds = Annotated[float, Field(ge=0, le=86_400)]
 
 
 class SwitchError(ValueError):
-    """A switch that does not exist or cannot take the value; the message names it."""
+    """A switch does not exist or its value is invalid; the message names it."""
 
 
 class Rule(BaseModel):
-    """When a fault strikes: every time, for the next `count` chances, or by chance (`share`)."""
+    """When a fault strikes: always, at most `count` times, or with the probability `share`."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
     count: int | None = Field(
-        default=None, ge=0, le=10**9, description="Strike this often, then never; null: no end."
+        default=None, ge=0, le=10**9, description="Maximum number of strikes; null: no limit."
     )
     share: float = Field(
-        default=1.0, ge=0, le=1, description="Chance to strike, drawn from a generator with `seed`."
+        default=1.0, ge=0, le=1, description="Probability of a strike, drawn from a generator with `seed`."
     )
-    fired: int = Field(default=0, ge=0, le=10**9, description="How often it struck so far.")
+    fired: int = Field(default=0, ge=0, le=10**9, description="Number of strikes so far.")
 
     def strikes(self, draw: float) -> bool:
-        """Decide one chance and count it if it strikes."""
+        """Return whether the fault strikes, and count the strike."""
         if (self.count is not None and self.fired >= self.count) or draw >= self.share:
             return False
         self.fired += 1
@@ -37,52 +37,39 @@ class Rule(BaseModel):
 
 
 class Fault(Rule):
-    """What goes wrong with one request; fields that a kind does not name are ignored by it."""
+    """A fault of one request. Each kind ignores the fields that do not name it."""
 
     kind: str
     when: Literal["before", "after"] = Field(
         default="before",
-        description="Before or after the request was carried out (a submit: accepted and recorded).",
+        description="Before or after the request is processed (a submit: accepted and recorded).",
     )
     seconds: Seconds | None = Field(
         default=None,
-        description="slow: the delay, 0.05 unless given. hang: how long; null: until the client leaves.",
+        description="slow: the delay; default 0.05. hang: the duration; null: until the client disconnects.",
     )
     status: Literal[200] | Annotated[int, Field(ge=400, le=599)] | None = Field(
-        default=None, description="http_error: 500 unless given. html: 200 unless given."
+        default=None, description="http_error: default 500. html: default 200."
     )
     retry_after: int | None = Field(
         default=None,
         ge=0,
         le=86_400,
-        description="rate_limited: Retry-After in seconds; null: no such header.",
+        description="rate_limited: Retry-After in seconds; null: no header.",
     )
     code: int = Field(
         default=1, description="business_error: the `code` inside HTTP 200.", ge=-(10**6), le=10**6
     )
     msg: str | None = Field(default=None, max_length=500, description="`msg` of http_error, business_error.")
-    reset: bool = Field(default=False, description="disconnect: TCP reset instead of an orderly close.")
-    bytes: int = Field(default=64 * MEGABYTE, ge=0, le=1024 * MEGABYTE, description="zeros: how many.")
+    reset: bool = Field(default=False, description="disconnect: TCP reset instead of an orderly shutdown.")
+    bytes: int = Field(default=64 * MEGABYTE, ge=0, le=1024 * MEGABYTE, description="zeros: number of bytes.")
 
 
-ApiKind = Literal[
-    "slow", "disconnect", "hang", "http_error", "rate_limited", "html", "bad_json", "business_error"
-]
-
-
+# Faults that any endpoint can have.
+CommonKind = Literal["slow", "disconnect", "hang", "http_error", "rate_limited", "html"]
+ApiKind = Literal[CommonKind, "bad_json", "business_error"]
 SubmitKind = ApiKind | Literal["missing_img_uuid", "no_credits"]
-FileKind = Literal[
-    "slow",
-    "disconnect",
-    "hang",
-    "http_error",
-    "rate_limited",
-    "html",
-    "expired_link",
-    "zeros",
-    "redirect_loop",
-    "truncated",
-]
+FileKind = Literal[CommonKind, "expired_link", "zeros", "redirect_loop", "truncated"]
 JobKind = Literal["failed", "stuck"]
 
 
@@ -105,11 +92,11 @@ class FileFault(Fault):
 
 
 class JobFault(Rule):
-    """What becomes of an accepted job, settled when it is accepted."""
+    """The outcome of a job, decided when it is accepted."""
 
-    kind: JobKind = Field(description="stuck: stays in progress for ever.")
+    kind: JobKind = Field(description="stuck: never ends.")
     error: str = Field(
-        default="no_face: no face was found in source_img", max_length=500, description="failed: reason."
+        default="no_face: no face was found in source_img", max_length=500, description="failed: the reason."
     )
 
 
@@ -120,36 +107,25 @@ def _as_list(value: Any) -> Any:
     return [{"kind": entry} if isinstance(entry, str) else entry for entry in value]
 
 
-# One rule, a bare kind or null are as good as a list of rules.
-SubmitFaults = Annotated[
-    list[SubmitFault],
-    BeforeValidator(
-        _as_list, json_schema_input_type=list[SubmitFault | SubmitKind] | SubmitFault | SubmitKind | None
-    ),
-]
-ApiFaults = Annotated[
-    list[ApiFault],
-    BeforeValidator(_as_list, json_schema_input_type=list[ApiFault | ApiKind] | ApiFault | ApiKind | None),
-]
-FileFaults = Annotated[
-    list[FileFault],
-    BeforeValidator(
-        _as_list, json_schema_input_type=list[FileFault | FileKind] | FileFault | FileKind | None
-    ),
-]
-JobFaults = Annotated[
-    list[JobFault],
-    BeforeValidator(_as_list, json_schema_input_type=list[JobFault | JobKind] | JobFault | JobKind | None),
-]
+def _one_or_many(rule: Any, kind: Any) -> BeforeValidator:
+    """Accept a single rule, a bare kind or null in place of a list of rules."""
+    many: Any = list
+    return BeforeValidator(_as_list, json_schema_input_type=many[rule | kind] | rule | kind | None)
+
+
+SubmitFaults = Annotated[list[SubmitFault], _one_or_many(SubmitFault, SubmitKind)]
+ApiFaults = Annotated[list[ApiFault], _one_or_many(ApiFault, ApiKind)]
+FileFaults = Annotated[list[FileFault], _one_or_many(FileFault, FileKind)]
+JobFaults = Annotated[list[JobFault], _one_or_many(JobFault, JobKind)]
 
 
 class Switches(BaseModel):
-    """All switches. PUT merges: a key that is not sent stays as it is."""
+    """All switches. PUT merges: keys that are not in the body keep their values."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
     seed: int = Field(
-        default=0, ge=0, le=2**53, description="Seed of every `share`; sending it restarts the draws."
+        default=0, ge=0, le=2**53, description="Seed of every `share`; sending it restarts the generators."
     )
     latency: Seconds = Field(
         default=0.0, description="Seconds added to each call of the three GoEnhance endpoints."
@@ -159,19 +135,25 @@ class Switches(BaseModel):
     tokens: ApiFaults = Field(default=[], description="Faults of the tokens call.")
     result: FileFaults = Field(default=[], description="Faults of result downloads.")
     image: FileFaults = Field(default=[], description="Faults of GET /images/...")
-    job: JobFaults = Field(default=[], description="What becomes of accepted jobs, if not success.")
+    job: JobFaults = Field(default=[], description="Outcomes of accepted jobs other than success.")
 
-    job_seconds: Seconds = Field(default=2.0, description="Least time from start to end of a job.")
+    job_seconds: Seconds = Field(default=2.0, description="Minimum duration of a job.")
     job_seconds_max: Seconds | None = Field(
-        default=None, description="If set, a job's time is drawn between job_seconds and this."
+        default=None, description="If set, durations are drawn between job_seconds and this."
     )
     queue_limit: int | None = Field(
-        default=None, ge=1, le=10**6, description="Jobs in progress at once; the others wait. null: no limit."
+        default=None,
+        ge=1,
+        le=10**6,
+        description="Maximum number of jobs in progress; the others wait. null: no limit.",
     )
     waiting_word: str = Field(
-        default="WAITING", min_length=1, max_length=50, description="Status over queue_limit."
+        default="WAITING",
+        min_length=1,
+        max_length=50,
+        description="Status of a job that waits because of queue_limit.",
     )
-    show_queue_limit: bool = Field(default=False, description="Answer `queueLimit` in the tokens call.")
+    show_queue_limit: bool = Field(default=False, description="Include `queueLimit` in the tokens response.")
     success_word: str = Field(
         default="success",
         min_length=1,
@@ -185,30 +167,34 @@ class Switches(BaseModel):
         default=None,
         min_length=1,
         max_length=50,
-        description="Shown in place of `processing`, e.g. `reviewing`.",
+        description="Status shown instead of `processing`, e.g. `reviewing`.",
     )
     failed_body: Literal["error", "bare", "msg", "code"] = Field(
         default="error",
         description="Reason of a failed job: in data.error, nowhere, in msg, or in msg with a non-zero code.",
     )
     unknown_job: Literal["code_at_200", "http_404", "http_500", "null_data", "pending", "failed"] = Field(
-        default="code_at_200", description="Job detail for a UUID that was never given out."
+        default="code_at_200", description="Job detail for an unknown UUID."
     )
     bad_request: Literal["http_400", "code_at_200"] = Field(
-        default="http_400", description="A refused submit body."
+        default="http_400", description="Response to an invalid submit body."
     )
     credits: int = Field(default=0, ge=0, le=10**15, description="The balance.")
-    cost: int = Field(default=1, ge=0, le=10**6, description="Credits a submit costs.")
-    show_cost: bool = Field(default=False, description="Answer `cost` beside img_uuid.")
+    cost: int = Field(default=1, ge=0, le=10**6, description="Cost of a submit in credits.")
+    show_cost: bool = Field(default=False, description="Include `cost` in the submit response.")
     out_of_credits: Literal["http_402", "code_at_200"] = "http_402"
-    refund_failed: bool = Field(default=False, description="Give the credits of a failed job back.")
-    show_img_url: bool = Field(default=False, description="Answer `img_url` in job detail too.")
-    link_seconds: int = Field(default=43_200, ge=0, le=10**8, description="Life of a result link; 12 h.")
+    refund_failed: bool = Field(default=False, description="Refund the credits of a failed job.")
+    show_img_url: bool = Field(default=False, description="Include `img_url` in job detail.")
+    link_seconds: int = Field(
+        default=43_200, ge=0, le=10**8, description="Lifetime of a result link; default 12 h."
+    )
     link_signed: Literal["at_completion", "at_each_call"] = "at_completion"
     image_limit_bytes: int = Field(
         default=5 * MEGABYTE, ge=1, le=100 * MEGABYTE, description='The documented "Max 5M".'
     )
-    fetch_timeout: Annotated[float, Field(gt=0, le=600, description="Seconds to fetch one picture.")] = 10.0
+    fetch_timeout: Annotated[float, Field(gt=0, le=600, description="Timeout for downloading a picture.")] = (
+        10.0
+    )
 
 
 def merge(switches: Switches, changes: Any) -> Switches:
@@ -216,15 +202,15 @@ def merge(switches: Switches, changes: Any) -> Switches:
     Return new switches with some of them changed.
 
     :param changes: an object of switch names and values.
-    :raises SwitchError: for a name that does not exist or a value that it cannot take.
+    :raises SwitchError: a name does not exist or a value is invalid.
     """
     if not isinstance(changes, dict):
         raise SwitchError("the switches must be a JSON object")
     unknown = sorted(set(changes) - set(Switches.model_fields))
     if unknown:
         known = ", ".join(Switches.model_fields)
-        raise SwitchError(f"unknown switch {', '.join(map(repr, unknown))}; there are: {known}")
-    # The rules as objects, not as copies: their counts of strikes live on.
+        raise SwitchError(f"unknown switch {', '.join(map(repr, unknown))}; valid switches: {known}")
+    # Pass the rules as objects, not as copies, to keep their counts of strikes.
     kept = {name: getattr(switches, name) for name in Switches.model_fields}
     try:
         return Switches.model_validate({**kept, **_whole_numbers(changes)})
@@ -235,7 +221,7 @@ def merge(switches: Switches, changes: Any) -> Switches:
 
 
 def _whole_numbers(value: Any) -> Any:
-    """Turn 3.0 into 3 everywhere: JSON knows one kind of number, the strict models two."""
+    """Convert 3.0 to 3 everywhere: JSON has one number type, the strict models have two."""
     if isinstance(value, dict):
         return {name: _whole_numbers(entry) for name, entry in value.items()}
     if isinstance(value, list):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The words of the GoEnhance wire: envelope, token check, submit body, times."""
+"""The GoEnhance wire format: envelope, token check, submit body, times."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ MAX_URL_LENGTH = 2048
 
 
 class BadSubmitError(ValueError):
-    """A submit body that is refused; the message names the field."""
+    """The submit body is invalid; the message names the field."""
 
 
 def envelope(code: int, msg: str, data: Any = ..., *, status: int = 200, **headers: str) -> Response:
-    """Build an answer in the shape all GoEnhance answers have; `data` is left out unless given."""
+    """Return a response in the format of all GoEnhance responses; `data` is omitted unless passed."""
     body: dict[str, Any] = {"code": code, "msg": msg}
     if data is not ...:
         body["data"] = data
@@ -30,23 +30,23 @@ def envelope(code: int, msg: str, data: Any = ..., *, status: int = 200, **heade
 
 
 def token_error() -> Response:
-    """Answer 401 in the documented words."""
+    """Return the documented 401 response."""
     return envelope(401, "Token Error", status=401)
 
 
 def no_credits(*, at_200: bool) -> Response:
-    """Answer that the credits ran out, as a real HTTP status or, as the vendor may, inside HTTP 200."""
+    """Return the out-of-credits response, with HTTP status 402 or inside HTTP 200."""
     return envelope(402, "Insufficient credits", status=200 if at_200 else 402)
 
 
 def expired_link(reason: str) -> Response:
-    """Refuse a result link the way Tencent COS does."""
+    """Return the response of Tencent COS to an invalid link."""
     body = f'<?xml version="1.0" encoding="utf-8"?><Error><Code>AccessDenied</Code><Message>{reason}</Message></Error>'
     return Response(body, 403, media_type="application/xml")
 
 
 def carries_token(header: str | None, token: str) -> bool:
-    """Say whether an Authorization header holds `Bearer <token>`."""
+    """Return whether an Authorization header is `Bearer <token>`."""
     scheme, _, given = (header or "").partition(" ")
     return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
 
@@ -56,7 +56,7 @@ def read_submit(body: bytes) -> tuple[str, str]:
     Return (source_img, reference_img) of a submit body.
 
     :param body: the request body, JSON as in the vendor's page "Image Face Swap API".
-    :raises BadSubmitError: naming the field and what is wrong with it.
+    :raises BadSubmitError: a field is invalid; the message names it.
     """
     if len(body) > MAX_BODY_BYTES:
         raise BadSubmitError(f"body: longer than {MAX_BODY_BYTES} bytes")
@@ -90,5 +90,5 @@ def _read_url(args: dict[str, Any], name: str) -> str:
 
 
 def iso_time(seconds: float) -> str:
-    """Write a Unix time as the vendor does: ISO 8601, UTC, milliseconds, Z."""
+    """Format a Unix time as the vendor does: ISO 8601, UTC, milliseconds, Z."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

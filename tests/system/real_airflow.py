@@ -26,7 +26,7 @@ AIRFLOW = [sys.executable, "-m", "airflow"]
 
 
 def free_port() -> int:
-    """Return a port nobody listens on."""
+    """Return a free port."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Blend a face into a scene without a visible seam: place it, match its colour, correct the edge, mix."""
+"""Blend a face into a scene without a visible seam: warp, match colour, correct the edge, mix."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from .mesh import Face
     from .warp import FaceTexture
 
-# Masks, tables and tones are smooth: they are made at no more than this many pixels a side.
+# Masks, tables and tones are smooth, so they are computed at no more than this many pixels a side.
 _WORK = 352
 _MARGIN = 0.1
 _MOST_GRAIN = 2.0
 _STRIP = 128
-# The edge is corrected at about half scale, so the visible part depends on pixels this far beside it.
+# The edge is corrected at about half the work scale: the visible area affects pixels up to this far outside it.
 _EDGE_MARGIN = 6
 
 
 @dataclass(frozen=True)
 class _Place:
-    """A part of the scene around one face, and the scale at which the work is done."""
+    """A part of the scene around one face, and its work scale."""
 
     part: tuple[slice, slice]
     width: int
@@ -65,12 +65,12 @@ def _place(face: Face, photo: Photo) -> _Place | None:
 @dataclass(frozen=True)
 class _Paint:
     """
-    How to colour the laid face and where to show it, at work scale.
+    Colours and mask of the new face, at work scale.
 
-    :param giver: skin of the face that is laid on
-    :param receiver: skin of the face that is covered
+    :param giver: skin of the new face
+    :param receiver: skin of the face that is replaced
     :param shown: share of the new face, 0 to 1
-    :param toned: Lab of the laid face, matched and with the tone added
+    :param toned: Lab of the new face, matched and with the tone added
     :param tone: Lab to add after the skins are matched
     :param grain: level of grain to add
     :param edge: RGB to add at the end
@@ -87,12 +87,12 @@ class _Paint:
 
 def replace_face(photo: Photo, face: Face, texture: FaceTexture) -> bool:
     """
-    Change one face of the photo, in place; pixels off the face are not written.
+    Replace one face of the photo in place; pixels outside the face are not written.
 
     :param photo: the scene
-    :param face: whose face gives way
-    :param texture: the face to lay over it
-    :return: whether there was enough of the face inside the picture to change it
+    :param face: the face to replace
+    :param texture: the new face
+    :return: whether enough of the face was inside the picture to replace it
     """
     place = _place(face, photo)
     if place is None:
@@ -144,18 +144,18 @@ def _prepare(
 def _edge(
     toned: np.ndarray, scene: np.ndarray, skin_here: np.ndarray, shown: np.ndarray, size: float
 ) -> np.ndarray:
-    """The edge correction; only around what is shown are there colours to compare."""
+    """Return the edge correction, computed only around the visible area."""
     laid, meeting = np.zeros((2, *scene.shape), np.float32)
     window = _window(shown, margin=_EDGE_MARGIN)
     laid[window] = colour.to_rgb(toned[window])
-    # Where hair, a hat or glasses touch the face there is no skin to match: the edge is left as it is.
+    # Where hair, a hat or glasses touch the face, there is no skin to match, so the edge is not corrected.
     meets = cv2.GaussianBlur(skin_here, (0, 0), max(size * 0.01, 0.8))[window]
     meeting[window] = laid[window] + (scene[window] - laid[window]) * colour.spread_out(meets)
     return edge_correction(laid, meeting, shown)
 
 
 def _window(shown: np.ndarray, *, margin: int = 0) -> tuple[slice, slice]:
-    """The rows and columns in which something is shown, with a margin around them; at least one of each."""
+    """Return the rows and columns of the visible area plus a margin; at least one of each."""
     left, top, width, height = cv2.boundingRect((shown > 0).view(np.uint8))
     return (
         slice(max(top - margin, 0), top + max(height, 1) + margin),
@@ -164,7 +164,7 @@ def _window(shown: np.ndarray, *, margin: int = 0) -> tuple[slice, slice]:
 
 
 def _within(part: tuple[slice, slice], window: tuple[slice, slice]) -> tuple[slice, slice]:
-    """A window of a part of the photo, in the photo's rows and columns."""
+    """Return a window of a patch in the photo's rows and columns."""
     rows, columns = (
         slice(outer.start + inner.start, min(outer.start + inner.stop, outer.stop))
         for outer, inner in zip(part, window, strict=True)
@@ -173,7 +173,7 @@ def _within(part: tuple[slice, slice], window: tuple[slice, slice]) -> tuple[sli
 
 
 def _mix_small(photo: Photo, place: _Place, paint: _Paint) -> None:
-    """Lay the face on at the scale it was prepared at."""
+    """Blend the face in at work scale."""
     window = _window(paint.shown)
     lab = paint.toned[window]
     lab[:, :, 0] += colour.grain(paint.grain, *paint.shown.shape)[window]
@@ -183,7 +183,7 @@ def _mix_small(photo: Photo, place: _Place, paint: _Paint) -> None:
 def _mix_large(
     photo: Photo, place: _Place, paint: _Paint, texture: FaceTexture, tables: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    """Lay the face on at full size, strip by strip to keep memory small."""
+    """Blend the face in at full size, strip by strip to limit memory."""
     height, width = tables[0].shape
     shown, tone, edge = (
         cv2.resize(one, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -199,7 +199,7 @@ def _mix_large(
 
 
 def _missing_grain(here: np.ndarray, laid: np.ndarray, bare: np.ndarray) -> float:
-    """How much grain a smooth face needs in a grainy scene: an enlarged face gives itself away by it."""
+    """Return how much grain to add, so that an enlarged face does not look too smooth in a grainy scene."""
     scene, own = colour.grain_level(here, bare), colour.grain_level(laid, bare)
     return min(float(np.sqrt(max(scene**2 - own**2, 0.0))), _MOST_GRAIN)
 
@@ -209,7 +209,7 @@ def _lay(texture: FaceTexture, from_x: np.ndarray, from_y: np.ndarray) -> np.nda
 
 
 def _mix(photo: Photo, part: tuple[slice, slice], shown: np.ndarray, rgb: np.ndarray) -> None:
-    """Mix new pixels into a part of the photo; where nothing of them shows, the photo's bytes stay as they are."""
+    """Mix new pixels into a part of the photo. Where the mask is 0, the photo's bytes do not change."""
     share = colour.spread_out(shown)
     flat = photo.flat(part)
     change = np.clip(rgb, 0, 255)

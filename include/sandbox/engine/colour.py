@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Skin colour: what a person's bare skin looks like, which pixels are skin, and how to match one skin to another."""
+"""Skin colour: sample a person's skin, find skin pixels, and match one skin tone to another."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cache
 import cv2
 import numpy as np
 
-# Mesh points around patches that are bare on nearly everybody: cheeks below any glasses, nose, chin above any collar.
+# Mesh points around patches that are bare on nearly every face: cheeks below any glasses, nose, chin above any collar.
 # fmt: off
 _BARE = (
     (50, 101, 100, 142, 203, 206, 216, 192, 187, 147, 123),
@@ -22,14 +22,14 @@ _SPREAD = (0.8, 1.25)
 _CHROMA_SPREAD = (0.7, 1.4)
 _GRAIN_TILE = 256
 _NO_COLOUR = 2.0
-# How much of the scene's light and shade, and of its local skin colour, the laid face takes on.
+# How much of the scene's light and shade, and of its local skin colour, the new face adopts.
 _TONE_SHARE = (0.6, 0.8, 0.8)
 
 
 @dataclass(frozen=True)
 class Skin:
     """
-    One person's bare skin in Lab.
+    A person's bare skin in Lab.
 
     :param middle: L, a, b (L 0 to 100)
     :param spread: their standard deviations without outliers
@@ -40,7 +40,7 @@ class Skin:
 
     @property
     def colourless(self) -> bool:
-        """Whether the picture seems to be grey."""
+        """Whether the picture appears to be grey."""
         return bool(np.abs(self.middle[1:]).max() < _NO_COLOUR and self.spread[1:].max() < _NO_COLOUR)
 
 
@@ -81,7 +81,7 @@ def to_rgb(lab: np.ndarray) -> np.ndarray:
 
 
 def bare_area(points: np.ndarray, width: int, height: int) -> np.ndarray:
-    """True on cheeks, nose and chin."""
+    """Return a mask that is True on cheeks, nose and chin."""
     area = np.zeros((height, width), np.uint8)
     for patch in _BARE:
         cv2.fillPoly(area, [np.round(points[list(patch), :2]).astype(np.int32)], 1)
@@ -89,12 +89,12 @@ def bare_area(points: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def measure(lab: np.ndarray, area: np.ndarray) -> Skin | None:
-    """The skin in this area; ``None`` if there is too little of it to tell."""
+    """Return the skin of an area, or ``None`` if the area is too small."""
     channels = np.stack([lab[:, :, channel][area] for channel in range(3)])
     if channels.shape[1] < 24:
         return None
     away = np.abs(channels - np.median(channels, axis=1, keepdims=True))
-    # A beard, a strand of hair or a highlight is not skin: keep what is near the middle.
+    # Beards, hair and highlights are not skin: keep the values near the median.
     reach = np.maximum(np.percentile(away, 75, axis=1, keepdims=True) * 2.2, 2)
     near = channels[:, (away / reach).max(axis=0) <= 1]
     if near.shape[1] < 16:
@@ -105,9 +105,9 @@ def measure(lab: np.ndarray, area: np.ndarray) -> Skin | None:
 
 def likeness(lab: np.ndarray, skin: Skin, *, shade: float = 0.75) -> np.ndarray:
     """
-    How much each pixel looks like this person's skin, 0 to 1.
+    Return each pixel's similarity to a person's skin, 0 to 1.
 
-    :param shade: how much a darker pixel counts as different: skin in the shade is still skin
+    :param shade: weight of darkness in the difference: skin in the shade is still skin
     """
     reach = np.array([13.0, 5.0, 6.0], np.float32) + 2 * skin.spread
     squares = []
@@ -132,7 +132,7 @@ def match(lab: np.ndarray, giver: Skin, receiver: Skin, *, keep_colourless: bool
     """
     Move Lab pixels from the giver's skin tone to the receiver's.
 
-    :param keep_colourless: the giver's picture is grey: take the receiver's colour as it is
+    :param keep_colourless: the giver's picture is grey: use the receiver's colour unchanged
     """
     ratio = receiver.spread / np.maximum(giver.spread, 0.5)
     out = np.empty_like(lab)
@@ -142,11 +142,11 @@ def match(lab: np.ndarray, giver: Skin, receiver: Skin, *, keep_colourless: bool
         out[:, :, 1:] = 0
         return out
     if keep_colourless or giver.colourless:
-        # A grey face has no colour to move: bright and middle tones take the receiver's.
+        # A grey face has no colour of its own: bright and middle tones get the receiver's.
         share = np.clip(lab[:, :, 0] / max(giver.middle[0], np.float32(1)), 0, 1)
         out[:, :, 1:] = share[:, :, None] * receiver.middle[1:]
         return out
-    # Only what is coloured like skin moves with the skin: eyes, teeth and glass stay neutral.
+    # Only skin-coloured pixels are shifted: eyes, teeth and glass stay neutral.
     tone = giver.middle[1:]
     along = tone / max(float(tone @ tone), 1e-3)
     share = lab[:, :, 1] * along[0] + lab[:, :, 2] * along[1]
@@ -161,15 +161,15 @@ def match(lab: np.ndarray, giver: Skin, receiver: Skin, *, keep_colourless: bool
 
 def tone_field(laid: np.ndarray, here: np.ndarray, weight: np.ndarray, sigma: float) -> np.ndarray:
     """
-    The slow difference in tone between the laid face and the face under it, read on skin only: light and shade.
+    Return the low-frequency tone difference (light and shade) between the new and the replaced face, from skin only.
 
-    :param laid: matched Lab of the laid face
+    :param laid: matched Lab of the new face
     :param here: Lab of the scene
     :param weight: where both are bare skin, 0 to 1
-    :param sigma: how slow, in pixels
+    :param sigma: of the low-pass filter, in pixels
     """
     height, width = weight.shape
-    # Slow things need few pixels.
+    # Low frequencies need few pixels.
     scale = min(1.0, 4.0 / sigma)
     fit = (max(4, round(width * scale)), max(4, round(height * scale)))
     difference = here - laid
@@ -177,7 +177,7 @@ def tone_field(laid: np.ndarray, here: np.ndarray, weight: np.ndarray, sigma: fl
     difference *= weight[:, :, None]
     difference = cv2.resize(packed(difference), fit, interpolation=cv2.INTER_AREA)
     small = cv2.resize(weight, fit, interpolation=cv2.INTER_AREA)
-    # A little weight on zero keeps the field calm where there is no skin to read.
+    # A small weight on zero keeps the field stable where there is no skin.
     total = cv2.GaussianBlur(small, (0, 0), sigma * scale)[:, :, None] + np.float32(0.08)
     field: np.ndarray = (
         cv2.GaussianBlur(difference, (0, 0), sigma * scale) / total * np.array(_TONE_SHARE, np.float32)
@@ -186,14 +186,14 @@ def tone_field(laid: np.ndarray, here: np.ndarray, weight: np.ndarray, sigma: fl
 
 
 def grain_level(lab: np.ndarray, area: np.ndarray) -> float:
-    """How grainy the skin is: typical step of lightness from a pixel to its surroundings."""
+    """Return the grain of the skin: the typical lightness difference of a pixel from its surroundings."""
     light = np.ascontiguousarray(lab[:, :, 0])
     steps = np.abs(light - cv2.GaussianBlur(light, (0, 0), 1.2))[area]
     return float(np.median(steps)) * 1.48 if len(steps) else 0.0
 
 
 def grain(level: float, height: int, width: int) -> np.ndarray:
-    """The same grain each time: normal steps of lightness, float32 height x width."""
+    """Return deterministic grain: normally distributed lightness, float32 height x width."""
     across, down = -(-width // _GRAIN_TILE), -(-height // _GRAIN_TILE)
     return np.tile(_grain_tile() * np.float32(level), (down, across))[:height, :width]
 

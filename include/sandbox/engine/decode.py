@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turns the bytes of a JPEG, PNG or WebP into upright 8-bit pixels, or says what is wrong with them."""
+"""Decode a JPEG, PNG or WebP file to upright 8-bit pixels, or raise an error that names the defect."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # GoEnhance's page says "Max 5M" for each picture.
 MAX_BYTES = 5 * 1024 * 1024
-# An honest photograph of 5 MB has fewer; a file that unpacks to more is out to fill the memory.
+# A real photograph of 5 MB has fewer. A file that decodes to more is a decompression bomb.
 MAX_PIXELS = 40_000_000
 MIN_SIDE = 32
 
@@ -43,7 +43,7 @@ _OTHER_KINDS = (
 @dataclass(frozen=True)
 class Photo:
     """
-    One decoded picture.
+    A decoded picture.
 
     :param rgb: upright pixels, uint8 H x W x 3
     :param alpha: opacity, uint8 H x W, or ``None`` if the picture has none
@@ -59,7 +59,7 @@ class Photo:
     save: dict[str, Any] = field(default_factory=dict)
 
     def flat(self, part: tuple[slice, slice] = (slice(None), slice(None))) -> np.ndarray:
-        """The pixels as they look on a mid-grey page: what hides under full transparency must not be seen."""
+        """Return the pixels over a mid-grey background, so that fully transparent pixels do not show."""
         rgb = self.rgb[part]
         if self.alpha is None:
             return rgb
@@ -70,10 +70,10 @@ class Photo:
 
 def decode(data: bytes, picture: Picture) -> Photo:
     """
-    Read one picture.
+    Decode a picture.
 
     :param data: the file's bytes
-    :param picture: which of the two pictures this is, for the message
+    :param picture: the field name of the picture, for messages
     :raises EngineError: ``empty_image``, ``not_an_image``, ``unsupported_format``, ``truncated_image``,
         ``broken_image``, ``image_too_large`` (bytes), ``image_too_small``, ``decompression_bomb`` (pixels)
     """
@@ -155,14 +155,14 @@ def _bomb(picture: Picture, size: str) -> EngineError:
 
 
 def _save_options(image: Image.Image) -> dict[str, Any]:
-    """What to carry over, so that the result is stored as the reference was; no EXIF: it may say where and when."""
+    """Return the encoder options that preserve the reference's format. No EXIF, which may contain place and time."""
     options: dict[str, Any] = {}
     if image.info.get("icc_profile") and image.mode != "CMYK":
         options["icc_profile"] = image.info["icc_profile"]
     if image.info.get("dpi"):
         options["dpi"] = image.info["dpi"]
     if isinstance(image, JpegImagePlugin.JpegImageFile) and image.mode in {"RGB", "L"}:
-        # The same tables on the same 8 x 8 grid: blocks away from the face lose nothing a second time.
+        # With the same tables on the same 8 x 8 grid, blocks outside the face do not lose quality again.
         options["qtables"] = {number: list(table) for number, table in image.quantization.items()}
         sampling = JpegImagePlugin.get_sampling(image)
         if sampling >= 0:
@@ -183,7 +183,7 @@ def _photo(image: Image.Image, save: dict[str, Any]) -> Photo:
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """The picture as L, LA, RGB or RGBA with 8 bits a channel."""
+    """Return the picture as L, LA, RGB or RGBA with 8 bits a channel."""
     if image.mode.startswith("I"):
         values = np.asarray(image)
         return Image.fromarray((np.clip(values, 0, 65535).astype(np.uint16) >> 8).astype(np.uint8))

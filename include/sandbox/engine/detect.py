@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds candidate faces with BlazeFace: on the whole picture, then in smaller windows, then on its sides."""
+"""Find candidate faces with BlazeFace: in the whole picture, in smaller windows, then in the rotated picture."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 SIDE = 128
 MIN_SCORE = 0.5
-# In a window the network sees a part blown up, and takes more things for faces.
+# In an enlarged window, the network has more false positives.
 MIN_SCORE_IN_PART = 0.65
 _OVERLAP = 0.3
-# Windows smaller than this hold no face that the mesh could read.
+# Faces in smaller windows are too small for the mesh.
 _MIN_WINDOW = 160
 
 
 @dataclass(frozen=True)
 class Candidate:
     """
-    Where a face may be.
+    A possible face.
 
     :param score: 0 to 1
     :param points: eye, eye, nose, mouth, ear, ear in pixels of the picture, float32 6 x 2
@@ -42,14 +42,14 @@ class Candidate:
 
     @property
     def angle(self) -> float:
-        """How far the line between the eyes is turned, in radians."""
+        """Rotation of the line between the eyes, in radians."""
         across = self.points[1] - self.points[0]
         return float(np.arctan2(across[1], across[0]))
 
 
 @cache
 def anchors() -> np.ndarray:
-    """Middles of the network's 896 anchors, as shares of the window: two a cell of 16 x 16, six a cell of 8 x 8."""
+    """Return the centres of the network's 896 anchors relative to the window: two per 16 x 16 cell, six per 8 x 8."""
     rows = []
     for cells, each in ((16, 2), (8, 6)):
         y, x = np.mgrid[0:cells, 0:cells]
@@ -59,7 +59,7 @@ def anchors() -> np.ndarray:
 
 
 def levels(rgb: np.ndarray) -> Iterator[list[tuple[int, int, int]]]:
-    """Square windows (x, y, side), level by level: the whole picture, halves, quarters, each overlapping by half."""
+    """Return square windows (x, y, side) by level: the whole picture, halves, quarters, each overlapping by half."""
     height, width = rgb.shape[:2]
     whole = max(height, width)
     yield [(-(whole - width) // 2, -(whole - height) // 2, whole)]
@@ -78,7 +78,7 @@ def _starts(length: int, side: int) -> list[int]:
 
 
 def detect_in(net: Net, rgb: np.ndarray, windows: list[tuple[int, int, int]]) -> list[Candidate]:
-    """Candidates in these windows, the best first, one for each face."""
+    """Return the candidates in windows, best first, one for each face."""
     found: list[Candidate] = []
     for x, y, side in windows:
         found += _detect_window(net, rgb, x, y, side)
@@ -114,7 +114,7 @@ def _detect_window(net: Net, rgb: np.ndarray, x: int, y: int, side: int) -> list
 
 
 def merge(candidates: list[Candidate]) -> list[Candidate]:
-    """Weighted non-maximum suppression: boxes of one face become their mean, weighted by score."""
+    """Return boxes after weighted non-maximum suppression: one face's boxes become their mean, weighted by score."""
     left = sorted(candidates, key=lambda one: (-one.score, one.centre[1], one.centre[0]))
     merged: list[Candidate] = []
     while left:
@@ -135,7 +135,7 @@ def merge(candidates: list[Candidate]) -> list[Candidate]:
 
 
 def overlap(one: Candidate, other: Candidate) -> float:
-    """Shared area of the two square boxes over the area of both."""
+    """Return the intersection over union of two square boxes."""
     low = np.maximum(one.centre - one.size / 2, other.centre - other.size / 2)
     high = np.minimum(one.centre + one.size / 2, other.centre + other.size / 2)
     shared = float(np.prod(np.clip(high - low, 0, None)))
@@ -144,10 +144,10 @@ def overlap(one: Candidate, other: Candidate) -> float:
 
 def turned(candidate: Candidate, turns: int, width: int, height: int) -> Candidate:
     """
-    A candidate found on ``np.rot90(picture, turns)``, in coordinates of the picture itself.
+    Return a candidate found in ``np.rot90(picture, turns)`` in coordinates of the picture.
 
-    :param width: of the picture itself
-    :param height: of the picture itself
+    :param width: width of the picture
+    :param height: height of the picture
     """
 
     def back(points: np.ndarray) -> np.ndarray:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mends the edge of a laid-on face, so that it meets the scene around it."""
+"""Correct the edge of a new face so that it matches the scene around it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from .colour import spread_out
 
-# The correction is smooth: it is made at no more than this many pixels a side.
+# The correction is smooth, so it is computed at no more than this many pixels a side.
 _SIDE = 176
 _LIMIT = 45.0
 _FADE = 0.7
@@ -16,7 +16,7 @@ _FADE = 0.7
 
 def edge_correction(laid: np.ndarray, here: np.ndarray, shown: np.ndarray) -> np.ndarray:
     """
-    What must be added to the laid face so that its edge meets the scene: float32 RGB, smooth.
+    Return what to add to the new face so that its edge matches the scene: float32 RGB, smooth.
 
     Gradient-domain cloning alone bleeds the colour of hats and hair across the face. Only its difference to the plain
     face is used: limited, and weaker towards the middle.
@@ -44,7 +44,7 @@ def edge_correction(laid: np.ndarray, here: np.ndarray, shown: np.ndarray) -> np
 
 
 def _spread(change: np.ndarray, inside: np.ndarray, sigma: float) -> np.ndarray:
-    """Smooth the change over the inside only, and carry it a little beyond."""
+    """Smooth the correction over the inside, and extend it slightly beyond."""
     weight = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), sigma)
     smooth = cv2.GaussianBlur(change * spread_out(inside), (0, 0), sigma)
     spread: np.ndarray = smooth / spread_out(np.maximum(weight, 0.02))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the finished pixels in the reference image's own format, with the mark."""
+"""Encode the result in the reference image's format, with the mark."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _KINDS = {
     "WEBP": ("image/webp", ".webp"),
 }
 _SOFTWARE_TAG = 0x0131
-# Level 6 packs a tenth tighter and takes longer than the swap itself.
+# Level 6 is 10 % smaller and takes longer than the swap itself.
 _PNG_LEVEL = 2
 
 
 def encode(photo: Photo) -> tuple[bytes, str, str]:
-    """The file's bytes, its media type and its extension."""
+    """Return the file's bytes, its media type and its extension."""
     media_type, extension = _KINDS[photo.format]
     out = io.BytesIO()
     _image(photo).save(out, format=photo.format, **_options(photo))

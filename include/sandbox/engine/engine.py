@@ -19,12 +19,12 @@ Box = tuple[int, int, int, int]
 @dataclass(frozen=True)
 class Swap:
     """
-    One finished picture.
+    A finished picture.
 
     :param data: the file's bytes
     :param media_type: ``image/jpeg``, ``image/png`` or ``image/webp``
     :param extension: with its dot, e.g. ``.jpg``
-    :param faces: left, top, right, bottom of each face that was changed, in pixels
+    :param faces: left, top, right, bottom of each replaced face, in pixels
     """
 
     data: bytes
@@ -35,13 +35,13 @@ class Swap:
 
 class FaceSwapEngine:
     """
-    Puts the face of one picture on the people of another.
+    Replaces faces of one picture with the face of another.
 
-    Safe to call from several threads; the networks take turns. OpenCV, NumPy and Pillow load here, not on import.
+    Thread-safe; the networks run one call at a time. OpenCV, NumPy and Pillow are imported here, not on module import.
 
-    :param faces: whose face of the reference image changes: the ``largest``, or ``all`` of them
-    :param opencv_threads: threads that OpenCV may use in this process; ``None`` leaves that as it is
-    :raises RuntimeError: the model files are missing or not the ones this package came with
+    :param faces: which faces of the reference image are replaced: the ``largest`` or ``all``
+    :param opencv_threads: threads that OpenCV may use in this process; ``None`` keeps the current number
+    :raises RuntimeError: the model files are missing or have been changed
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class FaceSwapEngine:
 
     def swap(self, source: bytes, reference: bytes) -> Swap:
         """
-        Give the reference image the source image's face.
+        Replace the reference image's face with the source image's.
 
-        :param source: a JPEG, PNG or WebP file that shows a face; the largest one is taken
-        :param reference: a JPEG, PNG or WebP file that keeps its scene, size and format
-        :raises EngineError: one of the pictures cannot be used; ``code`` and ``picture`` say why and which
+        :param source: a JPEG, PNG or WebP file with a face; the largest face is used
+        :param reference: a JPEG, PNG or WebP file; the result has its scene, size and format
+        :raises EngineError: a picture cannot be used; ``code`` and ``picture`` identify the cause and the picture
         """
         from .blend import replace_face
         from .decode import decode
@@ -79,7 +79,7 @@ class FaceSwapEngine:
         del giver
         scene = decode(reference, "reference_img")
         faces = self._find(scene, "reference_img", only_largest=self.faces == "largest")
-        # Far (small) faces first: where two overlap, the near one stays in front.
+        # Small (distant) faces first, so that of two overlapping faces the nearer one is in front.
         changed = [face for face in reversed(faces) if replace_face(scene, face, texture)]
         if not changed:
             raise EngineError(

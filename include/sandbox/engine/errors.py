@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the engine says when a picture cannot be used."""
+"""The error of the engine."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ Picture = Literal["source_img", "reference_img"]
 
 class EngineError(ValueError):
     """
-    A picture that cannot be swapped; the message says what its owner can change.
+    A picture cannot be used for a swap.
 
-    :param code: which fault, in one word of code, e.g. ``no_face`` or ``truncated_image``
-    :param picture: which of the two pictures, by the API's field name
-    :param message: the sentence for a person
+    :param code: error code, e.g. ``no_face`` or ``truncated_image``
+    :param picture: the field name of the picture in the API
+    :param message: what is wrong and how to fix it
     """
 
     def __init__(self, code: str, picture: Picture, message: str) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The mark inside each finished picture: made by software, by the sandbox, with a trained model."""
+"""The provenance mark in each result: made by the sandbox, with a trained model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeW
 
 
 def xmp() -> bytes:
-    """The XMP packet: IPTC's digital source type for a composite with AI parts, and which software made it."""
+    """Return the XMP packet: IPTC's digital source type for a composite with AI parts, and the software."""
     return (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
         '<x:xmpmeta xmlns:x="adobe:ns:meta/">'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which pixels change: the face, but not the hair, hat or collar over it."""
+"""Compute which pixels change: those of the face, without the hair, hat or collar over it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 
 from .mesh import OVAL
 
-# Brows, eyes, nose, mouth: inside these a pixel always changes, whatever its colour.
+# Brows, eyes, nose, mouth: pixels inside these always change, whatever their colour.
 # fmt: off
 _FEATURES = (70, 63, 105, 66, 107, 336, 296, 334, 293, 300, 276, 446, 340, 280, 425, 287, 335, 200, 106, 57, 205, 50,
              111, 226, 46)
 _INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
 # fmt: on
-# At eye level the covered person's glasses go, out to a little before the oval: (feature, oval point beside it).
+# At eye level, glasses are replaced too, almost up to the oval: (feature, nearest oval point).
 _TEMPLES = ((46, 162), (226, 127), (111, 234), (276, 389), (446, 356), (340, 454))
 _TOWARDS_TEMPLE = 0.92
 _EYE_CORNERS = (33, 133, 362, 263)
@@ -24,7 +24,7 @@ _SHUT, _OPEN = 0.06, 0.14
 
 
 def polygon(points: np.ndarray, corners: tuple[int, ...], width: int, height: int) -> np.ndarray:
-    """Float32 picture of a polygon over mesh points: 1 inside, smooth at its edge."""
+    """Return a float32 mask of a polygon over mesh points: 1 inside, smooth at its edge."""
     area = np.zeros((height, width), np.uint8)
     fixed = np.round(points[list(corners), :2] * 16).astype(np.int32)
     cv2.fillPoly(area, [fixed], 255, cv2.LINE_AA, 4)
@@ -35,13 +35,13 @@ def face_mask(
     points: np.ndarray, size: float, angle: float, skin_here: np.ndarray, skin_laid: np.ndarray
 ) -> np.ndarray:
     """
-    How much of the new face shows at each pixel, 0 to 1.
+    Return the opacity of the new face at each pixel, 0 to 1.
 
-    :param points: mesh of the face that is covered, in pixels of the mask
+    :param points: mesh of the face that is replaced, in pixels of the mask
     :param size: the face's size in the same pixels
-    :param angle: how far the face is turned, in radians
-    :param skin_here: likeness to the covered person's skin
-    :param skin_laid: likeness of the laid-on pixels to their person's skin, times the trust in them
+    :param angle: rotation of the face, in radians
+    :param skin_here: similarity to the skin of the replaced face
+    :param skin_laid: similarity of the new face's pixels to its skin, times their trust
     """
     height, width = skin_here.shape
     oval = polygon(points, OVAL, width, height)
@@ -49,11 +49,11 @@ def face_mask(
     inner, outer = (points[list(side), :2] for side in zip(*_TEMPLES, strict=True))
     wide = np.concatenate([features, inner + (outer - inner) * _TOWARDS_TEMPLE])
     free_here = np.maximum(_hull(wide, size, width, height), _soft(skin_here, size, 0.3, 0.75))
-    # Stricter with what is laid on: a fringe casts a shadow, and nobody misses the skin beside it.
+    # Stricter for the new face: a fringe casts a shadow, and missing skin beside it is not noticed.
     bare = cv2.erode(skin_laid, np.ones((3, 3), np.uint8), iterations=max(1, round(size * 0.012)))
     free_laid = np.maximum(_hull(features, size, width, height), _soft(bare, size, 0.35, 0.8))
     shown = oval * _below_hair(free_here, points, angle, size) * _below_hair(free_laid, points, angle, size)
-    # Round off islands and holes, then fade inwards from the edge.
+    # Remove islands and holes, then fade inwards from the edge.
     shown = cv2.GaussianBlur(shown, (0, 0), max(size * 0.022, 1.0))
     shown = _step(shown, 0.35, 0.85)
     inwards = cv2.distanceTransform((oval > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
@@ -74,7 +74,7 @@ def _soft(skin: np.ndarray, size: float, low: float, high: float) -> np.ndarray:
 
 
 def _below_hair(free: np.ndarray, points: np.ndarray, angle: float, size: float) -> np.ndarray:
-    """Above the eyes, what lies over hair or a hat is hair or hat too, whatever its colour: light strands, badges."""
+    """Exclude everything above hair or a hat, whatever its colour: light strands, badges."""
     height, width = free.shape
     eyes = points[list(_EYE_CORNERS), :2].mean(axis=0)
     turn = cv2.getRotationMatrix2D((float(eyes[0]), float(eyes[1])), float(np.degrees(angle)), 1.0)
@@ -106,23 +106,23 @@ def _step(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def openness(points: np.ndarray) -> float:
-    """Height of the gap between the lips over the mouth's width."""
+    """Return the gap between the lips, relative to the mouth's width."""
     gap = np.hypot(*(points[_LIPS_MIDDLE[1], :2] - points[_LIPS_MIDDLE[0], :2]))
     wide = np.hypot(*(points[_MOUTH_ENDS[1], :2] - points[_MOUTH_ENDS[0], :2]))
     return float(gap / max(wide, 1e-3))
 
 
 def keeps_own_mouth(giver: np.ndarray, receiver: np.ndarray) -> bool:
-    """Whether the covered mouth's inside stays: a shut mouth has no teeth to lend, an open one no shut line."""
+    """Return whether the inside of the replaced mouth is kept, because one mouth is open and the other is shut."""
     one, other = openness(giver), openness(receiver)
     return min(one, other) < _SHUT and max(one, other) > _OPEN
 
 
 def mouth(points: np.ndarray, size: float, width: int, height: int) -> np.ndarray:
-    """The inside of the mouth with the line where the lips meet, 0 to 1."""
+    """Return a mask of the inside of the mouth, including the line where the lips meet, 0 to 1."""
     inside = polygon(points, _INNER_LIPS, width, height)
     lips = points[list(_INNER_LIPS), :2]
-    # Short of the corners: the creases beside them belong to the covered person's smile.
+    # Without the corners: the creases beside them are part of the replaced face's smile.
     edge = np.round((lips.mean(axis=0) + (lips - lips.mean(axis=0)) * 0.85) * 16).astype(np.int32)
     cv2.polylines(inside, [edge], True, 1.0, max(1, round(size * 0.012)), cv2.LINE_8, 4)
     return cv2.GaussianBlur(inside, (0, 0), max(size * 0.006, 0.6))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the 468 mesh points of a candidate face, or turns it down."""
+"""Read the 468 mesh points of a candidate face, or reject the candidate."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OVAL = (10, 109, 67, 103, 54, 21, 162, 127, 234, 93, 132, 58, 172, 136, 150, 149
         379, 365, 397, 288, 361, 323, 454, 356, 389, 251, 284, 332, 297, 338)
 # fmt: on
 _EYES = (33, 263)
-# The mesh points under the detector's first four points: two eyes, nose, mouth.
+# The mesh points that correspond to the detector's first four points: two eyes, nose, mouth.
 _LANDMARKS = ((33, 133), (362, 263), (1, 1), (13, 14))
 _AGREES = 0.1
 _SURE, _STRONG = 0.68, 0.85
@@ -39,7 +39,7 @@ _STILL = 0.02
 @dataclass(frozen=True)
 class Face:
     """
-    One face with its mesh.
+    A face with its mesh.
 
     :param points: x, y, depth (smaller is nearer) in pixels of the picture, float32 468 x 3
     :param presence: how sure the network is that this is a face, 0 to 1
@@ -50,7 +50,7 @@ class Face:
 
     @cached_property
     def box(self) -> tuple[int, int, int, int]:
-        """Left, top, right, bottom around the points, in pixels; right and bottom are the first outside."""
+        """Bounding box of the points (left, top, right, bottom) in pixels; right and bottom are exclusive."""
         low = np.floor(self.points[:, :2].min(axis=0)).astype(int)
         high = np.ceil(self.points[:, :2].max(axis=0)).astype(int) + 1
         return int(low[0]), int(low[1]), int(high[0]), int(high[1])
@@ -63,13 +63,13 @@ class Face:
 
     @property
     def angle(self) -> float:
-        """How far the line between the outer corners of the eyes is turned, in radians."""
+        """Rotation of the line between the outer corners of the eyes, in radians."""
         across = self.points[_EYES[1], :2] - self.points[_EYES[0], :2]
         return float(np.arctan2(across[1], across[0]))
 
 
 def read_mesh(net: Net, rgb: np.ndarray, candidate: Candidate) -> Face | None:
-    """The mesh of one candidate: trial tilts until the network sees a face, then crops again until it stands still."""
+    """Return a candidate's mesh: try tilts until the network finds a face, then crop again until the mesh is stable."""
     face = _mesh_at(net, rgb, candidate.centre, candidate.size * 1.5, candidate.angle)
     for tilt in _TILTS:
         if face.presence >= MIN_PRESENCE:
@@ -91,9 +91,9 @@ def read_mesh(net: Net, rgb: np.ndarray, candidate: Candidate) -> Face | None:
 
 def confirmed(detector: Net, rgb: np.ndarray, face: Face, candidate: Candidate) -> bool:
     """
-    Whether the detector sees eyes, nose and mouth where the mesh has them.
+    Return whether the detector finds eyes, nose and mouth where the mesh has them.
 
-    The mesh alone takes a cup of coffee for a face now and then, and reads upside-down faces wrongly. A strong
+    The mesh network alone sometimes takes a cup of coffee for a face, and misreads upside-down faces. A strong
     candidate that agrees is enough; otherwise the detector looks again, upright and at two good sizes.
     """
     seen = face.points[np.array(_LANDMARKS), :2].mean(axis=1)
@@ -121,7 +121,7 @@ def _middle(face: Face) -> np.ndarray:
 
 
 def _frame(centre: np.ndarray, side: float, angle: float, pixels: int) -> np.ndarray:
-    """Return the 2 x 3 map from an upright square of `side` pixels to the turned square in the picture."""
+    """Return the 2 x 3 map from an upright square of `side` pixels to the rotated square in the picture."""
     cos, sin = np.cos(angle) * side / pixels, np.sin(angle) * side / pixels
     half = pixels / 2
     return np.array(
@@ -145,7 +145,7 @@ def _mesh_at(net: Net, rgb: np.ndarray, centre: np.ndarray, side: float, angle: 
 
 
 def _crop(rgb: np.ndarray, to_picture: np.ndarray, scale: float, pixels: int) -> np.ndarray:
-    """The turned square, upright; a large one is first made smaller, so that nothing aliases."""
+    """Return the rotated square, upright; a large one is scaled down first to avoid aliasing."""
     if scale > 1.5:
         ends = np.array([[0, 0], [pixels, 0], [0, pixels], [pixels, pixels]])
         corners = ends @ to_picture[:, :2].T + to_picture[:, 2]
@@ -164,19 +164,19 @@ def _crop(rgb: np.ndarray, to_picture: np.ndarray, scale: float, pixels: int) ->
 
 def find_faces(detector: Net, mesh: Net, rgb: np.ndarray, *, only_largest: bool) -> list[Face]:
     """
-    Faces in a picture, the largest first.
+    Return the faces in a picture, largest first.
 
     :param only_largest: stop at the first level of windows that shows a face: it holds the largest one
     """
     faces: list[Face] = []
     for turns in range(4):
         view = np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
-        # On its sides the picture is searched less finely: it is rare, and a picture without a face pays for it.
+        # Rotated pictures are rare, so they are searched less finely; this keeps pictures without a face fast.
         for windows in islice(levels(view), 2 if turns else None):
             _add_faces(detector, mesh, rgb, _candidates(detector, view, windows, turns, faces), faces)
             if faces and only_largest:
                 break
-        if faces:  # a picture is held one way: other turns only if this one shows nobody
+        if faces:  # a picture has one orientation: try the others only if this one shows no face
             break
     faces.sort(key=lambda face: (-face.size, face.box))
     return faces[:1] if only_largest else faces
@@ -185,7 +185,7 @@ def find_faces(detector: Net, mesh: Net, rgb: np.ndarray, *, only_largest: bool)
 def _candidates(
     detector: Net, view: np.ndarray, windows: list[tuple[int, int, int]], turns: int, faces: list[Face]
 ) -> list[Candidate]:
-    """Candidates in these windows of the turned view, in coordinates of the unturned picture."""
+    """Return candidates in windows of the rotated picture, in coordinates of the original."""
     height, width = view.shape[:2]
     if turns % 2:
         height, width = width, height
@@ -195,7 +195,7 @@ def _candidates(
 
 
 def _inside(window: tuple[int, int, int], face: Face) -> bool:
-    """Whether a window shows nothing but a part of a face that is known."""
+    """Return whether a window shows only a part of a known face."""
     x, y, side = window
     left, top, right, bottom = face.box
     return x >= left and y >= top and x + side <= right and y + side <= bottom
@@ -204,7 +204,7 @@ def _inside(window: tuple[int, int, int], face: Face) -> bool:
 def _add_faces(
     detector: Net, mesh: Net, rgb: np.ndarray, candidates: list[Candidate], faces: list[Face]
 ) -> None:
-    """Read the candidates and keep those that are faces and were not known."""
+    """Read the candidates and return those that are new faces."""
     for candidate in candidates:
         if _known(candidate, faces):
             continue
@@ -216,7 +216,7 @@ def _add_faces(
 
 
 def _known(candidate: Candidate, faces: list[Face]) -> bool:
-    """Whether the candidate lies on a face that was already read."""
+    """Return whether the candidate overlaps a known face."""
     return any(
         np.hypot(*(candidate.centre - _middle(face))) < 0.3 * face.size
         and 0.4 < candidate.size / max(face.size, 1) < 1.8

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loads the two vendored networks, after checking that they are the files we know, and runs them one at a time."""
+"""Load the two vendored networks after verifying their digests, and run them one call at a time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHA256 = {
 
 
 def checked(path: Path) -> Path:
-    """Give the path back if the file there has the digest that its name must have."""
+    """Return the path of a model file after verifying its digest."""
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
@@ -43,10 +43,10 @@ def checked(path: Path) -> Path:
 
 
 class Net:
-    """One network; ``cv2.dnn.Net`` keeps its input inside, so each call holds a lock."""
+    """A network. ``cv2.dnn.Net`` stores its input, so each call holds a lock."""
 
     def __init__(self, name: str) -> None:
-        # A real path and the classic engine: from a buffer, OpenCV 5 picks an engine that loses the second output.
+        # A file path and the classic engine: for a buffer, OpenCV 5 selects an engine that drops the second output.
         with resources.as_file(resources.files(__package__) / "models" / name) as path:
             options: dict[str, Any] = {}
             if hasattr(cv2.dnn, "ENGINE_CLASSIC"):
@@ -56,7 +56,7 @@ class Net:
         self._lock = threading.Lock()
 
     def __call__(self, blob: np.ndarray) -> dict[str, np.ndarray]:
-        """Run the network on one NCHW float32 blob; outputs by name, flattened."""
+        """Run the network on an NCHW float32 blob and return its flattened outputs by name."""
         with self._lock:
             self._net.setInput(blob)
             values = self._net.forward(self._outputs)
@@ -67,7 +67,7 @@ class Net:
 
 @cache
 def triangles() -> np.ndarray:
-    """The mesh's fixed topology: rows of three point numbers, int32 898 x 3."""
+    """Return the mesh's fixed topology: three point indices a row, int32 898 x 3."""
     with resources.as_file(resources.files(__package__) / "models" / TRIANGLES) as path:
         corners: np.ndarray = np.load(checked(path)).astype(np.int32)
         return corners

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lends a little of the giver's own proportions to the face it is laid on: eyes, nose and brows tell who it is."""
+"""Move the replaced face's eyes, nose and brows towards the proportions of the source face, for likeness."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .mesh import OVAL
 
 _STRENGTH = 0.6
 # fmt: off
-# Points that hold still whatever the face does: brow ridge, eye corners, nose, temples. They set the pose.
+# Points that facial expressions do not move: brow ridge, eye corners, nose, temples. They determine the pose.
 _RIGID = (33, 133, 362, 263, 6, 168, 197, 195, 5, 4, 1, 98, 327, 127, 356, 234, 454, 151, 9, 8, 93, 323)
 _LIPS = (61, 291, 0, 17, 13, 14, 78, 308)
 # fmt: on
@@ -17,7 +17,7 @@ _LIPS = (61, 291, 0, 17, 13, 14, 78, 308)
 
 def lend_shape(giver: np.ndarray, receiver: np.ndarray) -> np.ndarray:
     """
-    Move the receiver's inner points towards the giver's, set in the receiver's pose; the oval and rings stay.
+    Return the receiver's mesh with its inner points moved towards the giver's; the oval and rings do not move.
 
     :param giver: mesh with rings, N x 3
     :param receiver: mesh with rings, N x 3
@@ -32,7 +32,7 @@ def lend_shape(giver: np.ndarray, receiver: np.ndarray) -> np.ndarray:
 
 
 def _in_pose(giver: np.ndarray, receiver: np.ndarray) -> np.ndarray:
-    """The giver's mesh turned, scaled and moved to lie on the receiver's (least squares over the rigid points)."""
+    """Return the giver's mesh in the receiver's pose (least squares over the rigid points)."""
     rigid = list(_RIGID)
     one, other = giver[rigid].astype(np.float64), receiver[rigid].astype(np.float64)
     centre_one, centre_other = one.mean(axis=0), other.mean(axis=0)
@@ -46,13 +46,13 @@ def _in_pose(giver: np.ndarray, receiver: np.ndarray) -> np.ndarray:
 
 
 def _weights(points: np.ndarray) -> np.ndarray:
-    """How far each point may follow: fully in the middle of the face, not at all on the oval and at the mouth."""
+    """Return a weight for each point: 1 in the middle of the face, 0 on the oval and at the mouth."""
     oval = points[list(OVAL)]
     size = float(np.ptp(points[:, :2], axis=0).max())
     x, y = (points[:, axis, None] - oval[None, :, axis] for axis in (0, 1))
     distance = np.sqrt((x * x + y * y).min(axis=1))
     weight = np.clip(distance / (0.18 * size), 0, 1)
-    # The mouth's shape is what the receiver does with it, not who the giver is.
+    # The shape of the mouth shows the receiver's expression, not the giver's identity.
     lips = points[list(_LIPS), :2].mean(axis=0)
     near = np.exp(-((np.linalg.norm(points[:, :2] - lips, axis=1) / (0.2 * size)) ** 2))
     follow: np.ndarray = weight * (1 - near)

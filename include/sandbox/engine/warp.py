@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lays one face's pixels over another face's mesh: piecewise affine, painted from far to near, in one remap."""
+"""Warp one face's pixels onto another face's mesh: piecewise affine, far to near, in one remap."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .nets import triangles
 if TYPE_CHECKING:
     from .mesh import Face
 
-# How far the texture reaches beyond the face oval, as shares of the way from the middle of the face.
+# Extent of the texture beyond the face oval, relative to the distance from the middle of the face.
 _RINGS = (1.03, 1.08)
 _SHIFT = 4
 
@@ -24,7 +24,7 @@ _SHIFT = 4
 @dataclass(frozen=True)
 class FaceTexture:
     """
-    The giving face: its pixels and its mesh over them.
+    The source face: its pixels and its mesh.
 
     :param rgb: the part of the picture around the face, uint8
     :param points: mesh and rings in pixels of ``rgb``, float32 N x 3
@@ -39,7 +39,7 @@ class FaceTexture:
 
     @classmethod
     def cut(cls, rgb: np.ndarray, face: Face, *, grey: bool) -> FaceTexture:
-        """Cut the face out of its picture, so that the picture itself can be let go."""
+        """Crop the face from its picture, so that the picture can be freed."""
         points = with_rings(face.points)
         height, width = rgb.shape[:2]
         low = np.clip(np.floor(points[:, :2].min(axis=0)).astype(int) - 8, 0, [width - 1, height - 1])
@@ -50,7 +50,7 @@ class FaceTexture:
         return cls(part, moved, grey or _colourless(part), face.size)
 
     def scaled_to(self, size: float) -> FaceTexture:
-        """The same face no larger than needed: a much larger one would alias in the remap."""
+        """Return the face at the size needed; a much larger one would alias in the remap."""
         scale = size / self.size
         if scale >= 0.9:
             return self
@@ -67,7 +67,7 @@ def _colourless(rgb: np.ndarray) -> bool:
 
 
 def with_rings(points: np.ndarray) -> np.ndarray:
-    """The mesh with rings of extra points outside its oval, each on the line from the middle of the face."""
+    """Return the mesh with rings of extra points outside its oval, on lines from the middle of the face."""
     oval = points[list(OVAL)]
     middle = oval.mean(axis=0)
     rings = [middle + (oval - middle) * reach for reach in _RINGS]
@@ -76,7 +76,7 @@ def with_rings(points: np.ndarray) -> np.ndarray:
 
 @cache
 def topology() -> np.ndarray:
-    """Triangles of the mesh and of its rings, int32 T x 3."""
+    """Return the triangles of the mesh and its rings, int32 T x 3."""
     count = len(OVAL)
     inner = np.array(OVAL)
     parts = [triangles()]
@@ -95,7 +95,7 @@ def topology() -> np.ndarray:
 @dataclass(frozen=True)
 class Tables:
     """
-    For each pixel of the target, where its colour comes from in the source.
+    For each pixel of the target, the source coordinates of its colour.
 
     :param x: column in the source, float32
     :param y: row in the source, float32
@@ -110,7 +110,7 @@ class Tables:
     def enlarged(
         self, small: FaceTexture, large: FaceTexture, height: int, width: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The tables for a larger target and the larger texture: inside a triangle they are straight lines."""
+        """Return the tables for a larger target and texture; they are linear inside each triangle."""
         tables = []
         for table, axis in ((self.x, 1), (self.y, 0)):
             ratio = large.rgb.shape[axis] / small.rgb.shape[axis]
@@ -133,7 +133,7 @@ def remap_tables(source: np.ndarray, target: np.ndarray, width: int, height: int
     for number, polygon in zip((order + 1).tolist(), fixed[corners[order]], strict=True):
         cv2.fillConvexPoly(painted, polygon, number, cv2.LINE_8, _SHIFT)
     affine = triangle_maps(source, target, corners)
-    # One look-up a coefficient: each fills a picture of its own that the sums then run straight through.
+    # One look-up per coefficient: each result is contiguous, which makes the sums fast.
     rows = np.zeros((7, len(corners) + 1), np.float32)
     rows[:6, 1:] = affine.reshape(-1, 6).T
     rows[6, 1:] = stretch_trust(affine[:, :, :2])
@@ -144,8 +144,8 @@ def remap_tables(source: np.ndarray, target: np.ndarray, width: int, height: int
 
 
 def _straight(rows: np.ndarray, painted: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """At each pixel, the straight line of the triangle painted there: across * x + down * y + shift."""
-    # No number is out of range; with another mode NumPy would copy all of them first.
+    """Return across * x + down * y + shift for the triangle painted at each pixel."""
+    # No index is out of range; in other modes NumPy would copy the indices first.
     out: np.ndarray
     out, down, shift = (row.take(painted, mode="clip") for row in rows)
     out *= x
@@ -156,7 +156,7 @@ def _straight(rows: np.ndarray, painted: np.ndarray, x: np.ndarray, y: np.ndarra
 
 
 def triangle_maps(source: np.ndarray, target: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """For each triangle the 2 x 3 map from target to source; a flat triangle gets its middle's plain shift."""
+    """Return each triangle's 2 x 3 map from target to source; degenerate triangles get a translation."""
     at = target[corners, :2].astype(np.float64)
     to = source[corners, :2].astype(np.float64)
     sides = at[:, 1:] - at[:, :1]
@@ -176,7 +176,7 @@ def triangle_maps(source: np.ndarray, target: np.ndarray, corners: np.ndarray) -
 
 
 def stretch_trust(linear: np.ndarray) -> np.ndarray:
-    """How little each triangle is drawn out, against the mesh as a whole: 1 up to twice as far, 0 from five times."""
+    """Return 1 for triangles stretched up to twice as much as the mesh, falling to 0 at five times."""
     (a, b), (c, d) = linear.transpose(1, 2, 0)
     # The smaller singular value of a 2 x 2 matrix.
     narrow = np.abs(np.hypot(a + d, c - b) - np.hypot(a - d, c + b)) / 2

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starting and stopping real processes: nothing of ours survives, nothing of anybody else's is touched."""
+"""Starting and stopping real processes: ours are all stopped, others are never touched."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def sent(sandbox: SandboxProcess, path: str, body: object = None) -> Iterator[so
 
 
 def says_nothing(connection: socket.socket, seconds: float = 0.2) -> bool:
-    """Return whether neither a byte nor the end arrives in time. The wait can be too short, never too long."""
+    """Return whether neither data nor the end arrives within `seconds`. A short wait cannot fail a correct sandbox."""
     connection.settimeout(seconds)
     try:
         connection.recv(1)
@@ -77,7 +77,7 @@ def swapping(_swapping_session: SandboxProcess) -> SandboxProcess:
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 60.0, *, every: float = 0.01) -> object:
-    """Return what the condition gave as soon as it is true; fail after the deadline."""
+    """Return the condition's value as soon as it is true; fail after the deadline."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         value = condition()

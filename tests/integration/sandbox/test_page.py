@@ -19,7 +19,7 @@ def test_the_page_needs_nothing_from_outside(client):
 def test_the_page_says_what_the_sandbox_is_and_is_not(client):
     text = client.get("/").text
     assert "It is not GoEnhance" in text
-    assert "Swap only faces of people who agreed to it" in " ".join(text.split())
+    assert "Swap only the faces of people who have consented" in " ".join(text.split())
 
 
 def test_the_overview_tells_figures_switches_and_the_latest_jobs_first(client, sandbox):

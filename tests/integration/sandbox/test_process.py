@@ -119,8 +119,10 @@ def test_after_a_crash_the_same_ledger_jobs_pictures_and_balance_are_served(sand
     with client_of(sandbox) as client:
         assert client.get(finished["json"][0]["value"]).content == picture
         assert client.get("/api/v1/user/tokens").json()["data"]["count"] == 1_000_000 - 101
-    told = ("sequence", "img_uuid", "source_img", "reference_img", "accepted_at", "cost")
-    assert [[e[k] for k in told] for e in sandbox.submissions()] == [[e[k] for k in told] for e in before]
+    columns = ("sequence", "img_uuid", "source_img", "reference_img", "accepted_at", "cost")
+    assert [[e[k] for k in columns] for e in sandbox.submissions()] == [
+        [e[k] for k in columns] for e in before
+    ]
     assert sandbox.wait_for(running)["status"] == "success"
 
 

@@ -32,7 +32,9 @@ def test_a_link_dies_with_its_lifetime_and_says_so(client, sandbox):
     assert "expired" in answer.text
 
 
-def test_a_link_signed_at_completion_stays_the_same_and_one_signed_at_each_call_lives_anew(client, sandbox):
+def test_a_link_signed_at_completion_stays_the_same_and_one_signed_at_each_call_has_a_new_lifetime(
+    client, sandbox
+):
     sandbox.put_faults(link_seconds=0)
     img_uuid = sandbox.submit(**PAIR)
     sandbox.wait_for(img_uuid)
@@ -108,4 +110,4 @@ def test_the_live_page_sees_pictures_that_faults_spoil_for_clients(client, sandb
     wait_until(lambda: "end_time" in sandbox.detail(img_uuid))
     sandbox.put_faults(result="html")
     assert client.get(f"/sandbox/pictures/{img_uuid}").headers["content-type"] == "image/png"
-    assert client.get("/sandbox/pictures/nobody").status_code == 404
+    assert client.get("/sandbox/pictures/unknown").status_code == 404

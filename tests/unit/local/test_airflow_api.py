@@ -18,7 +18,7 @@ BEFORE, AFTER = "2026-11-22T11:59:00Z", "2026-11-22T12:00:05Z"
 
 
 def airflow(answer: Callable[[httpx.Request], httpx.Response]) -> AirflowApi:
-    """An Airflow that accepts the log-in and answers as told."""
+    """An Airflow that accepts the credentials and returns the given responses."""
 
     def handle(request: httpx.Request) -> httpx.Response:
         if request.url.path == "/auth/token":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Setting up `.venv`: when it happens, when it does not, and what a person is told."""
+"""Setting up `.venv`: when it is rebuilt, and the messages of failures."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from include.local.ports import Ports, chosen_ports, require_free
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
-    """Somebody who listens on a port of 127.0.0.1."""
+    """A socket that listens on a port of 127.0.0.1."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()

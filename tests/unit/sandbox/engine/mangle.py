@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures gone wrong in every way we could think of, the same ones each time."""
+"""Pictures damaged in many ways, the same ones in each run."""
 
 from __future__ import annotations
 
