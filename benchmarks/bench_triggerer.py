@@ -44,6 +44,8 @@ def settings(folder: Path, sandbox: SandboxProcess, per_task: int) -> dict[str, 
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).strip(os.pathsep),
         "AIRFLOW__CORE__PARALLELISM": "2",
         "AIRFLOW__GOENHANCE__STORAGE": str(folder / "swaps"),
+        # A triggerer of its own for GoEnhance, as docs/performance.md assumes.
+        "AIRFLOW__GOENHANCE__FREEZE_HEAP": "True",
         "AIRFLOW_VAR_GOENHANCE_MANIFEST": str(folder / "manifest.csv"),
         "AIRFLOW_VAR_PAIRS_PER_TASK": str(per_task),
         "AIRFLOW_CONN_GOENHANCE_RESULTS": f"sqlite:///{folder / 'results.db'}",

@@ -103,7 +103,7 @@ def results_table(rows: Sequence[Swap], paths: Paths) -> Table:
     if len(rows) > SHOWN_ROWS:
         shown = [row for row in rows if row.status not in {"succeeded", "reused"}][:SHOWN_ROWS]
     table = Table(title=_title(len(rows), len(shown)), title_justify="left")
-    for heading in ("pair", "status", "uuid"):
+    for heading in ("pair", "status", "img_uuid"):
         table.add_column(heading, no_wrap=True)
     table.add_column("kept picture or reason", overflow="fold")
     for row in shown:

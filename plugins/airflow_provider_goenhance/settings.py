@@ -20,4 +20,4 @@ def may_freeze_heap() -> bool:
     """Return whether a triggerer may call ``gc.freeze()``: ``[goenhance] freeze_heap``."""
     from airflow.providers.common.compat.sdk import conf
 
-    return bool(conf.getboolean(SECTION, "freeze_heap", fallback=True))
+    return bool(conf.getboolean(SECTION, "freeze_heap", fallback=False))

@@ -8,6 +8,8 @@ from typing import Any
 
 _YES = frozenset({"true", "1", "yes", "on"})
 _NO = frozenset({"false", "0", "no", "off", "none", ""})
+#: The longest duration, seconds: a year. A date that is computed from a longer one may not exist.
+LONGEST_SECONDS = 365 * 86_400.0
 
 
 def flag(value: object, name: str) -> bool:
@@ -53,9 +55,12 @@ def seconds(value: Any, name: str) -> float:
     Read a duration in seconds.
 
     :param name: the argument, for the message
-    :raises ValueError: when it is not a non-negative number
+    :raises ValueError: when it is not a non-negative number, or longer than a year
     """
-    return number(value, name, unit="seconds")
+    read = number(value, name, unit="seconds")
+    if read > LONGEST_SECONDS:
+        raise ValueError(f"{name} must be at most {LONGEST_SECONDS:.0f} seconds (a year); got {value!r}.")
+    return read
 
 
 def whole(value: Any, name: str) -> int:

@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import conf
 
 from ..retry_policy import RetryPolicyMixin
 from ..settings import default_storage
-from .arguments import text
+from .arguments import seconds, text
 
 if TYPE_CHECKING:
     from ..api.account import Account
@@ -118,6 +118,6 @@ class JobOperatorBase(RetryPolicyMixin):
                 str(self.goenhance_conn_id),
                 [str(swap.img_uuid) for swap in swaps],
                 deadline=deadline,
-                poll_interval=float(self.poll_interval),
+                poll_interval=seconds(self.poll_interval, "poll_interval"),
             )
         )

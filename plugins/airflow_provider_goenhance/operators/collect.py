@@ -155,7 +155,9 @@ class GoEnhanceCollectOperator(JobOperatorBase):
         from ..execution.wait import wait_round
 
         img_uuids = [str(swap.img_uuid) for swap in waiting]
-        return wait_round(account, img_uuids, deadline=deadline, poll_interval=float(self.poll_interval))
+        return wait_round(
+            account, img_uuids, deadline=deadline, poll_interval=seconds(self.poll_interval, "poll_interval")
+        )
 
     def _collect(
         self,

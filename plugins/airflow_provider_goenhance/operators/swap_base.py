@@ -154,7 +154,7 @@ class FaceSwapOperatorBase(JobOperatorBase):
             task_key=task_key,
             policies=policies,
             storage_options=self.storage_options(ti.run_id, credentials),
-            poll_interval=float(self.poll_interval),
+            poll_interval=seconds(self.poll_interval, "poll_interval"),
             timeout=timeout,
         )
         return self._attempt

@@ -21,10 +21,10 @@ _frozen = False
 
 def freeze_heap_once() -> None:
     """
-    Exclude all objects in memory from later collections, once in the life of a process.
+    Exclude all objects in memory from later collections, once in the life of a process, if configured.
 
-    There is no collection first, as that would block the loop. So cyclic garbage of this moment is never freed, which
-    is why it happens only once. ``[goenhance] freeze_heap = False`` disables it.
+    There is no collection first, as that would block the loop. So cyclic garbage of this moment is never freed, that of
+    other people's triggers included: it happens only once, and only with ``[goenhance] freeze_heap = True``.
     """
     global _frozen
     if _frozen:

@@ -14,7 +14,7 @@ PROBE = """
 import gc, os
 from airflow_provider_goenhance.triggers.gc_tuning import freeze_heap_once
 
-for case, setting in {"default": {}, "off": {"AIRFLOW__GOENHANCE__FREEZE_HEAP": "False"}}.items():
+for case, setting in {"default": {}, "on": {"AIRFLOW__GOENHANCE__FREEZE_HEAP": "True"}}.items():
     if os.fork() == 0:
         os.environ.update(setting)
         freeze_heap_once()
@@ -38,8 +38,8 @@ def frozen() -> dict[str, str]:
 
 
 def test_what_is_in_memory_at_the_first_wait_is_frozen_and_nothing_later(frozen: dict[str, str]) -> None:
-    assert frozen["default"] == "True False"
+    assert frozen["on"] == "True False"
 
 
-def test_the_garbage_collector_is_left_alone_where_the_configuration_says_so(frozen: dict[str, str]) -> None:
-    assert frozen["off"] == "False False"
+def test_the_garbage_collector_is_left_alone_by_default(frozen: dict[str, str]) -> None:
+    assert frozen["default"] == "False False"
