@@ -17,7 +17,7 @@ import psutil
 from include.local import processes
 from include.local.airflow_api import AirflowApi
 from include.local.environment import load_secrets, stack_environment
-from include.local.paths import Places
+from include.local.paths import Paths
 from include.local.ports import Ports
 from include.local.processes import Component
 
@@ -51,11 +51,11 @@ class RealAirflow:
     """
 
     def __init__(self, home: Path, dags: Path, settings: Mapping[str, str]) -> None:
-        self.places = Places(home)
+        self.paths = Paths(home)
         self.ports = Ports(airflow=free_port(), sandbox=free_port())
-        keys = load_secrets(self.places)
+        keys = load_secrets(self.paths)
         self.environment = {
-            **stack_environment(self.places, self.ports, keys),
+            **stack_environment(self.paths, self.ports, keys),
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 class Limiter:
     """
-    The only limit on a client's requests, shared by all of them.
+    Limits the requests of one client, whoever sends them: submits, status calls and credit calls together.
 
     :param max_concurrency: requests in flight at once
     :param per_second: paced requests started per second, ``0`` for no limit

@@ -239,7 +239,7 @@ def read_job(answer: RawAnswer, img_uuid: str) -> Job:
             raise
     named = data.get("img_uuid")
     if named is not None and named != img_uuid:
-        raise _not_goenhance(answer, f"it is about another job than {img_uuid}", img_uuid=img_uuid)
+        raise _not_goenhance(answer, f"it describes a different job; expected {img_uuid}", img_uuid=img_uuid)
     status = data.get("status")
     if not isinstance(status, str):
         raise _not_goenhance(answer, "`data.status` is missing", img_uuid=img_uuid)

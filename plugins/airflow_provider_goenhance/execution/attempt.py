@@ -181,8 +181,8 @@ class Attempt:
         foreign = [swap for swap in waiting if swap.account != self.owner.account]
         if foreign:
             log.warning(
-                "%s is not the account that submitted %s (the first: %s, by account %s). They are polled all the "
-                "same. If GoEnhance does not know them, switch the connection back and clear.",
+                "%s is not the account that submitted %s (the first: %s, by account %s). They are polled "
+                "anyway. If GoEnhance does not know them, switch the connection back and clear.",
                 self.account,
                 pluralize(len(foreign), "job"),
                 foreign[0].label,

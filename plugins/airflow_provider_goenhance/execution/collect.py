@@ -70,22 +70,22 @@ def collect_jobs(
 
 
 def _outcome_of_wait(swap: Swap, waited: WaitOutcome) -> Outcome | None:
-    uuid = str(swap.img_uuid)
-    if uuid in waited.failed:
-        return _failed_job(swap, waited.failed[uuid])
-    if uuid in waited.declined:
+    img_uuid = str(swap.img_uuid)
+    if img_uuid in waited.failed:
+        return _failed_job(swap, waited.failed[img_uuid])
+    if img_uuid in waited.declined:
         return Outcome(
             swap.swap_id,
-            uuid,
+            img_uuid,
             Status.FAILED,
             error_code=JOB_NOT_FOUND,
-            error_message=f"GoEnhance does not know the job, although it was paid for: {waited.declined[uuid]}",
+            error_message=f"GoEnhance does not know the job, although it was paid for: {waited.declined[img_uuid]}",
         )
-    if uuid in waited.running:
+    if img_uuid in waited.running:
         trouble = f" The last poll failed: {waited.last_error}" if waited.last_error else ""
         return Outcome(
             swap.swap_id,
-            uuid,
+            img_uuid,
             Status.FAILED,
             error_code=JobTimedOutError.error_code,
             error_message="Still running at GoEnhance when the timeout was reached; it continues there and has "
@@ -147,14 +147,14 @@ class _Collector:
             log.info("Collected %d of %d pictures.", self._done, total)
 
     async def _outcome(self, swap: Swap) -> Outcome | None:
-        uuid = str(swap.img_uuid)
+        img_uuid = str(swap.img_uuid)
         try:
-            job = await self._client.get_job(uuid)
+            job = await self._client.get_job(img_uuid)
             if job.state is JobState.FAILED:
                 return _failed_job(swap, job.reason or "")
             if job.state is JobState.RUNNING:
                 log.warning(
-                    "%s: GoEnhance reports job %s as still running; it stays submitted.", swap.label, uuid
+                    "%s: GoEnhance reports job %s as still running; it stays submitted.", swap.label, img_uuid
                 )
                 return None
             return await self._keep(swap, job)
@@ -165,7 +165,7 @@ class _Collector:
             log.warning("%s: %s", swap.label, error)
             return Outcome(
                 swap.swap_id,
-                uuid,
+                img_uuid,
                 Status.FAILED,
                 error_code=code,
                 error_message="The job succeeded at GoEnhance and was paid for, but its picture was not stored: "

@@ -54,6 +54,18 @@ def paid_for(swap: Swap) -> str:
     return "Nothing was paid."
 
 
+def describe(swap: Swap) -> str:
+    """Return what happened to a pair: its status, the reason, and what was paid."""
+    return (
+        f"{swap.label} is {swap.status}: {swap.error_message or 'No reason was recorded.'} {paid_for(swap)}"
+    )
+
+
+def describe_with_next_steps(swap: Swap, policies: Policies) -> str:
+    """Return what happened to a pair, and what a retry, a clear and a new run do with it."""
+    return f"{describe(swap)} {next_steps(swap, policies)}"
+
+
 def next_steps(swap: Swap, policies: Policies) -> str:
     """Return one sentence on what a retry, a clear and a new run do with a pair."""
     if swap.status is Status.REJECTED:
@@ -72,7 +84,7 @@ def next_steps(swap: Swap, policies: Policies) -> str:
 def _words(action: Action, swap: Swap, policies: Policies) -> str:
     """Return what an attempt does with a pair, as the end of a sentence."""
     if action is Action.WAIT:
-        return "asks about the same job again and pays nothing"
+        return "polls the same job again and pays nothing"
     if action is Action.SUBMIT:
         by_policy = swap.status is Status.UNKNOWN and policies.on_unknown_submit == "resubmit"
         return _submits(swap) + (" (on_unknown_submit='resubmit')" if by_policy else "")
@@ -108,7 +120,7 @@ def with_next_step(error: GoEnhanceError, swaps: Sequence[Swap], policies: Polic
     if len(swaps) == 1:
         (swap,) = swaps
         words = _words(decide_next(swap, policies), swap, policies)
-        rows = f"{_capitalize(swap.label)} is {swap.status}. {paid_for(swap)} {step} {words}."
+        rows = f"{capitalize(swap.label)} is {swap.status}. {paid_for(swap)} {step} {words}."
     else:
         actions = Counter(decide_next(swap, policies) for swap in swaps)
         rows = f"{_states(swaps)}. {_all_paid_for(swaps)} {step} {_all_words(actions)}."
@@ -144,5 +156,6 @@ def _all_words(actions: Counter[Action]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def _capitalize(sentence: str) -> str:
+def capitalize(sentence: str) -> str:
+    """Return a sentence with its first letter capitalized and the rest unchanged."""
     return sentence[:1].upper() + sentence[1:]

@@ -100,7 +100,7 @@ def _row(
 def _with_earlier(
     rows: Sequence[Swap], ledger: Ledger, account: str, storage_conn_id: str | None
 ) -> list[Swap]:
-    """Return the rows, those that an earlier run has paid for with its picture or its job."""
+    """Return the rows, with earlier pictures and jobs attached where an earlier run paid for the pair."""
     planned = {row.pair_fingerprint for row in rows if row.status is Status.PLANNED}
     of_pair = by_pair(ledger.earlier(planned, account))
     pictures = _still_there(
@@ -141,7 +141,9 @@ def _still_there(earlier: Sequence[Swap], storage_conn_id: str | None) -> dict[s
         try:
             return picture_exists(str(swap.result_uri), storage_conn_id)
         except Exception as error:  # noqa: BLE001  a storage error must neither make us pay again nor end the run
-            log.warning("Could not look for %s: %s. It is assumed to be there.", swap.result_uri, error)
+            log.warning(
+                "Could not check whether %s exists: %s. Assuming that it does.", swap.result_uri, error
+            )
             return True
 
     with ThreadPoolExecutor(STORAGE_THREADS) as pool:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def wait_round(
-    account: Account, uuids: Sequence[str], *, deadline: float, poll_interval: float
+    account: Account, img_uuids: Sequence[str], *, deadline: float, poll_interval: float
 ) -> WaitOutcome:
     """
     Poll jobs until they end or the deadline passes, holding the worker.
@@ -27,7 +27,7 @@ def wait_round(
         async with open_client(account) as client:
             return await wait_for_jobs(
                 client.get_job,
-                uuids,
+                img_uuids,
                 deadline=deadline,
                 poll_interval=poll_interval,
                 max_concurrency=account.max_concurrency,

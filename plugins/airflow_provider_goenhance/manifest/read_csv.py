@@ -53,7 +53,7 @@ def read_by_pandas(source: Source, chunk_rows: int) -> Iterator[tuple[int, Rows]
 
     with open_text(source) as text:
         columns = find_columns(read_header(text, source.location), source.location)
-        # pandas takes the width it holds later rows to from the first row, which it does not check. So a blank row,
+        # pandas infers the number of columns from the first row and does not validate that row. So a blank row,
         # one value wider than the header, stands in for row 1; what reaches into that last column is overflow.
         text.put_back("," * columns.width + "\n")
         frames = pd.read_csv(

@@ -166,11 +166,9 @@ _CLASSES: dict[str, type[GoEnhanceError]] = {
 
 def error_of(swap: Swap, policies: Policies) -> GoEnhanceError:
     """Return the error for a pair that did not succeed, of the class that fits the cause."""
-    from ..execution.messages import next_steps, paid_for
+    from ..execution.messages import capitalize, describe_with_next_steps
 
-    why = swap.error_message or "no reason was recorded"
-    message = f"{swap.label} is {swap.status}: {why} {paid_for(swap)} {next_steps(swap, policies)}"
-    message = message[:1].upper() + message[1:]
+    message = capitalize(describe_with_next_steps(swap, policies))
     if swap.status in {"planned", "submitting"}:
         return UnreachableError(message)  # another attempt works on it; a later one may continue
     code = swap.error_code or ""

@@ -148,7 +148,7 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
 
     def conclude(self, swaps: Sequence[Swap]) -> list[dict[str, str | None]]:
         """Return ids and states, or raise if too many pairs failed."""
-        from ..execution.messages import next_steps, paid_for, pluralize
+        from ..execution.messages import describe_with_next_steps, pluralize
 
         counts = Counter(swap.status for swap in swaps)
         self.log.info(
@@ -159,14 +159,7 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
         policies = self._policies()
         bad = [swap for swap in swaps if swap.status not in GOOD]
         for swap in bad:
-            self.log.warning(
-                "%s is %s: %s %s %s",
-                swap.label,
-                swap.status,
-                swap.error_message,
-                paid_for(swap),
-                next_steps(swap, policies),
-            )
+            self.log.warning("%s", describe_with_next_steps(swap, policies))
         self._raise_if_too_many(bad, swaps, policies)
         return [
             {"pair_id": swap.pair_id, "img_uuid": swap.img_uuid, "status": swap.status.value}
@@ -177,16 +170,13 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
         return number(self.allowed_failure_share, "allowed_failure_share", most=1)
 
     def _raise_if_too_many(self, bad: Sequence[Swap], swaps: Sequence[Swap], policies: Policies) -> None:
-        from ..execution.messages import next_steps, paid_for, pluralize
+        from ..execution.messages import describe_with_next_steps, pluralize
         from ..results.recovery import retry_can_help
 
         allowed = self._allowed_failure_share()
         if within_share(len(bad), len(swaps), allowed):
             return
-        named = " ".join(
-            f"{swap.label} is {swap.status}: {swap.error_message} {paid_for(swap)} {next_steps(swap, policies)}"
-            for swap in bad[:NAMED_FAILURES]
-        )
+        named = " ".join(describe_with_next_steps(swap, policies) for swap in bad[:NAMED_FAILURES])
         more = (
             f" And {len(bad) - NAMED_FAILURES} more, listed in the log." if len(bad) > NAMED_FAILURES else ""
         )

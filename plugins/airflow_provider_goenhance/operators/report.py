@@ -146,6 +146,7 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
             ledger.mark_abandoned(left)
 
     def _log_failures(self, ledger: Ledger, key: RunKey) -> None:
+        from ..execution.messages import describe
         from ..results.states import Status
 
         failures = ledger.of_run(
@@ -154,7 +155,7 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
             statuses=[Status.UNKNOWN, Status.FAILED, Status.REJECTED, Status.PLANNED],
         )
         for swap in failures[:NAMED_FAILURES]:
-            self.log.warning("%s", _line(swap))
+            self.log.warning("%s", describe(swap))
         if len(failures) > NAMED_FAILURES:
             self.log.warning("... and %d more, all in the results table.", len(failures) - NAMED_FAILURES)
 
@@ -193,11 +194,3 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
                 "the swap tasks collects pictures that were paid for and not stored, and sends declined pairs again. "
                 "A new run reuses the pictures and adopts the jobs that are paid for, and pays for the others."
             )
-
-
-def _line(swap: Swap) -> str:
-    from ..execution.messages import paid_for
-
-    return (
-        f"{swap.label} is {swap.status}: {swap.error_message or 'No reason was recorded.'} {paid_for(swap)}"
-    )

@@ -55,7 +55,7 @@ def sign_picture(data: bytes, credentials: SigningCredentials, *, system: str = 
     """
     Return a picture with a signed claim, which has been read back and found valid.
 
-    A manifest that the picture carries already is kept inside as that of its parent.
+    An existing manifest is preserved as the parent's.
 
     :param data: content of a JPEG, PNG or WebP file
     :param credentials: certificate and key

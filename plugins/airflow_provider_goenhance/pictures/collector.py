@@ -182,8 +182,7 @@ class _Fetcher:
                 except LinkExpiredError as error:
                     refused = error
         raise LinkExpiredError(
-            "The swap succeeded at GoEnhance, but its picture is lost: a new link was asked for, and "
-            f"{refused.message}",
+            f"GoEnhance issued a new link to the picture, which was refused as well. {refused.message}",
             http_status=refused.http_status,
         )
 

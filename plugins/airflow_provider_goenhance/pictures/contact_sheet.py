@@ -128,7 +128,7 @@ def _result(row: SheetRow, conn_id: str | None) -> str:
     try:
         picture = _thumbnail(read_picture(row.result_uri, conn_id))
     except Exception as error:  # noqa: BLE001  the sheet shows the pictures that can be read
-        log.warning("The contact sheet has no picture of %s: %s", row.pair_id, error)
+        log.warning("Could not add the result of %s to the contact sheet: %s", row.pair_id, error)
         picture = None
     return _image(picture) if picture else "<small>cannot be read</small>"
 
@@ -163,7 +163,7 @@ async def _fetch(session: aiohttp.ClientSession, url: str, max_bytes: int) -> st
         data = await fetch_picture(session, url, max_bytes=max_bytes, timeout=INPUT_SECONDS)
         return await asyncio.to_thread(_thumbnail, data)
     except Exception as error:  # noqa: BLE001  a sheet without one input is better than none
-        log.info("The contact sheet has no picture of an input: %s", error)
+        log.info("Could not add an input picture to the contact sheet: %s", error)
         return None
 
 

@@ -149,7 +149,7 @@ class Ledger:
         return len(steps)
 
     def record_outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        """Record what became of jobs. A late report never makes a row worse, see :class:`.transitions.Outcome`."""
+        """Record the outcomes of jobs. A late report never downgrades a row, see :class:`.transitions.Outcome`."""
         self._update(outcomes)
 
     def _update(self, steps: Sequence[Abandoned | Outcome]) -> None:

@@ -64,7 +64,7 @@ def former_job(row: Any, step: Accepted) -> FormerJob | None:
     :return: ``None`` where the row has the job already
     """
     log.error(
-        "The job %s was accepted, and bills, but its row %s belongs to another attempt now: kept in former_uuids.",
+        "The job %s was accepted and will be billed, but another attempt now owns its row %s. The UUID is recorded in former_uuids.",
         step.img_uuid,
         step.swap_id,
     )

@@ -151,7 +151,7 @@ def _derive(swaps: sa.Table, rule: Rule, cells: bulk_update.Cells) -> sa.Update:
         else c.status == sql(rule.from_status, c.status)
     ]
     conditions += [c[name] == sql(source, c[name]) for name, source in rule.guards.items()]
-    # A null column has not the value either.
+    # NULL also counts as different; SQL's != would not match it.
     conditions += [
         sa.or_(c[name].is_(None), c[name] != sql(source, c[name])) for name, source in rule.unless.items()
     ]

@@ -266,7 +266,7 @@ class Restored:
 def _outcome_rule(from_status: frozenset[Status], *, unless: Mapping[str, Any]) -> Rule:
     return Rule(
         from_status=from_status,
-        # A kept picture is never forgotten.
+        # Never overwrite a stored picture.
         guards={"img_uuid": FromStep("img_uuid"), "result_uri": None},
         unless=unless,
         writes={
@@ -284,7 +284,7 @@ def _outcome_rule(from_status: frozenset[Status], *, unless: Mapping[str, Any]) 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """
-    Record what became of a job. A late report never makes a row worse.
+    Record the outcome of a job. A late report never downgrades a row.
 
     :param status: ``succeeded`` or ``failed``
     :param result_uri: where the first picture is kept

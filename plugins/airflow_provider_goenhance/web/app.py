@@ -25,7 +25,13 @@ from .page import render
 
 log = logging.getLogger(__name__)
 
-_MEDIA_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
+_MEDIA_TYPES = {
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".png": "image/png",
+    ".webp": "image/webp",
+    ".gif": "image/gif",
+}
 #: Pictures are untrusted: nothing in them may run, and only pictures are loaded from other hosts.
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; img-src * data:; style-src 'unsafe-inline'",

@@ -130,7 +130,7 @@ def test_a_wait_that_times_out_fails_the_row_and_a_retry_takes_the_same_job_up_a
     assert not is_final(ending.error)
     assert (swap.row()["status"], swap.row()["error_code"]) == ("failed", "job_timed_out")
     assert f"Job {img_uuid} was paid for." in ending.message
-    assert "A retry or clear asks about the same job again and pays nothing" in ending.message
+    assert "A retry or clear polls the same job again and pays nothing" in ending.message
 
     swap.let_jobs_end()
     swap.arguments["timeout"] = 120

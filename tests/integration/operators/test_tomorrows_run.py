@@ -58,7 +58,7 @@ def test_jobs_that_timed_out_are_taken_over(task: Callable[..., LightTask], kind
 
     again = next_run(swap)  # still running
     assert f"Job {img_uuid} was paid for by an earlier run; nothing was paid by this one." in again.message
-    assert "A retry or clear asks about the same job again and pays nothing" in again.message
+    assert "A retry or clear polls the same job again and pays nothing" in again.message
     assert "a new run submits the pair and pays for it again" in again.message
     assert swap.accepted() == len(swap.pairs)
 
@@ -67,7 +67,7 @@ def test_jobs_that_timed_out_are_taken_over(task: Callable[..., LightTask], kind
     swap.arguments["on_clear"] = "resubmit"
     cleared = swap.attempt()
     assert swap.accepted() == len(swap.pairs)  # a retry, and any clear, keeps waiting for the adopted job
-    assert "A retry or clear asks about the same job again and pays nothing" in cleared.message
+    assert "A retry or clear polls the same job again and pays nothing" in cleared.message
 
 
 @pytest.mark.parametrize("kind", KINDS)

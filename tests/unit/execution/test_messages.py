@@ -61,7 +61,7 @@ PAYS = "submits the pair and pays for it"
 AGAIN = "submits the pair and pays for it again"
 TWICE = "submits the pair again and may pay twice"
 RISKS = "submits the pair again and may pay twice (on_unknown_submit='resubmit')"
-ASKS = "asks about the same job again and pays nothing"
+POLLS = "polls the same job again and pays nothing"
 LEAVES = "leaves it as it is and pays nothing"
 HOLDS = "leaves it as it is (on_unknown_submit='hold')"
 OTHER = "leaves it to the attempt that is submitting it, or marks it unknown if that attempt has ended"
@@ -76,9 +76,9 @@ TABLE = [
     ("unknown", "*", LEAVE, LEAVE, f"A retry or clear {HOLDS}; a new run {TWICE}."),
     ("unknown", "unknown: resubmit", SUBMIT, SUBMIT, f"A retry or clear {RISKS}; a new run {TWICE}."),
     ("unknown", "clear: resubmit", LEAVE, SUBMIT, f"A retry {HOLDS}; a clear or new run {TWICE}."),
-    ("submitted", "*", WAIT, WAIT, f"A retry or clear {ASKS}; a new run {ADOPTS}."),
-    ("submitted", "clear: resubmit", WAIT, SUBMIT, f"A retry {ASKS}; a clear {AGAIN}; a new run {ADOPTS}."),
-    ("submitted, adopted", "*", WAIT, WAIT, f"A retry or clear {ASKS}; a new run {ADOPTS}."),
+    ("submitted", "*", WAIT, WAIT, f"A retry or clear {POLLS}; a new run {ADOPTS}."),
+    ("submitted", "clear: resubmit", WAIT, SUBMIT, f"A retry {POLLS}; a clear {AGAIN}; a new run {ADOPTS}."),
+    ("submitted, adopted", "*", WAIT, WAIT, f"A retry or clear {POLLS}; a new run {ADOPTS}."),
     ("succeeded", "*", LEAVE, LEAVE, f"A retry or clear {LEAVES}; a new run {REUSES}."),
     (
         "succeeded",
@@ -97,19 +97,19 @@ TABLE = [
     ("job failed twice", "clear: resubmit", LEAVE, SUBMIT, f"A retry {LEAVES}; a clear or new run {AGAIN}."),
     ("job failed, adopted", "*", LEAVE, LEAVE, f"A retry or clear {LEAVES}; a new run {AGAIN}."),
     ("job failed, adopted", "failed: resubmit 1", SUBMIT, SUBMIT, f"A retry, clear or new run {AGAIN}."),
-    ("timed out", "*", WAIT, WAIT, f"A retry or clear {ASKS}; a new run {ADOPTS}."),
-    ("timed out", "clear: resubmit", WAIT, SUBMIT, f"A retry {ASKS}; a clear {AGAIN}; a new run {ADOPTS}."),
-    ("timed out, adopted", "*", WAIT, WAIT, f"A retry or clear {ASKS}; a new run {AGAIN}."),
-    ("not found", "*", WAIT, WAIT, f"A retry or clear {ASKS}; a new run {AGAIN}."),
-    ("not found", "clear: resubmit", WAIT, SUBMIT, f"A retry {ASKS}; a clear or new run {AGAIN}."),
+    ("timed out", "*", WAIT, WAIT, f"A retry or clear {POLLS}; a new run {ADOPTS}."),
+    ("timed out", "clear: resubmit", WAIT, SUBMIT, f"A retry {POLLS}; a clear {AGAIN}; a new run {ADOPTS}."),
+    ("timed out, adopted", "*", WAIT, WAIT, f"A retry or clear {POLLS}; a new run {AGAIN}."),
+    ("not found", "*", WAIT, WAIT, f"A retry or clear {POLLS}; a new run {AGAIN}."),
+    ("not found", "clear: resubmit", WAIT, SUBMIT, f"A retry {POLLS}; a clear or new run {AGAIN}."),
     ("not found, adopted", "*", SUBMIT, SUBMIT, f"A retry, clear or new run {AGAIN}."),
-    ("picture not kept", "*", WAIT, WAIT, f"A retry or clear {ASKS}; a new run {ADOPTS}."),
+    ("picture not kept", "*", WAIT, WAIT, f"A retry or clear {POLLS}; a new run {ADOPTS}."),
     (
         "picture not kept",
         "clear: resubmit",
         WAIT,
         SUBMIT,
-        f"A retry {ASKS}; a clear {AGAIN}; a new run {ADOPTS}.",
+        f"A retry {POLLS}; a clear {AGAIN}; a new run {ADOPTS}.",
     ),
 ]
 EXPECTED = {(name, policy): (retry, clear, sentence) for name, policy, retry, clear, sentence in TABLE}

@@ -117,7 +117,9 @@ async def test_a_link_refused_again_is_a_lost_picture_with_its_uuid(
     server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path, renewed: list[str]
 ) -> None:
     links = Links([server.link("/status/403")], [server.link(path) for path in renewed])
-    with pytest.raises(LinkExpiredError, match="succeeded at GoEnhance, but its picture is lost") as caught:
+    with pytest.raises(
+        LinkExpiredError, match="issued a new link to the picture, which was refused as well"
+    ) as caught:
         await collect(session, links, tmp_path / "s", facts=SwapFacts(img_uuid="u-1"))
     assert caught.value.img_uuid == "u-1"
     assert "q-sign" not in str(caught.value)
