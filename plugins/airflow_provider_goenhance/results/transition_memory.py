@@ -64,7 +64,8 @@ def former_job(row: Any, step: Accepted) -> FormerJob | None:
     :return: ``None`` where the row has the job already
     """
     log.error(
-        "The job %s was accepted and will be billed, but another attempt now owns its row %s. The UUID is recorded in former_uuids.",
+        "The job %s was accepted and will be billed, but another attempt now owns its row %s. Its UUID is kept in "
+        "former_uuids.",
         step.img_uuid,
         step.swap_id,
     )
