@@ -318,7 +318,7 @@ def test_a_picture_whose_link_has_expired_is_collected_through_a_fresh_one(
     assert batch.accepted() == 3
 
 
-def test_a_link_that_is_never_signed_anew_fails_the_row_and_a_later_attempt_is_free(
+def test_a_link_that_is_never_signed_again_fails_the_row_and_a_later_attempt_is_free(
     submitted: Submit, task: Callable[..., LightTask]
 ) -> None:
     task().sandbox.put_faults(link_seconds=0, link_signed="at_completion")
@@ -331,7 +331,7 @@ def test_a_link_that_is_never_signed_anew_fails_the_row_and_a_later_attempt_is_f
     row = batch.row()
     assert (row["status"], row["error_code"], row["img_uuid"]) == ("failed", "link_expired", img_uuid)
     assert row["error_message"].startswith("The job succeeded at GoEnhance and was paid for")
-    assert "a new link was asked for" in row["error_message"]
+    assert "issued a new link to the picture, which was refused as well" in row["error_message"]
     assert "q-signature" not in row["error_message"]
     assert row["result_uri"] is None
 

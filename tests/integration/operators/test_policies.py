@@ -72,7 +72,7 @@ def test_on_clear_reattach_takes_up_the_jobs_there_are(task: Callable[..., Light
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_on_clear_resubmit_pays_anew_on_a_clear_but_not_on_a_retry(
+def test_on_clear_resubmit_pays_again_on_a_clear_but_not_on_a_retry(
     task: Callable[..., LightTask], kind: str
 ) -> None:
     swap = task(kind=kind, on_clear="resubmit")

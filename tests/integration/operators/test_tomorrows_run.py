@@ -99,7 +99,7 @@ def test_a_picture_that_is_gone_from_storage_is_fetched_again(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_job_gets_one_more_chance_and_then_the_pair_is_submitted_anew(
+def test_a_job_gets_one_more_chance_and_then_the_pair_is_submitted_again(
     task: Callable[..., LightTask], kind: str
 ) -> None:
     swap = task(kind=kind)
@@ -116,7 +116,7 @@ def test_a_job_gets_one_more_chance_and_then_the_pair_is_submitted_anew(
 
 @pytest.mark.parametrize("deferrable", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_job_that_goenhance_no_longer_knows_is_submitted_anew_at_once(
+def test_a_job_that_goenhance_no_longer_knows_is_submitted_again_at_once(
     task: Callable[..., LightTask], kind: str, deferrable: bool
 ) -> None:
     swap = task(kind=kind, deferrable=deferrable, wait_for_completion=False)

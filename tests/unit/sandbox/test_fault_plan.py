@@ -46,7 +46,7 @@ def test_what_strikes_one_endpoint_does_not_depend_on_calls_of_another():
     assert kinds(quiet, "submit", 50) == kinds(busy, "submit", 50)
 
 
-def test_sending_the_seed_starts_the_draws_anew():
+def test_sending_the_seed_restarts_the_draws():
     fault_plan = plan(seed=3, submit={"kind": "hang", "share": 0.5})
     first = kinds(fault_plan, "submit", 30)
     fault_plan.change(fault_plan.switches, reseed=True)
