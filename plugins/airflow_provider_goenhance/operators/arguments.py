@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import ast
+from collections.abc import Collection, Mapping
 from typing import Any
 
 _YES = frozenset({"true", "1", "yes", "on"})
@@ -86,3 +87,37 @@ def choice(value: object, name: str, choices: Collection[str]) -> str:
     if value not in choices:
         raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}; got {value!r}.")
     return str(value)
+
+
+def as_written(written: Any, rendered: Any) -> Any:
+    """
+    Return a rendered argument, with each text that contains no template as its author wrote it.
+
+    Native rendering (``render_template_as_native_obj=True``) evaluates every text: a pair_id ``1e5`` would become the
+    number 100000.0.
+
+    :param written: the argument as it was passed to the operator
+    :param rendered: the same after rendering
+    """
+    if isinstance(written, str):
+        return rendered if "{{" in written or "{%" in written else written
+    if isinstance(written, Mapping) and isinstance(rendered, Mapping):
+        return {key: as_written(written.get(key), value) for key, value in rendered.items()}
+    if isinstance(written, list | tuple) and isinstance(rendered, list | tuple):
+        return [as_written(*pair) for pair in zip(written, rendered, strict=True)]
+    return rendered
+
+
+def display_name(name: str, kind: str) -> str:
+    """
+    Return a name that a template renders as text even if its Dag renders native objects.
+
+    Airflow takes the length of a mapped task's name, and fails the finished task if it was evaluated to a number.
+
+    :param kind: put before a name that Python would evaluate, e.g. ``pair``
+    """
+    try:
+        ast.literal_eval(name)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return name
+    return f"{kind} {name}"

@@ -15,7 +15,7 @@ from ..exceptions import (
     SubmitOutcomeUnknownError,
     UnreachableError,
 )
-from .arguments import text
+from .arguments import as_written, display_name, text
 from .swap_base import GOOD, FaceSwapOperatorBase
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
         self.source_img = source_img
         self.reference_img = reference_img
         self.pair_id = pair_id
+        self._written_pair_id = pair_id
         self.consent_ref = consent_ref
 
     @property
@@ -77,7 +78,11 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
         """The name of a mapped task in the UI."""
         from ..manifest.pair_ids import default_pair_id
 
-        return text(self.pair_id) or default_pair_id(str(self.source_img), str(self.reference_img))
+        name = self._pair_id() or default_pair_id(str(self.source_img), str(self.reference_img))
+        return display_name(name, "pair")
+
+    def _pair_id(self) -> str | None:
+        return text(as_written(self._written_pair_id, self.pair_id))
 
     def open_store(self, context: Context, account: Account) -> SwapStore:
         """Return this task's one row, planned."""
@@ -92,7 +97,7 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
         pair = {
             "source_img": self.source_img,
             "reference_img": self.reference_img,
-            "pair_id": text(self.pair_id),
+            "pair_id": self._pair_id(),
             "consent_ref": text(self.consent_ref),
         }
         manifest = check_pairs([pair], location=f"task {self.task_id}")

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import BatchFailedError
-from .arguments import number, text, whole
+from .arguments import as_written, display_name, number, text, whole
 from .swap_base import GOOD, FaceSwapOperatorBase
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
     ) -> None:
         super().__init__(results_conn_id=results_conn_id, **kwargs)
         self.pairs = pairs
+        self._written_pairs = pairs
         self.batch = batch
         self.label_text = label
         self.allowed_failure_share = allowed_failure_share
@@ -74,7 +75,7 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
         from ..execution.messages import pluralize
 
         if self.label_text:
-            return str(self.label_text)
+            return display_name(str(self.label_text), "pair")
         if text(self.batch) is not None:
             return f"batch {self.batch}"
         return pluralize(len(self.pairs), "pair") if isinstance(self.pairs, list | tuple) else "pairs"
@@ -105,7 +106,7 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
         return store
 
     def _records(self) -> list[Mapping[str, Any]]:
-        pairs = self.pairs
+        pairs = as_written(self._written_pairs, self.pairs)
         if isinstance(pairs, str):
             try:
                 pairs = json.loads(pairs)

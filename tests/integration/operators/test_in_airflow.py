@@ -83,6 +83,17 @@ def test_pairs_may_come_as_an_xcomarg_or_out_of_a_native_template(
     assert len(img_uuids(airflow)) == 2
 
 
+def test_an_id_that_looks_like_a_number_stays_the_text_it_was_in_a_dag_that_renders_natively(
+    airflow: AirflowEnvironment,
+) -> None:
+    run = airflow.run("native_ids", base=airflow.sandbox.url)
+
+    assert run.states("swap") == ["success"] * 3
+    assert run.names("swap") == ["pair 4711", "pair 1e5", "pair 0x1F"]
+    assert [entry["pair_id"] for entry in run.values("batch")[0]] == ["4712", "2e5"]
+    assert run.states("batch") == ["success"]
+
+
 def test_a_batch_that_nobody_planned_is_an_error_and_no_success(airflow: AirflowEnvironment) -> None:
     run = airflow.run("wrong_batch")
 

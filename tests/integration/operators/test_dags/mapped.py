@@ -77,6 +77,32 @@ with DAG(
         **COMMON,
     ).set_upstream(pairs("{{ params.base }}", TEMPLATE_LIKE))
 
+with DAG(
+    "native_ids",
+    default_args=DEFAULTS,
+    schedule=None,
+    params={"base": ""},
+    render_template_as_native_obj=True,
+):
+    GoEnhanceFaceSwapOperator.partial(
+        task_id="swap",
+        source_img="{{ params.base }}/images/s.jpg",
+        reference_img="{{ params.base }}/images/r.jpg",
+        **COMMON,
+    ).expand(pair_id=["4711", "1e5", "0x1F"])
+    GoEnhanceFaceSwapBatchOperator(
+        task_id="batch",
+        pairs=[
+            {
+                "source_img": "{{ params.base }}/images/a.jpg",
+                "reference_img": "{{ params.base }}/images/b.jpg",
+                "pair_id": pair_id,
+            }
+            for pair_id in ("4712", "2e5")
+        ],
+        **COMMON,
+    )
+
 with DAG("state_store_single", default_args=DEFAULTS, schedule=None, params={"base": ""}):
     GoEnhanceFaceSwapOperator(
         task_id="swap",
