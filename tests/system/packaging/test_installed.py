@@ -111,7 +111,7 @@ def test_with_the_plugins_folder_alone_the_dags_parse_and_run(
     assert (seen["import_errors"], seen["warnings"]) == ({}, [])
     assert str(seen["from"]).startswith(plugins)
 
-    home = tmp_path / "airflow"
+    home = tmp_path / "environment"
     home.mkdir()
     with AirflowEnvironment(
         home,
