@@ -82,6 +82,8 @@ class _Round:
         concurrency: int,
     ) -> None:
         self._submit = submit
+        # As many as the client's limiter lets through: a claimed row waits here and not inside the client, because when
+        # its turn comes it must see whether the round has been stopped, before its POST.
         self._under_way = asyncio.Semaphore(concurrency)
         self._commits = AsyncGroupCommit(writer)
         # A row that is listed twice is submitted once: its claim owner would be granted it both times.
