@@ -91,21 +91,30 @@ def choice(value: object, name: str, choices: Collection[str]) -> str:
 
 def as_written(written: Any, rendered: Any) -> Any:
     """
-    Return a rendered argument, with each text that contains no template as its author wrote it.
+    Return a rendered argument, with each text that native rendering evaluated as its author wrote it.
 
     Native rendering (``render_template_as_native_obj=True``) evaluates every text: a pair_id ``1e5`` would become the
-    number 100000.0.
+    number 100000.0. Anything else, such as a value that a subclass has set since, is returned as it is.
 
     :param written: the argument as it was passed to the operator
     :param rendered: the same after rendering
     """
     if isinstance(written, str):
-        return rendered if "{{" in written or "{%" in written else written
+        return written if _evaluates_to(written, rendered) else rendered
     if isinstance(written, Mapping) and isinstance(rendered, Mapping):
         return {key: as_written(written.get(key), value) for key, value in rendered.items()}
     if isinstance(written, list | tuple) and isinstance(rendered, list | tuple):
-        return [as_written(*pair) for pair in zip(written, rendered, strict=True)]
+        return [as_written(*pair) for pair in zip(written, rendered, strict=False)] + list(
+            rendered[len(written) :]
+        )
     return rendered
+
+
+def _evaluates_to(text: str, value: Any) -> bool:
+    try:
+        return bool(ast.literal_eval(text) == value)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return False
 
 
 def display_name(name: str, kind: str) -> str:

@@ -28,6 +28,16 @@ def test_what_a_template_renders_is_taken_as_it_is() -> None:
     assert as_written(object(), ["1e5"]) == ["1e5"]
 
 
+def test_what_a_subclass_has_set_after_construction_is_kept() -> None:
+    assert as_written("p1", "p2") == "p2"
+    assert as_written("", '[{"pair_id": "p1"}]') == '[{"pair_id": "p1"}]'
+    assert as_written([{"pair_id": "1"}], [{"pair_id": "2"}, {"pair_id": "3"}]) == [
+        {"pair_id": "2"},
+        {"pair_id": "3"},
+    ]
+    assert as_written([{"pair_id": "1"}], []) == []
+
+
 @pytest.mark.parametrize(
     "name", ["4711", "1e5", "[1, 2]", "None", "'p'", "1+2j", "p1", "12: rows 1-2", "007"]
 )
