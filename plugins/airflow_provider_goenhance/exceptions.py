@@ -7,7 +7,11 @@ The rest of the package relies on two attributes of each class:
 ``maybe_accepted``
     whether GoEnhance may have accepted (and charged for) the POST that ended in this error;
 ``retryable``
-    whether the same call may succeed later although no person has changed anything.
+    whether the same call may succeed later although no person has changed anything, and costs nothing twice.
+
+An error that may have been accepted is not retryable. The same error of a free call is: the client says which call it
+was, see :meth:`GoEnhanceError.of_free_call`. A task that records its submits may also be retried, because it holds back
+what has no known outcome.
 
 The bases are plain ``RuntimeError`` and ``ValueError``, as in newer providers: Airflow's retries, or the policy in
 :mod:`airflow_provider_goenhance.retry_policy`, decide whether to try again.
@@ -16,7 +20,7 @@ The bases are plain ``RuntimeError`` and ``ValueError``, as in newer providers: 
 from __future__ import annotations
 
 import enum
-from typing import Any
+from typing import Any, Self
 
 
 class ErrorCode(enum.StrEnum):
@@ -154,7 +158,20 @@ class GoEnhanceError(RuntimeError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Airflow pickles task errors, and pickle alone would drop the keyword-only arguments.
-        return (_rebuild, (type(self), self.message, self._details()))
+        kept = {"maybe_accepted": self.maybe_accepted, "retryable": self.retryable}
+        return (_rebuild, (type(self), self.message, self._details()), kept)
+
+    def of_free_call(self) -> Self:
+        """Return this error as that of a call that cost nothing, which is repeated instead."""
+        if self.maybe_accepted:
+            self.maybe_accepted, self.retryable = False, True
+        return self
+
+    def of_paid_call(self) -> Self:
+        """Return this error as that of a submit, which is not repeated where it may have been accepted."""
+        if self.maybe_accepted:
+            self.retryable = False
+        return self
 
     def _details(self) -> dict[str, Any]:
         return {
@@ -223,7 +240,6 @@ class ConnectionLostError(GoEnhanceError):
 
     error_code = ErrorCode.CONNECTION_LOST
     maybe_accepted = True
-    retryable = True
 
 
 class ServerError(GoEnhanceError):
@@ -231,22 +247,21 @@ class ServerError(GoEnhanceError):
 
     error_code = ErrorCode.SERVER_ERROR
     maybe_accepted = True
-    retryable = True
 
 
 class UnexpectedResponseError(GoEnhanceError):
     """
     The answer did not come from GoEnhance: HTML, broken JSON, no envelope, or a submit without ``img_uuid``.
 
-    :param maybe_accepted: ``False`` where the HTTP status rules it out (4xx, redirect)
+    :param maybe_accepted: ``False`` where the HTTP status rules it out (4xx)
     """
 
     error_code = ErrorCode.NOT_GOENHANCE_ANSWER
-    retryable = True
+    maybe_accepted = True
 
     def __init__(self, message: str, *, maybe_accepted: bool = True, **details: Any) -> None:
         super().__init__(message, **details)
-        self.maybe_accepted = maybe_accepted
+        self.maybe_accepted, self.retryable = maybe_accepted, not maybe_accepted
 
     def _details(self) -> dict[str, Any]:
         return {**super()._details(), "maybe_accepted": self.maybe_accepted}

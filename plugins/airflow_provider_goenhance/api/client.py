@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..exceptions import ConnectionLostError, GoEnhanceError, RateLimitedError, UnreachableError
 from ..redaction import excerpt, without_token
+from .exchange import MAX_ANSWER_BYTES, Exchange, current_exchange, unpacked
 from .limiter import Limiter
 from .models import CREDITS_PATH, DETAIL_PATH, SUBMIT_PATH, Credits, Job, Submission, submit_body
-from .responses import MAX_ANSWER_BYTES, RawAnswer, read_credits, read_job, read_submission, text_of
+from .responses import RawAnswer, read_credits, read_job, read_submission, text_of
 
 if TYPE_CHECKING:
     import aiohttp
@@ -40,6 +41,8 @@ KEEPALIVE_SECONDS = 3.0
 
 #: The longest wait between two attempts of one call, seconds. A longer ``Retry-After`` ends the attempts.
 MAX_WAIT = 120.0
+#: How much of an incomplete answer a message shows, characters.
+_LONGEST_BEGIN = 200
 
 
 class GoEnhanceClient:
@@ -73,7 +76,7 @@ class GoEnhanceClient:
             answer = await self._request("POST", SUBMIT_PATH, "submit", paced=True, json=body)
             return read_submission(answer)
 
-        return await self._retried(once, self.account.submit_attempts, _certainly_not_accepted)
+        return await self._retried(once, self.account.submit_attempts, paid=True)
 
     async def get_job(self, img_uuid: str) -> Job:
         """
@@ -86,7 +89,7 @@ class GoEnhanceClient:
             params = {"img_uuid": img_uuid}
             return read_job(await self._request("GET", DETAIL_PATH, "status call", params=params), img_uuid)
 
-        return await self._retried(once, self.account.get_attempts, _is_transient)
+        return await self._retried(once, self.account.get_attempts)
 
     async def get_credits(self) -> Credits:
         """
@@ -98,15 +101,14 @@ class GoEnhanceClient:
         async def once() -> Credits:
             return read_credits(await self._request("GET", CREDITS_PATH, "credits call"))
 
-        return await self._retried(once, self.account.get_attempts, _is_transient)
+        return await self._retried(once, self.account.get_attempts)
 
     async def _request(
         self, method: str, path: str, what: str, *, paced: bool = False, **kwargs: Any
     ) -> RawAnswer:
-        import aiohttp
-
-        account = str(self.account)
         async with self.limiter.slot(paced=paced):
+            exchange = Exchange(sent_once=self.account.get_attempts == 1)
+            current_exchange.set(exchange)
             try:
                 async with self.session.request(
                     method,
@@ -114,41 +116,55 @@ class GoEnhanceClient:
                     allow_redirects=False,  # a redirected POST would be sent twice; the API never redirects
                     **{**self.account.request_options, **kwargs},
                 ) as response:
-                    body = text_of(await _body_of(response), self.account.token)
-                    retry_after = response.headers.get("Retry-After")
-                    return RawAnswer(response.status, body, retry_after, what, account)
-            except aiohttp.InvalidURL as error:
+                    exchange.status, exchange.headers = response.status, response.headers
+                    await _read_body(response, exchange.body)
+            except Exception as error:  # noqa: BLE001  whatever it is, the request may have been sent
+                self._recover(exchange, error, what)
+            else:
+                exchange.complete_answer()
+        return RawAnswer(
+            exchange.status or 0,
+            text_of(unpacked(exchange.body), self.account.token),
+            exchange.headers.get("Retry-After"),
+            what,
+            str(self.account),
+        )
+
+    def _recover(self, exchange: Exchange, error: Exception, what: str) -> None:
+        """Raise the error that a failed call calls for, unless a complete answer had arrived before it failed."""
+        import aiohttp
+
+        account, cause = self.account, self._cause(error)
+        if not exchange.connected:
+            if isinstance(error, aiohttp.InvalidURL):
                 raise UnreachableError(
-                    f"{account}, or its proxy, has no usable host: {self._cause(error)}. "
-                    f"Nothing was sent by this {what}."
+                    f"{account}, or its proxy, has no usable host: {cause}. Nothing was sent by this {what}."
                 ) from None
-            except (
-                aiohttp.ClientConnectorError,
-                aiohttp.ConnectionTimeoutError,
-                aiohttp.ClientHttpProxyError,
-            ) as error:
-                raise UnreachableError(
-                    f"Could not reach GoEnhance at {account}: {self._cause(error)}. Nothing was sent by this {what}."
-                ) from None
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                raise ConnectionLostError(
-                    f"The connection of {account} broke during the {what}: {self._cause(error)}."
-                ) from None
+            raise UnreachableError(
+                f"Could not reach GoEnhance at {account}: {cause}. Nothing was sent by this {what}."
+            ) from None
+        if not exchange.recover_answer():
+            arrived = excerpt(text_of(exchange.begin_of_answer(), account.token), _LONGEST_BEGIN)
+            arrived = f" This much of an answer had arrived: {arrived!r}." if arrived else ""
+            raise ConnectionLostError(
+                f"The connection of {account} broke during the {what}: {cause}.{arrived}"
+            ) from None
+        log.info("The connection of %s broke behind a complete answer to the %s: %s.", account, what, cause)
 
     def _cause(self, error: BaseException) -> str:
         if isinstance(error, TimeoutError) and not str(error):
             return f"no answer within {self.account.request_timeout:g} s"
         return excerpt(without_token(str(error), self.account.token)) or type(error).__name__
 
-    async def _retried(
-        self, once: Callable[[], Awaitable[T]], attempts: int, may_repeat: Callable[[GoEnhanceError], bool]
-    ) -> T:
+    async def _retried(self, once: Callable[[], Awaitable[T]], attempts: int, *, paid: bool = False) -> T:
         attempt = 1
         while True:
             try:
                 return await once()
             except GoEnhanceError as error:
-                if attempt >= attempts or not may_repeat(error):
+                # The only place that says what an error of a call means for its cost.
+                error = error.of_paid_call() if paid else error.of_free_call()
+                if attempt >= attempts or not (_may_repeat_submit(error) if paid else _is_transient(error)):
                     raise
                 wait = _wait_after(error, attempt)
                 if isinstance(error, RateLimitedError):
@@ -165,7 +181,7 @@ def _is_transient(error: GoEnhanceError) -> bool:
     return error.retryable
 
 
-def _certainly_not_accepted(error: GoEnhanceError) -> bool:
+def _may_repeat_submit(error: GoEnhanceError) -> bool:
     return isinstance(error, RateLimitedError | UnreachableError) and _is_transient(error)
 
 
@@ -176,15 +192,13 @@ def _wait_after(error: GoEnhanceError, attempt: int) -> float:
     return min(15.0, 0.5 * 2.0 ** (attempt - 1)) * random.uniform(1.0, 1.5)  # noqa: S311
 
 
-async def _body_of(response: aiohttp.ClientResponse) -> bytes:
-    """Read the body, up to the size that a GoEnhance response can have."""
-    body = bytearray()
+async def _read_body(response: aiohttp.ClientResponse, body: bytearray) -> None:
+    """Read a body into ``body``, up to the size that a GoEnhance response can have."""
     async for block in response.content.iter_any():
         body += block
         if len(body) > MAX_ANSWER_BYTES:
             response.close()
             break
-    return bytes(body)
 
 
 @asynccontextmanager
@@ -198,20 +212,10 @@ async def open_client(
     :param sleep: waits between two attempts of one call
     :param keepalive_seconds: how long an idle connection may be used again
     """
-    import aiohttp
+    from .http_session import open_session
 
-    session = aiohttp.ClientSession(
-        headers={**account.headers, "Authorization": f"Bearer {account.token}"},
-        timeout=aiohttp.ClientTimeout(
-            total=account.request_timeout,
-            connect=min(CONNECT_TIMEOUT, _CONNECT_SHARE * account.request_timeout),
-        ),
-        # No limit of its own: the client's limiter is the only one.
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=keepalive_seconds),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        proxy=account.proxy,
-        # Otherwise aiohttp reads .netrc before each request, and does not send our token if it finds an entry.
-        trust_env=False,
-    )
-    async with session:
+    connect_seconds = min(CONNECT_TIMEOUT, _CONNECT_SHARE * account.request_timeout)
+    async with open_session(
+        account, connect_seconds=connect_seconds, keepalive_seconds=keepalive_seconds
+    ) as session:
         yield GoEnhanceClient(account, session, sleep)

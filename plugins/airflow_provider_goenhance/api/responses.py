@@ -27,8 +27,6 @@ from ..redaction import excerpt, without_token
 from .models import Credits, Job, JobState, Submission, state_of
 from .retry_after import parse_retry_after
 
-#: GoEnhance responses are far smaller; a longer one is not read to its end.
-MAX_ANSWER_BYTES = 1024 * 1024
 #: The longest ``img_uuid`` that is accepted, characters: the width of the column.
 _LONGEST_IMG_UUID = 128
 

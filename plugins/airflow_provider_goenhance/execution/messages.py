@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..results.recovery import Action, after_clear, after_retry
+from ..results.recovery import Action, after_clear, after_retry, retry_can_help
 from ..results.reuse import job_of, picture_of
 from ..results.states import Status
 
@@ -115,6 +115,9 @@ def with_next_step(error: GoEnhanceError, swaps: Sequence[Swap], policies: Polic
 
     :param swaps: the rows of the task as they are now
     """
+    if error.maybe_accepted:
+        # The rows hold back what has no known outcome, so a retry is safe where it can do the rest.
+        error.retryable = any(retry_can_help(swap, policies) for swap in swaps)
     step = "A retry" if error.retryable else "Once that is fixed, a clear"
     decide_next = after_retry if error.retryable else after_clear
     if len(swaps) == 1:

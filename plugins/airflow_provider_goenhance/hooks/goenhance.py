@@ -4,34 +4,29 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.http.hooks.http import HttpAsyncHook, HttpHook, SessionConfig
 
 from ..api.account import Account
-from ..api.client import CONNECT_TIMEOUT, GoEnhanceClient, open_client
-from ..api.models import (
-    CREDITS_PATH,
-    DEFAULT_BASE_URL,
-    DETAIL_PATH,
-    SUBMIT_PATH,
-    Credits,
-    Job,
-    Submission,
-    submit_body,
-)
-from ..api.responses import MAX_ANSWER_BYTES, RawAnswer, read_credits, read_job, read_submission, text_of
-from ..exceptions import ConnectionLostError, UnreachableError
-from ..redaction import excerpt, without_token
+from ..api.client import GoEnhanceClient, open_client
+from ..api.models import DEFAULT_BASE_URL, Credits, Job, Submission
+from ..api.own_loop import run_in_own_loop
+from ..redaction import excerpt
 from .connection import account_of
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
     from airflow.sdk import Connection
-    from requests import PreparedRequest, Response, Session
+    from requests import PreparedRequest, Session
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class _Bearer:
@@ -60,7 +55,8 @@ class GoEnhanceHook(HttpHook):
     """
     Call GoEnhance from a worker, one call at a time.
 
-    No call is repeated: only the caller knows what a repetition costs.
+    No call is repeated: only the caller knows what a repetition costs. The calls are those of the async client, in a
+    thread of their own, so they may also be made where an event loop runs.
 
     :param goenhance_conn_id: a connection of type ``goenhance``, or ``http``, whose password is the API token
     """
@@ -93,16 +89,9 @@ class GoEnhanceHook(HttpHook):
         :param headers: further headers
         :param extra_options: as for the http provider's hook
         """
-        return self._session(self.account(), headers, extra_options)
-
-    def _session(
-        self,
-        account: Account,
-        headers: dict[Any, Any] | None = None,
-        extra_options: dict[str, Any] | None = None,
-    ) -> Session:
         from requests.utils import default_headers
 
+        account = self.account()
         session = super().get_conn(headers, extra_options)
         # The parent sends our own fields of the extra as headers.
         session.headers.clear()
@@ -122,8 +111,14 @@ class GoEnhanceHook(HttpHook):
         :param reference_img: URL of the picture that receives the face (at most 5 MB)
         :raises GoEnhanceError: ``maybe_accepted`` says whether a job may run nevertheless
         """
-        body = submit_body(source_img, reference_img)
-        return read_submission(self._call("POST", SUBMIT_PATH, "submit", json=body))
+
+        async def call(client: GoEnhanceClient) -> Submission:
+            submission = await client.submit(source_img, reference_img)
+            # Here and not in the calling thread, which may have been interrupted: the job is paid for.
+            log.info("GoEnhance accepted the swap as job %s.", submission.img_uuid)
+            return submission
+
+        return self._call(call)
 
     def get_job(self, img_uuid: str) -> Job:
         """
@@ -132,8 +127,7 @@ class GoEnhanceHook(HttpHook):
         :param img_uuid: as the submit returned it
         :raises GoEnhanceError: of the class that fits
         """
-        answer = self._call("GET", DETAIL_PATH, "status call", params={"img_uuid": img_uuid})
-        return read_job(answer, img_uuid)
+        return self._call(lambda client: client.get_job(img_uuid))
 
     def get_credits(self) -> Credits:
         """
@@ -141,7 +135,7 @@ class GoEnhanceHook(HttpHook):
 
         :raises GoEnhanceError: of the class that fits
         """
-        return read_credits(self._call("GET", CREDITS_PATH, "credits call"))
+        return self._call(lambda client: client.get_credits())
 
     def test_connection(self) -> tuple[bool, str]:
         """Read the credit balance, which is free and verifies host and token."""
@@ -152,71 +146,15 @@ class GoEnhanceHook(HttpHook):
         limit = f", {credits_.queue_limit} jobs at a time" if credits_.queue_limit else ""
         return True, f"GoEnhance accepts the token: {credits_.count} credits left{limit}."
 
-    def _call(self, method: str, path: str, what: str, **kwargs: Any) -> RawAnswer:
-        import requests
+    def _call(self, call: Callable[[GoEnhanceClient], Coroutine[Any, Any, T]]) -> T:
+        # In the calling thread: Airflow finds connections and masks their secrets there.
+        account = replace(self.account(), submit_attempts=1, get_attempts=1)
 
-        account = self.account()
-        timeout = account.request_timeout
-        try:
-            # verify goes with the request: on a session the environment's REQUESTS_CA_BUNDLE would win over it.
-            with (
-                self._session(account) as session,
-                session.request(
-                    method,
-                    account.base_url + path,
-                    allow_redirects=False,  # a redirected POST would be sent twice; the API never redirects
-                    stream=True,
-                    timeout=(min(CONNECT_TIMEOUT, timeout), timeout),
-                    verify=account.verify,
-                    **kwargs,
-                ) as response,
-            ):
-                body = text_of(_body_of(response, time.monotonic() + timeout), account.token)
-                retry_after = response.headers.get("Retry-After")
-                return RawAnswer(response.status_code, body, retry_after, what, str(account))
-        except (requests.RequestException, OSError) as error:
-            cause = excerpt(without_token(str(error), account.token)) or type(error).__name__
-            if was_not_sent(error):
-                raise UnreachableError(
-                    f"Could not reach GoEnhance at {account}: {cause}. Nothing was sent by this {what}."
-                ) from None
-            raise ConnectionLostError(
-                f"The connection of {account} broke during the {what}: {cause}."
-            ) from None
+        async def once() -> T:
+            async with open_client(account) as client:
+                return await call(client)
 
-
-def _body_of(response: Response, deadline: float) -> bytes:
-    """Read the body, up to the size that a GoEnhance response can have, until the deadline."""
-    body = bytearray()
-    for block in response.iter_content(64 * 1024):
-        body += block
-        if len(body) > MAX_ANSWER_BYTES:
-            break
-        if time.monotonic() > deadline:
-            raise TimeoutError("the response did not end in time")
-    return bytes(body)
-
-
-# TLS errors of the handshake: no request can have been sent over that connection.
-_HANDSHAKE_ERRORS = frozenset(
-    {"CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNSUPPORTED_PROTOCOL"}
-)
-
-
-def was_not_sent(error: BaseException) -> bool:
-    """Return whether ``requests`` certainly failed before the request was sent."""
-    import requests
-    from urllib3.exceptions import NewConnectionError, ProxyError
-
-    if isinstance(error, requests.exceptions.ConnectTimeout | requests.exceptions.InvalidURL):
-        return True
-    cause = error.args[0] if error.args else None
-    reason = getattr(cause, "reason", cause)
-    if isinstance(error, requests.exceptions.SSLError):
-        # The same class is raised while the response is read, when a submit may have been accepted.
-        fault = reason.args[0] if isinstance(reason, Exception) and reason.args else None
-        return getattr(fault, "reason", None) in _HANDSHAKE_ERRORS
-    return isinstance(reason, NewConnectionError | ProxyError)
+        return run_in_own_loop(once, "goenhance-call")
 
 
 async def _extra_of(conn: Connection) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_goenhance.exceptions import AuthenticationError, RateLimitedError
+from airflow_provider_goenhance.exceptions import AuthenticationError, ConnectionLostError, RateLimitedError
 from airflow_provider_goenhance.execution.messages import counts_line, next_steps, paid_for, with_next_step
 from airflow_provider_goenhance.results.recovery import Action, Policies, after_clear, after_retry
 from airflow_provider_goenhance.results.states import Status
@@ -160,6 +160,21 @@ def test_an_error_that_a_person_must_fix_says_what_a_clear_does() -> None:
         "The token was refused. Pair 'p0' (row 1) is unknown. 1 submit may have been paid for. "
         "Once that is fixed, a clear leaves it as it is (on_unknown_submit='hold')."
     )
+
+
+def test_submits_with_unknown_outcome_end_a_round_and_a_retry_sends_the_rows_that_are_still_planned() -> None:
+    lost = ConnectionLostError("The connection broke.").of_paid_call()
+    rows = [sent("unknown", img_uuid=None, pair_id="a"), row("planned", pair_id="b", max_tries=None)]
+    error = with_next_step(lost, rows, Policies())
+    assert error.retryable
+    assert str(error).endswith("A retry submits 1 pair and leaves 1 row unchanged.")
+
+
+def test_submits_with_unknown_outcome_are_not_retried_where_nothing_else_is_left_to_do() -> None:
+    lost = ConnectionLostError("The connection broke.").of_paid_call()
+    error = with_next_step(lost, [ROWS["unknown"], sent("succeeded", result_uri="file:///a.png")], Policies())
+    assert not error.retryable
+    assert "Once that is fixed, a clear" in str(error)
 
 
 def test_an_error_of_many_rows_counts_them() -> None:

@@ -16,7 +16,7 @@ TOKEN = "sk-unit-test-0123456789"
 
 @pytest.fixture
 def connection(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Define the connection ``goenhance_test``."""
+    """Define a connection, ``goenhance_test`` unless the test names it."""
     for name in (
         "http_proxy",
         "https_proxy",
@@ -28,10 +28,10 @@ def connection(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
 
-    def define(**fields: Any) -> str:
+    def define(conn_id: str = "goenhance_test", **fields: Any) -> str:
         fields = {"conn_type": "goenhance", "password": TOKEN, **fields}
-        monkeypatch.setenv("AIRFLOW_CONN_GOENHANCE_TEST", json.dumps(fields))
-        return "goenhance_test"
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(fields))
+        return conn_id
 
     return define
 

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+What is known of one HTTP call, whatever error it ends in.
+
+Two facts decide what an error means. Before there is a connection nothing can have been sent; after that the request
+may have been carried out, whichever error follows. And an answer that arrived counts, even if the connection broke
+behind it: it may hold the ``img_uuid`` of a paid job.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+#: GoEnhance responses are far smaller; a longer one is not read to its end.
+MAX_ANSWER_BYTES = 1024 * 1024
+
+Headers = Mapping[str, str] | http.client.HTTPMessage
+
+_INFORMATIONAL = re.compile(rb"HTTP/1\.\d 1\d\d\b[^\n]*\n(?:[^\r\n][^\n]*\n)*\r?\n")
+_END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
+_STATUS = re.compile(rb"HTTP/\d(?:\.\d)? (\d{3})\b")
+_PIECE = 256
+
+
+@dataclass(slots=True)
+class Exchange:
+    """
+    One call, as far as it went.
+
+    :param sent_once: whether the request must not be repeated, not even by aiohttp, which repeats a GET by itself
+    :param connected: whether there was a connection: from then on the request may have been sent
+    :param received: the response as it arrived, headers included; recorded for a POST only
+    :param status: HTTP status, once the headers were read
+    :param headers: the headers, once they were read
+    :param body: the body, as far as it was read
+    """
+
+    sent_once: bool = False
+    connected: bool = False
+    received: bytearray = field(default_factory=bytearray)
+    status: int | None = None
+    headers: Headers = field(default_factory=dict)
+    body: bytearray = field(default_factory=bytearray)
+
+    def recover_answer(self) -> bool:
+        """
+        Look for a complete answer in what arrived before the call failed, and keep it.
+
+        :return: whether there is one: an object with ``code`` or ``data``
+        """
+        for status, headers, body in self._readings():
+            if (found := _answer_in(unpacked(body))) is not None:
+                self.status, self.headers, self.body = status, headers, bytearray(found)
+                return True
+        return False
+
+    def complete_answer(self) -> None:
+        """Read on behind the end of the body where that is not an answer: its ``Content-Length`` may be too short."""
+        if self.received and _answer_in(unpacked(self.body)) is None:
+            self.recover_answer()
+
+    def begin_of_answer(self) -> bytes:
+        """Return the body as far as it arrived, for a message."""
+        return unpacked(self.body) or b"".join(_split(self.received)[1:])
+
+    def _readings(self) -> Iterator[tuple[int, Headers, bytes]]:
+        """Return what arrived as the HTTP client read it, as a lenient reader does, and without any framing."""
+        status, headers = self.status, self.headers
+        if status is not None:
+            yield status, headers, bytes(self.body)
+        if not self.received:
+            return
+        if lenient := _read_leniently(bytes(self.received)):
+            yield lenient
+            status, headers = lenient[:2]
+        head, body = _split(self.received)
+        named = _STATUS.search(head)
+        yield status or (int(named[1]) if named else 200), headers, body
+
+
+#: The call that the running asyncio task makes.
+current_exchange: ContextVar[Exchange | None] = ContextVar("current_exchange", default=None)
+
+
+def unpacked(body: bytes | bytearray) -> bytes:
+    """
+    Return a body without its compression, as far as it can be unpacked.
+
+    Only the bytes decide: a ``Content-Encoding`` may be wrong.
+    """
+    packed = body[:2] == b"\x1f\x8b" or (body[:1] == b"\x78" and int.from_bytes(body[:2], "big") % 31 == 0)
+    if not packed:
+        return bytes(body)
+    unpacker, text = zlib.decompressobj(wbits=47), bytearray()
+    try:
+        # In pieces, because an error in one of them must not cost what was unpacked before it.
+        for start in range(0, len(body), _PIECE):
+            text += unpacker.decompress(body[start : start + _PIECE], MAX_ANSWER_BYTES)
+            if len(text) > MAX_ANSWER_BYTES:
+                break
+    except zlib.error:
+        pass
+    return bytes(text)
+
+
+def _split(received: bytes | bytearray) -> tuple[bytes, bytes]:
+    """Return the headers and what follows them, without informational responses before them."""
+    data = bytes(received)
+    while informational := _INFORMATIONAL.match(data):
+        data = data[informational.end() :]
+    if not data.startswith(b"HTTP/"):
+        return b"", data
+    head, *rest = _END_OF_HEADERS.split(data, maxsplit=1)
+    return head, rest[0] if rest else b""
+
+
+class _Received:
+    """What ``http.client`` takes for a socket."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def makefile(self, *_: object, **__: object) -> io.BytesIO:
+        return io.BytesIO(self._data)
+
+
+def _read_leniently(received: bytes) -> tuple[int, Headers, bytes] | None:
+    head, body = _split(received)
+    response = http.client.HTTPResponse(_Received(head + b"\r\n\r\n" + body), method="POST")  # type: ignore[arg-type]
+    try:
+        response.begin()
+        body = response.read()
+    except http.client.IncompleteRead as error:
+        body = error.partial
+    except (http.client.HTTPException, ValueError, OSError):
+        return None
+    return response.status, response.headers, body
+
+
+def _answer_in(body: bytes) -> bytes | None:
+    """Return the object with ``code`` or ``data`` that a body begins with, whatever stands around it."""
+    text = body.decode("utf-8-sig", errors="replace")
+    start = text.find("{")
+    try:
+        found, end = json.JSONDecoder().raw_decode(text, max(start, 0))
+    except (ValueError, RecursionError):
+        return None
+    return (
+        text[start:end].encode() if isinstance(found, dict) and ("code" in found or "data" in found) else None
+    )
