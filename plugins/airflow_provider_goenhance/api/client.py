@@ -106,13 +106,14 @@ class GoEnhanceClient:
     async def _request(
         self, method: str, path: str, what: str, *, paced: bool = False, **kwargs: Any
     ) -> RawAnswer:
+        url = self.account.base_url.rstrip("/") + path
         async with self.limiter.slot(paced=paced):
             exchange = Exchange(sent_once=self.account.get_attempts == 1)
             current_exchange.set(exchange)
             try:
                 async with self.session.request(
                     method,
-                    self.account.base_url.rstrip("/") + path,
+                    url,
                     allow_redirects=False,  # a redirected POST would be sent twice; the API never redirects
                     **{**self.account.request_options, **kwargs},
                 ) as response:
@@ -128,6 +129,9 @@ class GoEnhanceClient:
             exchange.headers.get("Retry-After"),
             what,
             str(self.account),
+            url=url,
+            date=exchange.headers.get("Date"),
+            location=exchange.headers.get("Location"),
         )
 
     def _recover(self, exchange: Exchange, error: Exception, what: str) -> None:
@@ -187,9 +191,11 @@ def _may_repeat_submit(error: GoEnhanceError) -> bool:
 
 def _wait_after(error: GoEnhanceError, attempt: int) -> float:
     """Return the seconds to wait before the next attempt, with jitter so that waiters do not all return at once."""
+    backoff = min(15.0, 0.5 * 2.0 ** (attempt - 1)) * random.uniform(1.0, 1.5)  # noqa: S311  not cryptography
     if isinstance(error, RateLimitedError) and error.retry_after is not None:
-        return error.retry_after + random.uniform(0.05, 0.5)  # noqa: S311  not cryptography
-    return min(15.0, 0.5 * 2.0 ** (attempt - 1)) * random.uniform(1.0, 1.5)  # noqa: S311
+        # Never less than the backoff: a time of 0, or one that has passed, would use up all attempts at once.
+        return max(backoff, error.retry_after + random.uniform(0.05, 0.5))  # noqa: S311
+    return backoff
 
 
 async def _read_body(response: aiohttp.ClientResponse, body: bytearray) -> None:

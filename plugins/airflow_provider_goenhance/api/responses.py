@@ -25,6 +25,7 @@ from ..exceptions import (
 )
 from ..redaction import excerpt, without_token
 from .models import Credits, Job, JobState, Submission, state_of
+from .redirects import redirect_error
 from .retry_after import parse_retry_after
 
 #: The longest ``img_uuid`` that is accepted, characters: the width of the column.
@@ -51,6 +52,9 @@ class RawAnswer:
     :param retry_after: the ``Retry-After`` header, unparsed
     :param what: the call, for messages, e.g. ``"submit"``
     :param account: the account, for messages: connection id and host
+    :param url: what was requested, without its query
+    :param date: the ``Date`` header
+    :param location: where a redirect points, never followed
     """
 
     status: int
@@ -58,6 +62,9 @@ class RawAnswer:
     retry_after: str | None
     what: str
     account: str
+    url: str = ""
+    date: str | None = None
+    location: str | None = None
 
 
 def text_of(body: bytes, token: str) -> str:
@@ -123,7 +130,7 @@ def _refusal(answer: RawAnswer, code: int | None, msg: str) -> GoEnhanceError:
     if number == 429:
         return RateLimitedError(
             f"GoEnhance rate-limits {answer.account} ({said}) on {answer.what}.",
-            retry_after=parse_retry_after(answer.retry_after),
+            retry_after=parse_retry_after(answer.retry_after, answer.date),
             **details,
         )
     if _is_server_fault(number):
@@ -141,14 +148,15 @@ def _not_goenhance(answer: RawAnswer, why: str, **details: Any) -> UnexpectedRes
         f"The response to the {answer.what} of {answer.account} did not come from GoEnhance: {why} "
         f"(HTTP {answer.status}, the body {_begins(answer.body)}). Check the connection's host and any proxy.",
         http_status=answer.status,
-        # 303 redirects to the result of a request that was carried out; the other statuses mean that it was not.
-        maybe_accepted=answer.status == 303 or not 300 <= answer.status < 500,
+        maybe_accepted=not 400 <= answer.status < 500,
         **details,
     )
 
 
 def _data_of(answer: RawAnswer) -> dict[str, Any]:
-    envelope = None if 300 <= answer.status < 400 else _envelope(answer)
+    if 300 <= answer.status < 400:
+        raise redirect_error(answer)
+    envelope = _envelope(answer)
     if envelope is None:
         # Without an envelope only these are unambiguous; a bare 404 or 502 comes from some other server.
         if answer.status in {401, 429, 500}:

@@ -10,9 +10,12 @@ import pytest
 import pytest_asyncio
 
 from airflow_provider_goenhance.api.account import Account
+from airflow_provider_goenhance.api.client import open_client
+from airflow_provider_goenhance.exceptions import GoEnhanceError
 from tests.unit.api.goenhance_server import GoEnhanceServer
 
 TOKEN = "sk-unit-test-0123456789"
+PAIR = ("https://example.com/face.jpg?sig=1", "https://example.com/scene.jpg")
 
 
 @pytest_asyncio.fixture
@@ -45,3 +48,11 @@ class Waits(list[float]):
 def waits() -> Waits:
     """Return what a client gets as its ``sleep``."""
     return Waits()
+
+
+async def submit_error(account: Account, waits: Waits) -> GoEnhanceError:
+    async with open_client(account, sleep=waits) as client:
+        with pytest.raises(GoEnhanceError) as raised:
+            await client.submit(*PAIR)
+    assert TOKEN not in f"{raised.value} {raised.value!r}"
+    return raised.value

@@ -101,8 +101,8 @@ def test_a_submit_that_names_a_job_was_accepted(body: Any, cost: int | None) -> 
         (200, refused(0, "Success", {"img_uuid": "a\x00b"}), UnexpectedResponseError, True),
         (200, refused(0, "Success", {"img_uuid": "x" * 129}), UnexpectedResponseError, True),
         (404, HTML, UnexpectedResponseError, False),
-        (302, HTML, UnexpectedResponseError, False),
-        (302, refused(0, "Moved"), UnexpectedResponseError, False),
+        (302, HTML, UnexpectedResponseError, True),
+        (302, refused(0, "Moved"), UnexpectedResponseError, True),
         (303, HTML, UnexpectedResponseError, True),
     ],
 )

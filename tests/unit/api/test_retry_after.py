@@ -35,3 +35,23 @@ def test_seconds_and_dates_are_understood_and_nonsense_is_not(
     value: str | None, seconds: float | None
 ) -> None:
     assert parse_retry_after(value) == seconds
+
+
+@pytest.mark.parametrize(
+    ("date", "seconds"),
+    [
+        ("Sun, 22 Nov 2026 10:00:00 GMT", 7.0),
+        ("Sun, 22 Nov 2026 09:00:00 GMT", MAX_RETRY_AFTER),
+        ("Sun, 22 Nov 2026 11:00:00 GMT", 0.0),
+        ("Sun, 22 Nov 2026 12:00:00 +0200", 7.0),
+        ("yesterday", 67.0),
+        ("", 67.0),
+        (None, 67.0),
+    ],
+)
+@time_machine.travel("2026-11-22T09:59:00Z", tick=False)
+def test_a_date_is_compared_with_the_servers_own_clock_where_that_is_known(
+    date: str | None, seconds: float
+) -> None:
+    assert parse_retry_after("Sun, 22 Nov 2026 10:00:07 GMT", date) == seconds
+    assert parse_retry_after("7", date) == 7.0
