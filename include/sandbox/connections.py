@@ -20,6 +20,12 @@ class Connections:
         self._open: dict[tuple[str, int], asyncio.Transport] = {}
         self.closing = asyncio.Event()
 
+    def write(self, client: tuple[str, int], data: bytes) -> None:
+        """Write bytes to a client's connection, past the server's HTTP layer."""
+        transport = self._open.get(tuple(client))  # type: ignore[arg-type]
+        if transport is not None:
+            transport.write(data)
+
     def drop(self, client: tuple[str, int], *, reset: bool) -> None:
         """Close a client's connection: in order, after sending what was written, or by a TCP reset."""
         transport = self._open.get(tuple(client))  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ import asyncio
 import json
 from contextlib import suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -30,6 +31,11 @@ _ENDPOINTS = {
     "/api/v1/jobs/detail": "detail",
     "/api/v1/user/tokens": "tokens",
 }
+_JSON = "Content-Type: application/json"
+_EARLY_HINTS = (
+    b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
+)
+LONG_HEADER_BYTES = 20_000
 _PROXY_PAGE = (
     "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center><hr>proxy</body></html>"
 )
@@ -86,13 +92,18 @@ class FaultMiddleware:
             await self._hang(scope, receive, fault.seconds)
         elif fault.kind == "truncated":
             await self._truncate(scope, receive, send, answer)
+        elif fault.kind in _UNFINISHED:
+            self._connections.write(scope["client"], _UNFINISHED[fault.kind](answer))
+            await self._drop(scope, receive, reset=False)
         else:
+            if fault.kind == "early_hints":
+                self._connections.write(scope["client"], _EARLY_HINTS)
             struck = _Struck(fault, answer, self._plan.switches, scope)
             await _RESPONSES[fault.kind](struck)(scope, receive, send)
 
     async def _carry_out(self, endpoint: str, scope: Scope, receive: Receive, fault: Fault) -> Answer:
         """Call the app if the fault strikes after it, and return the response it would have sent."""
-        if fault.when == "before" and fault.kind not in {"truncated", "missing_img_uuid"}:
+        if fault.when == "before" and fault.kind not in _WITH_THE_APPS_RESPONSE:
             # Read the whole body, so that the client cannot see whether the request was processed.
             await _read_request(receive)
             return Answer()
@@ -218,6 +229,23 @@ def _zeros(struck: _Struck) -> Response:
     return StreamingResponse(_zero_blocks(struck.fault.bytes), media_type="image/jpeg")
 
 
+def _redirect(struck: _Struck) -> Response:
+    return Response(status_code=struck.fault.status or 302, headers={"Location": struck.fault.location})
+
+
+def _delivered(struck: _Struck, **headers: str) -> Response:
+    answer = struck.answer
+    return Response(answer.body, answer.status, headers, media_type="application/json")
+
+
+def _long_header(struck: _Struck) -> Response:
+    return _delivered(struck, **{"X-Policy": "x" * LONG_HEADER_BYTES})
+
+
+def _false_encoding(struck: _Struck) -> Response:
+    return _delivered(struck, **{"Content-Encoding": "gzip"})
+
+
 # The kinds that end in a complete response; the middleware itself handles those that break the connection.
 _RESPONSES: dict[str, Callable[[_Struck], Response]] = {
     "http_error": _http_error,
@@ -230,6 +258,42 @@ _RESPONSES: dict[str, Callable[[_Struck], Response]] = {
     "expired_link": _expired_link,
     "redirect_loop": _redirect_loop,
     "zeros": _zeros,
+    "redirect": _redirect,
+    "early_hints": _delivered,
+    "long_header": _long_header,
+    "false_encoding": _false_encoding,
+}
+
+
+def _unfinished_chunks(answer: Answer) -> bytes:
+    half = len(answer.body) // 2
+    chunks = (answer.body[:half], answer.body[half:])
+    return _head(answer, "Transfer-Encoding: chunked") + b"".join(
+        b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks
+    )
+
+
+def _short_body(answer: Answer) -> bytes:
+    return _head(answer, f"Content-Length: {len(answer.body) + 1}") + answer.body
+
+
+def _head(answer: Answer, length: str) -> bytes:
+    lines = (f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}", _JSON, length, "", "")
+    return "\r\n".join(lines).encode()
+
+
+# The kinds that send the whole body, and end the connection before the response has ended.
+_UNFINISHED: dict[str, Callable[[Answer], bytes]] = {
+    "unfinished_chunks": _unfinished_chunks,
+    "short_body": _short_body,
+}
+_WITH_THE_APPS_RESPONSE = {
+    "truncated",
+    "missing_img_uuid",
+    "early_hints",
+    "long_header",
+    "false_encoding",
+    *_UNFINISHED,
 }
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 MEGABYTE = 1024 * 1024
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
+HeaderValue = Annotated[str, Field(max_length=2000, pattern="^[!-~]([ -~]*[!-~])?$")]
 
 
 class SwitchError(ValueError):
@@ -48,14 +49,13 @@ class Fault(Rule):
         default=None,
         description="slow: the delay; default 0.05. hang: the duration; null: until the client disconnects.",
     )
-    status: Literal[200] | Annotated[int, Field(ge=400, le=599)] | None = Field(
-        default=None, description="http_error: default 500. html: default 200."
+    status: Literal[200, 301, 302, 303, 307, 308] | Annotated[int, Field(ge=400, le=599)] | None = Field(
+        default=None, description="http_error: default 500. html: default 200. redirect: default 302."
     )
-    retry_after: int | None = Field(
+    location: HeaderValue = Field(default="/elsewhere", description="redirect: where it points.")
+    retry_after: Annotated[int, Field(ge=0, le=86_400)] | HeaderValue | None = Field(
         default=None,
-        ge=0,
-        le=86_400,
-        description="rate_limited: Retry-After in seconds; null: no header.",
+        description="rate_limited: Retry-After in seconds, or any text, such as a date; null: no header.",
     )
     code: int = Field(
         default=1, description="business_error: the `code` inside HTTP 200.", ge=-(10**6), le=10**6
@@ -67,7 +67,9 @@ class Fault(Rule):
 
 # Faults that any endpoint can have.
 CommonKind = Literal["slow", "disconnect", "hang", "http_error", "rate_limited", "html"]
-ApiKind = Literal[CommonKind, "bad_json", "business_error"]
+# The whole response of the app, in a form that a strict HTTP client may refuse to read.
+DeliveredKind = Literal["early_hints", "long_header", "false_encoding", "unfinished_chunks", "short_body"]
+ApiKind = Literal[CommonKind, DeliveredKind, "bad_json", "business_error", "redirect"]
 SubmitKind = ApiKind | Literal["missing_img_uuid", "no_credits"]
 FileKind = Literal[CommonKind, "expired_link", "zeros", "redirect_loop", "truncated"]
 JobKind = Literal["failed", "stuck"]

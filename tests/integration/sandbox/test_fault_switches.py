@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import httpx
@@ -10,6 +11,7 @@ import pytest
 
 from .conftest import BODY, DETAIL, PAIR, SUBMIT, TOKENS, says_nothing, sent, wait_until
 
+HEX = re.compile(rb"[0-9a-f]{1,4}")
 ACCEPTED = [("before", 0), ("after", 1)]
 
 
@@ -92,6 +94,59 @@ def test_a_missing_img_uuid_is_an_accepted_job_nobody_can_name(client, sandbox):
     sandbox.put_faults(submit="missing_img_uuid")
     assert client.post(SUBMIT, json=BODY).json() == {"code": 0, "msg": "Success", "data": {}}
     assert len(sandbox.submissions()) == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(("when", "accepted"), ACCEPTED)
+def test_a_redirect_is_answered_before_or_after_accepting(client, sandbox, status, when, accepted):
+    sandbox.put_faults(
+        submit={"kind": "redirect", "status": status, "when": when, "location": "https://moved.example.com/"}
+    )
+    answer = client.post(SUBMIT, json=BODY)
+    assert (answer.status_code, answer.headers["location"]) == (status, "https://moved.example.com/")
+    assert len(sandbox.submissions()) == accepted
+
+
+@pytest.mark.parametrize("asked", ["Thu, 01 Jan 1970 00:00:00 GMT", "-5", "soon"])
+def test_too_many_requests_can_ask_for_any_time(client, sandbox, asked):
+    sandbox.put_faults(submit={"kind": "rate_limited", "retry_after": asked})
+    assert client.post(SUBMIT, json=BODY).headers["Retry-After"] == asked
+
+
+def answer_to_a_submit(sandbox, *, ends):
+    """What a submit's connection brings: up to its end, or up to the end of the body."""
+    received = b""
+    with sent(sandbox, SUBMIT, BODY) as connection:
+        while ends or not received.endswith(b"}}"):
+            data = connection.recv(65536)
+            if not data:
+                break
+            received += data
+    (submission,) = sandbox.submissions()
+    return received, submission["img_uuid"].encode()
+
+
+@pytest.mark.parametrize(
+    ("kind", "marks"),
+    [
+        ("early_hints", [b"HTTP/1.1 102 Processing", b"HTTP/1.1 103 Early Hints", b"HTTP/1.1 200 OK"]),
+        ("long_header", [b"x" * 20_000]),
+        ("false_encoding", [b"content-encoding: gzip"]),
+        ("unfinished_chunks", [b"transfer-encoding: chunked"]),
+        ("short_body", [b"content-length: "]),
+    ],
+)
+def test_a_whole_answer_comes_in_a_form_that_a_strict_client_may_refuse(sandbox, kind, marks):
+    sandbox.put_faults(submit=kind)
+    received, img_uuid = answer_to_a_submit(sandbox, ends=kind in {"unfinished_chunks", "short_body"})
+    flat = received.lower()
+    assert all(mark.lower() in flat for mark in marks)
+    assert not flat.endswith(b"0\r\n\r\n")
+    head, _, body = received.partition(b"HTTP/1.1 200 OK")[2].partition(b"\r\n\r\n")
+    text = b"".join(part for part in body.split(b"\r\n") if not HEX.fullmatch(part))
+    assert img_uuid in text
+    if kind == "short_body":
+        assert int(re.search(rb"content-length: (\d+)", head.lower())[1]) > len(body)
 
 
 def test_slow_answers_late_before_or_after_accepting(client, sandbox):
