@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each fault of a submit x single, batch x deferrable, not: the row, what was paid, what a second attempt does."""
+"""Each fault of a submit x single, batch x deferrable, not, and the sync hook: the row, what was paid, what follows."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from airflow_provider_goenhance.exceptions import (
     SubmitOutcomeUnknownError,
     UnexpectedResponseError,
 )
+from airflow_provider_goenhance.hooks.goenhance import GoEnhanceHook
 from airflow_provider_goenhance.retry_policy import is_final
 from tests.unit.clock import Clock, until
 
@@ -65,14 +66,35 @@ FAULTS = {
         {"kind": "disconnect", "when": "after"}, "unknown", 1, 1, UNKNOWN
     ),
     "accepted, then hangs": Fault({"kind": "hang", "when": "after"}, "unknown", 1, 1, UNKNOWN),
+    "reset after accepting": Fault(
+        {"kind": "disconnect", "when": "after", "reset": True}, "unknown", 1, 1, UNKNOWN
+    ),
     "500 after accepting": Fault({"kind": "http_error", "when": "after"}, "unknown", 1, 1, UNKNOWN),
     "429 with Retry-After": Fault({"kind": "rate_limited", "retry_after": 1}, "succeeded", 1, 1),
     "429 without Retry-After": Fault({"kind": "rate_limited"}, "succeeded", 1, 1),
     "429 that asks for ten minutes": Fault(
         {"kind": "rate_limited", "retry_after": 600}, "planned", 0, 0, RateLimitedError, "succeeded", True
     ),
+    "429 that asks for no time at all": Fault({"kind": "rate_limited", "retry_after": 0}, "succeeded", 1, 1),
+    "429 with a date that has passed": Fault(
+        {"kind": "rate_limited", "retry_after": "Thu, 01 Jan 1970 00:00:00 GMT"}, "succeeded", 1, 1
+    ),
+    "302 after accepting": Fault({"kind": "redirect", "when": "after"}, "unknown", 1, 1, UNKNOWN),
+    "303 after accepting": Fault(
+        {"kind": "redirect", "status": 303, "when": "after"}, "unknown", 1, 1, UNKNOWN
+    ),
+    "308 before accepting": Fault({"kind": "redirect", "status": 308}, "unknown", 0, 1, UNKNOWN),
+    "an answer after 102 and 103": Fault({"kind": "early_hints"}, "succeeded", 1, 1),
+    "an answer with a header of 20 kB": Fault({"kind": "long_header"}, "succeeded", 1, 1),
+    "an answer that claims to be gzip": Fault({"kind": "false_encoding"}, "succeeded", 1, 1),
+    "an answer without its last chunk": Fault({"kind": "unfinished_chunks"}, "succeeded", 1, 1),
+    "an answer shorter than its length": Fault({"kind": "short_body"}, "succeeded", 1, 1),
+    "accepted without a UUID": Fault({"kind": "missing_img_uuid"}, "unknown", 1, 1, UNKNOWN),
     "slow": Fault({"kind": "slow", "seconds": 0.2, "when": "after"}, "succeeded", 1, 1),
     "proxy page at 200": Fault({"kind": "html", "status": 200}, "unknown", 0, 1, UNKNOWN),
+    "proxy page at 502 after accepting": Fault(
+        {"kind": "html", "status": 502, "when": "after"}, "unknown", 1, 1, UNKNOWN
+    ),
     "proxy page at 403": Fault(
         {"kind": "html", "status": 403}, "planned", 0, 0, UnexpectedResponseError, "succeeded", True
     ),
@@ -189,3 +211,27 @@ def test_in_a_batch_one_struck_pair_costs_no_other_pair_anything(
     assert statuses == {"pair-1": fault.expected_after_retry, "pair-2": "succeeded", "pair-3": "succeeded"}
     assert batch.accepted() == fault.accepted + 2 + (fault.expected_after_retry != fault.status)
     assert (second.error is None) is (fault.expected_after_retry == "succeeded")
+
+
+@pytest.mark.parametrize("deferrable", [False])
+def test_a_task_of_the_sync_hook_that_its_policy_retries_is_never_paid_twice(
+    struck: Callable[..., LightTask], fault: Fault
+) -> None:
+    sandbox = struck("single").sandbox
+    pair = sandbox.image("face.jpg"), sandbox.image("scene.jpg")
+    received = []
+
+    for _ in range(3):
+        try:
+            received.append(GoEnhanceHook().submit_face_swap(*pair).img_uuid)
+        except GoEnhanceError as error:
+            if is_final(error):
+                break
+        else:
+            break
+
+    accepted = [entry["img_uuid"] for entry in sandbox.submissions()]
+    assert len(accepted) <= 1
+    # All but an unknown outcome, which a person settles, and a pair that was declined.
+    assert received == ([] if fault.status in {"unknown", "failed"} else accepted)
+    assert len(received) == (fault.status not in {"unknown", "failed"})

@@ -319,6 +319,21 @@ def test_a_proxy_that_fails_before_the_tunnel_is_open_has_sent_nothing(
         assert [request.split()[0] for request in proxy.requests] == [b"CONNECT"]
 
 
+@pytest.mark.parametrize("status", [b"502 Bad Gateway", b"503 Unavailable", b"504 Gateway Timeout"])
+def test_a_proxy_that_answers_a_plain_submit_itself_may_have_forwarded_it(
+    connection: Define, submit: Submit, status: bytes
+) -> None:
+    with RawServer(says(reply(HTML, status=status))) as proxy:
+        extra = {"proxy": proxy.url, "submit_attempts": 6}
+        raised = submit_error(submit, connection(host="http://goenhance.invalid", extra=extra))
+        assert isinstance(raised, UnexpectedResponseError)
+        assert raised.maybe_accepted
+        assert is_final(raised)
+        assert [request.split()[:2] for request in proxy.requests] == [
+            [b"POST", b"http://goenhance.invalid/api/v1/imagefaceswap/generate"]
+        ]
+
+
 def test_what_had_arrived_of_an_answer_is_in_the_message_without_secrets(
     connection: Define, submit: Submit
 ) -> None:
