@@ -3,15 +3,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from airflow_provider_goenhance.exceptions import GoEnhanceError
+from airflow_provider_goenhance.hooks.goenhance import GoEnhanceAsyncHook, GoEnhanceHook
+from tests.unit.api.certificate import self_signed
+
 TOKEN = "sk-unit-test-0123456789"
+PAIR = ("https://example.com/face.jpg", "https://example.com/scene.jpg")
 
 
 @pytest.fixture
@@ -97,3 +105,41 @@ def answering() -> Iterator[Answering]:
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+def with_the_client(conn_id: str) -> str:
+    async def submit() -> str:
+        async with GoEnhanceAsyncHook(conn_id).client() as client:
+            return (await client.submit(*PAIR)).img_uuid
+
+    return asyncio.run(submit())
+
+
+def with_the_hook(conn_id: str) -> str:
+    return GoEnhanceHook(conn_id).submit_face_swap(*PAIR).img_uuid
+
+
+def with_the_hook_in_a_loop(conn_id: str) -> str:
+    async def submit() -> str:
+        return with_the_hook(conn_id)
+
+    return asyncio.run(submit())
+
+
+@pytest.fixture(params=[with_the_client, with_the_hook, with_the_hook_in_a_loop])
+def submit(request: pytest.FixtureRequest) -> Callable[[str], str]:
+    return request.param
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*self_signed(tmp_path))
+    return context
+
+
+def submit_error(submit: Callable[[str], str], conn_id: str) -> GoEnhanceError:
+    with pytest.raises(GoEnhanceError) as raised:
+        submit(conn_id)
+    assert TOKEN not in str(raised.value)
+    return raised.value

@@ -7,19 +7,16 @@ All three must come to the same end: the same error class, or the job's id.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import gzip
 import signal
 import socket
-import ssl
 import threading
 import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -30,18 +27,15 @@ from airflow_provider_goenhance.exceptions import (
     RateLimitedError,
     ServerError,
     UnexpectedResponseError,
-    UnreachableError,
 )
-from airflow_provider_goenhance.hooks.goenhance import GoEnhanceAsyncHook, GoEnhanceHook
+from airflow_provider_goenhance.hooks.goenhance import GoEnhanceHook
 from airflow_provider_goenhance.retry_policy import is_final
-from tests.unit.api.certificate import self_signed
-from tests.unit.hooks.conftest import TOKEN
+from tests.unit.hooks.conftest import TOKEN, submit_error, with_the_hook
 from tests.unit.raw_server import (
     ACCEPTED,
     RawServer,
     Script,
     dribbles,
-    forwards_and_dies,
     in_chunks,
     reply,
     resets,
@@ -56,44 +50,6 @@ PAIR = ("https://example.com/face.jpg", "https://example.com/scene.jpg")
 SHORT = 3.0
 #: Seconds within which a call with that timeout has ended, on a busy machine too.
 GENEROUS = 60.0
-
-
-def with_the_client(conn_id: str) -> str:
-    async def submit() -> str:
-        async with GoEnhanceAsyncHook(conn_id).client() as client:
-            return (await client.submit(*PAIR)).img_uuid
-
-    return asyncio.run(submit())
-
-
-def with_the_hook(conn_id: str) -> str:
-    return GoEnhanceHook(conn_id).submit_face_swap(*PAIR).img_uuid
-
-
-def with_the_hook_in_a_loop(conn_id: str) -> str:
-    async def submit() -> str:
-        return with_the_hook(conn_id)
-
-    return asyncio.run(submit())
-
-
-@pytest.fixture(params=[with_the_client, with_the_hook, with_the_hook_in_a_loop])
-def submit(request: pytest.FixtureRequest) -> Submit:
-    return request.param
-
-
-@pytest.fixture
-def tls(tmp_path: Path) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(*self_signed(tmp_path))
-    return context
-
-
-def submit_error(submit: Submit, conn_id: str) -> GoEnhanceError:
-    with pytest.raises(GoEnhanceError) as raised:
-        submit(conn_id)
-    assert TOKEN not in str(raised.value)
-    return raised.value
 
 
 @dataclass(frozen=True)
@@ -220,118 +176,6 @@ def test_the_same_fault_of_a_status_call_costs_nothing_and_is_retried(connection
     assert type(raised.value) is row.error
     assert not raised.value.maybe_accepted
     assert not is_final(raised.value)
-
-
-@pytest.mark.parametrize(
-    "script", [says(), resets, says(b"HTTP/1.1 200 OK\r\n")], ids=["end", "reset", "cut"]
-)
-def test_a_tls_connection_that_ends_after_the_request_was_read_may_have_been_an_accepted_submit(
-    connection: Define, submit: Submit, tls: ssl.SSLContext, script: Script
-) -> None:
-    with RawServer(script, tls) as server:
-        raised = submit_error(
-            submit, connection(host=server.url, extra={"verify": False, "submit_attempts": 1})
-        )
-        assert isinstance(raised, ConnectionLostError)
-        assert raised.maybe_accepted
-        assert is_final(raised)
-        assert len(server.requests) == 1
-
-
-def test_a_tls_connection_that_ends_after_the_handshake_is_not_called_unsent(
-    connection: Define, submit: Submit, tls: ssl.SSLContext
-) -> None:
-    with RawServer(resets, tls, deaf=True) as server:
-        raised = submit_error(
-            submit, connection(host=server.url, extra={"verify": False, "submit_attempts": 1})
-        )
-    assert isinstance(raised, ConnectionLostError)
-    assert "Nothing was sent" not in str(raised)
-
-
-def test_a_server_that_wants_a_certificate_after_the_handshake_is_not_called_unsent(
-    connection: Define, submit: Submit, tls: ssl.SSLContext
-) -> None:
-    tls.verify_mode = ssl.CERT_REQUIRED  # TLS 1.3 tells the client only after its handshake
-    with RawServer(says(), tls) as server:
-        raised = submit_error(
-            submit, connection(host=server.url, extra={"verify": False, "submit_attempts": 1})
-        )
-    assert isinstance(raised, ConnectionLostError)
-
-
-def test_garbage_in_the_middle_of_tls_is_not_called_unsent(
-    connection: Define, submit: Submit, tls: ssl.SSLContext
-) -> None:
-    def garbage(secure: object) -> None:
-        assert isinstance(secure, ssl.SSLSocket)
-        with secure.unwrap() as plain:  # from here on plain text where TLS is expected
-            plain.sendall(reply(ACCEPTED))
-
-    with RawServer(garbage, tls) as server:
-        raised = submit_error(
-            submit, connection(host=server.url, extra={"verify": False, "submit_attempts": 1})
-        )
-        assert isinstance(raised, ConnectionLostError)
-        assert len(server.requests) == 1
-
-
-@pytest.mark.parametrize("tunnel", [False, True], ids=["http", "https"])
-def test_a_proxy_that_forwards_a_submit_and_dies_leaves_its_outcome_unknown(
-    connection: Define, submit: Submit, tls: ssl.SSLContext, tunnel: bool
-) -> None:
-    with (
-        RawServer(
-            says(reply(ACCEPTED)) if not tunnel else says_and_keeps_open(), tls if tunnel else None
-        ) as server,
-        RawServer(forwards_and_dies(server, tunnel=tunnel)) as proxy,
-    ):
-        extra = {"proxy": proxy.url, "verify": False, "submit_attempts": 1}
-        raised = submit_error(submit, connection(host=server.url, extra=extra))
-        assert isinstance(raised, ConnectionLostError)
-        assert raised.maybe_accepted
-        assert is_final(raised)
-        assert "Nothing was sent" not in str(raised)
-        assert (len(server.requests), len(proxy.requests)) == (1, 1)
-
-
-@pytest.mark.parametrize(
-    "script",
-    [
-        says(),
-        resets,
-        says(b"nonsense\r\n\r\n"),
-        says(b"HTTP/1.1 407 No\r\n\r\n"),
-        says(b"HTTP/1.1 502 No\r\nContent-Length: 0\r\n\r\n"),
-        says(b"HTTP/1.1 200 OK\r\n\r\n"),
-        says(b"HTTP/1.1 200 OK\r\n\r\nno TLS at all, and long enough for a record"),
-    ],
-)
-def test_a_proxy_that_fails_before_the_tunnel_is_open_has_sent_nothing(
-    connection: Define, submit: Submit, script: Script
-) -> None:
-    with RawServer(script) as proxy:
-        extra = {"proxy": proxy.url, "submit_attempts": 1}
-        raised = submit_error(submit, connection(host="https://goenhance.invalid", extra=extra))
-        assert isinstance(raised, UnreachableError)
-        assert not raised.maybe_accepted
-        assert "Nothing was sent" in str(raised)
-        assert [request.split()[0] for request in proxy.requests] == [b"CONNECT"]
-
-
-@pytest.mark.parametrize("status", [b"502 Bad Gateway", b"503 Unavailable", b"504 Gateway Timeout"])
-def test_a_proxy_that_answers_a_plain_submit_itself_may_have_forwarded_it(
-    connection: Define, submit: Submit, status: bytes
-) -> None:
-    with RawServer(says(reply(HTML, status=status))) as proxy:
-        extra = {"proxy": proxy.url, "submit_attempts": 6}
-        raised = submit_error(submit, connection(host="http://goenhance.invalid", extra=extra))
-        assert isinstance(raised, UnexpectedResponseError)
-        assert raised.maybe_accepted
-        assert is_final(raised)
-        assert [request.split()[:2] for request in proxy.requests] == [
-            [b"POST", b"http://goenhance.invalid/api/v1/imagefaceswap/generate"]
-        ]
 
 
 def test_what_had_arrived_of_an_answer_is_in_the_message_without_secrets(
