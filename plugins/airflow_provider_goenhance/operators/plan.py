@@ -120,6 +120,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
                 manifest,
                 key,
                 self.swap_task_id,
+                known_in=ledger,
                 reuse_from=ledger if reused else None,
                 account=hook.account().fingerprint if reused else "",
                 storage_conn_id=text(self.storage_conn_id),
@@ -208,13 +209,15 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         )
         added = Counter(row.status for row in batched)
         self.log.info(
-            "Results table: %s added, of which %s and %s; %d known already, %d withdrawn, %d restored.",
+            "Results table: %s added, of which %s and %s; %d known already, %d withdrawn, %d restored, "
+            "%d with new links.",
             pluralize(result.added, "row"),
             pluralize(added[Status.REUSED], "reuses an earlier picture", "reuse earlier pictures"),
             pluralize(added[Status.SUBMITTED], "adopts an earlier job", "adopt earlier jobs"),
             result.known,
             result.withdrawn,
             result.restored,
+            result.relinked,
         )
         return self._batches([*known.values(), *batched])
 

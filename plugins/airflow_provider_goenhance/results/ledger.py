@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import sqlalchemy as sa
 
@@ -12,9 +13,9 @@ from ..exceptions import JobFailedError
 from .database import IN_LIST, ResultsDatabase
 from .plan import Plan, PlanResult, RunKey
 from .states import Status
-from .swap import Swap
+from .swap import Swap, raw_fingerprint
 from .transition_sql import update
-from .transitions import Abandoned, Outcome
+from .transitions import WITHDRAWN, Abandoned, Outcome
 
 __all__ = ["Ledger", "Outcome", "PlanResult", "RunKey"]
 
@@ -43,6 +44,57 @@ class Ledger:
         """
         wanted = {swap.swap_id: swap for swap in swaps}
         return self.database.run(lambda connection: Plan(connection, self.swaps, key, task_id).write(wanted))
+
+    def with_known_ids(self, key: RunKey, task_id: str, swaps: Sequence[Swap]) -> list[Swap]:
+        """
+        Return rows with the ids that they have in the table, where an earlier release planned them in this run.
+
+        Release 0.1.0 derived the id of a row from its signed URLs, which are others now.
+        """
+        signed = {swap.pair_fingerprint for swap in swaps if _was_another(swap)}
+        if not signed:
+            return list(swaps)
+        c = self.swaps.c
+        columns = (c.pair_id, c.pair_fingerprint, c.swap_id)
+        known: dict[tuple[str, str], str] = {}
+        for some in _slices(sorted(signed)):
+            query = sa.select(*columns).where(
+                c.pair_fingerprint.in_(some),
+                *self._of(key),
+                c.task_id == task_id,
+                sa.or_(c.status != Status.REJECTED, c.error_code == WITHDRAWN),
+            )
+            known |= {
+                (row["pair_id"], row["pair_fingerprint"]): row["swap_id"] for row in self.database.read(query)
+            }
+
+        def with_id(swap: Swap) -> Swap:
+            swap_id = known.get((swap.pair_id, swap.pair_fingerprint)) if _was_another(swap) else None
+            return dataclasses.replace(swap, swap_id=swap_id) if swap_id else swap
+
+        return [with_id(swap) for swap in swaps]
+
+    def links_before(self, key: RunKey, task_id: str, pair_ids: Sequence[str]) -> list[Swap]:
+        """
+        Return the rows that some pairs had last time: in this run, or else in the one before it.
+
+        The run before is the one whose id sorts before: Airflow's run ids begin with their kind and date, and the
+        table's index finds it at once, however many runs there were.
+        """
+        c = self.swaps.c
+        last = sa.select(sa.func.max(c.run_id).label("run_id")).where(
+            c.dag_id == key.dag_id, c.run_id < key.run_id
+        )
+        runs = [key.run_id, *(row["run_id"] for row in self.database.read(last) if row["run_id"])]
+        found: list[Swap] = []
+        for some in _slices(pair_ids):
+            query = (
+                sa.select(self.swaps)
+                .where(c.dag_id == key.dag_id, c.run_id.in_(runs), c.task_id == task_id, c.pair_id.in_(some))
+                .order_by(c.run_id.desc(), c.planned_at.desc())
+            )
+            found += [Swap.from_row(row) for row in self.database.read(query)]
+        return found
 
     def earlier(self, fingerprints: Iterable[str], account: str) -> list[Swap]:
         """
@@ -155,3 +207,14 @@ class Ledger:
     def _update(self, steps: Sequence[Abandoned | Outcome]) -> None:
         if steps:
             self.database.run(lambda connection: update(connection, self.swaps, steps))
+
+
+def _was_another(swap: Swap) -> bool:
+    """Return whether release 0.1.0 would have derived another id from the row's URLs."""
+    return swap.status is Status.PLANNED and swap.pair_fingerprint != raw_fingerprint(
+        swap.source_img, swap.reference_img
+    )
+
+
+def _slices(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (keys[start : start + IN_LIST] for start in range(0, len(keys), IN_LIST))

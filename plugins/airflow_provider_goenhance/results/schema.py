@@ -81,6 +81,8 @@ def swaps_table(name: str = DEFAULT_TABLE, schema: str | None = None) -> sa.Tabl
         sa.Column("reference_img", sa.Text, nullable=False),
         sa.Column("pair_fingerprint", sa.String(64), nullable=False),
         sa.Column("consent_ref", sa.Text),
+        sa.Column("source_key", sa.Text),
+        sa.Column("reference_key", sa.Text),
         # The state, the job and the result.
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("img_uuid", sa.String(128)),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..exceptions import ErrorCode, JobFailedError, SubmitOutcomeUnknownError
 from .states import Status
+from .swap import clean
 from .transition_rules import NOW, Append, FromOwner, FromRow, FromStep, Plus, Rule, TextFromStep
 
 if TYPE_CHECKING:
@@ -279,6 +280,34 @@ class Restored:
     swap_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Relinked:
+    """
+    Give a row tonight's links to its two pictures: the ones that it was planned with may have expired.
+
+    Not while its POST is under way. The pictures are the same, see :mod:`..url_identity`.
+    """
+
+    rule: ClassVar[Rule] = Rule(
+        from_status=frozenset(Status) - {Status.SUBMITTING},
+        writes={"source_img": FromStep("source_img"), "reference_img": FromStep("reference_img")},
+    )
+
+    swap_id: str
+    source_img: str
+    reference_img: str
+
+    @classmethod
+    def of(cls, swap: Swap) -> Relinked:
+        """Return the step for a row as it is planned now."""
+        return cls(swap.swap_id, clean(swap.source_img), clean(swap.reference_img))
+
+    @property
+    def links(self) -> tuple[str, str]:
+        """Return both links."""
+        return self.source_img, self.reference_img
+
+
 def _outcome_rule(from_status: frozenset[Status], *, unless: Mapping[str, Any]) -> Rule:
     return Rule(
         from_status=from_status,
@@ -335,4 +364,4 @@ class Outcome:
 #: The steps of a submit, which a claim owner takes through the group commit.
 Transition = Claim | Accepted | NotSent | Declined | OutcomeUnknown
 #: Every step of a row.
-Step = Transition | FormerJob | Abandoned | Withdrawn | Restored | Outcome
+Step = Transition | FormerJob | Abandoned | Withdrawn | Restored | Relinked | Outcome
