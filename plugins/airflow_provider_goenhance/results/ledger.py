@@ -98,25 +98,39 @@ class Ledger:
 
     def earlier(self, fingerprints: Iterable[str], account: str) -> list[Swap]:
         """
-        Return the rows of any run with some pairs and one account, in the order they were planned.
+        Return the rows of any run that decide what a new run does with some pairs, in the order they were planned.
 
-        Rows without a job, and without a submit that may have become a job, are left out.
+        These are, for each pair and one account, the latest row with a kept picture, the latest other row with a job,
+        and the latest whose submit may have become a job. However long the history is, no more is read.
 
         :param fingerprints: of the pairs, see :func:`.swap.pair_fingerprint`
         :param account: fingerprint of the account that would pay
         """
         c = self.swaps.c
+        kind = sa.case(
+            (sa.and_(c.status == Status.SUCCEEDED, c.result_uri.is_not(None)), "picture"),
+            (c.img_uuid.is_not(None), "job"),
+            else_="unknown",
+        )
+        latest_first = sa.func.row_number().over(
+            partition_by=(c.pair_fingerprint, kind), order_by=(c.planned_at.desc(), c.swap_id.desc())
+        )
         found: list[Swap] = []
-        wanted = list(dict.fromkeys(fingerprints))
-        for start in range(0, len(wanted), IN_LIST):
-            query = (
-                sa.select(self.swaps)
+        for some in _slices(list(dict.fromkeys(fingerprints))):
+            ranked = (
+                sa.select(c.swap_id, latest_first.label("place"))
                 .where(
-                    c.pair_fingerprint.in_(wanted[start : start + IN_LIST]),
+                    c.pair_fingerprint.in_(some),
                     c.account == account,
                     c.status != Status.REUSED,
                     sa.or_(c.img_uuid.is_not(None), c.status == Status.UNKNOWN),
                 )
+                .subquery()
+            )
+            query = (
+                sa.select(self.swaps)
+                .join(ranked, c.swap_id == ranked.c.swap_id)
+                .where(ranked.c.place == 1)
                 .order_by(c.planned_at, c.swap_id)
             )
             found += [Swap.from_row(row) for row in self.database.read(query)]
