@@ -120,6 +120,19 @@ def _row(
     )
 
 
+def settle_expired_claims(ledger: Ledger) -> None:
+    """Settle and name the rows of any run whose execution was killed in the middle of a submit."""
+    left = ledger.settle_expired_claims()
+    if left:
+        log.warning(
+            "%s in progress when its execution was killed, some time ago: marked unknown, because each may have been "
+            "accepted and paid for: %s%s. Compare with the vendor's console.",
+            pluralize(len(left), "submit was", "submits were"),
+            ", ".join(f"{swap.label} of run {swap.run_id}" for swap in left[:NAMED_PAIRS]),
+            ", ..." if len(left) > NAMED_PAIRS else "",
+        )
+
+
 def _warn_of_new_links(rows: Sequence[Swap], ledger: Ledger, key: RunKey, task_id: str) -> None:
     """Name the pairs whose links differ from the last run's in parameters of which we do not know what they mean."""
     candidates = {

@@ -131,11 +131,13 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
         return manifest
 
     def _in_table(self, manifest: Manifest, context: Context, account: Account) -> SwapStore:
-        from ..execution.planning import plan_rows
+        from ..execution.planning import plan_rows, settle_expired_claims
         from ..results.stores import TableStore
 
         ledger = self.open_ledger()
         key = self.run_key(context)
+        if not self.map_index_of(context):
+            settle_expired_claims(ledger)
         rows = plan_rows(
             manifest,
             key,

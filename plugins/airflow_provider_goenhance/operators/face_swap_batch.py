@@ -126,9 +126,11 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
         account: Account,
         context: Context,
     ) -> list[str]:
-        from ..execution.planning import plan_rows
+        from ..execution.planning import plan_rows, settle_expired_claims
         from ..manifest.validate import check_pairs
 
+        if not self.map_index_of(context):
+            settle_expired_claims(ledger)
         manifest = check_pairs(records, location=f"pairs of task {self.task_id}")
         rows = plan_rows(
             manifest,

@@ -96,7 +96,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
 
     def run_task(self, context: Context) -> list[dict[str, Any]]:
         """Plan the run."""
-        from ..execution.planning import plan_rows
+        from ..execution.planning import plan_rows, settle_expired_claims
         from ..hooks.goenhance import GoEnhanceHook
         from ..hooks.results import open_ledger
         from ..manifest.read import read_manifest
@@ -115,6 +115,8 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         key = RunKey(context["ti"].dag_id, context["ti"].run_id)
         hook = GoEnhanceHook(str(self.goenhance_conn_id))
         with open_ledger(str(self.results_conn_id)) as ledger:
+            if not check_only:
+                settle_expired_claims(ledger)
             reused = reuse == "succeeded"
             rows = plan_rows(
                 manifest,

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import sqlalchemy as sa
 
 from ..exceptions import JobFailedError
+from .clock import CLAIM_SECONDS_0_1_0, database_time
 from .database import IN_LIST, ResultsDatabase
 from .plan import Plan, PlanResult, RunKey
 from .states import Status
@@ -199,7 +200,37 @@ class Ledger:
     def _of(self, key: RunKey) -> tuple[sa.ColumnElement[bool], ...]:
         return (self.swaps.c.dag_id == key.dag_id, self.swaps.c.run_id == key.run_id)
 
+    def now(self) -> dt.datetime:
+        """Return the time by the database's clock, by which claims expire."""
+        (row,) = self.database.read(sa.select(database_time(sa.literal(0.0, sa.Float)).label("now")))
+        found: dt.datetime = row["now"]
+        return found
+
     # -- recovering and recording -----------------------------------------------------------------------------
+
+    def settle_expired_claims(self) -> list[Swap]:
+        """
+        Make rows of any run ``unknown`` whose claim has expired: no execution will report on them any more.
+
+        :return: the rows as they were
+        """
+        c = self.swaps.c
+        written_by_0_1_0 = sa.and_(
+            c.claim_expires_at.is_(None),
+            sa.or_(
+                c.claimed_at.is_(None),
+                c.claimed_at < database_time(sa.literal(-CLAIM_SECONDS_0_1_0, sa.Float)),
+            ),
+        )
+        expired = sa.or_(c.claim_expires_at < database_time(sa.literal(0.0, sa.Float)), written_by_0_1_0)
+        query = (
+            sa.select(self.swaps)
+            .where(c.status == Status.SUBMITTING, expired)
+            .order_by(c.claimed_at, c.row_number)
+        )
+        left = [Swap.from_row(row) for row in self.database.read(query)]
+        self.mark_abandoned(left)
+        return left
 
     def mark_abandoned(self, swaps: Iterable[Swap]) -> int:
         """

@@ -10,23 +10,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from .bounds import fit
 from .database import IN_LIST
-from .swap import Swap, clean
+from .swap import Swap
 from .transition_sql import update, update_rows
 from .transitions import Relinked, Restored, Withdrawn
 
 #: Rows in one INSERT: a million rows as dicts, all at once, would take gigabytes.
 INSERT_ROWS = 1000
-_FREE_TEXT = (
-    "manifest",
-    "pair_id",
-    "source_img",
-    "reference_img",
-    "consent_ref",
-    "source_key",
-    "reference_key",
-    "error_message",
-)
 _Links = tuple[str, str]
 
 
@@ -100,9 +91,7 @@ class Plan:
         row = swap.to_row()
         row["planned_at"] = swap.planned_at or self._now
         # A rejected row may hold any text of the manifest, and must not fail the others.
-        for name in _FREE_TEXT:
-            row[name] = clean(row[name]) if row[name] else row[name]
-        return row
+        return {name: fit(value, self._swaps.c[name]) for name, value in row.items()}
 
     def _existing(self, wanted: Mapping[str, Swap]) -> dict[str, _Links]:
         """Return the links of the rows that exist already, by primary key."""

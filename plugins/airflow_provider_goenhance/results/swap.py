@@ -85,6 +85,7 @@ class Swap:
     max_tries: int | None = None
     planned_at: dt.datetime | None = None
     claimed_at: dt.datetime | None = None
+    claim_expires_at: dt.datetime | None = None
     submitted_at: dt.datetime | None = None
     finished_at: dt.datetime | None = None
 

@@ -75,7 +75,7 @@ class TaskStateStore:
 
     def mark_abandoned(self, owner: ClaimOwner, task_key: str) -> int:
         """Make the row ``unknown`` if an ended execution left it in ``submitting``."""
-        return self._make_unknown(abandoned_rows(self.load(), owner, task_key))
+        return self._make_unknown(abandoned_rows(self.load(), owner, task_key, dt.datetime.now(dt.UTC)))
 
     def mark_killed(self, owner: ClaimOwner) -> int:
         """Make the row ``unknown`` if this very execution has it in ``submitting``: it is being killed."""

@@ -17,9 +17,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..exceptions import ErrorCode, JobFailedError, SubmitOutcomeUnknownError
+from .clock import CLAIM_SECONDS_0_1_0
 from .states import Status
 from .swap import clean
-from .transition_rules import NOW, Append, FromOwner, FromRow, FromStep, Plus, Rule, TextFromStep
+from .transition_rules import (
+    NOW,
+    Append,
+    DatabaseTimePlus,
+    FromOwner,
+    FromRow,
+    FromStep,
+    Plus,
+    Rule,
+    TextFromStep,
+)
 
 if TYPE_CHECKING:
     from ..api.models import Submission
@@ -45,11 +56,13 @@ class ClaimOwner:
     :param name: unique name of the execution, e.g. ``swap[3] try 2 0192...``
     :param account: fingerprint of the account that pays
     :param max_tries: the task instance's ``max_tries``, which later distinguishes a clear from a retry
+    :param claim_seconds: how long a claim lasts, see :func:`.clock.claim_seconds`
     """
 
     name: str
     account: str | None = None
     max_tries: int | None = None
+    claim_seconds: float = CLAIM_SECONDS_0_1_0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +86,7 @@ class Claim:
             "attempts": Plus(1),
             "claimed_by": FromOwner("name"),
             "claimed_at": NOW,
+            "claim_expires_at": DatabaseTimePlus(FromOwner("claim_seconds")),
             "account": FromOwner("account"),
             "max_tries": FromOwner("max_tries"),
             "img_uuid": None,
@@ -359,6 +373,17 @@ class Outcome:
     def rule(self) -> Rule:
         """Return the rule for its status."""
         return self.success_rule if self.status is Status.SUCCEEDED else self.failure_rule
+
+
+def without_side_values(step: Transition) -> Transition:
+    """Return a step with nothing but what the row must have: a value beside it must not cost a paid job's UUID."""
+    match step:
+        case Accepted():
+            return dataclasses.replace(step, cost=None)
+        case NotSent() | Declined() | OutcomeUnknown():
+            return dataclasses.replace(step, message="The database refused the text of the reason.")
+        case _:
+            return step
 
 
 #: The steps of a submit, which a claim owner takes through the group commit.
