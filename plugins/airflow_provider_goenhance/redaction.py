@@ -19,6 +19,8 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit, urlunsplit
 
+from .url_identity import is_signed
+
 #: Shorter tokens are not cut out of responses: they would take innocent text with them.
 SHORTEST_TOKEN = 6
 #: Maximum length of a foreign text in a message or a row, characters.
@@ -73,7 +75,8 @@ def redact_link(link: str | None) -> str | None:
         parts = urlsplit(link)
     except ValueError:
         return None
-    query = "" if _SIGNED_QUERY.search(parts.query) else parts.query
+    signed = is_signed(parts.query) or _SIGNED_QUERY.search(parts.query)
+    query = "" if signed else parts.query
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
 
 

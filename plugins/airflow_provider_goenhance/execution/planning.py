@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..results.reuse import adopting, by_pair, job_of, may_have_been_paid, picture_of, reusing
 from ..results.states import Status
 from ..results.swap import Swap, pair_fingerprint, swap_id_for
+from ..url_identity import differing_parameters, same_but_for_query, url_identity
 from .messages import pluralize
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ STORAGE_THREADS = 16
 NAMED_PAIRS = 10
 #: Length of the column; only a rejected pair_id can be longer.
 MAX_PAIR_ID = 250
+#: Pairs whose links are compared with those of the run before.
+COMPARED_PAIRS = 200
+#: Parameters that the warning about them names.
+NAMED_PARAMETERS = 5
 
 
 def plan_rows(
@@ -35,6 +40,7 @@ def plan_rows(
     task_id: str,
     *,
     map_index: int | None = None,
+    known_in: Ledger | None = None,
     reuse_from: Ledger | None = None,
     account: str = "",
     storage_conn_id: str | None = None,
@@ -47,6 +53,7 @@ def plan_rows(
 
     :param task_id: the task that will swap them
     :param map_index: its map index, if known already
+    :param known_in: the results table that may hold rows of this run already
     :param reuse_from: the results table with the earlier runs; ``None`` reuses nothing
     :param account: fingerprint of the account that would pay
     :param storage_conn_id: Airflow connection of the storage
@@ -54,12 +61,23 @@ def plan_rows(
     rows = [_planned(pair, manifest, key, task_id) for pair in manifest.pairs]
     rows += [_rejected(row, manifest, key, task_id) for row in manifest.rejected]
     rows = [dataclasses.replace(row, map_index=map_index) for row in rows] if map_index is not None else rows
+    if known_in is not None:
+        rows = known_in.with_known_ids(key, task_id, rows)
+        _warn_of_new_links(rows, known_in, key, task_id)
     return _with_earlier(rows, reuse_from, account, storage_conn_id) if reuse_from is not None else rows
 
 
 def _planned(pair: Pair, manifest: Manifest, key: RunKey, task_id: str) -> Swap:
     return _row(
-        pair, manifest, key, task_id, scope=task_id, status=Status.PLANNED, consent_ref=pair.consent_ref
+        pair,
+        manifest,
+        key,
+        task_id,
+        scope=task_id,
+        status=Status.PLANNED,
+        consent_ref=pair.consent_ref,
+        source_key=pair.source_key,
+        reference_key=pair.reference_key,
     )
 
 
@@ -81,7 +99,12 @@ def _rejected(row: RejectedRow, manifest: Manifest, key: RunKey, task_id: str) -
 def _row(
     row: Pair | RejectedRow, manifest: Manifest, key: RunKey, task_id: str, *, scope: str, **columns: Any
 ) -> Swap:
-    fingerprint = pair_fingerprint(row.source_img, row.reference_img)
+    fingerprint = pair_fingerprint(
+        row.source_img,
+        row.reference_img,
+        source_key=columns.get("source_key"),
+        reference_key=columns.get("reference_key"),
+    )
     return Swap(
         swap_id=swap_id_for(key.dag_id, key.run_id, scope, row.pair_id, fingerprint),
         dag_id=key.dag_id,
@@ -95,6 +118,57 @@ def _row(
         pair_fingerprint=fingerprint,
         **columns,
     )
+
+
+def settle_expired_claims(ledger: Ledger) -> None:
+    """Settle and name the rows of any run whose execution was killed in the middle of a submit."""
+    left = ledger.settle_expired_claims()
+    if left:
+        log.warning(
+            "%s in progress when its execution was killed, some time ago: marked unknown, because each may have been "
+            "accepted and paid for: %s%s. Compare with the vendor's console.",
+            pluralize(len(left), "submit was", "submits were"),
+            ", ".join(f"{swap.label} of run {swap.run_id}" for swap in left[:NAMED_PAIRS]),
+            ", ..." if len(left) > NAMED_PAIRS else "",
+        )
+
+
+def _warn_of_new_links(rows: Sequence[Swap], ledger: Ledger, key: RunKey, task_id: str) -> None:
+    """Name the pairs whose links differ from the last run's in parameters of which we do not know what they mean."""
+    candidates = {
+        row.pair_id: row
+        for row in rows
+        if row.status is Status.PLANNED
+        and any("?" in url_identity(link) for link in (row.source_img, row.reference_img))
+    }
+    some = list(candidates)[:COMPARED_PAIRS]
+    for before in ledger.links_before(key, task_id, some) if some else []:
+        row = candidates.pop(before.pair_id, None)
+        parameters = _new_parameters(row, before) if row is not None else []
+        if row is None or not parameters:
+            continue
+        log.warning(
+            "%s is planned as other pictures than in run %s: its links differ only in the parameters %s. If the "
+            "pictures are the same, it is paid for again; to prevent that, give it a source_key or reference_key that "
+            "stays the same.",
+            row.label,
+            before.run_id,
+            ", ".join(name[:40] for name in parameters[:NAMED_PARAMETERS]),
+        )
+
+
+def _new_parameters(row: Swap, before: Swap) -> list[str]:
+    """Return the parameters that alone make the pair of two rows another one; none if there is more, or nothing."""
+    pairs = [
+        (row.source_img, before.source_img, row.source_key),
+        (row.reference_img, before.reference_img, row.reference_key),
+    ]
+    if row.pair_fingerprint == before.pair_fingerprint:
+        return []
+    unnamed = [(link, other) for link, other, key in pairs if not key]
+    if not all(same_but_for_query(link, other) for link, other in unnamed):
+        return []
+    return list(dict.fromkeys(name for link, other in unnamed for name in differing_parameters(link, other)))
 
 
 def _with_earlier(

@@ -13,7 +13,7 @@ from ..exceptions import ManifestError
 log = logging.getLogger(__name__)
 
 REQUIRED = ("source_img", "reference_img")
-KNOWN = (*REQUIRED, "pair_id", "consent_ref")
+KNOWN = (*REQUIRED, "pair_id", "consent_ref", "source_key", "reference_key")
 
 # Common other names of these columns that are too different to be found by similarity.
 _OTHER_NAMES = {

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,8 +15,8 @@ class Rows:
     """
     Consecutive rows of a manifest, column by column, as every reader yields them: trimmed, without blank rows.
 
-    A column that the file does not have is a list of empty strings. ``overflow`` holds the values beyond the last
-    column of the header; it is empty for a valid row.
+    A column that the file does not have is a list of empty strings; the two keys may also be an empty list.
+    ``overflow`` holds the values beyond the last column of the header; it is empty for a valid row.
     """
 
     row_number: list[int]
@@ -25,9 +25,12 @@ class Rows:
     pair_id: list[str]
     consent_ref: list[str]
     overflow: list[str]
+    source_key: list[str] = field(default_factory=list)
+    reference_key: list[str] = field(default_factory=list)
 
-    def __iter__(self) -> Iterator[tuple[int, str, str, str, str, str]]:
+    def __iter__(self) -> Iterator[tuple[int, str, str, str, str, str, str, str]]:
         """Yield one tuple per row, in the order of the fields above."""
+        absent = [""] * len(self.row_number)
         return zip(
             self.row_number,
             self.source_img,
@@ -35,6 +38,8 @@ class Rows:
             self.pair_id,
             self.consent_ref,
             self.overflow,
+            self.source_key or absent,
+            self.reference_key or absent,
             strict=True,
         )
 
@@ -49,6 +54,8 @@ class Pair:
     :param reference_img: http(s) URL of the picture that receives it
     :param row_number: the row as a spreadsheet counts it: the header is row 1, the first data row is row 2
     :param consent_ref: the row's consent reference, ``None`` if it has none
+    :param source_key: names the source picture instead of its URL, see :mod:`..url_identity`
+    :param reference_key: the same for the reference picture
     """
 
     pair_id: str
@@ -56,6 +63,8 @@ class Pair:
     reference_img: str
     row_number: int
     consent_ref: str | None = None
+    source_key: str | None = None
+    reference_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import unicodedata
 from urllib.parse import unquote
 
 from ..exceptions import ErrorCode
+from ..url_identity import identity_of
 
 MAX_PAIR_ID_LENGTH = 200
 
@@ -37,13 +38,18 @@ def pair_id_problem(pair_id: str) -> tuple[str, str] | None:
     return None
 
 
-def default_pair_id(source_img: str, reference_img: str) -> str:
+def default_pair_id(
+    source_img: str, reference_img: str, *, source_key: str | None = None, reference_key: str | None = None
+) -> str:
     """
-    Return a pair_id derived from the two URLs alone, so that sorting the manifest does not change it.
+    Return a pair_id derived from the two pictures alone, so that sorting the manifest does not change it.
+
+    Nor does signing the URLs again, see :mod:`..url_identity`.
 
     :returns: ``<source name>__<reference name>__<hash>`` in ``[A-Za-z0-9._-]``, at most 80 characters
     """
-    digest = hashlib.sha256(f"{source_img}\n{reference_img}".encode()).hexdigest()[:_HASH_DIGITS]
+    pictures = f"{identity_of(source_img, source_key)}\n{identity_of(reference_img, reference_key)}"
+    digest = hashlib.sha256(pictures.encode()).hexdigest()[:_HASH_DIGITS]
     return f"{_stem(source_img)}__{_stem(reference_img)}__{digest}"
 
 

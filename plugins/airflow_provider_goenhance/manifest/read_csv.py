@@ -122,6 +122,7 @@ def _rows(columns: Columns, numbers: list[int], values: list[list[str]]) -> Rows
 
     texts = [column(name) for name in ("source_img", "reference_img", "pair_id", "consent_ref")]
     texts.append([value.strip(", \t\r\n") for value in values[columns.width]])
+    texts += [column(name) for name in ("source_key", "reference_key")]
     blank = {
         index
         for index, cells in enumerate(zip(*texts, strict=True))

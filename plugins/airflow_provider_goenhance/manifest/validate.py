@@ -71,7 +71,7 @@ class RowChecker:
         # methods of a Series, and the pairs have to be created one by one in any case.
         plain_url, plain_id = PLAIN_URL.fullmatch, PLAIN_PAIR_ID.fullmatch
         most = self._limit or sys.maxsize
-        for number, source, reference, pair_id, consent, overflow in rows:
+        for number, source, reference, pair_id, consent, overflow, *keys in rows:
             plain = plain_url(source) and plain_url(reference) and plain_id(pair_id)
             sound = plain and source != reference and not overflow
             if not sound and (problems := row_problems(source, reference, pair_id, overflow)):
@@ -80,16 +80,30 @@ class RowChecker:
             if self._require_consent and not consent:
                 self._reject(number, source, reference, pair_id, [_NO_CONSENT])
                 continue
-            self._accept(number, source, reference, pair_id, consent)
+            self._accept(number, source, reference, pair_id, consent, *keys)
             if len(self.pairs) >= most:
                 return
 
-    def _accept(self, number: int, source: str, reference: str, pair_id: str, consent: str) -> None:
-        name = pair_id or default_pair_id(source, reference)
+    def _accept(
+        self,
+        number: int,
+        source: str,
+        reference: str,
+        pair_id: str,
+        consent: str,
+        source_key: str,
+        reference_key: str,
+    ) -> None:
+        name = pair_id or default_pair_id(
+            source, reference, source_key=source_key, reference_key=reference_key
+        )
         if (first := self._row_of.setdefault(name, number)) != number:
             self.rejected.append(_duplicate(number, source, reference, name, first, derived=not pair_id))
         else:
-            self.pairs.append(Pair(name, source, reference, number, consent or None))
+            pair = Pair(
+                name, source, reference, number, consent or None, source_key or None, reference_key or None
+            )
+            self.pairs.append(pair)
 
     def _reject(
         self, number: int, source: str, reference: str, pair_id: str, problems: list[Problem]
@@ -116,7 +130,8 @@ def check_pairs(records: Sequence[Mapping[str, Any]], *, location: str) -> Manif
     """
     Check pairs that come as values from another task rather than from a file; the same rules apply.
 
-    :param records: dicts with ``source_img`` and ``reference_img``, optionally ``pair_id`` and ``consent_ref``
+    :param records: dicts with ``source_img`` and ``reference_img``, optionally ``pair_id``, ``consent_ref``,
+        ``source_key`` and ``reference_key``
     :param location: their origin, for messages
     :returns: each of them as a pair or as a rejected row; ``row_number`` counts from 1
     """
@@ -133,6 +148,8 @@ def check_pairs(records: Sequence[Mapping[str, Any]], *, location: str) -> Manif
             pair_id=column("pair_id"),
             consent_ref=column("consent_ref"),
             overflow=[""] * len(records),
+            source_key=column("source_key"),
+            reference_key=column("reference_key"),
         )
     )
     return Manifest(location=location, pairs=checker.pairs, rejected=checker.rejected)

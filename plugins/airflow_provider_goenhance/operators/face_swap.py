@@ -45,6 +45,9 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
         (templated)
     :param pair_id: name of the pair and of the stored file (templated); default: derived from the two URLs
     :param consent_ref: reference to the consent of the person shown (templated)
+    :param source_key: name that identifies the source picture instead of its URL, for a link that changes every time
+        (templated); default: the URL without its signature
+    :param reference_key: the same for the reference picture (templated)
     :return: the job's ``img_uuid``
     :raises GoEnhanceError: of the class that fits; the message says what was paid and what a retry will do
     """
@@ -54,6 +57,8 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
         "reference_img",
         "pair_id",
         "consent_ref",
+        "source_key",
+        "reference_key",
         *FaceSwapOperatorBase.shared_template_fields,
     )
 
@@ -64,6 +69,8 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
         reference_img: str,
         pair_id: str | None = None,
         consent_ref: str | None = None,
+        source_key: str | None = None,
+        reference_key: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -72,17 +79,31 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
         self.pair_id = pair_id
         self._written_pair_id = pair_id
         self.consent_ref = consent_ref
+        self.source_key = source_key
+        self.reference_key = reference_key
+        self._written_keys = (source_key, reference_key)
 
     @property
     def label(self) -> str:
         """The name of a mapped task in the UI."""
         from ..manifest.pair_ids import default_pair_id
 
-        name = self._pair_id() or default_pair_id(str(self.source_img), str(self.reference_img))
+        name = self._pair_id() or default_pair_id(
+            str(self.source_img),
+            str(self.reference_img),
+            **self._keys(),
+        )
         return display_name(name, "pair")
 
     def _pair_id(self) -> str | None:
         return text(as_written(self._written_pair_id, self.pair_id))
+
+    def _keys(self) -> dict[str, str | None]:
+        source, reference = self._written_keys
+        return {
+            "source_key": text(as_written(source, self.source_key)),
+            "reference_key": text(as_written(reference, self.reference_key)),
+        }
 
     def open_store(self, context: Context, account: Account) -> SwapStore:
         """Return this task's one row, planned."""
@@ -99,6 +120,7 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
             "reference_img": self.reference_img,
             "pair_id": self._pair_id(),
             "consent_ref": text(self.consent_ref),
+            **self._keys(),
         }
         manifest = check_pairs([pair], location=f"task {self.task_id}")
         for row in manifest.rejected:
@@ -109,16 +131,19 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
         return manifest
 
     def _in_table(self, manifest: Manifest, context: Context, account: Account) -> SwapStore:
-        from ..execution.planning import plan_rows
+        from ..execution.planning import plan_rows, settle_expired_claims
         from ..results.stores import TableStore
 
         ledger = self.open_ledger()
         key = self.run_key(context)
+        if not self.map_index_of(context):
+            settle_expired_claims(ledger)
         rows = plan_rows(
             manifest,
             key,
             self.task_id,
             map_index=self.map_index_of(context),
+            known_in=ledger,
             reuse_from=ledger if self.reuse == "succeeded" else None,
             account=account.fingerprint,
             storage_conn_id=text(self.storage_conn_id),

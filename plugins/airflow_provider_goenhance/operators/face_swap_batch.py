@@ -33,8 +33,8 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
     it with ``expand_kwargs`` over what the plan returns, or with ``expand(pairs=...)`` over lists of pairs. Further
     arguments: see :class:`.swap_base.FaceSwapOperatorBase`.
 
-    :param pairs: dicts with ``source_img`` (the face), ``reference_img`` (the target) and optionally ``pair_id`` and
-        ``consent_ref``; or a JSON text of such a list (templated)
+    :param pairs: dicts with ``source_img`` (the face), ``reference_img`` (the target) and optionally ``pair_id``,
+        ``consent_ref``, ``source_key`` and ``reference_key``; or a JSON text of such a list (templated)
     :param batch: number of a planned batch (templated)
     :param label: name of the mapped task in the UI; default: derived from batch or pairs
     :param allowed_failure_share: the task fails when more than this share of its pairs failed, 0 to 1
@@ -126,15 +126,18 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
         account: Account,
         context: Context,
     ) -> list[str]:
-        from ..execution.planning import plan_rows
+        from ..execution.planning import plan_rows, settle_expired_claims
         from ..manifest.validate import check_pairs
 
+        if not self.map_index_of(context):
+            settle_expired_claims(ledger)
         manifest = check_pairs(records, location=f"pairs of task {self.task_id}")
         rows = plan_rows(
             manifest,
             key,
             self.task_id,
             map_index=self.map_index_of(context),
+            known_in=ledger,
             reuse_from=ledger if self.reuse == "succeeded" else None,
             account=account.fingerprint,
             storage_conn_id=text(self.storage_conn_id),

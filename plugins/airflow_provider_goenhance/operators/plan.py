@@ -96,7 +96,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
 
     def run_task(self, context: Context) -> list[dict[str, Any]]:
         """Plan the run."""
-        from ..execution.planning import plan_rows
+        from ..execution.planning import plan_rows, settle_expired_claims
         from ..hooks.goenhance import GoEnhanceHook
         from ..hooks.results import open_ledger
         from ..manifest.read import read_manifest
@@ -115,11 +115,14 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         key = RunKey(context["ti"].dag_id, context["ti"].run_id)
         hook = GoEnhanceHook(str(self.goenhance_conn_id))
         with open_ledger(str(self.results_conn_id)) as ledger:
+            if not check_only:
+                settle_expired_claims(ledger)
             reused = reuse == "succeeded"
             rows = plan_rows(
                 manifest,
                 key,
                 self.swap_task_id,
+                known_in=ledger,
                 reuse_from=ledger if reused else None,
                 account=hook.account().fingerprint if reused else "",
                 storage_conn_id=text(self.storage_conn_id),
@@ -208,13 +211,15 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         )
         added = Counter(row.status for row in batched)
         self.log.info(
-            "Results table: %s added, of which %s and %s; %d known already, %d withdrawn, %d restored.",
+            "Results table: %s added, of which %s and %s; %d known already, %d withdrawn, %d restored, "
+            "%d with new links.",
             pluralize(result.added, "row"),
             pluralize(added[Status.REUSED], "reuses an earlier picture", "reuse earlier pictures"),
             pluralize(added[Status.SUBMITTED], "adopts an earlier job", "adopt earlier jobs"),
             result.known,
             result.withdrawn,
             result.restored,
+            result.relinked,
         )
         return self._batches([*known.values(), *batched])
 

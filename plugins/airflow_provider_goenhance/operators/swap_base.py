@@ -135,6 +135,7 @@ class FaceSwapOperatorBase(JobOperatorBase):
 
     def _prepare(self, context: Context) -> Attempt:
         from ..execution.attempt import Attempt
+        from ..results.clock import claim_seconds
         from ..results.transitions import ClaimOwner
 
         policies = self._policies()  # an invalid policy must be found before anything is sent
@@ -150,6 +151,7 @@ class FaceSwapOperatorBase(JobOperatorBase):
                 name=f"{task_key}try {ti.try_number} {uuid.uuid4().hex[:12]}",
                 account=account.fingerprint,
                 max_tries=ti.max_tries,
+                claim_seconds=claim_seconds(account.request_timeout, account.submit_attempts),
             ),
             task_key=task_key,
             policies=policies,

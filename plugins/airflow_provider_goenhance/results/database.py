@@ -19,6 +19,7 @@ from ..exceptions import ResultsTableError
 from .engines import make_engine
 from .schema import DEFAULT_TABLE, swaps_table
 from .transient_errors import OutOfReachError, is_transient
+from .upgrade import MARKER, renew_fingerprints
 
 log = logging.getLogger(__name__)
 
@@ -193,6 +194,11 @@ class ResultsDatabase:
     def _ensure_table(self, engine: sa.Engine) -> None:
         """Create the table, or the columns that are new in this release, where they are missing."""
         missing = self._missing(engine)
+        if MARKER in (missing or []):
+            # Before the column is added, so that an upgrade that was cut begins again.
+            renew_fingerprints(
+                lambda work: self._in_transaction(engine.connect, work, write=True), self.swaps
+            )
         while missing != []:
             try:
                 self._in_transaction(engine.connect, self._create, write=True)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,12 @@ _CONNECT_ARGS: dict[str, dict[str, Any]] = {
     "mariadbconnector": {"connect_timeout": CONNECT_SECONDS},
 }
 
+_USE_UTC = {
+    "postgresql": "SET TIME ZONE 'UTC'",
+    "mysql": "SET time_zone = '+00:00'",
+    "mariadb": "SET time_zone = '+00:00'",
+}
+
 
 def make_engine(url: sa.URL) -> sa.Engine:
     """Return an engine for a database, without connecting."""
@@ -35,7 +42,18 @@ def make_engine(url: sa.URL) -> sa.Engine:
         return _sqlite(url)
     asked = _CONNECT_ARGS.get(url.get_driver_name(), {})
     arguments = {name: value for name, value in asked.items() if name not in url.query}
-    return sa.create_engine(url, pool_pre_ping=True, pool_size=2, max_overflow=4, connect_args=arguments)
+    engine = sa.create_engine(url, pool_pre_ping=True, pool_size=2, max_overflow=4, connect_args=arguments)
+    if engine.dialect.name in _USE_UTC:
+        sa.event.listen(engine, "connect", partial(_use_utc, _USE_UTC[engine.dialect.name]))
+    return engine
+
+
+def _use_utc(statement: str, connection: Any, _record: Any) -> None:
+    # In the zone of a server west of UTC the first day that there is lies before year 1, which no driver can read.
+    cursor = connection.cursor()
+    cursor.execute(statement)
+    cursor.close()
+    connection.commit()
 
 
 def _sqlite(url: sa.URL) -> sa.Engine:

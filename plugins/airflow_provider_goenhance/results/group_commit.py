@@ -13,10 +13,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ..exceptions import ResultsTableError
+from .clock import WRITER_ATTEMPTS
 from .stores import Writer
 from .transient_errors import OutOfReachError
 from .transition_sql import apply
-from .transitions import Claim, ClaimOwner, Transition
+from .transitions import Claim, ClaimOwner, Transition, without_side_values
 
 if TYPE_CHECKING:
     from .database import ResultsDatabase, RunInTransaction
@@ -25,8 +26,6 @@ log = logging.getLogger(__name__)
 
 #: Steps in one transaction at most.
 GROUP_LIMIT = 1000
-#: A paid job's UUID is worth waiting for: about four minutes of attempts before a write fails.
-ATTEMPTS = 60
 #: Seconds to gather steps before a commit: a fraction of a submit, and several times fewer transactions.
 GATHER_SECONDS = 0.001
 
@@ -109,7 +108,9 @@ class GroupCommit:
         steps = [step for request, _ in group for step in request]
         swaps = self._database.swaps
         try:
-            results = run(lambda connection: apply(connection, swaps, self.owner, steps), attempts=ATTEMPTS)
+            results = run(
+                lambda connection: apply(connection, swaps, self.owner, steps), attempts=WRITER_ATTEMPTS
+            )
         except ResultsTableError as error:
             self._commit_alone(run, group, error)
         except BaseException as error:  # the waiting slots must receive it, or they wait forever
@@ -123,9 +124,18 @@ class GroupCommit:
 
     def _commit_alone(self, run: RunInTransaction, group: list[_Request], error: BaseException) -> None:
         """Commit requests one by one, so that only the one that the database refuses fails."""
-        if len(group) == 1 or isinstance(error, OutOfReachError):
+        if isinstance(error, OutOfReachError):
             for _, future in group:
                 future.set_exception(error)
+            return
+        if len(group) == 1:
+            ((steps, future),) = group
+            bare = [without_side_values(step) for step in steps]
+            if bare == list(steps):
+                future.set_exception(error)
+            else:
+                log.warning("%s Writing the state and the job of the row alone.", error)
+                self._commit(run, [(bare, future)])
             return
         for request in group:
             self._commit(run, [request])

@@ -3,18 +3,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import sqlalchemy as sa
 
 from ..exceptions import JobFailedError
+from .clock import CLAIM_SECONDS_0_1_0, database_time
 from .database import IN_LIST, ResultsDatabase
 from .plan import Plan, PlanResult, RunKey
 from .states import Status
-from .swap import Swap
+from .swap import Swap, raw_fingerprint
 from .transition_sql import update
-from .transitions import Abandoned, Outcome
+from .transitions import WITHDRAWN, Abandoned, Outcome
 
 __all__ = ["Ledger", "Outcome", "PlanResult", "RunKey"]
 
@@ -44,27 +46,92 @@ class Ledger:
         wanted = {swap.swap_id: swap for swap in swaps}
         return self.database.run(lambda connection: Plan(connection, self.swaps, key, task_id).write(wanted))
 
+    def with_known_ids(self, key: RunKey, task_id: str, swaps: Sequence[Swap]) -> list[Swap]:
+        """
+        Return rows with the ids that they have in the table, where an earlier release planned them in this run.
+
+        Release 0.1.0 derived the id of a row from its signed URLs, which are others now.
+        """
+        signed = {swap.pair_fingerprint for swap in swaps if _was_another(swap)}
+        if not signed:
+            return list(swaps)
+        c = self.swaps.c
+        columns = (c.pair_id, c.pair_fingerprint, c.swap_id)
+        known: dict[tuple[str, str], str] = {}
+        for some in _slices(sorted(signed)):
+            query = sa.select(*columns).where(
+                c.pair_fingerprint.in_(some),
+                *self._of(key),
+                c.task_id == task_id,
+                sa.or_(c.status != Status.REJECTED, c.error_code == WITHDRAWN),
+            )
+            known |= {
+                (row["pair_id"], row["pair_fingerprint"]): row["swap_id"] for row in self.database.read(query)
+            }
+
+        def with_id(swap: Swap) -> Swap:
+            swap_id = known.get((swap.pair_id, swap.pair_fingerprint)) if _was_another(swap) else None
+            return dataclasses.replace(swap, swap_id=swap_id) if swap_id else swap
+
+        return [with_id(swap) for swap in swaps]
+
+    def links_before(self, key: RunKey, task_id: str, pair_ids: Sequence[str]) -> list[Swap]:
+        """
+        Return the rows that some pairs had last time: in this run, or else in the one before it.
+
+        The run before is the one whose id sorts before: Airflow's run ids begin with their kind and date, and the
+        table's index finds it at once, however many runs there were.
+        """
+        c = self.swaps.c
+        last = sa.select(sa.func.max(c.run_id).label("run_id")).where(
+            c.dag_id == key.dag_id, c.run_id < key.run_id
+        )
+        runs = [key.run_id, *(row["run_id"] for row in self.database.read(last) if row["run_id"])]
+        found: list[Swap] = []
+        for some in _slices(pair_ids):
+            query = (
+                sa.select(self.swaps)
+                .where(c.dag_id == key.dag_id, c.run_id.in_(runs), c.task_id == task_id, c.pair_id.in_(some))
+                .order_by(c.run_id.desc(), c.planned_at.desc())
+            )
+            found += [Swap.from_row(row) for row in self.database.read(query)]
+        return found
+
     def earlier(self, fingerprints: Iterable[str], account: str) -> list[Swap]:
         """
-        Return the rows of any run with some pairs and one account, in the order they were planned.
+        Return the rows of any run that decide what a new run does with some pairs, in the order they were planned.
 
-        Rows without a job, and without a submit that may have become a job, are left out.
+        These are, for each pair and one account, the latest row with a kept picture, the latest other row with a job,
+        and the latest whose submit may have become a job. However long the history is, no more is read.
 
         :param fingerprints: of the pairs, see :func:`.swap.pair_fingerprint`
         :param account: fingerprint of the account that would pay
         """
         c = self.swaps.c
+        kind = sa.case(
+            (sa.and_(c.status == Status.SUCCEEDED, c.result_uri.is_not(None)), "picture"),
+            (c.img_uuid.is_not(None), "job"),
+            else_="unknown",
+        )
+        latest_first = sa.func.row_number().over(
+            partition_by=(c.pair_fingerprint, kind), order_by=(c.planned_at.desc(), c.swap_id.desc())
+        )
         found: list[Swap] = []
-        wanted = list(dict.fromkeys(fingerprints))
-        for start in range(0, len(wanted), IN_LIST):
-            query = (
-                sa.select(self.swaps)
+        for some in _slices(list(dict.fromkeys(fingerprints))):
+            ranked = (
+                sa.select(c.swap_id, latest_first.label("place"))
                 .where(
-                    c.pair_fingerprint.in_(wanted[start : start + IN_LIST]),
+                    c.pair_fingerprint.in_(some),
                     c.account == account,
                     c.status != Status.REUSED,
                     sa.or_(c.img_uuid.is_not(None), c.status == Status.UNKNOWN),
                 )
+                .subquery()
+            )
+            query = (
+                sa.select(self.swaps)
+                .join(ranked, c.swap_id == ranked.c.swap_id)
+                .where(ranked.c.place == 1)
                 .order_by(c.planned_at, c.swap_id)
             )
             found += [Swap.from_row(row) for row in self.database.read(query)]
@@ -133,7 +200,37 @@ class Ledger:
     def _of(self, key: RunKey) -> tuple[sa.ColumnElement[bool], ...]:
         return (self.swaps.c.dag_id == key.dag_id, self.swaps.c.run_id == key.run_id)
 
+    def now(self) -> dt.datetime:
+        """Return the time by the database's clock, by which claims expire."""
+        (row,) = self.database.read(sa.select(database_time(sa.literal(0.0, sa.Float)).label("now")))
+        found: dt.datetime = row["now"]
+        return found
+
     # -- recovering and recording -----------------------------------------------------------------------------
+
+    def settle_expired_claims(self) -> list[Swap]:
+        """
+        Make rows of any run ``unknown`` whose claim has expired: no execution will report on them any more.
+
+        :return: the rows as they were
+        """
+        c = self.swaps.c
+        written_by_0_1_0 = sa.and_(
+            c.claim_expires_at.is_(None),
+            sa.or_(
+                c.claimed_at.is_(None),
+                c.claimed_at < database_time(sa.literal(-CLAIM_SECONDS_0_1_0, sa.Float)),
+            ),
+        )
+        expired = sa.or_(c.claim_expires_at < database_time(sa.literal(0.0, sa.Float)), written_by_0_1_0)
+        query = (
+            sa.select(self.swaps)
+            .where(c.status == Status.SUBMITTING, expired)
+            .order_by(c.claimed_at, c.row_number)
+        )
+        left = [Swap.from_row(row) for row in self.database.read(query)]
+        self.mark_abandoned(left)
+        return left
 
     def mark_abandoned(self, swaps: Iterable[Swap]) -> int:
         """
@@ -155,3 +252,14 @@ class Ledger:
     def _update(self, steps: Sequence[Abandoned | Outcome]) -> None:
         if steps:
             self.database.run(lambda connection: update(connection, self.swaps, steps))
+
+
+def _was_another(swap: Swap) -> bool:
+    """Return whether release 0.1.0 would have derived another id from the row's URLs."""
+    return swap.status is Status.PLANNED and swap.pair_fingerprint != raw_fingerprint(
+        swap.source_img, swap.reference_img
+    )
+
+
+def _slices(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (keys[start : start + IN_LIST] for start in range(0, len(keys), IN_LIST))

@@ -10,14 +10,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from .bounds import fit
 from .database import IN_LIST
-from .swap import Swap, clean
-from .transition_sql import update_rows
-from .transitions import Restored, Withdrawn
+from .swap import Swap
+from .transition_sql import update, update_rows
+from .transitions import Relinked, Restored, Withdrawn
 
 #: Rows in one INSERT: a million rows as dicts, all at once, would take gigabytes.
 INSERT_ROWS = 1000
-_FREE_TEXT = ("manifest", "pair_id", "source_img", "reference_img", "consent_ref", "error_message")
+_Links = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +38,14 @@ class PlanResult:
     :param known: rows that an earlier attempt had planned already, left unchanged
     :param withdrawn: rows planned earlier, and not sent yet, that the manifest no longer holds
     :param restored: rows withdrawn earlier that the manifest holds again
+    :param relinked: known rows whose links were replaced by those of the manifest as it is now
     """
 
     added: int
     known: int
     withdrawn: int
     restored: int
+    relinked: int = 0
 
 
 class Plan:
@@ -74,31 +77,41 @@ class Plan:
             known=len(known),
             withdrawn=self._take(Withdrawn, gone),
             restored=self._take(Restored, known),
+            relinked=self._relink([wanted[swap_id] for swap_id in known], existing),
         )
+
+    def _relink(self, known: list[Swap], existing: Mapping[str, _Links]) -> int:
+        """Give known rows the links of the manifest as it is now: those of an earlier night may have expired."""
+        steps = [step for swap in known if (step := Relinked.of(swap)).links != existing[swap.swap_id]]
+        if steps:
+            update(self._connection, self._swaps, steps)
+        return len(steps)
 
     def _row(self, swap: Swap) -> dict[str, Any]:
         row = swap.to_row()
         row["planned_at"] = swap.planned_at or self._now
         # A rejected row may hold any text of the manifest, and must not fail the others.
-        for name in _FREE_TEXT:
-            row[name] = clean(row[name]) if row[name] else row[name]
-        return row
+        return {name: fit(value, self._swaps.c[name]) for name, value in row.items()}
 
-    def _existing(self, wanted: Mapping[str, Swap]) -> set[str]:
+    def _existing(self, wanted: Mapping[str, Swap]) -> dict[str, _Links]:
+        """Return the links of the rows that exist already, by primary key."""
         c = self._swaps.c
+        query = sa.select(c.swap_id, c.source_img, c.reference_img)
         if self._task_id is not None:
             of_task = (
                 c.dag_id == self._key.dag_id,
                 c.run_id == self._key.run_id,
                 c.task_id == self._task_id,
             )
-            return set(self._connection.execute(sa.select(c.swap_id).where(*of_task)).scalars())
-        found: set[str] = set()
+            return self._links(query.where(*of_task))
+        found: dict[str, _Links] = {}
         ids = list(wanted)
         for start in range(0, len(ids), IN_LIST):
-            query = sa.select(c.swap_id).where(c.swap_id.in_(ids[start : start + IN_LIST]))
-            found.update(self._connection.execute(query).scalars())
+            found |= self._links(query.where(c.swap_id.in_(ids[start : start + IN_LIST])))
         return found
+
+    def _links(self, query: sa.Select[Any]) -> dict[str, _Links]:
+        return {row[0]: (row[1], row[2]) for row in self._connection.execute(query)}
 
     def _take(self, step: type[Withdrawn | Restored], ids: list[str]) -> int:
         return update_rows(self._connection, self._swaps, step, ids) if self._task_id is not None else 0

@@ -30,17 +30,16 @@ def job_of(earlier: Sequence[Swap]) -> Swap | None:
     """
     Return the row whose job a new run adopts instead of paying for another.
 
-    That is the pair's latest job, unless GoEnhance failed it or does not know it. A job is adopted only once: if the
-    run that adopted it does not get the picture either, the next run pays for a new job.
+    That is the pair's latest job, unless GoEnhance failed it or does not know it. A job is adopted again and again,
+    however many runs did not get its picture: it is paid for, and nothing but GoEnhance's own word ends it.
 
-    :param earlier: all rows of one pair and account, in the order they were planned
+    :param earlier: the rows of one pair and account, in the order they were planned
     """
     latest = next((swap for swap in reversed(earlier) if swap.img_uuid), None)
     if latest is None:
         return None
     if latest.status is Status.FAILED:
-        given_up = job_itself_failed(latest) or latest.error_code == JOB_NOT_FOUND or latest.adopted_job
-        return None if given_up else latest
+        return None if job_itself_failed(latest) or latest.error_code == JOB_NOT_FOUND else latest
     return latest if latest.status in {Status.SUBMITTED, Status.SUCCEEDED} else None
 
 

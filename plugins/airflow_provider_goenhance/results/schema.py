@@ -34,7 +34,10 @@ class UtcDateTime(sa.types.TypeDecorator[dt.datetime]):
         """Return the aware datetime that was stored."""
         if value is None:
             return None
-        return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
+        try:
+            return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
+        except OverflowError:  # the first or last day that there is, in another zone
+            return value.replace(tzinfo=dt.UTC)
 
 
 class StringTuple(sa.types.TypeDecorator[tuple[str, ...]]):
@@ -81,6 +84,8 @@ def swaps_table(name: str = DEFAULT_TABLE, schema: str | None = None) -> sa.Tabl
         sa.Column("reference_img", sa.Text, nullable=False),
         sa.Column("pair_fingerprint", sa.String(64), nullable=False),
         sa.Column("consent_ref", sa.Text),
+        sa.Column("source_key", sa.Text),
+        sa.Column("reference_key", sa.Text),
         # The state, the job and the result.
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("img_uuid", sa.String(128)),
@@ -99,6 +104,8 @@ def swaps_table(name: str = DEFAULT_TABLE, schema: str | None = None) -> sa.Tabl
         sa.Column("max_tries", sa.Integer),
         sa.Column("planned_at", _Time),
         sa.Column("claimed_at", _Time),
+        # By the database's clock; the other times are by the workers'.
+        sa.Column("claim_expires_at", _Time),
         sa.Column("submitted_at", _Time),
         sa.Column("finished_at", _Time),
     ]

@@ -9,15 +9,13 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
+from .clock import CLAIM_SECONDS_0_1_0
 from .states import Status
 
 if TYPE_CHECKING:
     from .ledger import Ledger
     from .swap import Swap
     from .transitions import ClaimOwner, Outcome, Transition
-
-#: Seconds after which a claim of *another* task instance counts as abandoned. Longer than any submit can take.
-FOREIGN_CLAIM_SECONDS = 1800.0
 
 
 class Writer(Protocol):
@@ -46,24 +44,29 @@ class SwapStore(Protocol):
         """Record what became of jobs."""
 
 
-def abandoned_rows(swaps: Sequence[Swap], owner: ClaimOwner, task_key: str) -> list[Swap]:
+def abandoned_rows(
+    swaps: Sequence[Swap], owner: ClaimOwner, task_key: str, now: dt.datetime | None = None
+) -> list[Swap]:
     """
     Return the rows whose submit no execution is working on any more.
 
     :param task_key: common prefix of the claim owners of this task instance's executions
+    :param now: the time by the clock that the claims expire by; ``None`` also returns rows of other tasks whose claim
+        may not have expired yet
     """
-    horizon = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=FOREIGN_CLAIM_SECONDS)
     return [
         swap
         for swap in swaps
         if swap.status is Status.SUBMITTING
         and swap.claimed_by != owner.name
-        and (
-            (swap.claimed_by or "").startswith(task_key)
-            or swap.claimed_at is None
-            or swap.claimed_at < horizon
-        )
+        and ((swap.claimed_by or "").startswith(task_key) or now is None or _has_expired(swap, now))
     ]
+
+
+def _has_expired(swap: Swap, now: dt.datetime) -> bool:
+    if swap.claim_expires_at is None and swap.claimed_at is not None:
+        return swap.claimed_at + dt.timedelta(seconds=CLAIM_SECONDS_0_1_0) < now
+    return swap.claim_expires_at is None or swap.claim_expires_at < now
 
 
 def claimed_rows(swaps: Sequence[Swap], owner: ClaimOwner) -> list[Swap]:
@@ -85,7 +88,12 @@ class TableStore:
 
     def mark_abandoned(self, owner: ClaimOwner, task_key: str) -> int:
         """Make rows ``unknown`` that an ended execution of this task left in ``submitting``; return how many."""
-        return self.ledger.mark_abandoned(abandoned_rows(self.load(), owner, task_key))
+        rows = abandoned_rows(self.load(), owner, task_key)
+        return (
+            self.ledger.mark_abandoned(abandoned_rows(rows, owner, task_key, self.ledger.now()))
+            if rows
+            else 0
+        )
 
     def mark_killed(self, owner: ClaimOwner) -> int:
         """Make rows ``unknown`` that this very execution, which is being killed, has in ``submitting``."""

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..url_identity import identity_of
 from .states import Status
 
 _NAMESPACE = uuid.UUID("6f1f7c0e-8f0b-5d0e-9a53-5c6f3c1d9b42")
@@ -24,8 +25,19 @@ def clean(text: str) -> str:
     return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
 
 
-def pair_fingerprint(source_img: str, reference_img: str) -> str:
-    """Return the identity of a pair of pictures, independent of its ``pair_id``: 64 hex digits."""
+def pair_fingerprint(
+    source_img: str, reference_img: str, *, source_key: str | None = None, reference_key: str | None = None
+) -> str:
+    """
+    Return the identity of a pair of pictures, independent of its ``pair_id`` and of what signs its URLs.
+
+    :return: 64 hex digits; for two URLs that are not signed the same as in release 0.1.0
+    """
+    return raw_fingerprint(identity_of(source_img, source_key), identity_of(reference_img, reference_key))
+
+
+def raw_fingerprint(source_img: str, reference_img: str) -> str:
+    """Return the fingerprint of two texts as they are, which was that of a pair in release 0.1.0."""
     return hashlib.sha256(f"{source_img}\n{reference_img}".encode()).hexdigest()
 
 
@@ -56,6 +68,8 @@ class Swap:
     manifest: str | None = None
     row_number: int | None = None
     consent_ref: str | None = None
+    source_key: str | None = None
+    reference_key: str | None = None
     img_uuid: str | None = None
     former_uuids: str | None = None
     attempts: int = 0
@@ -71,6 +85,7 @@ class Swap:
     max_tries: int | None = None
     planned_at: dt.datetime | None = None
     claimed_at: dt.datetime | None = None
+    claim_expires_at: dt.datetime | None = None
     submitted_at: dt.datetime | None = None
     finished_at: dt.datetime | None = None
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from .stores import abandoned_rows, claimed_rows
-from .swap import Swap
+from .swap import Swap, pair_fingerprint
 from .transition_memory import apply_to, former_job, is_taken
 from .transitions import (
     Abandoned,
@@ -75,7 +75,7 @@ class TaskStateStore:
 
     def mark_abandoned(self, owner: ClaimOwner, task_key: str) -> int:
         """Make the row ``unknown`` if an ended execution left it in ``submitting``."""
-        return self._make_unknown(abandoned_rows(self.load(), owner, task_key))
+        return self._make_unknown(abandoned_rows(self.load(), owner, task_key, dt.datetime.now(dt.UTC)))
 
     def mark_killed(self, owner: ClaimOwner) -> int:
         """Make the row ``unknown`` if this very execution has it in ``submitting``: it is being killed."""
@@ -120,8 +120,16 @@ class TaskStateStore:
         if not text:
             return self._planned
         stored = _decode(text)
-        if stored.pair_fingerprint == self._planned.pair_fingerprint:
-            return stored
+        # Release 0.1.0 took the fingerprint of signed URLs as they were.
+        fingerprints = {stored.pair_fingerprint, pair_fingerprint(stored.source_img, stored.reference_img)}
+        if self._planned.pair_fingerprint in fingerprints:
+            # The links of the attempt before may have expired.
+            return dataclasses.replace(
+                stored,
+                source_img=self._planned.source_img,
+                reference_img=self._planned.reference_img,
+                pair_fingerprint=self._planned.pair_fingerprint,
+            )
         # The task has other pictures now: a new swap, whose row still knows the old job.
         former = " ".join(filter(None, [stored.former_uuids, stored.img_uuid]))
         return dataclasses.replace(self._planned, former_uuids=former or None)

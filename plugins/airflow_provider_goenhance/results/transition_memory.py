@@ -8,8 +8,10 @@ import datetime as dt
 import logging
 from typing import Any
 
+from .bounds import fit
+from .schema import swaps_table
 from .swap import Swap
-from .transition_rules import Append, FromOwner, FromRow, FromStep, Now, Plus
+from .transition_rules import Append, DatabaseTimePlus, FromOwner, FromRow, FromStep, Now, Plus
 from .transitions import Accepted, ClaimOwner, FormerJob, Step
 
 log = logging.getLogger(__name__)
@@ -86,6 +88,7 @@ def _value(
     match source:
         case FromStep():
             value = source.of(step)
+            value = fit(value, swaps_table().c[column]) if column else value
             return now if value is None and source.or_now else value
         case FromOwner():
             return getattr(owner, source.field)
@@ -98,5 +101,7 @@ def _value(
             return " ".join(filter(None, words)) or None
         case Now():
             return now
+        case DatabaseTimePlus():
+            return now + dt.timedelta(seconds=getattr(owner, source.seconds.field)) if now else None
         case _:
             return source

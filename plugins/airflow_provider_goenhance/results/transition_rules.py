@@ -76,6 +76,13 @@ class Now:
 NOW = Now()
 
 
+@dataclass(frozen=True, slots=True)
+class DatabaseTimePlus:
+    """The time by the database's clock, and a number of seconds later."""
+
+    seconds: FromOwner
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rule:
     """
@@ -121,4 +128,10 @@ class Rule:
             *self.writes.items(),
         ]
         for column, source in sources:
-            yield column, source.word if isinstance(source, Append) else source
+            match source:
+                case Append():
+                    yield column, source.word
+                case DatabaseTimePlus():
+                    yield column, source.seconds
+                case _:
+                    yield column, source

@@ -12,10 +12,12 @@ import sqlalchemy as sa
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from . import bulk_update
+from .bounds import fit
+from .clock import database_time
 from .database import IN_LIST
 from .schema import UtcDateTime
 from .transition_memory import former_job, is_taken
-from .transition_rules import Append, FromOwner, FromRow, FromStep, Now, Plus, Rule
+from .transition_rules import Append, DatabaseTimePlus, FromOwner, FromRow, FromStep, Now, Plus, Rule
 from .transitions import (
     Accepted,
     Claim,
@@ -69,7 +71,7 @@ def update(connection: sa.Connection, swaps: sa.Table, steps: Sequence[Step]) ->
     now = dt.datetime.now(dt.UTC)
     for rule, some in by_rule.items():
         statement = _statement(swaps, rule)
-        bulk_update.execute_many(connection, statement, _rows(rule, some), _fixed(rule, None, now))
+        bulk_update.execute_many(connection, statement, _rows(swaps, rule, some), _fixed(rule, None, now))
 
 
 def update_rows(
@@ -96,7 +98,7 @@ def _update_by_kind(
         if not some:
             continue
         rule = kind.rule
-        rows, fixed = _rows(rule, some), _fixed(rule, owner, now)
+        rows, fixed = _rows(swaps, rule, some), _fixed(rule, owner, now)
         if bulk_update.reads_json(dialect):
             keys = [step.swap_id for step in some]
             statement = _json_statement(swaps, rule, dialect)
@@ -107,9 +109,9 @@ def _update_by_kind(
     return moved
 
 
-def _rows(rule: Rule, steps: Sequence[Step]) -> list[dict[str, Any]]:
-    sources = list(rule.step_columns())
-    return [{source.field: source.of(step) for source in sources} for step in steps]
+def _rows(swaps: sa.Table, rule: Rule, steps: Sequence[Step]) -> list[dict[str, Any]]:
+    sources = [(source, swaps.c[column]) for source, column in rule.step_columns().items()]
+    return [{source.field: fit(source.of(step), column) for source, column in sources} for step in steps]
 
 
 def _fixed(rule: Rule, owner: ClaimOwner | None, now: dt.datetime) -> dict[str, Any]:
@@ -181,6 +183,8 @@ def _expression(swaps: sa.Table, source: Any, column: sa.Column[Any], cells: bul
             )
         case Now():
             return now
+        case DatabaseTimePlus():
+            return database_time(sa.bindparam(f"owner_{source.seconds.field}", type_=sa.Float))
         case None:
             return None
         case _:

@@ -17,8 +17,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..exceptions import ErrorCode, JobFailedError, SubmitOutcomeUnknownError
+from .clock import CLAIM_SECONDS_0_1_0
 from .states import Status
-from .transition_rules import NOW, Append, FromOwner, FromRow, FromStep, Plus, Rule, TextFromStep
+from .swap import clean
+from .transition_rules import (
+    NOW,
+    Append,
+    DatabaseTimePlus,
+    FromOwner,
+    FromRow,
+    FromStep,
+    Plus,
+    Rule,
+    TextFromStep,
+)
 
 if TYPE_CHECKING:
     from ..api.models import Submission
@@ -44,11 +56,13 @@ class ClaimOwner:
     :param name: unique name of the execution, e.g. ``swap[3] try 2 0192...``
     :param account: fingerprint of the account that pays
     :param max_tries: the task instance's ``max_tries``, which later distinguishes a clear from a retry
+    :param claim_seconds: how long a claim lasts, see :func:`.clock.claim_seconds`
     """
 
     name: str
     account: str | None = None
     max_tries: int | None = None
+    claim_seconds: float = CLAIM_SECONDS_0_1_0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +86,7 @@ class Claim:
             "attempts": Plus(1),
             "claimed_by": FromOwner("name"),
             "claimed_at": NOW,
+            "claim_expires_at": DatabaseTimePlus(FromOwner("claim_seconds")),
             "account": FromOwner("account"),
             "max_tries": FromOwner("max_tries"),
             "img_uuid": None,
@@ -152,14 +167,20 @@ class FormerJob:
     img_uuid: str
 
 
-def _submit_failed(status: Status, *, correction: int = 0, final: bool = True) -> Rule:
+def _submit_failed(
+    status: Status,
+    *,
+    correction: int = 0,
+    final: bool = True,
+    from_status: frozenset[Status] = frozenset({Status.SUBMITTING}),
+) -> Rule:
     """
     Return the rule for a POST that was not answered with a job.
 
     :param correction: change of ``attempts``, which counts the POSTs that may have been accepted
     """
     return Rule(
-        from_status=frozenset({Status.SUBMITTING}),
+        from_status=from_status,
         guards=_BY_CLAIM_OWNER,
         writes={
             "status": status,
@@ -174,9 +195,19 @@ def _submit_failed(status: Status, *, correction: int = 0, final: bool = True) -
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """Return a claimed row to ``planned``: its POST was certainly not accepted, and another attempt may send it."""
+    """
+    Return a claimed row to ``planned``: its POST was certainly not accepted, and another attempt may send it.
 
-    rule: ClassVar[Rule] = _submit_failed(Status.PLANNED, correction=-1, final=False)
+    Allowed from ``unknown`` too: an execution that was presumed dead, or is being killed, may learn that it sent
+    nothing. Only its own claim: a row that another has claimed since is left alone.
+    """
+
+    rule: ClassVar[Rule] = _submit_failed(
+        Status.PLANNED,
+        correction=-1,
+        final=False,
+        from_status=frozenset({Status.SUBMITTING, Status.UNKNOWN}),
+    )
 
     swap_id: str
     error_code: str
@@ -263,6 +294,34 @@ class Restored:
     swap_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Relinked:
+    """
+    Give a row tonight's links to its two pictures: the ones that it was planned with may have expired.
+
+    Not while its POST is under way. The pictures are the same, see :mod:`..url_identity`.
+    """
+
+    rule: ClassVar[Rule] = Rule(
+        from_status=frozenset(Status) - {Status.SUBMITTING},
+        writes={"source_img": FromStep("source_img"), "reference_img": FromStep("reference_img")},
+    )
+
+    swap_id: str
+    source_img: str
+    reference_img: str
+
+    @classmethod
+    def of(cls, swap: Swap) -> Relinked:
+        """Return the step for a row as it is planned now."""
+        return cls(swap.swap_id, clean(swap.source_img), clean(swap.reference_img))
+
+    @property
+    def links(self) -> tuple[str, str]:
+        """Return both links."""
+        return self.source_img, self.reference_img
+
+
 def _outcome_rule(from_status: frozenset[Status], *, unless: Mapping[str, Any]) -> Rule:
     return Rule(
         from_status=from_status,
@@ -316,7 +375,18 @@ class Outcome:
         return self.success_rule if self.status is Status.SUCCEEDED else self.failure_rule
 
 
+def without_side_values(step: Transition) -> Transition:
+    """Return a step with nothing but what the row must have: a value beside it must not cost a paid job's UUID."""
+    match step:
+        case Accepted():
+            return dataclasses.replace(step, cost=None)
+        case NotSent() | Declined() | OutcomeUnknown():
+            return dataclasses.replace(step, message="The database refused the text of the reason.")
+        case _:
+            return step
+
+
 #: The steps of a submit, which a claim owner takes through the group commit.
 Transition = Claim | Accepted | NotSent | Declined | OutcomeUnknown
 #: Every step of a row.
-Step = Transition | FormerJob | Abandoned | Withdrawn | Restored | Outcome
+Step = Transition | FormerJob | Abandoned | Withdrawn | Restored | Relinked | Outcome

@@ -59,7 +59,7 @@ def test_jobs_that_timed_out_are_taken_over(task: Callable[..., LightTask], kind
     again = next_run(swap)  # still running
     assert f"Job {img_uuid} was paid for by an earlier run; nothing was paid by this one." in again.message
     assert "A retry or clear polls the same job again and pays nothing" in again.message
-    assert "a new run submits the pair and pays for it again" in again.message
+    assert "a new run adopts the same job and pays nothing (unless reuse='never')" in again.message
     assert swap.accepted() == len(swap.pairs)
 
     swap.attempt()
@@ -99,19 +99,36 @@ def test_a_picture_that_is_gone_from_storage_is_fetched_again(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_job_gets_one_more_chance_and_then_the_pair_is_submitted_again(
-    task: Callable[..., LightTask], kind: str
+@pytest.mark.parametrize("trouble", ["no picture", "no storage", "never done"])
+def test_however_many_nights_a_job_is_not_collected_it_is_paid_for_once(
+    task: Callable[..., LightTask], kind: str, trouble: str
 ) -> None:
     swap = task(kind=kind)
-    swap.sandbox.put_faults(result={"kind": "html"})
-    swap.attempt()
-    next_run(swap)
-    assert swap.accepted() == len(swap.pairs)
-    swap.sandbox.put_faults(result=None)
+    img_uuid = None
+    for night in range(1, 5):
+        if trouble == "no picture":
+            swap.sandbox.put_faults(result={"kind": "html"})
+        elif trouble == "no storage":
+            (swap.folder / "file").touch()
+            swap.arguments["storage"] = str(swap.folder / "file" / "kept")
+        else:
+            swap.arguments["timeout"] = 0.05
+            swap.sandbox.put_faults(job_seconds=3600)
+        assert next_run(swap, number=night).error is not None
+        assert swap.row()["status"] == "failed"
+        img_uuid = img_uuid or swap.row()["img_uuid"]
+        assert swap.row()["img_uuid"] == img_uuid
+    swap.sandbox.put_faults(result=None, job_seconds=0)
+    swap.arguments["storage"] = str(swap.folder / "kept")
 
-    assert next_run(swap, number=3).error is None
-    assert (swap.row()["status"], swap.row()["attempts"]) == ("succeeded", 1)
-    assert swap.accepted() == 2 * len(swap.pairs)
+    ending = next_run(swap, number=5)
+
+    if trouble == "never done":
+        assert swap.row()["img_uuid"] == img_uuid
+    else:
+        assert ending.error is None
+        assert_taken_over(swap, str(img_uuid))
+    assert swap.accepted() == len(swap.pairs)
 
 
 @pytest.mark.parametrize("deferrable", [False, True])

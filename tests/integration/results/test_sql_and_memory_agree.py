@@ -26,6 +26,7 @@ from airflow_provider_goenhance.results.transitions import (
     NotSent,
     Outcome,
     OutcomeUnknown,
+    Relinked,
     Step,
     Transition,
 )
@@ -35,7 +36,7 @@ from tests.swaps import planned
 T = TypeVar("T")
 ID = planned(0).swap_id
 THEN = dt.datetime(2026, 11, 1, 8, tzinfo=dt.UTC)
-TIMES = ("claimed_at", "submitted_at", "finished_at")
+TIMES = ("claimed_at", "claim_expires_at", "submitted_at", "finished_at")
 
 names = st.sampled_from(("first", "second"))
 jobs = st.sampled_from(("job-1", "job-2"))
@@ -43,6 +44,12 @@ codes = st.sampled_from(("job_failed", "job_timed_out", "unreachable"))
 texts = st.text(max_size=20)
 times = st.sampled_from((None, THEN))
 uris = st.sampled_from(((), ("file:///2",), ("file:///2", "file:///3")))
+
+costs = st.none() | st.integers(0, 3) | st.sampled_from((2**31, 3_000_000_000, -(2**70)))
+#: Among them the vendor's worst: the first moment and the last one.
+ends = times | st.sampled_from(
+    (dt.datetime(1, 1, 1, tzinfo=dt.UTC), dt.datetime(9999, 12, 31, tzinfo=dt.UTC))
+)
 
 any_row = st.builds(
     planned,
@@ -62,6 +69,7 @@ any_row = st.builds(
     max_tries=st.none() | st.integers(0, 3),
     planned_at=st.just(THEN),
     claimed_at=times,
+    claim_expires_at=times,
     submitted_at=times,
     finished_at=times,
 )
@@ -79,7 +87,7 @@ row_with_a_job = st.builds(
 owners = st.builds(ClaimOwner, names, st.none() | names, st.none() | st.integers(0, 3))
 submit_steps = st.one_of(
     st.builds(Claim, st.just(ID), st.sampled_from(Status), st.integers(0, 2)),
-    st.builds(Accepted, st.just(ID), jobs, st.none() | st.integers(0, 3)),
+    st.builds(Accepted, st.just(ID), jobs, costs),
     st.builds(NotSent, st.just(ID), codes, texts),
     st.builds(Declined, st.just(ID), codes, texts),
     st.builds(OutcomeUnknown, st.just(ID), codes, texts),
@@ -93,10 +101,11 @@ outcomes = st.builds(
     error_message=st.none() | texts,
     result_uri=st.none() | st.just("file:///new"),
     result_sha256=st.none() | st.just("1" * 64),
-    finished_at=times,
+    finished_at=ends,
     additional_result_uris=uris,
 )
 other_steps = st.builds(FormerJob, st.just(ID), jobs) | st.builds(Abandoned, st.just(ID), names) | outcomes
+other_steps |= st.builds(Relinked, st.just(ID), texts, texts)
 
 many = settings(
     max_examples=100,

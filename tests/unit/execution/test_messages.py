@@ -99,7 +99,7 @@ TABLE = [
     ("job failed, adopted", "failed: resubmit 1", SUBMIT, SUBMIT, f"A retry, clear or new run {AGAIN}."),
     ("timed out", "*", WAIT, WAIT, f"A retry or clear {POLLS}; a new run {ADOPTS}."),
     ("timed out", "clear: resubmit", WAIT, SUBMIT, f"A retry {POLLS}; a clear {AGAIN}; a new run {ADOPTS}."),
-    ("timed out, adopted", "*", WAIT, WAIT, f"A retry or clear {POLLS}; a new run {AGAIN}."),
+    ("timed out, adopted", "*", WAIT, WAIT, f"A retry or clear {POLLS}; a new run {ADOPTS}."),
     ("not found", "*", WAIT, WAIT, f"A retry or clear {POLLS}; a new run {AGAIN}."),
     ("not found", "clear: resubmit", WAIT, SUBMIT, f"A retry {POLLS}; a clear or new run {AGAIN}."),
     ("not found, adopted", "*", SUBMIT, SUBMIT, f"A retry, clear or new run {AGAIN}."),

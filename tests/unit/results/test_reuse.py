@@ -50,8 +50,22 @@ def test_the_latest_kept_picture_serves_whatever_came_after_it() -> None:
         row("failed", error_code="job_timed_out"),
         row("failed", error_code="picture_too_large"),
         KEPT,
+        *(
+            row("failed", error_code=code, reused_from="another", attempts=0)
+            for code in ("job_timed_out", "not_kept", "download_failed", "wait_failed", "link_expired")
+        ),
     ],
-    ids=["not waited for", "timed out", "picture not kept", "picture gone from storage"],
+    ids=[
+        "not waited for",
+        "timed out",
+        "picture not kept",
+        "picture gone from storage",
+        "adopted and timed out",
+        "adopted and not kept",
+        "adopted and not downloaded",
+        "adopted and not waited for",
+        "adopted and its link expired",
+    ],
 )
 def test_a_job_that_was_paid_for_and_has_no_picture_is_adopted(earlier: Swap) -> None:
     assert job_of([earlier]) is earlier
@@ -64,14 +78,16 @@ def test_a_job_that_was_paid_for_and_has_no_picture_is_adopted(earlier: Swap) ->
         row("failed", error_code="job_not_found"),
         row("unknown", None),
         row("failed", None, error_code="bad_request"),
-        row("failed", error_code="job_timed_out", reused_from="another", attempts=0),
+        row("failed", error_code="job_failed", reused_from="another", attempts=0),
+        row("failed", error_code="job_not_found", reused_from="another", attempts=0),
     ],
     ids=[
         "GoEnhance failed it",
         "GoEnhance does not know it",
         "no UUID",
         "declined",
-        "adopted once, in vain",
+        "adopted, and GoEnhance failed it",
+        "adopted, and GoEnhance does not know it",
     ],
 )
 def test_a_job_that_will_never_have_a_picture_is_not_adopted(earlier: Swap) -> None:

@@ -119,7 +119,7 @@ def test_other_pictures_begin_a_new_row_that_still_knows_the_old_job() -> None:
 
 def _comparable(swap: Swap) -> dict[str, Any]:
     values = dataclasses.asdict(swap)
-    for name in ("planned_at", "claimed_at", "submitted_at", "finished_at"):
+    for name in ("planned_at", "claimed_at", "claim_expires_at", "submitted_at", "finished_at"):
         values[name] = values[name] is not None and name != "planned_at"
     return values
 
