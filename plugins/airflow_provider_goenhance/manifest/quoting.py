@@ -10,6 +10,8 @@ from dataclasses import dataclass
 # possessive quantifiers keep the time for a damaged value linear.
 _QUOTED = re.compile(r' *+"(?P<value>[^"]*+(?:""[^"]*+)*+)"(?P<behind>[^,\r\n]*+)')
 _UNQUOTED = re.compile(r"[^,\r\n]*+")
+# Fast path: a record on one line without a quote inside a value.
+_PLAIN_RECORD = re.compile(r'(?:(?: *+"[^"\r\n]*+" *+|[^",\r\n]*+)(?:,|[\r\n]*+$))++')
 _LINE_END = re.compile(r"\r\n|\r|\n")
 # Only spaces may stand before a quote; a parser takes any other blank, and the quote behind it, as text.
 _BLANK_BEFORE_QUOTE = re.compile(r' *([^\S ]|[\ufeff\u200b-\u200f\u2060])[\s\ufeff\u200b-\u200f\u2060]*"')
@@ -48,7 +50,7 @@ def find_fault(record: str, line: int, width: int) -> Fault | None:
     :param width: number of columns of the file
     :returns: ``None`` if every quote is paired and no quoted value contains what looks like rows
     """
-    if '"' not in record:
+    if '"' not in record or _PLAIN_RECORD.fullmatch(record):
         return None
     place = column = 0
     several_lines = 0
