@@ -115,6 +115,10 @@ class ErrorCode(enum.StrEnum):
     NO_HOST = "no_host"
     #: The host or port of the URL is not usable: correct it.
     BAD_HOST = "bad_host"
+    #: The URL begins with two schemes, such as ``http://https://``: remove one.
+    TWO_SCHEMES = "two_schemes"
+    #: The cell holds two URLs: put one URL in each cell.
+    TWO_URLS = "two_urls"
     #: The URL contains a user name or password, which GoEnhance would see: use a URL without them.
     CREDENTIALS_IN_URL = "credentials_in_url"
     #: Source and reference are the same picture: use two.

@@ -35,6 +35,9 @@ _LINK = re.compile(rf"({_SCHEME}[^\s?#\"'<>]*)[?#][^\s\"'<>]*", re.IGNORECASE)
 _QUERY = re.compile(r"\?(?=[^\s\"'<>?=]{1,64}=)[^\s\"'<>]*")
 _USER = re.compile(rf"({_SCHEME})[^\s/?#\"'<>]+@", re.IGNORECASE)
 _PASSWORD = re.compile(r"(?<=://)([^/?#@:]*):[^/?#]*@")
+# The part of a URL before its query or fragment, with or without a scheme. In a cell of a spreadsheet such as `#N/A`,
+# `#NAME?` or `see #4` neither begins there.
+_BEFORE_QUERY = re.compile(r"[^?#]*://[^?#]*|[^\s?#]*[/.:][^\s?#]*(?=[?#])|[^?#]*(?=[?#][^\s?#=]{1,64}=)")
 _SIGNED_QUERY = re.compile(
     r"(^|[&;?_-])(sig|sign|signature|token|expires?|credential|policy|(api)?key|ak|auth|secret|password)([&=_-]|$)",
     re.IGNORECASE,
@@ -92,8 +95,14 @@ def link_name(link: str) -> str:
 
 
 def short_url(url: str) -> str:
-    """Return a URL, possibly a malformed one, as a short printable text without user part and query."""
-    text = re.split(r"[?#]", mask_user(url), maxsplit=1)[0]
+    """
+    Return a URL, possibly a malformed one, as a short printable text without user part, query and fragment.
+
+    A text that is no URL is shown as it is: in ``#N/A`` or ``# first shoot`` the ``#`` begins no fragment.
+    """
+    text = mask_user(url)
+    before = _BEFORE_QUERY.match(text)
+    text = before[0] if before else redact_urls(text)
     if not text.isprintable():
         text = ascii(text)[1:-1]
     return text if len(text) <= LONGEST_URL else text[:LONGEST_URL] + "..."

@@ -13,8 +13,34 @@ from airflow_provider_goenhance.redaction import (
     redact_link,
     redact_location,
     redact_urls,
+    short_url,
     without_token,
 )
+
+
+@pytest.mark.parametrize(
+    "text", ["#N/A", "#NAME?", "#DIV/0!", "# first shoot", "see #4", "N/A #3", "what?", "C#"]
+)
+def test_a_text_that_is_no_url_is_shown_as_it_is(text: str) -> None:
+    assert short_url(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://a.example/b.jpg?sig=s3cret", "https://a.example/b.jpg"),
+        ("https://a.example/b c.jpg?s3cret", "https://a.example/b c.jpg"),
+        ("https:/a.example/b.jpg#s3cret", "https:/a.example/b.jpg"),
+        ("a.example/b.jpg?s3cret", "a.example/b.jpg"),
+        ("b.jpg#s3cret", "b.jpg"),
+        ("picture?sig=s3cret", "picture"),
+        ("#token=s3cret", ""),
+        ("#1 at https://a.example/b.jpg?sig=s3cret", "#1 at https://a.example/b.jpg?..."),
+        ("#1 at https://me:s3cret@a.example/b.jpg", "#1 at https://a.example/b.jpg"),
+    ],
+)
+def test_a_url_in_a_message_has_no_secret(text: str, shown: str) -> None:
+    assert short_url(text) == shown
 
 
 @pytest.mark.parametrize(

@@ -91,16 +91,21 @@ def _missing_message(names: list[str], missing: list[str], location: str) -> str
             "of your columns) above it"
         )
     message = f"{start} {'is' if len(missing) == 1 else 'are'} missing; found: {_listed(names)}"
-    return message + (_delimiter_hint(names) or _rename_hint(names, missing))
+    return message + (delimiter_hint(names) or _rename_hint(names, missing))
 
 
-def _delimiter_hint(names: list[str]) -> str:
+def delimiter_hint(names: list[str]) -> str:
+    """Return what to do about a header row whose names are not separated by commas; empty if that is not the case."""
+    if set(names) >= set(REQUIRED):
+        return ""
     if names[0].lower().startswith("sep="):
         return ". Delete this first row and separate the columns by commas"
     for delimiter, called in _DELIMITERS.items():
         pieces = {piece.strip().strip('"') for name in names for piece in name.split(delimiter)}
         if pieces.issuperset(REQUIRED):
             return f". The columns are separated by {called}: save the file with commas"
+    if set(names[0].replace('"', "").split(",")) >= set(REQUIRED):
+        return ". Row 1 is one quoted value: remove the quotes around whole rows"
     return ""
 
 

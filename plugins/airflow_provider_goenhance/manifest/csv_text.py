@@ -10,10 +10,13 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 from ..exceptions import ManifestError
+from .columns import REQUIRED, delimiter_hint
+from .quoting import find_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from .quoting import Fault
     from .source import Source
 
 _HEADER_LIMIT = 65_536  # characters; limits what is read of a file that is not a table
@@ -37,6 +40,8 @@ class ManifestText(io.TextIOBase):
     def __init__(self, inner: IO[str]) -> None:
         self._inner = inner
         self._ahead = ""
+        #: Lines that the header row takes, set when it is read.
+        self.header_lines = 0
 
     def put_back(self, line: str) -> None:
         """Return ``line`` from the next read, before the rest."""
@@ -47,11 +52,18 @@ class ManifestText(io.TextIOBase):
         return True
 
     def read(self, size: int | None = -1, /) -> str:
-        """Read up to ``size`` characters; a line that was put back is returned alone, whatever its length."""
+        """
+        Read up to ``size`` characters; a line that was put back is returned alone, whatever its length.
+
+        :raises QuotesError: if there is a double quote among them
+        """
         if self._ahead:
             ahead, self._ahead = self._ahead, ""
             return ahead
-        return self._sound(self._inner.read(-1 if size is None else size))
+        text = self._sound(self._inner.read(-1 if size is None else size))
+        if '"' in text:
+            raise QuotesError
+        return text
 
     def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
         """Read one line."""
@@ -64,16 +76,25 @@ class ManifestText(io.TextIOBase):
         return text
 
 
+class QuotesError(Exception):
+    """The text contains a double quote, so its rows must be split by :class:`Records`, which checks the quoting."""
+
+
 class Records:
     """
     The records of a CSV text, numbered as a spreadsheet numbers rows: the header is 1.
 
     A record may span several lines of the file (a quoted value with line breaks in it) and still counts as one.
+
+    :param text: its lines, with their line ends
+    :param before: the lines of the file in front of them, which are one record: the header
     """
 
-    def __init__(self, text: Iterator[str]) -> None:
-        self.number = 0
+    def __init__(self, text: Iterable[str], *, before: int = 0) -> None:
+        self.number = 1 if before else 0
         self.record: list[str] = []
+        #: Lines of the file read until now.
+        self.lines_read = before
         self._lines: list[str] = []
         self._yielded = False
         self._text = text
@@ -84,20 +105,30 @@ class Records:
                 self._lines.clear()
                 self._yielded = False
             self._lines.append(line)
+            self.lines_read += 1
             yield line
 
     def __iter__(self) -> Iterator[list[str]]:
         """Yield each record; a blank line is an empty record."""
-        for record in csv.reader(self._feed()):
+        # Many programs write a blank behind each comma; without `skipinitialspace` a quote behind it is not one.
+        for record in csv.reader(self._feed(), skipinitialspace=True):
             self.number += 1
             self.record = record
             self._yielded = True
             yield record
 
-    def ends_inside_quotes(self) -> bool:
-        """Return whether the record just read, as the last one, has a quote that is never closed."""
-        # An open quote swallows whatever follows; otherwise two more lines are two more records.
-        return len(list(csv.reader([*self._lines, "\n", "-"]))) == 1
+    @property
+    def line(self) -> int:
+        """Line of the file that the current record starts in, counted from 1."""
+        return self.lines_read - len(self._lines) + 1
+
+    def quoting_fault(self, width: int) -> Fault | None:
+        """
+        Return what is wrong with the quotes of the record just read, ``None`` if its values can be trusted.
+
+        :param width: number of columns of the file
+        """
+        return find_fault("".join(self._lines), self.line, width)
 
 
 @contextmanager
@@ -122,11 +153,12 @@ def read_header(text: ManifestText, location: str) -> list[str]:
     """
     records = Records(_header_lines(text, location))
     header = next(iter(records), None)
-    if header is not None and records.ends_inside_quotes():
-        raise ManifestError(f"manifest {location}, row 1: a quote is opened and never closed")
+    if header is not None and (fault := records.quoting_fault(len(header))) and not delimiter_hint(header):
+        raise ManifestError(f"manifest {location}, row 1: {fault.reason}")
+    text.header_lines = records.lines_read
     if header is None or not any(value.strip() for value in header):
-        while block := text.read(_BLOCK):
-            if block.strip(", \t\r\n"):
+        while line := text.readline():
+            if line.strip(", \t\r\n"):
                 raise ManifestError(f"manifest {location}, row 1 is blank: the column names must be in row 1")
         raise ManifestError(f"manifest {location} is empty: it needs a header row and at least one pair")
     return header
@@ -193,7 +225,10 @@ def _place_of(stream: IO[bytes], offset: int) -> tuple[int, str]:
     except csv.Error:  # a value beyond the csv module's size limit: the row is known, the column is not
         return records.number + 1, ""
     index = len(records.record) - 1
-    return records.number, header[index].strip() if records.number > 1 and index < len(header) else ""
+    names = [name.strip() for name in header]
+    # Names of other columns may be the text of a file that is no manifest.
+    known = records.number > 1 and index < len(names) and set(names) >= set(REQUIRED)
+    return records.number, names[index] if known else ""
 
 
 class _Beginning(io.RawIOBase):

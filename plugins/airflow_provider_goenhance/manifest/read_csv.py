@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from ..exceptions import ManifestError
 from .columns import Columns, find_columns
-from .csv_text import Records, open_text, read_header
+from .csv_text import QuotesError, Records, open_text, read_header
 from .model import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+    from .quoting import Fault
     from .source import Source
 
 
@@ -25,9 +26,10 @@ def read_csv(source: Source, *, chunk_rows: int = CHUNK_ROWS) -> Generator[Rows]
     """
     Read a CSV manifest chunk by chunk; blank rows are counted and left out.
 
-    pandas' C parser reads. It does not report which row it failed on (too many values, a quote never closed), and its
-    Python engine silently drops rows in such files. So from the chunk with the first such row on, the standard
-    library's reader is used.
+    pandas' C parser reads. It does not report which row it failed on (too many values), its Python engine silently
+    drops rows in such files, and both accept damaged quotes, which swallow rows. So from the chunk with the first
+    such row or the first double quote on, the standard library's reader is used, and each record's quotes are
+    checked.
 
     :param chunk_rows: rows in one chunk
     :raises ManifestError: if the file as a whole cannot be used
@@ -39,7 +41,7 @@ def read_csv(source: Source, *, chunk_rows: int = CHUNK_ROWS) -> Generator[Rows]
         for number, rows in read_by_pandas(source, chunk_rows):
             yield rows
             last_row = number
-    except ParserError:
+    except (ParserError, QuotesError):
         yield from read_by_record(source, chunk_rows, after=last_row)
 
 
@@ -48,6 +50,7 @@ def read_by_pandas(source: Source, chunk_rows: int) -> Iterator[tuple[int, Rows]
     Yield each chunk with the number of its last row, blank rows included.
 
     :raises ParserError: at a row that pandas cannot parse
+    :raises QuotesError: at a double quote
     """
     import pandas as pd
 
@@ -78,14 +81,15 @@ def read_by_record(source: Source, chunk_rows: int, *, after: int) -> Iterator[R
     """Yield the rows after row ``after``, parsed by the standard library's reader."""
     with open_text(source) as text:
         columns = find_columns(read_header(text, source.location), source.location)
-        records = Records(text)
-        records.number = 1
+        records = Records(text, before=text.header_lines)
         numbers: list[int] = []
         values: list[list[str]] = []
         try:
             for record in records:
                 if records.number <= after:
                     continue
+                if fault := records.quoting_fault(columns.width):
+                    raise ManifestError(_quoting_message(source.location, columns, records, fault))
                 numbers.append(records.number)
                 values.append(_fitted(record, columns.width))
                 if len(numbers) == chunk_rows:
@@ -94,10 +98,8 @@ def read_by_record(source: Source, chunk_rows: int, *, after: int) -> Iterator[R
         except csv.Error as error:
             raise ManifestError(
                 f"manifest {source.location}, row {records.number + 1} cannot be read ({error}): "
-                "is a quote opened in it and never closed?"
+                f"is a quote opened in it (line {records.line}) and never closed?"
             ) from None
-        if records.ends_inside_quotes():
-            raise ManifestError(_open_quote_message(source.location, columns, records))
         if numbers:
             yield _rows(columns, numbers, _transposed(values))
 
@@ -135,9 +137,8 @@ def _rows(columns: Columns, numbers: list[int], values: list[list[str]]) -> Rows
     return Rows(numbers, *texts)
 
 
-def _open_quote_message(location: str, columns: Columns, records: Records) -> str:
-    index = len(records.record) - 1
+def _quoting_message(location: str, columns: Columns, records: Records, fault: Fault) -> str:
     where = f"manifest {location}, row {records.number}"
-    if 0 <= index < columns.width and columns.header[index]:
-        where += f", column {columns.header[index]}"
-    return f"{where}: a quote is opened and never closed, so the rest of the file cannot be split into rows"
+    if fault.column < columns.width and columns.header[fault.column]:
+        where += f", column {columns.header[fault.column]}"
+    return f"{where}: {fault.reason}"

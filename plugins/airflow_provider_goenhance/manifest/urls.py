@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Check whether a picture's URL can be sent to GoEnhance."""
+"""
+Check whether a picture's URL can be sent to GoEnhance.
+
+A usable URL is sent byte for byte as the manifest contains it: quoting it again could break its signature.
+"""
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import unicodedata
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from ..exceptions import ErrorCode
 from ..redaction import short_url
@@ -15,12 +20,26 @@ MAX_URL_LENGTH = 2048
 # Fast path: nearly all URLs of a manifest match. url_problem decides on the others, and a test makes sure that it
 # finds no problem in a URL that matches here.
 PLAIN_URL = re.compile(
-    r"https?://(?=[^/]{1,63}/)[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?::[1-9][0-9]{0,3})?/[!-~]{0,1900}"
+    r"https?://(?!https?[:/])(?=[^/]{1,63}/)(?:[A-Za-z0-9-]+\.)*[A-Za-z-][A-Za-z0-9-]*(?::[1-9][0-9]{0,3})?"
+    r"/(?!/)(?=.{0,1900}\Z)(?:[!-9;-\[\]-~]++|:(?!//))*+"
 )
 
 # Zs, Zl, Zp: spaces and line separators; Cc: control characters; Cf: invisible ones, such as a byte order mark;
 # Cs: surrogates, which no file contains but a value from another task may.
 _UNSAFE_CATEGORIES = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf", "Cs"})
+
+# A second URL behind a separator, or directly behind the first. Behind `/`, `=`, `:` or `&` it is a part of the
+# first, as in the address of an image proxy; so it is where it is percent-encoded up to its scheme.
+_SECOND_URL = re.compile(
+    r"[\s,;|]+[a-z][a-z0-9+.-]*://|(?<!%[0-9a-f]{2})(?<=[a-z0-9._~-])https?://", re.IGNORECASE
+)
+# `http://https://host`, and the same with the second colon or slashes lost.
+_TWO_SCHEMES = re.compile(
+    r"https?:/*(?:[a-z][a-z0-9+-]*://|https?(?=[:/%?#]|$)|(?:ftp|s3|gs)(?::/|//))", re.IGNORECASE
+)
+_AUTHORITY = re.compile(r"(?P<host>\[[0-9a-f:.]*\]|[^\[\]:]*)(?P<colon>:(?P<port>.*))?", re.IGNORECASE)
+_ASCII_HOST = re.compile(r"[a-z0-9_.-]+", re.IGNORECASE)
+_MOST_PORT = 65_535
 
 
 def url_problem(url: str) -> tuple[str, str] | None:
@@ -33,39 +52,66 @@ def url_problem(url: str) -> tuple[str, str] | None:
         return ErrorCode.MISSING_VALUE, "is blank"
     if len(url) > MAX_URL_LENGTH:
         return ErrorCode.TOO_LONG, f"is {len(url)} characters long, more than {MAX_URL_LENGTH}"
-    if found := _unsafe_character(url):
-        return ErrorCode.UNSAFE_CHARACTERS, f"has {found} inside: {short_url(url)}"
-    if not url.lower().startswith(("http://", "https://")):
-        return ErrorCode.NOT_HTTP_URL, f"is not an http:// or https:// URL: {short_url(url)}"
-    return _authority_problem(url)
+    shown = short_url(url)
+    if _TWO_SCHEMES.match(url):
+        return ErrorCode.TWO_SCHEMES, f"begins with two schemes: {shown}"
+    web = url.lower().startswith(("http://", "https://"))
+    if web and (second := _SECOND_URL.search(url, len("http://"))):
+        quote = " (is a quote missing?)" if "\n" in second[0] or "\r" in second[0] else ""
+        return ErrorCode.TWO_URLS, f"holds two URLs{quote}; put one URL in each cell: {shown}"
+    if web and not re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0].strip():
+        return ErrorCode.NO_HOST, f"names no host: {shown}"
+    if (web or "://" in url) and (found := _unsafe_character(url)):
+        return ErrorCode.UNSAFE_CHARACTERS, f"has {found} inside: {shown}"
+    if not web:
+        return ErrorCode.NOT_HTTP_URL, f"is not an http:// or https:// URL: {shown}"
+    if "\\" in re.split(r"[?#]", url, maxsplit=1)[0]:
+        # A browser reads a backslash as a slash, other programs do not.
+        return ErrorCode.UNSAFE_CHARACTERS, f"has a backslash (write / or %5C) inside: {shown}"
+    return _authority_problem(url, shown)
 
 
-def _authority_problem(url: str) -> tuple[str, str] | None:
+def _authority_problem(url: str, shown: str) -> tuple[str, str] | None:
     try:
-        parts = urlsplit(url)
+        authority = urlsplit(url).netloc
     except ValueError as error:
-        return ErrorCode.BAD_HOST, f"has no usable host ({error}): {short_url(url)}"
-    if "@" in parts.netloc:
+        return ErrorCode.BAD_HOST, f"has no usable host ({error}): {shown}"
+    if "@" in authority:
         return (
             ErrorCode.CREDENTIALS_IN_URL,
-            f"carries a user name or password, which would be sent on: {short_url(url)}",
+            f"carries a user name or password, which would be sent on: {shown}",
         )
-    if not parts.hostname:
-        return ErrorCode.NO_HOST, f"names no host: {short_url(url)}"
-    if not _usable(parts):
-        return ErrorCode.BAD_HOST, f"has no usable host or port: {short_url(url)}"
+    parts = _AUTHORITY.fullmatch(authority)
+    if parts is None:
+        return ErrorCode.BAD_HOST, f"has no usable host or port: {shown}"
+    if not parts["host"]:
+        return ErrorCode.NO_HOST, f"names no host: {shown}"
+    if not _usable_host(parts["host"]):
+        return ErrorCode.BAD_HOST, f"has no usable host or port: {shown}"
+    if parts["colon"] and not parts["port"]:
+        return ErrorCode.BAD_HOST, f"has no usable host or port (nothing follows the colon): {shown}"
+    if parts["port"] and not _usable_port(parts["port"]):
+        return ErrorCode.BAD_HOST, f"has no usable host or port (a port is 1 to {_MOST_PORT}): {shown}"
     return None
 
 
-def _usable(parts: SplitResult) -> bool:
-    host = parts.hostname or ""
+def _usable_host(host: str) -> bool:
     try:
-        if ":" not in host:  # otherwise it is an IPv6 address, which urlsplit has checked
-            host.encode("idna")
-        port = parts.port
+        if host.startswith("["):
+            return ipaddress.IPv6Address(host[1:-1]) is not None
+        # The name that goes into the request for its address; a host of another script is sent as it is.
+        name = host.encode("idna").decode("ascii")
+        if not _ASCII_HOST.fullmatch(name):
+            return False
+        if name.rstrip(".").rpartition(".")[2].isdigit():
+            return ipaddress.IPv4Address(name.rstrip(".")) is not None
     except ValueError:
         return False
-    return port is None or port > 0
+    return True
+
+
+def _usable_port(port: str) -> bool:
+    return port.isascii() and port.isdigit() and len(port) <= len("00443") and 0 < int(port) <= _MOST_PORT
 
 
 def _unsafe_character(url: str) -> str:

@@ -2,8 +2,9 @@
 """
 Check the rows of a manifest: each becomes a pair or a rejected row with a reason.
 
-Codes of a rejected row: ``missing_value``, ``not_http_url``, ``no_host``, ``bad_host``, ``unsafe_characters``,
-``too_long``, ``credentials_in_url``, ``same_picture``, ``duplicate_pair_id``, ``too_many_values``, ``no_consent``.
+Codes of a rejected row: ``missing_value``, ``not_http_url``, ``no_host``, ``bad_host``, ``two_schemes``,
+``two_urls``, ``unsafe_characters``, ``too_long``, ``credentials_in_url``, ``same_picture``, ``duplicate_pair_id``,
+``too_many_values``, ``no_consent``.
 """
 
 from __future__ import annotations

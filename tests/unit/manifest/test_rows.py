@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from airflow_provider_goenhance.api.models import submit_body
 from airflow_provider_goenhance.manifest.model import RejectedRow, Rows
 from airflow_provider_goenhance.manifest.read import read_manifest
 from airflow_provider_goenhance.manifest.urls import PLAIN_URL, url_problem
@@ -43,6 +46,25 @@ GOOD_URLS = [
     "https://pictures.example./a.jpg",
     "https://medium.example/@ada/me.jpg",
     "https://a.example/x?email=a@b.example",
+    "https://a.example/a,b.jpg",
+    "https://a.example/a,b,,c.jpg?x=1,2;3|4",
+    "https://a.example/%2Fa%2fb%20c.jpg?sig=a%2Bb%3D",
+    "https://a.example/größe,名前.jpg",
+    "https://a.example//a//b.jpg",
+    "https://proxy.example/fetch/w_300,h_200/https://b.example/a.jpg",
+    "https://proxy.example/?url=https://b.example/a.jpg",
+    "https://proxy.example/?url=https%3A%2F%2Fb.example&next%3Dhttps://c.example/",
+    "https://proxy.example/plain:https://b.example/a.jpg",
+    "https://thumbs.example/unsafe/filters:watermark(http://b.example/w.png,10)/https://b.example/a.jpg",
+    "https://archive.example/web/2020im_/http://b.example/a.jpg",
+    "https://https.example/a.jpg",
+    "https://httpshost/a.jpg",
+    "https://a.example/x?path=C:\\y",
+    "https://a.example:65535/",
+    "https://192.0.2.7/a.jpg",
+    "https://[2001:db8::7]/a.jpg",
+    "https://xn--bcher-kva.example/a.jpg",
+    "HtTp://a.example/a.jpg",
     "https://pictures.example/" + "a" * (2048 - len("https://pictures.example/")),
 ]
 
@@ -96,6 +118,73 @@ BAD_URLS = [
         "carries a user name or password, which would be ",
     ),
     ("https://me@a.example/a.jpg", "credentials_in_url", "carries"),
+    (
+        "http://https://a.example/a.jpg",
+        "two_schemes",
+        "begins with two schemes: http://https://a.example/a.jpg",
+    ),
+    ("https://HTTPS://a.example/a.jpg", "two_schemes", "begins with two schemes"),
+    ("https://https//a.example/a.jpg", "two_schemes", "begins with two schemes"),
+    ("https://https:/a.example/a.jpg", "two_schemes", "begins with two schemes"),
+    ("https://http/a.example/a.jpg", "two_schemes", "begins with two schemes"),
+    ("https://https%3A%2F%2Fa.example/a.jpg", "two_schemes", "begins with two schemes"),
+    ("https:https://a.example/a.jpg", "two_schemes", "begins with two schemes"),
+    ("http://ftp://a.example/a.jpg", "two_schemes", "begins with two schemes"),
+    ("http://s3://bucket/a.jpg", "two_schemes", "begins with two schemes"),
+    ("http://https:", "two_schemes", "begins with two schemes"),
+    (
+        "https://a.example/1.jpg,https://b.example/2.jpg",
+        "two_urls",
+        "holds two URLs; put one URL in each cell: https://a.example/1.jpg,https://b.example/2.jpg",
+    ),
+    ("https://a.example/1.jpg, https://b.example/2.jpg", "two_urls", "holds two URLs; put"),
+    ("https://a.example/1.jpg https://b.example/2.jpg", "two_urls", "holds two URLs; put"),
+    ("https://a.example/1.jpg;https://b.example/2.jpg", "two_urls", "holds two URLs; put"),
+    ("https://a.example/1.jpg | http://b.example/2.jpg", "two_urls", "holds two URLs; put"),
+    ("https://a.example/1.jpg|HTTP://b.example/2.jpg", "two_urls", "holds two URLs; put"),
+    (
+        "https://a.example/1.jpg\nhttps://b.example/2.jpg",
+        "two_urls",
+        "holds two URLs (is a quote missing?); put",
+    ),
+    ("https://a.example/1.jpghttps://b.example/2.jpg", "two_urls", "holds two URLs; put"),
+    ("https://a.example/1.jpg?sig=s3cret,https://b.example/2.jpg", "two_urls", "holds two URLs; put"),
+    ("https://a.example/1.jpg,s3://bucket/2.jpg", "two_urls", "holds two URLs; put"),
+    (
+        "https://a.example:/a.jpg",
+        "bad_host",
+        "has no usable host or port (nothing follows the colon): https://a",
+    ),
+    ("https://a.example:", "bad_host", "has no usable host or port (nothing follows the colon)"),
+    ("https://a.example://a.jpg", "bad_host", "has no usable host or port (nothing follows the colon)"),
+    ("https://a.example:99999/a.jpg", "bad_host", "has no usable host or port (a port is 1 to 65535)"),
+    ("https://a.example:+80/a.jpg", "bad_host", "has no usable host or port"),
+    ("https://a.example:-1/a.jpg", "bad_host", "has no usable host or port"),
+    ("https://a.example:8\u0660/a.jpg", "bad_host", "has no usable host or port"),
+    ("https://a.example:80:80/a.jpg", "bad_host", "has no usable host or port"),
+    ("https:// /a.jpg", "no_host", "names no host"),
+    ("https:// /", "no_host", "names no host"),
+    ("http:////a.example/a.jpg", "no_host", "names no host"),
+    ("https://#a", "no_host", "names no host"),
+    ("https://[]/a.jpg", "bad_host", "has no usable host"),
+    ("https://[1.2.3.4]/a.jpg", "bad_host", "has no usable host"),
+    ("https://[::1]x/a.jpg", "bad_host", "has no usable host"),
+    ("https://[::g]/a.jpg", "bad_host", "has no usable host"),
+    ("https://256.1.1.1/a.jpg", "bad_host", "has no usable host or port"),
+    ("https://1.2.3/a.jpg", "bad_host", "has no usable host or port"),
+    ("https://a.example,b.example/a.jpg", "bad_host", "has no usable host or port"),
+    ("https://a%20b.example/a.jpg", "bad_host", "has no usable host or port"),
+    ("https://.a.example/a.jpg", "bad_host", "has no usable host or port"),
+    ("https://a.example../a.jpg", "bad_host", "has no usable host or port"),
+    ("https://a.example\\b.jpg", "unsafe_characters", "has a backslash (write / or %5C) inside"),
+    ("https://a.example/x\\b.jpg", "unsafe_characters", "has a backslash (write / or %5C) inside"),
+    ("https:\\\\a.example\\b.jpg", "not_http_url", "is not an http:// or https:// URL"),
+    ("C:\\pictures\\a.jpg", "not_http_url", "is not an http:// or https:// URL: C:\\pictures\\a.jpg"),
+    ("hhttps://a.example/a.jpg", "not_http_url", "is not an http:// or https:// URL"),
+    ("http//a.example/a.jpg", "not_http_url", "is not an http:// or https:// URL"),
+    ("#N/A", "not_http_url", "is not an http:// or https:// URL: #N/A"),
+    ("# first shoot", "not_http_url", "is not an http:// or https:// URL: # first shoot"),
+    ("\u200bhttps://a.example/a.jpg", "unsafe_characters", "has the character U+200B inside"),
 ]
 
 
@@ -112,6 +201,15 @@ def test_a_bad_url_is_rejected_in_either_column_with_its_reason(url, code, claus
         rejected = rejection(*row)
         assert (rejected.row_number, rejected.column, rejected.code) == (2, column, code)
         assert rejected.reason.startswith(f"{column} {clause}")
+
+
+@pytest.mark.parametrize("value", ["#N/A", "#REF!", "#NAME?", "# first shoot"])
+def test_a_value_that_is_no_url_is_shown_in_the_reason(manifest_file, value):
+    manifest = read_manifest(manifest_file(f"source_img,reference_img\n{value},{SCENE}\n{FACE},{SCENE}\n"))
+    [rejected] = manifest.rejected
+    assert rejected.source_img == value
+    assert rejected.reason.endswith(f": {value}")
+    assert [pair.row_number for pair in manifest.pairs] == [3]
 
 
 def test_a_row_without_a_source_is_rejected_with_its_row_number(manifest_file):
@@ -243,3 +341,10 @@ def test_values_of_a_rejected_row_are_cut_to_a_size_that_fits_a_table():
 
 def test_url_problem_finds_nothing_wrong_with_a_good_url():
     assert url_problem(FACE) is None
+
+
+@pytest.mark.parametrize("url", GOOD_URLS)
+def test_a_usable_url_reaches_the_body_of_the_submit_byte_for_byte(manifest_file, url):
+    [pair] = read_manifest(manifest_file(f'source_img,reference_img\n"{url}",{SCENE}?\n')).pairs
+    sent = json.loads(json.dumps(submit_body(pair.source_img, pair.reference_img)))
+    assert sent["args"] == {"source_img": url, "reference_img": f"{SCENE}?"}

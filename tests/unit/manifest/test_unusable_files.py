@@ -231,7 +231,10 @@ def test_a_file_that_is_no_table_is_not_read_as_one_endless_header(manifest_file
 
 def test_a_quote_never_closed_in_the_header(manifest_file):
     message = refusal_of(manifest_file, f'"source_img,reference_img\n{FACE},{SCENE}\n')
-    assert message == ", row 1: a quote is opened and never closed"
+    assert message == (
+        ", row 1: a quote is opened and never closed, so the rest of the file cannot be split into rows: "
+        "close it in line 1"
+    )
 
 
 @pytest.mark.parametrize("tail", ["", "\n", "\np3,a,b\n", f"\np3,{FACE},{SCENE}\n" * 50])
@@ -239,7 +242,7 @@ def test_a_quote_never_closed_names_row_and_column(manifest_file, tail):
     message = refusal_of(manifest_file, f'{GOOD}\np2,"{FACE},{SCENE}{tail}')
     assert message == (
         ", row 4, column source_img: a quote is opened and never closed, "
-        "so the rest of the file cannot be split into rows"
+        "so the rest of the file cannot be split into rows: close it in line 4"
     )
 
 
@@ -256,4 +259,4 @@ def test_a_quote_never_closed_is_found_after_a_row_with_too_many_values(manifest
 def test_a_quote_never_closed_in_front_of_a_long_rest(manifest_file):
     message = refusal_of(manifest_file, f'{GOOD}p2,"{FACE},{SCENE}\n' + f"p3,{FACE},{SCENE}\n" * 3000)
     assert message.startswith(", row 3 cannot be read (field larger than field limit (131072))")
-    assert message.endswith("is a quote opened in it and never closed?")
+    assert message.endswith("is a quote opened in it (line 3) and never closed?")
