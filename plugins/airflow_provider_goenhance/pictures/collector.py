@@ -21,6 +21,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 from ..exceptions import CollectError, ErrorCode, LinkExpiredError
 from .fetch import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT, fetch_picture
 from .formats.mark import NEEDS_SIDECAR, MarkOutcome, mark_picture
+from .kinds import without_junk
 from .sidecar import SwapFacts, sidecar_for
 from .storage import KeptPicture, keep_bytes, keep_picture
 from .verify import Picture, identify_picture
@@ -47,7 +48,7 @@ class StorageOptions:
     :param conn_id: Airflow connection of the storage
     :param marking: write the provenance mark; a picture that cannot carry it gets a sidecar instead
     :param sidecar: store a JSON file beside each picture
-    :param credentials: sign a C2PA claim with these, after marking
+    :param credentials: sign a C2PA claim with these, after marking; a picture that cannot carry it gets a sidecar
     :param system: name of the AI system in mark, claim and sidecar
     :param max_bytes: maximum size of one picture
     :param fetch_timeout: seconds for one download
@@ -113,10 +114,12 @@ def _store(
     data = delivered
     if options.marking:
         mark, data = mark_picture(data, system=options.system)
+    signed = False
     if options.credentials is not None:
-        from .c2pa_signing import sign_picture
+        from .c2pa_signing import SIGNABLE, sign_picture
 
-        data = sign_picture(data, options.credentials, system=options.system)
+        signed = picture.kind in SIGNABLE
+        data = sign_picture(data, options.credentials, system=options.system) if signed else data
     kept = keep_picture(
         data,
         options.storage,
@@ -128,7 +131,8 @@ def _store(
         img_uuid=facts.img_uuid,
     )
     kept = dataclasses.replace(kept, mark=mark)
-    if not options.sidecar and mark not in NEEDS_SIDECAR:
+    unsigned = options.credentials is not None and not signed
+    if not options.sidecar and mark not in NEEDS_SIDECAR and not unsigned:
         return kept
     content = sidecar_for(
         dataclasses.replace(facts, collected_at=facts.collected_at or datetime.now(UTC)),
@@ -139,7 +143,7 @@ def _store(
         size=kept.size,
         delivered_sha256=hashlib.sha256(delivered).hexdigest(),
         mark=mark,
-        claim=options.credentials is not None,
+        claim=signed,
         system=options.system,
     )
     uri = keep_bytes(content, options.storage, f"{kept.name}.json", conn_id=options.conn_id)
@@ -199,6 +203,7 @@ class _Fetcher:
         data = await fetch_picture(
             self._session, link, max_bytes=self._options.max_bytes, timeout=self._options.fetch_timeout
         )
+        data = without_junk(data)
         return data, await asyncio.to_thread(identify_picture, data)
 
 
