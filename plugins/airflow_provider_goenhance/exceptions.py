@@ -86,7 +86,7 @@ class ErrorCode(enum.StrEnum):
     UNSAFE_REDIRECT = "unsafe_redirect"
     #: The file is larger than the limit for one picture: look at it in the vendor's console.
     TOO_LARGE = "too_large"
-    #: The file is not a JPEG, PNG, WebP or GIF picture: look at it in the vendor's console.
+    #: The file is not a picture of a known format: look at it in the vendor's console.
     NOT_AN_IMAGE = "not_an_image"
     #: The picture is incomplete or damaged: a retry downloads it again.
     TRUNCATED_IMAGE = "truncated_image"

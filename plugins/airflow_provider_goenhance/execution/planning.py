@@ -15,6 +15,7 @@ from ..results.states import Status
 from ..results.swap import Swap, pair_fingerprint, swap_id_for
 from ..url_identity import differing_parameters, same_but_for_query, url_identity
 from .messages import pluralize
+from .reused_marks import with_marked_pictures
 
 if TYPE_CHECKING:
     from ..manifest.model import Manifest, Pair, RejectedRow
@@ -44,6 +45,7 @@ def plan_rows(
     reuse_from: Ledger | None = None,
     account: str = "",
     storage_conn_id: str | None = None,
+    marking: bool = False,
 ) -> list[Swap]:
     """
     Return the rows for the pairs of a manifest: ``rejected`` with the reason, or ``planned``.
@@ -57,6 +59,7 @@ def plan_rows(
     :param reuse_from: the results table with the earlier runs; ``None`` reuses nothing
     :param account: fingerprint of the account that would pay
     :param storage_conn_id: Airflow connection of the storage
+    :param marking: whether a reused picture without the mark is replaced by a marked copy
     """
     rows = [_planned(pair, manifest, key, task_id) for pair in manifest.pairs]
     rows += [_rejected(row, manifest, key, task_id) for row in manifest.rejected]
@@ -64,7 +67,10 @@ def plan_rows(
     if known_in is not None:
         rows = known_in.with_known_ids(key, task_id, rows)
         _warn_of_new_links(rows, known_in, key, task_id)
-    return _with_earlier(rows, reuse_from, account, storage_conn_id) if reuse_from is not None else rows
+    if reuse_from is None:
+        return rows
+    rows = _with_earlier(rows, reuse_from, account, storage_conn_id)
+    return with_marked_pictures(rows, storage_conn_id) if marking else rows
 
 
 def _planned(pair: Pair, manifest: Manifest, key: RunKey, task_id: str) -> Swap:

@@ -147,6 +147,7 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
             reuse_from=ledger if self.reuse == "succeeded" else None,
             account=account.fingerprint,
             storage_conn_id=text(self.storage_conn_id),
+            marking=self.marking,
         )
         ledger.plan(key, rows)
         ids = [row.swap_id for row in rows]

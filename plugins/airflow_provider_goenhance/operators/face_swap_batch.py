@@ -141,6 +141,7 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
             reuse_from=ledger if self.reuse == "succeeded" else None,
             account=account.fingerprint,
             storage_conn_id=text(self.storage_conn_id),
+            marking=self.marking,
         )
         ledger.plan(key, rows)
         return [row.swap_id for row in rows]

@@ -43,6 +43,8 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
     :param require_consent: reject rows without a ``consent_ref`` (default ``False``) (templated)
     :param check_account: read the credit balance before anything is submitted, so that a refused token or an
         empty account fails this task (default ``True``)
+    :param marking: replace a reused picture that an earlier run kept without the disclosure mark by a marked copy
+        (default ``True``)
     :return: a list of ``{"batch": int, "label": str}`` for ``expand_kwargs``
     :raises ManifestError: when the manifest cannot be used
     :raises BatchFailedError: when none of its rows can be swapped
@@ -78,6 +80,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         storage_conn_id: str | None = None,
         require_consent: bool | str = False,
         check_account: bool = True,
+        marking: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -93,6 +96,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         self.storage_conn_id = storage_conn_id
         self.require_consent = require_consent
         self.check_account = check_account
+        self.marking = marking
 
     def run_task(self, context: Context) -> list[dict[str, Any]]:
         """Plan the run."""
@@ -126,6 +130,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
                 reuse_from=ledger if reused else None,
                 account=hook.account().fingerprint if reused else "",
                 storage_conn_id=text(self.storage_conn_id),
+                marking=self.marking and not check_only,
             )
             if check_only:
                 return self._check_only(rows, hook)

@@ -17,9 +17,12 @@ from typing import Any
 
 from ..exceptions import CollectError, ErrorCode
 from .formats.xmp import DIGITAL_SOURCE_TYPE
-from .verify import kind_of_bytes
+from .kinds import HEAD, kind_of_bytes
 
 ALGORITHMS = ("es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519")
+
+#: Kinds of pictures that can carry a claim.
+SIGNABLE = frozenset({"jpeg", "png", "webp", "gif", "avif", "heic", "tiff"})
 
 _GOOD = frozenset({"Valid", "Trusted"})
 # Nothing is fetched from the network while signing or checking, and no preview swells the file.
@@ -57,13 +60,13 @@ def sign_picture(data: bytes, credentials: SigningCredentials, *, system: str = 
 
     An existing manifest is preserved as the parent's.
 
-    :param data: content of a JPEG, PNG or WebP file
+    :param data: content of a picture of a kind in :data:`SIGNABLE`
     :param credentials: certificate and key
     :param system: the name of the AI system, written as the action's software agent
     :raises CollectError: ``not_signed``
     """
     c2pa = _library()
-    mime_type = f"image/{kind_of_bytes(data[:12])}"
+    mime_type = f"image/{kind_of_bytes(data[:HEAD])}"
     failure: str
     try:
         signed = _sign(c2pa, data, mime_type, credentials, system)

@@ -11,16 +11,16 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import hashlib
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
-
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 from ..exceptions import CollectError, ErrorCode, LinkExpiredError
 from .fetch import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT, fetch_picture
 from .formats.mark import NEEDS_SIDECAR, MarkOutcome, mark_picture
+from .kinds import without_junk
 from .sidecar import SwapFacts, sidecar_for
 from .storage import KeptPicture, keep_bytes, keep_picture
 from .verify import Picture, identify_picture
@@ -35,6 +35,14 @@ Links = Callable[[bool], Awaitable[list[str]]]
 
 # A repeated GET costs nothing, and these errors may be transient.
 _TRANSIENT = frozenset({ErrorCode.DOWNLOAD_FAILED, ErrorCode.DOWNLOAD_TIMED_OUT, ErrorCode.TRUNCATED_IMAGE})
+# Refusals that an object storage also sends for an object that it does not serve yet.
+_NOT_YET = frozenset({403, 404})
+#: How often the newest link to a picture is asked, with growing pauses, while it answers 403 or 404.
+NOT_YET_ATTEMPTS = 5
+#: Age of a finished job from which a refused link is not expected to be served soon.
+SETTLED = timedelta(hours=1)
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +55,14 @@ class StorageOptions:
     :param conn_id: Airflow connection of the storage
     :param marking: write the provenance mark; a picture that cannot carry it gets a sidecar instead
     :param sidecar: store a JSON file beside each picture
-    :param credentials: sign a C2PA claim with these, after marking
+    :param credentials: sign a C2PA claim with these, after marking; a picture that cannot carry it gets a sidecar
     :param system: name of the AI system in mark, claim and sidecar
     :param max_bytes: maximum size of one picture
     :param fetch_timeout: seconds for one download
     :param fetch_attempts: how often a download that fails for a transient reason is tried
     :param retry_pause: seconds before the second attempt, doubled before each further one
     :param concurrency: jobs whose pictures are collected at the same time
+    :param sleep: waits the seconds of a pause
     """
 
     storage: str
@@ -68,6 +77,7 @@ class StorageOptions:
     fetch_attempts: int = 3
     retry_pause: float = 1.0
     concurrency: int = 8
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
 
 
 async def collect_picture(
@@ -81,28 +91,46 @@ async def collect_picture(
     """
     Collect every picture of one finished job.
 
-    Repeating it is harmless: identical bytes in storage are left alone.
+    A job may have other links beside those of its pictures, to a video or to nothing: they are left out with a warning
+    where at least one picture is there. Repeating it is harmless: identical bytes in storage are left alone.
 
     :param session: a session without the API token
-    :param links: called once for the links, and once more with ``True`` if a link was refused
+    :param links: called once for the links, and once more with ``True`` if a link was refused; the new link is then
+        asked again with growing pauses, because an object storage may announce a picture before it serves it
     :param options: how to download, mark and store
     :param pair_id: names the files
     :param facts: content of the sidecar; errors carry its ``img_uuid``
     :return: all pictures, in the order of the links
-    :raises CollectError: a picture could not be collected; pictures stored before it stay
+    :raises CollectError: no picture could be collected, or one could not be stored
     """
     facts = facts or SwapFacts()
-    fetcher = _Fetcher(session, links, options)
-    kept = []
+    fetcher = _Fetcher(session, links, options, facts)
+    kept: list[KeptPicture] = []
+    failures: list[CollectError] = []
     try:
         count = await fetcher.count()
         for index in range(count):
-            data, picture = await fetcher.fetch(index)
-            kept.append(await asyncio.to_thread(_store, data, picture, options, pair_id, facts, index))
+            try:
+                data, picture = await fetcher.fetch(index)
+            except CollectError as error:
+                failures.append(error)
+                continue
+            kept.append(await asyncio.to_thread(_store, data, picture, options, pair_id, facts, len(kept)))
+        if not kept:
+            raise _most_telling(failures)
     except CollectError as error:
         error.img_uuid = error.img_uuid or facts.img_uuid
         raise
+    for failure in failures:
+        log.warning(
+            "%s: collected %d of %d links of the job; left out: %s", pair_id, len(kept), count, failure
+        )
     return kept
+
+
+def _most_telling(failures: Sequence[CollectError]) -> CollectError:
+    """Return the error that names the job's failure: one that a retry may solve, before one that it cannot."""
+    return next((error for error in failures if error.error_code != ErrorCode.NOT_AN_IMAGE), failures[0])
 
 
 def _store(
@@ -113,10 +141,12 @@ def _store(
     data = delivered
     if options.marking:
         mark, data = mark_picture(data, system=options.system)
+    signed = False
     if options.credentials is not None:
-        from .c2pa_signing import sign_picture
+        from .c2pa_signing import SIGNABLE, sign_picture
 
-        data = sign_picture(data, options.credentials, system=options.system)
+        signed = picture.kind in SIGNABLE
+        data = sign_picture(data, options.credentials, system=options.system) if signed else data
     kept = keep_picture(
         data,
         options.storage,
@@ -128,7 +158,8 @@ def _store(
         img_uuid=facts.img_uuid,
     )
     kept = dataclasses.replace(kept, mark=mark)
-    if not options.sidecar and mark not in NEEDS_SIDECAR:
+    unsigned = options.credentials is not None and not signed
+    if not options.sidecar and mark not in NEEDS_SIDECAR and not unsigned:
         return kept
     content = sidecar_for(
         dataclasses.replace(facts, collected_at=facts.collected_at or datetime.now(UTC)),
@@ -139,7 +170,7 @@ def _store(
         size=kept.size,
         delivered_sha256=hashlib.sha256(delivered).hexdigest(),
         mark=mark,
-        claim=options.credentials is not None,
+        claim=signed,
         system=options.system,
     )
     uri = keep_bytes(content, options.storage, f"{kept.name}.json", conn_id=options.conn_id)
@@ -149,15 +180,18 @@ def _store(
 class _Fetcher:
     """Downloads the pictures of a job by their index, and asks for new links at most once."""
 
-    def __init__(self, session: aiohttp.ClientSession, links: Links, options: StorageOptions) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, links: Links, options: StorageOptions, facts: SwapFacts
+    ) -> None:
         self._session = session
         self._get_links = links
         self._options = options
+        self._facts = facts
         self._links: list[str] = []
         self._refreshed = False
 
     async def count(self) -> int:
-        """Ask for the links, and return how many pictures there are."""
+        """Ask for the links, and return how many there are."""
         self._links = await self._get_links(False)
         if not self._links:
             raise CollectError(
@@ -168,39 +202,50 @@ class _Fetcher:
 
     async def fetch(self, index: int) -> tuple[bytes, Picture]:
         """Download and verify one picture, through a new link if the first one is refused."""
-        refused: LinkExpiredError
         try:
-            return await self._fetch_with_retries(self._links[index])
-        except LinkExpiredError as error:
-            refused = error
+            return await self._fetch_with_retries(self._links[index], attempts=1)
+        except LinkExpiredError:
+            pass
         if not self._refreshed:
             self._refreshed = True
-            self._links = await self._get_links(True)
-            if index < len(self._links):
-                try:
-                    return await self._fetch_with_retries(self._links[index])
-                except LinkExpiredError as error:
-                    refused = error
+            renewed = await self._get_links(True)
+            self._links = [*renewed, *self._links[len(renewed) :]]
+        refused: LinkExpiredError
+        try:
+            return await self._fetch_with_retries(self._links[index], attempts=self._not_yet_attempts())
+        except LinkExpiredError as error:
+            refused = error
         raise LinkExpiredError(
             f"GoEnhance issued a new link to the picture, which was refused as well. {refused.message}",
             http_status=refused.http_status,
         )
 
-    async def _fetch_with_retries(self, link: str) -> tuple[bytes, Picture]:
-        retrying = AsyncRetrying(
-            retry=retry_if_exception(_is_transient),
-            stop=stop_after_attempt(self._options.fetch_attempts),
-            wait=wait_exponential(self._options.retry_pause),
-            reraise=True,
-        )
-        return await retrying(self._fetch_once, link)
+    def _not_yet_attempts(self) -> int:
+        """Return how often a refused link is asked: often while the job has only just finished."""
+        finished = self._facts.finished_at
+        if finished is not None and datetime.now(UTC) - finished > SETTLED:
+            return 2
+        return NOT_YET_ATTEMPTS
+
+    async def _fetch_with_retries(self, link: str, *, attempts: int) -> tuple[bytes, Picture]:
+        """Download a link: ``attempts`` times if it is refused, ``fetch_attempts`` times if the download fails."""
+        failed = refused = 0
+        while True:
+            try:
+                return await self._fetch_once(link)
+            except LinkExpiredError as error:
+                refused += 1
+                if refused >= attempts or error.http_status not in _NOT_YET:
+                    raise
+            except CollectError as error:
+                failed += 1
+                if failed >= self._options.fetch_attempts or error.error_code not in _TRANSIENT:
+                    raise
+            await self._options.sleep(self._options.retry_pause * 2 ** (failed + refused - 1))
 
     async def _fetch_once(self, link: str) -> tuple[bytes, Picture]:
         data = await fetch_picture(
             self._session, link, max_bytes=self._options.max_bytes, timeout=self._options.fetch_timeout
         )
+        data = without_junk(data)
         return data, await asyncio.to_thread(identify_picture, data)
-
-
-def _is_transient(error: BaseException) -> bool:
-    return isinstance(error, CollectError) and error.error_code in _TRANSIENT

@@ -142,7 +142,7 @@ async def _fetch_all(urls: Iterable[str], max_bytes: int, seconds: float) -> dic
 
     slots = asyncio.Semaphore(FETCHES_AT_ONCE)
     found: dict[str, str | None] = {}
-    async with aiohttp.ClientSession(trust_env=True) as session:
+    async with aiohttp.ClientSession(trust_env=True, auto_decompress=False) as session:
 
         async def one(url: str) -> None:
             async with slots:

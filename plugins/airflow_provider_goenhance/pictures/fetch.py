@@ -4,13 +4,21 @@
 from __future__ import annotations
 
 import asyncio
-import string
+import contextlib
+import ipaddress
+import re
+import socket
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urljoin
 
 from ..exceptions import CollectError, ErrorCode, LinkExpiredError
 from ..redaction import link_name
+from .unpack import unpack
+from .verify import identify_picture
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     import aiohttp
     import yarl
 
@@ -21,7 +29,8 @@ MAX_REDIRECTS = 5
 _CHUNK = 256 * 1024
 _REFUSED = frozenset({401, 403, 404, 410})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_PLAIN_LINK = frozenset(string.ascii_letters + string.digits + "-._~:/?#[]@!$&'()*+,;=%")
+_HAS_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_UNSENDABLE = re.compile(r"[^\x21-\x7e]+")
 
 
 async def fetch_picture(
@@ -37,6 +46,9 @@ async def fetch_picture(
     The link gives access to the picture, so no error of this function contains its query: errors are raised outside
     the handlers, and thus chain to nothing that contains the link.
 
+    The link goes out byte for byte. The picture is returned unpacked if it was packed, whatever the headers say; one
+    that is complete is returned although the server announced more bytes.
+
     :param session: a session **without** the API token among its headers; the link's host must not see it
     :param link: the signed link, http or https
     :param max_bytes: maximum size; the download stops as soon as it is exceeded
@@ -48,12 +60,16 @@ async def fetch_picture(
     if "Authorization" in session.headers:
         raise ValueError("fetch_picture needs a session of its own: this one would send the API token along.")
     failure: CollectError
+    received = bytearray()
     try:
-        async with asyncio.timeout(timeout):
-            return await _follow(session, link, max_bytes)
+        async with asyncio.timeout(timeout), _not_unpacking(session) as downloads:
+            return await _follow(downloads, link, max_bytes, received)
     except CollectError as error:
         failure = error
     except TimeoutError:
+        # A server that announces too many bytes keeps the connection open behind a complete picture.
+        if await asyncio.to_thread(_is_whole, bytes(received)):
+            return bytes(received)
         failure = CollectError(
             f"The picture at {link_name(link)} was not complete within {timeout:g} s.",
             error_code=ErrorCode.DOWNLOAD_TIMED_OUT,
@@ -66,7 +82,25 @@ async def fetch_picture(
     raise failure
 
 
-async def _follow(session: aiohttp.ClientSession, link: str, max_bytes: int) -> bytes:
+@contextlib.asynccontextmanager
+async def _not_unpacking(session: aiohttp.ClientSession) -> AsyncIterator[aiohttp.ClientSession]:
+    """Return a session that leaves bodies as they are: a picture under a false Content-Encoding breaks the others."""
+    import aiohttp
+
+    if not session.auto_decompress:
+        yield session
+        return
+    async with aiohttp.ClientSession(
+        connector=session.connector,
+        connector_owner=False,
+        headers=session.headers,
+        trust_env=session.trust_env,
+        auto_decompress=False,
+    ) as other:
+        yield other
+
+
+async def _follow(session: aiohttp.ClientSession, link: str, max_bytes: int, received: bytearray) -> bytes:
     """Follow redirects one by one, so that each hop is checked and none is logged."""
     url = _address(link)
     for _ in range(MAX_REDIRECTS + 1):
@@ -75,24 +109,27 @@ async def _follow(session: aiohttp.ClientSession, link: str, max_bytes: int) -> 
         ) as response:
             if response.status not in _REDIRECTS:
                 _check_status(response, link)
-                return await _read(response, link, max_bytes)
-            url = next_hop(url, response.headers.get("Location"), link)
+                return await _read(response, link, max_bytes, received)
+            hop = next_hop(url, response.headers.get("Location"), link)
+        await check_not_inward(url, hop, link)
+        url = hop
     raise CollectError(
         f"The picture at {link_name(link)} was redirected more than {MAX_REDIRECTS} times.",
         error_code=ErrorCode.REDIRECT_LOOP,
     )
 
 
-def _address(link: str, base: yarl.URL | None = None) -> yarl.URL:
-    """Parse a link without re-quoting it where possible: re-quoting can invalidate the signature."""
+def _address(link: str) -> yarl.URL:
+    """Parse a link byte for byte: quoting it again would invalidate its signature."""
     import yarl
 
     url: yarl.URL | None = None
-    try:
-        url = yarl.URL(link, encoded=set(link) <= _PLAIN_LINK)
-        url = base.join(url) if base is not None else url
-    except (ValueError, TypeError):
-        url = None
+    with contextlib.suppress(ValueError, TypeError):
+        scheme, separator, rest = link.strip().partition("://")
+        host, *path = re.split(r"(?=[/?#])", rest, maxsplit=1)
+        # Only the host has an encoding of its own (IDNA).
+        host = host if host.isascii() else yarl.URL(f"http://{host}").raw_authority
+        url = yarl.URL(scheme + separator + _sendable("".join([host, *path])), encoded=True)
     if url is None or url.scheme not in {"http", "https"} or not url.host:
         raise CollectError(
             "The link to the picture is not an http(s) address.", error_code=ErrorCode.BAD_LINK
@@ -100,20 +137,68 @@ def _address(link: str, base: yarl.URL | None = None) -> yarl.URL:
     return url
 
 
+def _sendable(text: str) -> str:
+    """Quote what a request line cannot hold, and nothing else; a header's bytes arrive as surrogates."""
+    return _UNSENDABLE.sub(
+        lambda found: quote(found.group().encode("utf-8", "surrogateescape"), safe=""), text
+    )
+
+
 def next_hop(url: yarl.URL, location: str | None, link: str) -> yarl.URL:
     """Return the target of a redirect, checked; ``link`` is the one that errors name."""
+    location = (location or "").strip()
     if not location:
         raise CollectError(
             f"The picture at {link_name(link)} was redirected without a target.",
             error_code=ErrorCode.DOWNLOAD_FAILED,
         )
-    hop = _address(location, base=url)
+    hop = _address(_joined(url, location))
     if url.scheme == "https" and hop.scheme == "http":
         raise CollectError(
             f"The picture at {link_name(link)} was redirected from https to http; not followed.",
             error_code=ErrorCode.UNSAFE_REDIRECT,
         )
     return hop
+
+
+def _joined(url: yarl.URL, location: str) -> str:
+    if _HAS_SCHEME.match(location):
+        return location
+    if location.startswith("//"):
+        return f"{url.scheme}:{location}"
+    if location.startswith("/"):
+        return f"{url.scheme}://{url.raw_authority}{location}"
+    return urljoin(str(url.with_fragment(None)), location)
+
+
+async def check_not_inward(url: yarl.URL, hop: yarl.URL, link: str) -> None:
+    """
+    Refuse a redirect from a public to a private, loopback or link-local address; ``link`` is the one that errors name.
+
+    :raises CollectError: ``unsafe_redirect``
+    """
+    if hop.host != url.host and await _is_inward(hop) and not await _is_inward(url):
+        raise CollectError(
+            f"The picture at {link_name(link)} was redirected to a private address; not followed.",
+            error_code=ErrorCode.UNSAFE_REDIRECT,
+        )
+
+
+async def _is_inward(url: yarl.URL) -> bool:
+    """Return whether a host is in the local network. A name that only a proxy can resolve is judged by its ending."""
+    host = (url.host or "").rstrip(".").lower()
+    if host == "localhost" or host.endswith((".localhost", ".local", ".internal", ".lan", ".home.arpa")):
+        return True
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, url.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return False
+    return any(not _public(address[0]) for *_, address in found)
+
+
+def _public(text: str | int) -> bool:
+    address = ipaddress.ip_address(str(text).partition("%")[0])
+    return (getattr(address, "ipv4_mapped", None) or address).is_global
 
 
 def _check_status(response: aiohttp.ClientResponse, link: str) -> None:
@@ -132,16 +217,37 @@ def _check_status(response: aiohttp.ClientResponse, link: str) -> None:
     )
 
 
-async def _read(response: aiohttp.ClientResponse, link: str, max_bytes: int) -> bytes:
+async def _read(response: aiohttp.ClientResponse, link: str, max_bytes: int, received: bytearray) -> bytes:
+    import aiohttp
+
     announced = response.content_length
     if announced is not None and announced > max_bytes:
         raise _too_large(link, max_bytes)
-    data = bytearray()
-    async for chunk in response.content.iter_chunked(_CHUNK):
-        data += chunk
-        if len(data) > max_bytes:
-            raise _too_large(link, max_bytes)
-    return bytes(data)
+    broken: aiohttp.ClientPayloadError | None = None
+    try:
+        async for chunk in response.content.iter_chunked(_CHUNK):
+            received += chunk
+            if len(received) > max_bytes:
+                raise _too_large(link, max_bytes)
+    except aiohttp.ClientPayloadError as error:
+        broken = error
+    content = await asyncio.to_thread(
+        unpack, bytes(received), response.headers.get("Content-Encoding", ""), max_bytes
+    )
+    if content is None:
+        raise _too_large(link, max_bytes)
+    # The length may be wrong and the picture whole.
+    if broken is not None and not await asyncio.to_thread(_is_whole, content):
+        raise broken
+    return content
+
+
+def _is_whole(data: bytes) -> bool:
+    try:
+        identify_picture(data)
+    except CollectError:
+        return False
+    return True
 
 
 def _too_large(link: str, max_bytes: int) -> CollectError:

@@ -164,6 +164,15 @@ def read_picture(uri: str, conn_id: str | None = None) -> bytes:
         return data
 
 
+def folder_and_name(uri: str) -> tuple[str, str]:
+    """Return the storage that is the folder of a kept file, and the file's name in it."""
+    path = _existing_local_path(uri)
+    if path is not None:
+        return str(path.parent), path.name
+    folder, _, name = uri.rpartition("/")
+    return folder, name
+
+
 def _local_path(storage: str, *, quoted: bool) -> Path | None:
     """Return the path of a local storage, ``None`` for a remote one."""
     if not storage.strip():

@@ -1,20 +1,43 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Check that downloaded bytes are one complete picture of a known format."""
+"""
+Check that downloaded bytes are one complete picture.
+
+The decoder decides. What decodes to its end was paid for and is kept, whatever is wrong with the container around it;
+what does not is refused. A format without a decoder here is kept if its boxes are complete.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from ..exceptions import CollectError, ErrorCode
 from .formats import BrokenContainerError, jpeg, png, webp
+from .kinds import EXTENSIONS, HEAD, PictureKind, describe_content, kind_of_bytes
 
-PictureKind = Literal["jpeg", "png", "webp", "gif"]
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 # More pixels than any result of the API; below what Pillow itself calls a decompression bomb.
 DEFAULT_MAX_PIXELS = 80_000_000
 
-EXTENSIONS: dict[PictureKind, str] = {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "gif": ".gif"}
+_PILLOW_FORMATS: dict[PictureKind, str] = {
+    "jpeg": "JPEG",
+    "png": "PNG",
+    "webp": "WEBP",
+    "gif": "GIF",
+    "avif": "AVIF",
+    "tiff": "TIFF",
+    "bmp": "BMP",
+    "jp2": "JPEG2000",
+    "ico": "ICO",
+}
+#: Formats whose frames or pages are all decoded. The second picture of a JPEG is a preview or a depth map.
+_ANIMATED = frozenset({"gif", "webp", "avif", "tiff"})
+#: Pixels of all frames together, as a multiple of ``max_pixels``; later frames are not decoded.
+_FRAMES = 4
+_SVG_NAMESPACE = "http://www.w3.org/2000/svg"
 
 
 @dataclass(frozen=True)
@@ -22,29 +45,16 @@ class Picture:
     """
     Format and size of a picture.
 
-    :param kind: jpeg, png, webp or gif
+    :param kind: jpeg, png, webp, gif, avif, ...
     :param extension: the usual file name extension with its dot
-    :param width: pixels
-    :param height: pixels
+    :param width: pixels; ``None`` for a format that cannot be decoded here
+    :param height: pixels, likewise
     """
 
     kind: PictureKind
     extension: str
-    width: int
-    height: int
-
-
-def kind_of_bytes(head: bytes) -> PictureKind | None:
-    """Return the format of a picture, by its first 12 bytes."""
-    if head.startswith(b"\xff\xd8\xff"):
-        return "jpeg"
-    if head.startswith(png.SIGNATURE):
-        return "png"
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return "webp"
-    if head.startswith((b"GIF87a", b"GIF89a")):
-        return "gif"
-    return None
+    width: int | None
+    height: int | None
 
 
 def identify_picture(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
@@ -55,61 +65,116 @@ def identify_picture(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Pi
     :param max_pixels: width times height above which the picture is refused before it is decoded
     :raises CollectError: ``not_an_image``, ``truncated_image`` or ``too_many_pixels``
     """
-    kind = kind_of_bytes(data[:12])
+    kind = kind_of_bytes(data[:HEAD])
     if kind is None:
         raise CollectError(
-            f"The response is not a picture of a known format (JPEG, PNG, WebP, GIF): {_looks_like(data)}.",
+            f"The response is not a picture of a known format (JPEG, PNG, WebP, GIF, AVIF, ...): "
+            f"{describe_content(data)}.",
             error_code=ErrorCode.NOT_AN_IMAGE,
         )
-    _check_complete(data, kind)
-    width, height = _decode(data, kind, max_pixels)
-    return Picture(kind, EXTENSIONS[kind], width, height)
-
-
-def _check_complete(data: bytes, kind: PictureKind) -> None:
-    broken: str | None = None
+    failure: CollectError
     try:
-        if kind == "jpeg":
-            jpeg.check_complete(data)
-        elif kind == "png":
-            png.check_complete(data)
-        elif kind == "webp":
-            webp.check_complete(data)
-        elif data.rstrip(b"\0")[-1:] != b";":
-            broken = "its end is missing"
+        width, height = _size(data, kind, max_pixels)
+        return Picture(kind, EXTENSIONS[kind], width, height)
     except BrokenContainerError as error:
-        broken = str(error)
-    if broken is not None:
-        raise CollectError(
-            f"The picture ({kind}, {len(data)} bytes) is incomplete: {broken}.",
+        failure = CollectError(
+            f"The picture ({kind}, {len(data)} bytes) is incomplete: {error}.",
             error_code=ErrorCode.TRUNCATED_IMAGE,
         )
+    raise failure
 
 
-def _decode(data: bytes, kind: PictureKind, max_pixels: int) -> tuple[int, int]:
+def _size(data: bytes, kind: PictureKind, max_pixels: int) -> tuple[int | None, int | None]:
     """Decode the whole picture and return its size: only that proves that the container holds one."""
+    if kind == "svg":
+        _check_svg(data)
+        return None, None
+    if not _has_decoder(kind):
+        _check_boxes(data, kind)
+        return None, None
+    if kind == "jpeg" and jpeg.end_of_image(data) is None:
+        return _size_without_end(data, max_pixels)
+    failure: BrokenContainerError | None = None
+    for form in _forms(data, kind):
+        try:
+            return _decode(form, kind, max_pixels)
+        except BrokenContainerError as error:
+            failure = failure or error
+    raise failure or BrokenContainerError("it cannot be decoded")
+
+
+def _forms(data: bytes, kind: PictureKind) -> Iterable[bytes]:
+    """Return the file, and the picture alone where damaged metadata or a wrong size may be what the decoder refuses."""
+    if kind == "png":
+        return (png.bare(data),)
+    if kind == "webp":
+        return (webp.resized(data),)
+    if kind == "jpeg":
+        return (data, jpeg.bare(data))
+    return (data,)
+
+
+def _size_without_end(data: bytes, max_pixels: int) -> tuple[int, int]:
+    """Return the size of a JPEG without its end marker, if no bit of its picture is missing."""
+    found = {_decoded_pixels(form, max_pixels) for form in jpeg.endings(jpeg.bare(data))}
+    if len(found) > 1:
+        raise BrokenContainerError("it ends within its picture data")
+    ((size, _),) = found
+    return size
+
+
+def _decoded_pixels(data: bytes, max_pixels: int) -> tuple[tuple[int, int], bytes]:
+    import hashlib
+
+    pixels: list[bytes] = []
+    size = _decode(
+        data, "jpeg", max_pixels, lambda image: pixels.append(hashlib.sha256(image.tobytes()).digest())
+    )
+    return size, pixels[0]
+
+
+def _decode(
+    data: bytes, kind: PictureKind, max_pixels: int, look: Callable[[Image], object] | None = None
+) -> tuple[int, int]:
+    """Decode every frame; ``look`` gets the first one."""
     import io
 
     from PIL import Image
 
-    failure: CollectError
+    failure: Exception
     try:
-        with Image.open(io.BytesIO(data), formats=[kind.upper()]) as image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise _too_many_pixels(kind, f"{width} x {height} pixels")
+        with Image.open(io.BytesIO(data), formats=[_PILLOW_FORMATS[kind]]) as image:
+            size = image.size
+            _check_pixels(size, kind, max_pixels)
             image.load()
-            return width, height
+            if look is not None:
+                look(image)
+            _decode_other_frames(image, kind, max_pixels)
+            return size
     except CollectError:
         raise
     except Image.DecompressionBombError:
         failure = _too_many_pixels(kind, "as many pixels as only a decompression bomb has")
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
-        failure = CollectError(
-            f"The picture ({kind}, {len(data)} bytes) cannot be decoded: {error}.",
-            error_code=ErrorCode.TRUNCATED_IMAGE,
-        )
+    except Exception:  # noqa: BLE001  Pillow's plug-ins raise almost anything about a damaged file
+        failure = BrokenContainerError("it does not decode to its end")
     raise failure
+
+
+def _decode_other_frames(image: Image, kind: PictureKind, max_pixels: int) -> None:
+    if kind not in _ANIMATED:
+        return
+    budget = _FRAMES * max_pixels
+    for number in range(1, getattr(image, "n_frames", 1)):
+        budget -= image.width * image.height
+        if budget < 0:
+            return
+        image.seek(number)
+        image.load()
+
+
+def _check_pixels(size: tuple[int, int], kind: PictureKind, max_pixels: int) -> None:
+    if size[0] * size[1] > max_pixels:
+        raise _too_many_pixels(kind, f"{size[0]} x {size[1]} pixels")
 
 
 def _too_many_pixels(kind: str, what: str) -> CollectError:
@@ -118,17 +183,39 @@ def _too_many_pixels(kind: str, what: str) -> CollectError:
     )
 
 
-def _looks_like(data: bytes) -> str:
-    """Describe bytes that are no picture, without quoting them."""
-    head = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if not data:
-        return "the response was empty"
-    if not data.strip(b"\0"):
-        return f"{len(data)} bytes of zeros"
-    if head.startswith((b"<!doctype html", b"<html")) or b"<html" in head:
-        return "it is an HTML page"
-    if head.startswith((b"<?xml", b"<error", b"<")):
-        return "it is an XML document"
-    if head.startswith((b"{", b"[")):
-        return "it is a JSON document"
-    return f"{len(data)} bytes of something else"
+def _has_decoder(kind: PictureKind) -> bool:
+    from PIL import Image
+
+    # Loads only what is needed, as Image.open does: the plug-in of AVIF came with Pillow 11.3.
+    Image.init()
+    return _PILLOW_FORMATS.get(kind) in Image.OPEN
+
+
+def _check_boxes(data: bytes, kind: PictureKind) -> None:
+    """Check that the boxes of a HEIC, AVIF or JPEG XL file are complete; a bare JPEG XL stream has none."""
+    if data.startswith(b"\xff\x0a"):
+        return
+    position = 0
+    while position < len(data):
+        size, header = int.from_bytes(data[position : position + 4], "big"), 8
+        if size == 1:
+            size, header = int.from_bytes(data[position + 8 : position + 16], "big"), 16
+        if size == 0:
+            return
+        if position + size > len(data) or size < header:
+            raise BrokenContainerError("it ends within a box")
+        position += size
+
+
+def _check_svg(data: bytes) -> None:
+    from xml.parsers import expat
+
+    names: list[str] = []
+    parser = expat.ParserCreate(namespace_separator=" ")
+    parser.StartElementHandler = lambda name, _: names.append(name) if not names else None
+    try:
+        parser.Parse(data, True)
+    except expat.ExpatError:
+        raise BrokenContainerError("it is not well-formed") from None
+    if names[0] not in {f"{_SVG_NAMESPACE} svg", "svg"}:
+        raise BrokenContainerError("it has no SVG element")

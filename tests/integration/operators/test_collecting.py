@@ -355,7 +355,7 @@ def test_a_link_that_is_never_signed_again_fails_the_row_and_a_later_attempt_is_
         ({"kind": "zeros", "count": 1, "bytes": 4096}, "not_an_image", "4096 bytes of zeros"),
         ({"kind": "redirect_loop", "count": 6}, "redirect_loop", "redirected more than 5 times"),
         ({"kind": "truncated", "count": 3}, "download_failed", "ended before the picture did"),
-        ({"kind": "expired_link", "count": 2}, "link_expired", "refused (HTTP 403)"),
+        ({"kind": "expired_link", "count": 6}, "link_expired", "refused (HTTP 403)"),
     ],
 )
 def test_a_hostile_answer_fails_its_own_row_with_a_reason_and_no_other(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 from collections.abc import Callable
@@ -224,3 +225,53 @@ def test_the_consent_of_a_pair_submitted_now_is_in_the_sidecar_of_what_is_collec
     ).execute({"ti": LightTaskInstance("collect")})  # type: ignore[typeddict-item]
 
     assert json.loads(Path(f"{path_of(batch.row())}.json").read_text())["consent_ref"] == "form 12"
+
+
+# -- reused pictures ---------------------------------------------------------------------------------------------------
+
+
+def _system_in(row: dict[str, Any]) -> str | None:
+    data = path_of(row).read_bytes()
+    packet = READERS[identify_picture(data).kind].read_xmp(data)
+    return read_properties(packet or b"").get("AISystemUsed")
+
+
+@pytest.mark.parametrize("planned", [False, True])
+@pytest.mark.parametrize("kind", ["single", "batch"])
+def test_a_run_that_marks_reuses_a_marked_copy_of_an_unmarked_picture(
+    task: Callable[..., LightTask], tmp_path: Path, kind: str, planned: bool
+) -> None:
+    swap = task(kind=kind, marking=False)
+    assert swap.attempt().error is None
+    earlier = swap.rows()
+    before = {pair_id: path_of(row).read_bytes() for pair_id, row in earlier.items()}
+
+    swap.ti = LightTaskInstance("swap", run_id="run-2")
+    swap.arguments["marking"] = True
+    if planned:
+        manifest = tmp_path / "pairs.csv"
+        lines = [f"{pair['pair_id']},{pair['source_img']},{pair['reference_img']}" for pair in swap.pairs]
+        manifest.write_text("\n".join(["pair_id,source_img,reference_img", *lines]))
+        plan = GoEnhancePlanOperator(task_id="plan", manifest=str(manifest))
+        plan.execute({"ti": LightTaskInstance("plan", run_id="run-2")})
+    else:
+        assert swap.attempt().error is None
+
+    assert swap.accepted() == len(swap.pairs)
+    assert swap.rows().keys() == earlier.keys()
+    for pair_id, row in swap.rows().items():
+        assert (row["status"], _system_in(row), _system_in(earlier[pair_id])) == ("reused", "GoEnhance", None)
+        assert row["result_sha256"] == hashlib.sha256(path_of(row).read_bytes()).hexdigest()
+    assert {pair_id: path_of(row).read_bytes() for pair_id, row in earlier.items()} == before
+
+
+@pytest.mark.parametrize("marking", [True, False])
+def test_a_picture_that_needs_no_mark_is_reused_where_it_is(
+    task: Callable[..., LightTask], marking: bool
+) -> None:
+    swap = task(marking=marking)
+    swap.attempt()
+    earlier = swap.row()["result_uri"]
+    swap.ti = LightTaskInstance("swap", run_id="run-2")
+    swap.attempt()
+    assert (swap.row()["status"], swap.row()["result_uri"]) == ("reused", earlier)

@@ -7,7 +7,7 @@ import io
 import json
 from typing import Any
 
-from airflow_provider_goenhance.pictures.verify import kind_of_bytes
+from airflow_provider_goenhance.pictures.kinds import HEAD, kind_of_bytes
 
 _SETTINGS = {"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False}}
 
@@ -16,7 +16,7 @@ def read_claim(data: bytes) -> dict[str, Any] | None:
     """Return the active manifest of a picture with its ``validation_state``, ``None`` if it has none."""
     import c2pa
 
-    mime_type = f"image/{kind_of_bytes(data[:12])}"
+    mime_type = f"image/{kind_of_bytes(data[:HEAD])}"
     with c2pa.Context.from_dict(_SETTINGS) as context:
         reader = c2pa.Reader.try_create(mime_type, io.BytesIO(data), context=context)
         if reader is None:

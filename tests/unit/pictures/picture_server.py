@@ -10,6 +10,7 @@ from aiohttp import web
 SIGNATURE = (
     "q-sign-algorithm=sha1&q-ak=AKIDSECRET&q-sign-time=1700000000%3B1700043200&q-signature=f00dSECRETf00d"
 )
+VIDEO = b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41" + bytes(500)
 ZEROS = 2 * 1024**3
 
 
@@ -21,12 +22,15 @@ class PictureServer:
         self.asked: list[str] = []
         self.zeros_sent = 0
         self.breaks_left = 0
+        self.refusals_left = 0
+        self.location = b""
         self.base = ""
         self.hanging = asyncio.Event()
         self._stop = asyncio.Event()
         app = web.Application()
         app.router.add_get("/user/{name}", self._picture)
         app.router.add_get("/html", self._html)
+        app.router.add_get("/video", self._video)
         app.router.add_get("/zeros", self._zeros)
         app.router.add_get("/announced", self._announced)
         app.router.add_get("/loop", self._loop)
@@ -38,6 +42,11 @@ class PictureServer:
         app.router.add_get("/flaky", self._flaky)
         app.router.add_get("/hang", self._hang)
         app.router.add_get("/query", self._query)
+        app.router.add_get("/said/{encoding}", self._encoded)
+        app.router.add_get("/late/{status}", self._late)
+        app.router.add_get("/to", self._to)
+        app.router.add_get("/announced-more/{then}", self._announced_more)
+        app.router.add_get("/odd/{rest:.*}", self._query)
         self._runner = web.AppRunner(app, shutdown_timeout=1.0)
 
     async def __aenter__(self) -> PictureServer:
@@ -61,6 +70,9 @@ class PictureServer:
 
     async def _html(self, request: web.Request) -> web.Response:
         return web.Response(text="<!DOCTYPE html><title>Sorry</title>", content_type="text/html")
+
+    async def _video(self, request: web.Request) -> web.Response:
+        return web.Response(body=VIDEO, content_type="video/mp4")
 
     async def _zeros(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "image/jpeg"})
@@ -103,6 +115,18 @@ class PictureServer:
         request.transport.close()
         return response
 
+    async def _announced_more(self, request: web.Request) -> web.StreamResponse:
+        """Send the whole picture under a length that is too large, then close the connection or not."""
+        response = web.StreamResponse(headers={"Content-Length": str(len(self.picture) + 100)})
+        await response.prepare(request)
+        await response.write(self.picture)
+        if request.match_info["then"] == "open":
+            self.hanging.set()
+            await self._stop.wait()
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
     async def _flaky(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(request.path)
         if self.breaks_left:
@@ -117,6 +141,30 @@ class PictureServer:
         self.hanging.set()
         await self._stop.wait()
         return response
+
+    async def _encoded(self, request: web.Request) -> web.Response:
+        """Serve the picture as it is under any Content-Encoding."""
+        self.asked.append(request.path)
+        return web.Response(body=self.picture, headers={"Content-Encoding": request.match_info["encoding"]})
+
+    async def _late(self, request: web.Request) -> web.Response:
+        """Refuse the picture a few times before serving it."""
+        self.asked.append(request.path)
+        if self.refusals_left:
+            self.refusals_left -= 1
+            return web.Response(status=int(request.match_info["status"]))
+        return web.Response(body=self.picture)
+
+    async def _to(self, request: web.Request) -> web.StreamResponse:
+        """Redirect to ``location``, sent as its bytes are."""
+        assert request.transport is not None
+        request.transport.write(
+            b"HTTP/1.1 302 Found\r\nLocation: "
+            + self.location
+            + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
+        request.transport.close()
+        return web.StreamResponse()
 
     async def _query(self, request: web.Request) -> web.Response:
         self.asked.append(request.raw_path)

@@ -13,6 +13,13 @@ from airflow_provider_goenhance.pictures.formats import jpeg, png, webp
 from airflow_provider_goenhance.pictures.formats.xmp import DIGITAL_SOURCE_TYPE
 
 FORMATS = {"jpeg": ("JPEG", ".jpg"), "png": ("PNG", ".png"), "webp": ("WEBP", ".webp")}
+PILLOW_NAMES = {kind: name for kind, (name, _) in FORMATS.items()} | {
+    "avif": "AVIF",
+    "tiff": "TIFF",
+    "bmp": "BMP",
+    "jp2": "JPEG2000",
+    "ico": "ICO",
+}
 READERS = {"jpeg": jpeg, "png": png, "webp": webp}
 MARK = {"DigitalSourceType": DIGITAL_SOURCE_TYPE, "AISystemUsed": "GoEnhance"}
 
@@ -60,7 +67,7 @@ def drawing(mode: str = "RGB", size: tuple[int, int] = (96, 64)) -> Image.Image:
 def encoded(kind: str, mode: str = "RGB", size: tuple[int, int] = (96, 64), **options: Any) -> bytes:
     """Return a drawing as a file of this kind."""
     buffer = io.BytesIO()
-    drawing(mode, size).save(buffer, FORMATS[kind][0], **options)
+    drawing(mode, size).save(buffer, PILLOW_NAMES[kind], **options)
     return buffer.getvalue()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -127,14 +128,112 @@ async def test_a_link_refused_again_is_a_lost_picture_with_its_uuid(
     assert not (tmp_path / "s").exists()
 
 
-async def test_a_second_expiry_in_one_job_is_not_asked_for_again(
-    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
+async def test_a_dead_link_beside_a_good_one_does_not_lose_the_good_one(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     refused = server.link("/status/403")
     links = Links([refused, refused], [server.link("/user/a_0.jpg"), refused])
-    with pytest.raises(LinkExpiredError):
-        await collect(session, links, tmp_path / "s")
+    [kept] = await collect(session, links, tmp_path / "s")
+    assert kept.uri.endswith("/pair.jpg")
     assert links.asked == [False, True]
+    assert "collected 1 of 2 links of the job; left out: " in caplog.text
+    assert "q-sign" not in "".join(r.getMessage() for r in caplog.records if r.name != "aiohttp.access")
+
+
+BAD_PATHS = [
+    "/video",
+    "/html",
+    "/status/404",
+    "/status/500",
+    "/cut",
+    "/loop",
+    "/nowhere",
+    "/to-file",
+    "/zeros",
+]
+
+
+@pytest.mark.parametrize("bad", BAD_PATHS)
+@pytest.mark.parametrize("place", [0, 1, 2])
+async def test_every_picture_among_other_links_is_kept(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path, bad: str, place: int
+) -> None:
+    links = [server.link("/user/a_0.jpg"), server.link("/user/a_1.jpg")]
+    links.insert(place, server.link(bad))
+    kept = await collect(session, Links(links), tmp_path / "s", max_bytes=2**20)
+    assert [k.uri.rsplit("/", 1)[1] for k in kept] == ["pair.jpg", "pair__1.jpg"]
+
+
+async def test_a_job_with_nothing_but_a_video_says_so(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    with pytest.raises(CollectError, match="it is an MP4 video") as caught:
+        await collect(session, Links([server.link("/video")]), tmp_path / "s")
+    assert caught.value.error_code == "not_an_image"
+
+
+class Pauses:
+    """Records the pauses that a collector makes, and makes none."""
+
+    def __init__(self) -> None:
+        self.made: list[float] = []
+
+    async def __call__(self, seconds: float) -> None:
+        self.made.append(seconds)
+
+
+@pytest.mark.parametrize("status", [403, 404])
+async def test_a_picture_that_is_announced_before_it_is_served_is_waited_for(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path, status: int
+) -> None:
+    server.refusals_left, pauses = 5, Pauses()
+    facts = SwapFacts(img_uuid="u-1", finished_at=datetime.now(UTC))
+    links = Links([server.link(f"/late/{status}")], [server.link(f"/late/{status}")])
+    kept = await collect(session, links, tmp_path / "s", facts=facts, sleep=pauses, retry_pause=1.0)
+    assert len(kept) == 1
+    assert pauses.made == [1.0, 2.0, 4.0, 8.0]
+    assert links.asked == [False, True]
+
+
+async def test_a_link_that_stays_refused_is_lost_after_the_pauses(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    server.refusals_left, pauses = 99, Pauses()
+    with pytest.raises(LinkExpiredError):
+        await collect(
+            session, Links([server.link("/late/404")]), tmp_path / "s", sleep=pauses, retry_pause=1.0
+        )
+    assert (len(server.asked), pauses.made) == (6, [1.0, 2.0, 4.0, 8.0])
+
+
+async def test_the_picture_of_a_job_that_finished_long_ago_is_not_waited_for_long(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    server.refusals_left, pauses = 99, Pauses()
+    facts = SwapFacts(finished_at=datetime.now(UTC) - timedelta(hours=2))
+    with pytest.raises(LinkExpiredError):
+        await collect(
+            session,
+            Links([server.link("/late/404")]),
+            tmp_path / "s",
+            facts=facts,
+            sleep=pauses,
+            retry_pause=1.0,
+        )
+    assert pauses.made == [1.0]
+
+
+@pytest.mark.parametrize(
+    "junk", [b"\n", b"\xef\xbb\xbf", b"<br />\n<b>Warning</b>: Undefined variable in x.php\n"]
+)
+@pytest.mark.parametrize("kind", [*READERS, "gif"])
+async def test_what_a_script_prints_in_front_of_a_picture_is_cut_off(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path, kind: str, junk: bytes
+) -> None:
+    picture = gif() if kind == "gif" else encoded(kind)
+    server.picture = junk + picture
+    [kept] = await collect(session, Links([server.link("/user/a")]), tmp_path / "s", marking=False)
+    assert read_picture(kept.uri) == picture
 
 
 async def test_a_download_that_breaks_off_is_tried_again(
@@ -246,13 +345,48 @@ async def test_a_picture_with_a_manifest_is_kept_whole_with_a_sidecar_instead(
     assert json.loads(read_picture(kept.sidecar_uri))["provenance"]["c2pa"] == "kept"
 
 
-async def test_a_gif_is_kept_with_a_sidecar_instead_of_the_mark(
-    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
+UNMARKABLE = {
+    ".gif": gif(),
+    ".avif": encoded("avif"),
+    ".tif": encoded("tiff"),
+    ".bmp": encoded("bmp"),
+    ".jp2": encoded("jp2"),
+    ".heic": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0\0\0\x10mdat12345678",
+    ".jxl": b"\xff\x0a\x00\x10",
+    ".svg": b'<svg xmlns="http://www.w3.org/2000/svg"/>',
+}
+
+
+@pytest.mark.parametrize("extension", UNMARKABLE)
+async def test_a_picture_that_cannot_carry_the_mark_is_kept_with_a_sidecar_instead(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path, extension: str
 ) -> None:
-    server.picture = gif()
+    server.picture = UNMARKABLE[extension]
     [kept] = await collect(session, Links([server.link("/user/a")]), tmp_path / "s")
-    assert (kept.mark, kept.uri[-4:]) == ("no_room", ".gif")
+    assert (kept.mark, Path(kept.uri).suffix) == ("no_room", extension)
+    assert read_picture(kept.uri) == server.picture
     assert kept.sidecar_uri is not None
+    assert json.loads(read_picture(kept.sidecar_uri))["provenance"]["xmp"] == "no_room"
+
+
+@pytest.mark.skipif(find_spec("c2pa") is None, reason="the extra c2pa is not installed")
+@pytest.mark.parametrize("extension", UNMARKABLE)
+async def test_a_picture_that_cannot_carry_a_claim_is_kept_with_a_sidecar_that_says_so(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path, extension: str
+) -> None:
+    server.picture = UNMARKABLE[extension]
+    [kept] = await collect(
+        session,
+        Links([server.link("/user/a")]),
+        tmp_path / "s",
+        credentials=signing_credentials(),
+        marking=False,
+    )
+    claim = "none" if kept.sidecar_uri else "signed"
+    assert claim == ("signed" if extension in {".gif", ".avif", ".heic", ".tif"} else "none")
+    if kept.sidecar_uri:
+        assert json.loads(read_picture(kept.sidecar_uri))["provenance"]["c2pa"] == "none"
+        assert read_picture(kept.uri) == server.picture
 
 
 @pytest.mark.skipif(find_spec("c2pa") is None, reason="the extra c2pa is not installed")

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import logging
 import socket
 import traceback
+import zlib
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -14,10 +16,17 @@ import pytest
 import yarl
 
 from airflow_provider_goenhance.exceptions import CollectError, LinkExpiredError
-from airflow_provider_goenhance.pictures.fetch import DEFAULT_TIMEOUT, fetch_picture, next_hop
+from airflow_provider_goenhance.pictures.fetch import (
+    DEFAULT_TIMEOUT,
+    check_not_inward,
+    fetch_picture,
+    next_hop,
+)
 from tests.unit.clock import Clock, until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.unit.pictures.picture_server import PictureServer
 
 
@@ -149,6 +158,149 @@ async def test_the_signature_arrives_byte_for_byte(
     query = "a=%2F%2f&q-sign-time=1%3B2;3&b=%7E~&c=a+b%20c"
     await fetch_picture(session, f"{server.base}/query?{query}")
     assert server.asked == [f"/query?{query}"]
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("/odd/a%2Fb%2fc.jpg?x=%2F", "/odd/a%2Fb%2fc.jpg?x=%2F"),
+        ("/odd/a%20b+c.jpg?x=a+b%20c", "/odd/a%20b+c.jpg?x=a+b%20c"),
+        ("/odd/100%.jpg?p=50%&q=%zz", "/odd/100%.jpg?p=50%&q=%zz"),
+        ("/odd/[1](2){3}|4^5`6.jpg?f[]={1|2}^`", "/odd/[1](2){3}|4^5`6.jpg?f[]={1|2}^`"),
+        ("/odd/a/../b/./c//d.jpg", "/odd/a/../b/./c//d.jpg"),
+        ("/odd/~%7E;v=1,2!$&'()*@:=.jpg", "/odd/~%7E;v=1,2!$&'()*@:=.jpg"),
+        ("/odd/my face.jpg?t=1 2", "/odd/my%20face.jpg?t=1%202"),
+        ("/odd/%2F/syn\u00f8.jpg?n=%C3%B8\u00f8", "/odd/%2F/syn%C3%B8.jpg?n=%C3%B8%C3%B8"),
+        ("/odd/\u732b\U0001f600.jpg", "/odd/%E7%8C%AB%F0%9F%98%80.jpg"),
+        ("/odd/a.jpg?", "/odd/a.jpg"),
+        ("/odd/a.jpg?x=1#part", "/odd/a.jpg?x=1"),
+        ("/odd/a.jpg \n", "/odd/a.jpg"),
+    ],
+)
+async def test_a_link_goes_out_byte_for_byte_but_for_what_cannot_be_sent(
+    server: PictureServer, session: aiohttp.ClientSession, given: str, sent: str
+) -> None:
+    assert await fetch_picture(session, server.base + given) == server.picture
+    assert server.asked == [sent]
+
+
+@pytest.mark.parametrize(
+    ("location", "sent"),
+    [
+        (b"/odd/synspr\xf8ve.jpg", "/odd/synspr%F8ve.jpg"),
+        ("/odd/synspr\u00f8ve.jpg".encode(), "/odd/synspr%C3%B8ve.jpg"),
+        (b"/odd/a b%2Fc.jpg?s=%2f", "/odd/a%20b%2Fc.jpg?s=%2f"),
+        (b"odd/next.jpg", "/odd/next.jpg"),
+        (b"./odd/../odd/next.jpg?a=%2F", "/odd/next.jpg?a=%2F"),
+        (b"/odd/a.jpg?s=1#part", "/odd/a.jpg?s=1"),
+        (b"//HOST/odd/a%2Fb.jpg", "/odd/a%2Fb.jpg"),
+        (b"http://HOST/odd/a%2Fb\xe9.jpg", "/odd/a%2Fb%E9.jpg"),
+        (b"HTTP://HOST/odd/a.jpg", "/odd/a.jpg"),
+        (b"  /odd/a.jpg  ", "/odd/a.jpg"),
+    ],
+)
+async def test_a_redirect_is_followed_however_its_target_is_written(
+    server: PictureServer, session: aiohttp.ClientSession, location: bytes, sent: str
+) -> None:
+    server.location = location.replace(b"HOST", server.base.removeprefix("http://").encode())
+    assert await fetch_picture(session, server.link("/to")) == server.picture
+    assert server.asked == [sent]
+
+
+@pytest.mark.parametrize("location", [b"", b"   "])
+async def test_a_redirect_to_nothing_is_a_failed_download(
+    server: PictureServer, session: aiohttp.ClientSession, location: bytes
+) -> None:
+    server.location = location
+    with pytest.raises(CollectError, match="without a target") as caught:
+        await fetch_picture(session, server.link("/to"))
+    assert caught.value.error_code == "download_failed"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "http://127.0.0.1/latest",
+        "http://127.1/latest",
+        "http://2130706433/latest",
+        "http://[::1]/latest",
+        "http://[::ffff:10.0.0.1]/latest",
+        "http://169.254.169.254/latest/meta-data",
+        "http://10.1.2.3/",
+        "http://192.168.0.1/",
+        "http://[fe80::1]/",
+        "http://[fd00::1]/",
+        "http://0.0.0.0/",
+        "http://localhost/",
+        "http://metadata.google.internal/",
+        "http://printer.local./",
+    ],
+)
+async def test_a_redirect_from_a_public_to_an_inner_address_is_not_followed(target: str) -> None:
+    public = yarl.URL("http://93.184.215.14/a.jpg")
+    with pytest.raises(CollectError, match="redirected to a private address") as caught:
+        await check_not_inward(public, yarl.URL(target), str(public))
+    assert caught.value.error_code == "unsafe_redirect"
+    assert target not in caught.value.message
+    await check_not_inward(public, yarl.URL("http://93.184.215.15/"), str(public))
+    await check_not_inward(yarl.URL("http://10.0.0.8/a.jpg"), yarl.URL(target), str(public))
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "zstd", "gzip, br", "identity", "nonsense"])
+@pytest.mark.parametrize("unpacking", [True, False])
+async def test_a_picture_under_a_false_content_encoding_is_fetched_as_it_is(
+    server: PictureServer, encoding: str, unpacking: bool
+) -> None:
+    async with aiohttp.ClientSession(auto_decompress=unpacking) as session:
+        assert await fetch_picture(session, server.link(f"/said/{encoding}")) == server.picture
+
+
+def _raw_deflate(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(data) + packer.flush()
+
+
+@pytest.mark.parametrize(
+    ("pack", "encoding"),
+    [
+        (gzip.compress, "gzip"),
+        (gzip.compress, "identity"),
+        (gzip.compress, "br"),
+        (lambda data: gzip.compress(gzip.compress(data)), "gzip"),
+        (lambda data: gzip.compress(data)[:-8], "gzip"),
+        (zlib.compress, "deflate"),
+        (_raw_deflate, "deflate"),
+    ],
+)
+async def test_a_picture_that_is_packed_is_unpacked_whatever_the_header_says(
+    server: PictureServer, session: aiohttp.ClientSession, pack: Callable[[bytes], bytes], encoding: str
+) -> None:
+    picture = server.picture
+    server.picture = pack(picture)
+    assert await fetch_picture(session, server.link(f"/said/{encoding}")) == picture
+
+
+async def test_what_unpacks_to_more_than_the_limit_is_too_large(
+    server: PictureServer, session: aiohttp.ClientSession
+) -> None:
+    server.picture = gzip.compress(bytes(64 * 2**20))
+    with pytest.raises(CollectError) as caught:
+        await fetch_picture(session, server.link("/said/gzip"), max_bytes=2**20)
+    assert caught.value.error_code == "too_large"
+
+
+@pytest.mark.parametrize("path", ["/announced-more/closed", "/announced-more/open"])
+async def test_a_picture_is_kept_although_more_bytes_were_announced(
+    server: PictureServer, session: aiohttp.ClientSession, path: str
+) -> None:
+    clock = Clock()
+    fetching = asyncio.create_task(fetch_picture(session, server.link(path), timeout=90.0))
+    if path.endswith("open"):
+        await until(server.hanging.is_set)
+        for _ in range(200):
+            await asyncio.sleep(0)  # turns of the loop in which the client reads what is in its socket
+        clock.forward(90.0)
+    assert await asyncio.wait_for(fetching, 30.0) == server.picture
 
 
 async def test_a_session_that_would_send_the_token_along_is_refused(server: PictureServer) -> None:

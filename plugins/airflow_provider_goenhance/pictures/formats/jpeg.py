@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The segments of a JPEG file: is it whole, where is its XMP, does it carry a C2PA manifest."""
+"""The segments of a JPEG file: where it ends, where its XMP is, whether it carries a C2PA manifest."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 
 XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\x00"
 
-_SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
-_APP0, _APP1, _APP11 = 0xE0, 0xE1, 0xEB
+_EOI, _SOS, _COM = 0xD9, 0xDA, 0xFE
+_PROGRESSIVE = frozenset({0xC2, 0xCA})
+_APP0, _APP1, _APP11, _APP14, _APP15 = 0xE0, 0xE1, 0xEB, 0xEE, 0xEF
+# Longer than a decoder reads ahead.
+_ENDING = 64
 _MAX_PAYLOAD = 0xFFFF - 2
 # Between the scans every 0xFF of the data is followed by 0x00 or a restart marker; anything else is a segment.
 _NEXT_MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]", re.DOTALL)
@@ -38,7 +41,7 @@ def header_segments(data: bytes) -> Iterator[Segment]:
         raise BrokenContainerError("it does not begin as a JPEG")
     position = 2
     while True:
-        position = _skip_fill(data, position)
+        position = _next_marker(data, position)
         marker = data[position + 1]
         if marker in {_SOS, _EOI}:
             return
@@ -47,22 +50,50 @@ def header_segments(data: bytes) -> Iterator[Segment]:
         position = end
 
 
-def check_complete(data: bytes) -> None:
+def end_of_image(data: bytes) -> int | None:
     """
-    Walk all segments and scans up to the end-of-image marker; what a camera hangs behind it is allowed.
+    Return the position of the end-of-image marker, ``None`` if it is missing; what follows it is not looked at.
 
-    :raises BrokenContainerError: the file ends before its picture does
+    :raises BrokenContainerError: the file ends before its first scan, or within a segment
     """
     last = 2
     for segment in header_segments(data):
         last = segment.end
-    position = _skip_fill(data, last)
+    position = _next_marker(data, last)
     while data[position + 1] != _EOI:
         position = _segment_end(data, position)
         found = _NEXT_MARKER.search(data, position)
         if found is None:
-            raise BrokenContainerError("the end-of-image marker is missing")
+            return None
         position = found.end() - 2
+    return position
+
+
+def bare(data: bytes) -> bytes:
+    """Return the picture without metadata, which a decoder may fail to read: no APPn but Adobe's, no comments."""
+    last, parts = 2, [data[:2]]
+    for segment in header_segments(data):
+        last = segment.end
+        if not (_APP0 <= segment.marker <= _APP15 or segment.marker == _COM) or segment.marker == _APP14:
+            parts.append(data[segment.start : segment.end])
+    return b"".join([*parts, data[last:]])
+
+
+def endings(data: bytes) -> tuple[bytes, ...]:
+    """
+    Return a picture that lacks its end-of-image marker with several endings.
+
+    All of them decode to the same pixels exactly if no bit of the picture's data is missing: a decoder that lacks
+    bits reads on into the ending. Zeros at the end are padding, because the data of a JPEG ends in ones.
+
+    :raises BrokenContainerError: scans of a progressive picture are missing
+    """
+    if not _has_all_scans(data):
+        raise BrokenContainerError("it ends before its last scan")
+    picture = data.rstrip(b"\x00")
+    if picture.endswith(b"\xff"):
+        picture = picture + b"\x00" if len(picture) < len(data) else picture[:-1]
+    return tuple(picture + filler * _ENDING + b"\xff\xd9" for filler in (b"\x00", b"\x55", b"\xaa"))
 
 
 def read_xmp(data: bytes) -> bytes | None:
@@ -107,13 +138,35 @@ def _place_for_xmp(data: bytes) -> tuple[int, int]:
     return place, place
 
 
-def _skip_fill(data: bytes, position: int) -> int:
-    """Step over the fill bytes that may stand in front of a marker."""
-    if data[position : position + 1] != b"\xff":
-        raise BrokenContainerError(f"no marker where one must be, at byte {position}")
-    while data[position + 1 : position + 2] == b"\xff":
-        position += 1
-    if position + 1 >= len(data):
+def _has_all_scans(data: bytes) -> bool:
+    """Return whether the scans of a progressive picture hold every coefficient to its last bit."""
+    last, components = 2, 0
+    for segment in header_segments(data):
+        last = segment.end
+        if segment.marker in _PROGRESSIVE:
+            components = segment.payload(data)[5]
+    if not components:
+        return True
+    bits: dict[tuple[int, int], int] = {}
+    position: int | None = _next_marker(data, last)
+    while position is not None:
+        end = _segment_end(data, position)
+        if data[position + 1] == _SOS:
+            scan = data[position + 4 : end]
+            first, final, low = scan[-3], scan[-2], scan[-1] & 0x0F
+            for component in scan[1 : 1 + 2 * scan[0] : 2]:
+                bits.update({(component, coefficient): low for coefficient in range(first, final + 1)})
+        found = _NEXT_MARKER.search(data, end)
+        position = found.end() - 2 if found else None
+    return len(bits) == components * 64 and not any(bits.values())
+
+
+def _next_marker(data: bytes, position: int) -> int:
+    """Step over what may stand in front of a marker: fill bytes, and junk that decoders skip."""
+    position = data.find(b"\xff", position)
+    while position >= 0 and data[position + 1 : position + 2] in {b"\xff", b"\x00"}:
+        position = data.find(b"\xff", position + 1)
+    if position < 0 or position + 1 >= len(data):
         raise BrokenContainerError("it ends within its header")
     return position
 

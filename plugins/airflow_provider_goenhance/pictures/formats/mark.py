@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, cast
 
 from ...exceptions import CollectError, ErrorCode
-from ..verify import kind_of_bytes
+from ..kinds import HEAD, kind_of_bytes
 from . import BrokenContainerError, NoRoomError, jpeg, png, webp, xmp
 
 if TYPE_CHECKING:
@@ -52,10 +52,11 @@ def mark_picture(data: bytes, *, system: str = "GoEnhance") -> Marked:
     :param system: the name written as ``AISystemUsed``
     :raises CollectError: ``truncated_image`` if the picture is incomplete
     """
-    kind = kind_of_bytes(data[:12])
+    kind = kind_of_bytes(data[:HEAD])
     container = _CONTAINERS.get(kind or "")
     if container is None:
-        return Marked("no_room", data)
+        # Other formats keep a manifest in boxes of these names as well.
+        return Marked("left_whole" if b"jumb" in data and b"c2pa" in data else "no_room", data)
     broken: str
     try:
         return _mark(container, data, system)

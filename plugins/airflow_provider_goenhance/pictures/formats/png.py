@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The chunks of a PNG file: is it whole, where is its XMP, does it carry a C2PA manifest."""
+"""The chunks of a PNG file: where they are, where the XMP is, whether a C2PA manifest is embedded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from . import BrokenContainerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 XMP_KEYWORD = b"XML:com.adobe.xmp\x00"
@@ -19,42 +19,86 @@ _MAX_UNPACKED = 4 * 1024 * 1024
 
 
 class Chunk(NamedTuple):
-    """One chunk: its four-letter type, where the whole of it lies, and its content."""
+    """
+    One chunk of a file.
+
+    :param type: four letters
+    :param start: where it begins
+    :param end: where it ends, beyond the end of a file that is cut
+    :param content: its content, as far as the file has it
+    :param intact: whether it is complete and its check sum is correct
+    """
 
     type: bytes
     start: int
     end: int
     content: bytes
+    intact: bool
 
 
 def chunks(data: bytes) -> Iterator[Chunk]:
     """
-    Return all chunks up to and including IEND, their check sums checked.
+    Return all chunks up to and including IEND; the last one may be cut.
 
-    :raises BrokenContainerError: the file ends early or a chunk is damaged
+    :raises BrokenContainerError: it does not begin as a PNG
     """
     if not data.startswith(SIGNATURE):
         raise BrokenContainerError("it does not begin as a PNG")
     position = len(SIGNATURE)
     kind = b""
-    while kind != b"IEND":
+    while kind != b"IEND" and position + 8 < len(data):
         length = int.from_bytes(data[position : position + 4], "big")
         kind = data[position + 4 : position + 8]
         end = position + 12 + length
-        if len(kind) < 4 or end > len(data):
-            raise BrokenContainerError("it ends before its IEND chunk")
         content = data[position + 8 : end - 4]
-        if zlib.crc32(kind + content) != int.from_bytes(data[end - 4 : end], "big"):
-            raise BrokenContainerError(f"the check sum of its chunk at byte {position} is wrong")
-        yield Chunk(kind, position, end, content)
+        intact = end <= len(data) and _check_sum(kind + content) == data[end - 4 : end]
+        yield Chunk(kind, position, end, content, intact)
         position = end
 
 
-def check_complete(data: bytes) -> None:
-    """Walk all chunks; raises :class:`BrokenContainerError` where the file is cut or damaged."""
-    kinds = [chunk.type for chunk in chunks(data)]
-    if kinds[0] != b"IHDR" or b"IDAT" not in kinds:
+def bare(data: bytes) -> bytes:
+    """
+    Return the picture alone: header, palette and data, with correct check sums and an end.
+
+    Ancillary chunks, damaged or not, do not change a decoded pixel.
+
+    :raises BrokenContainerError: no picture data, or data that its check sums prove to be damaged
+    """
+    found = [chunk for chunk in chunks(data) if chunk.type in {b"IHDR", b"PLTE", b"IDAT"}]
+    kinds = [chunk.type for chunk in found]
+    if not kinds or kinds[0] != b"IHDR" or b"IDAT" not in kinds:
         raise BrokenContainerError("it has no picture data")
+    pixels = [chunk for chunk in found if chunk.type == b"IDAT"]
+    if not all(chunk.intact for chunk in pixels[:-1]) or not (
+        pixels[-1].intact or pixels[-1].end > len(data)
+    ):
+        _check_stream(chunk.content for chunk in pixels)
+    parts = [encoded_chunk(chunk.type, chunk.content) for chunk in found]
+    return b"".join([SIGNATURE, *parts, encoded_chunk(b"IEND", b"")])
+
+
+def encoded_chunk(kind: bytes, content: bytes) -> bytes:
+    """Return a chunk as it stands in a file."""
+    return len(content).to_bytes(4, "big") + kind + content + _check_sum(kind + content)
+
+
+def _check_sum(content: bytes) -> bytes:
+    return zlib.crc32(content).to_bytes(4, "big")
+
+
+def _check_stream(contents: Iterable[bytes]) -> None:
+    """Check the data by its own check sum, because that of its chunk is wrong."""
+    unpacker = zlib.decompressobj()
+    try:
+        for content in contents:
+            rest = content
+            while rest and not unpacker.eof:
+                unpacker.decompress(rest, _MAX_UNPACKED)
+                rest = unpacker.unconsumed_tail
+    except zlib.error:
+        raise BrokenContainerError("the check sum of its data is wrong") from None
+    if not unpacker.eof:
+        raise BrokenContainerError("the check sum of its data is wrong")
 
 
 def read_xmp(data: bytes) -> bytes | None:
@@ -69,9 +113,7 @@ def write_xmp(data: bytes, packet: bytes) -> bytes:
     """Return the file with this XMP packet in place of its own, or right behind the header chunk."""
     # keyword, no compression (flag and method 0), no language tag, no translated keyword
     content = XMP_KEYWORD + b"\x00\x00" + b"\x00" + b"\x00" + packet
-    chunk = (
-        len(content).to_bytes(4, "big") + b"iTXt" + content + zlib.crc32(b"iTXt" + content).to_bytes(4, "big")
-    )
+    chunk = encoded_chunk(b"iTXt", content)
     start, end = _place_for_xmp(data)
     return data[:start] + chunk + data[end:]
 
@@ -92,6 +134,8 @@ def _place_for_xmp(data: bytes) -> tuple[int, int]:
             return chunk.start, chunk.end
         if chunk.type == b"IHDR":
             place = chunk.end
+    if not 0 < place < len(data):
+        raise BrokenContainerError("it ends within its header")
     return place, place
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The chunks of a WebP file: is it whole, where is its XMP, does it carry a C2PA manifest."""
+"""The chunks of a WebP file: where they end, where the XMP is, whether a C2PA manifest is embedded."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _XMP_FLAG, _ALPHA_FLAG = 0x04, 0x10
+_PICTURES = frozenset({b"VP8 ", b"VP8L", b"ANMF"})
+_KNOWN = _PICTURES | {b"VP8X", b"ALPH", b"ANIM", b"ICCP", b"EXIF", b"XMP ", b"C2PA"}
 
 
 class Chunk(NamedTuple):
@@ -31,29 +33,53 @@ class Chunk(NamedTuple):
 
 def chunks(data: bytes) -> Iterator[Chunk]:
     """
-    Return all chunks of the RIFF container.
+    Return all chunks of the RIFF container, whatever size it announces.
 
-    :raises BrokenContainerError: the file ends early
+    :raises BrokenContainerError: the file ends within a chunk of the picture
+    """
+    position = 12
+    stop = end_of_file(data)
+    while position + 8 <= stop:
+        end = _chunk_end(data, position)
+        yield Chunk(data[position : position + 4], data[position + 8 : end])
+        position = end + (end - position) % 2
+
+
+def end_of_file(data: bytes) -> int:
+    """
+    Return where the last chunk ends: as announced, or else behind the last chunk that is complete.
+
+    :raises BrokenContainerError: the file ends within a chunk of the picture
     """
     if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
         raise BrokenContainerError("it does not begin as a WebP")
-    stop = 8 + int.from_bytes(data[4:8], "little")
-    if stop > len(data):
-        raise BrokenContainerError(f"it announces {stop} bytes and has {len(data)}")
-    position = 12
-    while position + 8 <= stop:
-        length = int.from_bytes(data[position + 4 : position + 8], "little")
-        end = position + 8 + length
-        if end > stop:
-            raise BrokenContainerError("it ends within a chunk")
-        yield Chunk(data[position : position + 4], data[position + 8 : end])
-        position = end + length % 2
-
-
-def check_complete(data: bytes) -> None:
-    """Walk all chunks; raises :class:`BrokenContainerError` where the file is cut."""
-    if not {chunk.name for chunk in chunks(data)} & {b"VP8 ", b"VP8L", b"ANMF"}:
+    announced = 8 + int.from_bytes(data[4:8], "little")
+    position, pictures = 12, 0
+    while position + 8 <= len(data) and position != announced:
+        name = data[position : position + 4]
+        if name not in _KNOWN and pictures and position > announced:
+            break
+        end = _chunk_end(data, position)
+        if end > len(data):
+            if name in _PICTURES or not pictures:
+                raise BrokenContainerError("it ends within a chunk")
+            break
+        pictures += name in _PICTURES
+        position = end + (end - position) % 2
+    if not pictures:
         raise BrokenContainerError("it has no picture data")
+    return min(position, len(data))
+
+
+def resized(data: bytes) -> bytes:
+    """Return the file with the size that it has in place of the one that it announces."""
+    end = end_of_file(data)
+    return data[:4] + (end - 8).to_bytes(4, "little") + data[8:end]
+
+
+def _chunk_end(data: bytes, position: int) -> int:
+    """Return where the content of a chunk ends, without the padding byte."""
+    return position + 8 + int.from_bytes(data[position + 4 : position + 8], "little")
 
 
 def read_xmp(data: bytes) -> bytes | None:
@@ -79,7 +105,7 @@ def write_xmp(data: bytes, packet: bytes) -> bytes:
     else:
         parts[place] = xmp
     body = b"WEBP" + b"".join(chunk.encode() for chunk in parts)
-    behind = data[8 + int.from_bytes(data[4:8], "little") :]
+    behind = data[end_of_file(data) :]
     return b"RIFF" + len(body).to_bytes(4, "little") + body + behind
 
 
