@@ -143,6 +143,8 @@ class GoEnhanceError(RuntimeError):
     error_code: str = ErrorCode.GOENHANCE_ERROR
     maybe_accepted: bool = False
     retryable: bool = False
+    #: What GoEnhance answered to a submit of unknown outcome, without secrets: for the row, not for messages.
+    answer_text: str | None = None
 
     def __init__(
         self,

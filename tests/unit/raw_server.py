@@ -71,7 +71,7 @@ class RawServer:
     Reads one request per connection and plays a script.
 
     :param script: what to do then
-    :param tls: speak TLS; ``True`` needs a context
+    :param tls: speak TLS with this context
     :param deaf: end the connection before the request is read
     """
 

@@ -41,8 +41,6 @@ KEEPALIVE_SECONDS = 3.0
 
 #: The longest wait between two attempts of one call, seconds. A longer ``Retry-After`` ends the attempts.
 MAX_WAIT = 120.0
-#: How much of an incomplete answer a message shows, characters.
-_LONGEST_BEGIN = 200
 
 
 class GoEnhanceClient:
@@ -119,10 +117,12 @@ class GoEnhanceClient:
                 ) as response:
                     exchange.status, exchange.headers = response.status, response.headers
                     await _read_body(response, exchange.body)
+            except GoEnhanceError:
+                raise  # one of ours, about what it says
             except Exception as error:  # noqa: BLE001  whatever it is, the request may have been sent
                 self._recover(exchange, error, what)
             else:
-                exchange.complete_answer()
+                exchange.normalize_answer()
         return RawAnswer(
             exchange.status or 0,
             text_of(unpacked(exchange.body), self.account.token),
@@ -148,11 +148,13 @@ class GoEnhanceClient:
                 f"Could not reach GoEnhance at {account}: {cause}. Nothing was sent by this {what}."
             ) from None
         if not exchange.recover_answer():
-            arrived = excerpt(text_of(exchange.begin_of_answer(), account.token), _LONGEST_BEGIN)
-            arrived = f" This much of an answer had arrived: {arrived!r}." if arrived else ""
-            raise ConnectionLostError(
+            text = text_of(exchange.begin_of_answer(), account.token)
+            arrived = f" This much of an answer had arrived: {excerpt(text, 200)!r}." if text.strip() else ""
+            lost = ConnectionLostError(
                 f"The connection of {account} broke during the {what}: {cause}.{arrived}"
-            ) from None
+            )
+            lost.answer_text = excerpt(text, 2000) or None
+            raise lost from None
         log.info("The connection of %s broke behind a complete answer to the %s: %s.", account, what, cause)
 
     def _cause(self, error: BaseException) -> str:

@@ -26,7 +26,11 @@ Headers = Mapping[str, str] | http.client.HTTPMessage
 _INFORMATIONAL = re.compile(rb"HTTP/1\.\d 1\d\d\b[^\n]*\n(?:[^\r\n][^\n]*\n)*\r?\n")
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
 _STATUS = re.compile(rb"HTTP/\d(?:\.\d)? (\d{3})\b")
+# The closing quote, or what follows a number, shows that the id is complete.
+_IMG_UUID = re.compile(r"""\\?"img_uuid\\?"\s*:\s*(?:\\?"([^"\\]{1,200})\\?"|(\d{1,128})(?=\s*[,}\]]))""")
 _PIECE = 256
+#: How many objects of a response are looked at.
+_MOST_OBJECTS = 100
 
 
 @dataclass(slots=True)
@@ -51,19 +55,25 @@ class Exchange:
 
     def recover_answer(self) -> bool:
         """
-        Look for a complete answer in what arrived before the call failed, and keep it.
+        Look for an answer in what arrived before the call failed, and keep it.
 
-        :return: whether there is one: an object with ``code`` or ``data``
+        :return: whether there is one: an object with ``code`` or ``data``; in the response to a POST, an ``img_uuid``
+            that is complete is enough
         """
-        for status, headers, body in self._readings():
-            if (found := _answer_in(unpacked(body))) is not None:
-                self.status, self.headers, self.body = status, headers, bytearray(found)
-                return True
+        for look in (_answer_in, _img_uuid_in) if self.received else (_answer_in,):
+            for status, headers, body in self._readings():
+                if (found := look(unpacked(body))) is not None:
+                    self.status, self.headers, self.body = status, headers, bytearray(found)
+                    return True
         return False
 
-    def complete_answer(self) -> None:
-        """Read on behind the end of the body where that is not an answer: its ``Content-Length`` may be too short."""
-        if self.received and _answer_in(unpacked(self.body)) is None:
+    def normalize_answer(self) -> None:
+        """
+        Reduce the response to a POST, which was read without an error, to the answer in it.
+
+        It may go on behind a ``Content-Length`` that is too short, stand inside other text, or not be in UTF-8.
+        """
+        if self.received:
             self.recover_answer()
 
     def begin_of_answer(self) -> bytes:
@@ -145,13 +155,30 @@ def _read_leniently(received: bytes) -> tuple[int, Headers, bytes] | None:
 
 
 def _answer_in(body: bytes) -> bytes | None:
-    """Return the object with ``code`` or ``data`` that a body begins with, whatever stands around it."""
-    text = body.decode("utf-8-sig", errors="replace")
-    start = text.find("{")
-    try:
-        found, end = json.JSONDecoder().raw_decode(text, max(start, 0))
-    except (ValueError, RecursionError):
+    """Return the first object with ``code`` or ``data`` in a body, whatever stands around it."""
+    text = _text_of(body)
+    # Not strict: a line break inside a `msg` must not cost the id beside it.
+    decoder, start = json.JSONDecoder(strict=False), text.find("{")
+    for _ in range(_MOST_OBJECTS):
+        if start < 0:
+            return None
+        try:
+            found, end = decoder.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            end = start + 1
+        else:
+            if isinstance(found, dict) and ("code" in found or "data" in found):
+                return json.dumps(found).encode()
+        start = text.find("{", end)
+    return None
+
+
+def _img_uuid_in(body: bytes) -> bytes | None:
+    """Return an answer with the ``img_uuid`` that stands in a body which is cut off behind it."""
+    if not (named := _IMG_UUID.search(_text_of(body))):
         return None
-    return (
-        text[start:end].encode() if isinstance(found, dict) and ("code" in found or "data" in found) else None
-    )
+    return json.dumps({"code": 0, "data": {"img_uuid": named[1] or named[2]}}).encode()
+
+
+def _text_of(body: bytes) -> str:
+    return body.decode(json.detect_encoding(body), errors="replace")

@@ -64,6 +64,7 @@ class Row:
 JSON = b"Content-Type: application/json"
 HTML = b"<html><h1>502 Bad Gateway</h1></html>"
 NO_LENGTH = b"HTTP/1.1 200 OK\r\n\r\n"
+CUT_BEHIND_THE_ID = ACCEPTED.partition(b"job-1")[0] + b'job-1"'
 REFUSED = b'{"code":401,"msg":"Token Error"}'
 ROWS = {
     "an answer": Row(says(reply(ACCEPTED, JSON))),
@@ -93,6 +94,19 @@ ROWS = {
     "an answer with 300 headers": Row(says(reply(ACCEPTED, *(b"X-%d: 1" % n for n in range(300))))),
     "an answer with a broken header": Row(says(reply(ACCEPTED, b"no colon in here"))),
     "an answer without HTTP": Row(says(ACCEPTED)),
+    "an answer longer than its Content-Length, in two parts": Row(
+        says(reply(ACCEPTED[:60], length=60), ACCEPTED[60:])
+    ),
+    "an answer that is cut off behind its id": Row(says(reply(CUT_BEHIND_THE_ID, length=500))),
+    "an answer that ends behind its id": Row(says(reply(CUT_BEHIND_THE_ID))),
+    "an answer that is cut off inside its id": Row(
+        says(reply(CUT_BEHIND_THE_ID[:-4], length=500)), ConnectionLostError
+    ),
+    "an answer with a line break inside a text": Row(says(reply(ACCEPTED.replace(b"Success", b"Suc\ncess")))),
+    "an answer behind a warning": Row(says(reply(b"<b>Warning</b>: {main} " + ACCEPTED))),
+    "an answer inside a callback": Row(says(reply(b"callback(" + ACCEPTED + b");"))),
+    "an answer in UTF-16": Row(says(reply(ACCEPTED.decode().encode("utf-16")))),
+    "an answer behind a byte order mark": Row(says(reply(b"\xef\xbb\xbf" + ACCEPTED))),
     "a plain answer that claims to be gzip": Row(says(reply(ACCEPTED, b"Content-Encoding: gzip"))),
     "a plain answer that claims to be brotli": Row(says(reply(ACCEPTED, b"Content-Encoding: br"))),
     "a gzip answer": Row(says(reply(gzip.compress(ACCEPTED), b"Content-Encoding: gzip"))),
@@ -187,6 +201,8 @@ def test_what_had_arrived_of_an_answer_is_in_the_message_without_secrets(
     with RawServer(says(reply(begun, length=500))) as server:
         raised = submit_error(submit, connection(host=server.url))
     assert '"img_uuid":"job' in str(raised)
+    assert '"img_uuid":"job' in (raised.answer_text or "")
+    assert "secret" not in (raised.answer_text or "")
     assert "secret" not in str(raised)
 
 
