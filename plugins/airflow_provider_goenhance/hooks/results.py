@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
@@ -81,16 +82,11 @@ def _default_file() -> Path:
 
 
 def _url_of(conn: Any, conn_id: str) -> Any:
-    if conn.conn_type == "sqlite":
-        import sqlalchemy as sa
+    import sqlalchemy as sa
 
+    if conn.conn_type == "sqlite":
         # Not the sqlite provider's URI: it uses the host only, and unquotes it.
-        path = conn.host or conn.schema
-        if not path:
-            raise ResultsTableError(
-                f"Connection {conn_id!r} has no file path: put the path of the SQLite file into the host field."
-            )
-        return sa.URL.create("sqlite", database=str(Path(path).expanduser()))
+        return sa.URL.create("sqlite", database=sqlite_file(conn.host or conn.schema or "", conn_id))
     try:
         hook = conn.get_hook()
         url = getattr(hook, "sqlalchemy_url", None)
@@ -98,8 +94,74 @@ def _url_of(conn: Any, conn_id: str) -> Any:
         raise ResultsTableError(
             f"Connection {conn_id!r} of type {conn.conn_type!r} cannot serve as the results table: {error}"
         ) from None
+    if url is not None and (url := sa.make_url(url)).get_backend_name() == "sqlite":
+        return url.set(database=sqlite_file(url.database or "", conn_id))
     if url is None:
         raise ResultsTableError(
             f"Connection {conn_id!r} of type {conn.conn_type!r} has no SQLAlchemy URL; use sqlite, postgres or mysql."
         )
     return url
+
+
+def sqlite_file(location: str, conn_id: str) -> str:
+    """
+    Return the absolute path of the SQLite file that a connection names.
+
+    Anything that is not the same file for every process would make a second results table, and pairs would be paid for
+    twice: a relative path, a home directory, a database in memory, a folder that a process would create for itself.
+
+    :param location: a path, or a SQLite URL
+    :raises ResultsTableError: when it is not one file for all processes, with the right spelling
+    """
+    path = _path_in(location, conn_id)
+    start = f"The results table (connection {conn_id!r}) cannot be used, and nothing is submitted: "
+    if not path:
+        raise ResultsTableError(
+            f"{start}the connection has no file path. Put the absolute path of the SQLite file into the host field."
+        )
+    if ":memory:" in path or "mode=memory" in location:
+        raise ResultsTableError(
+            f"{start}{location!r} is a database in memory, which each process has for itself and loses when it ends. "
+            "Put the absolute path of a file into the host field, such as /opt/airflow/goenhance_results.db."
+        )
+    if path.startswith("~"):
+        raise ResultsTableError(
+            f"{start}{path!r} is another file for each user that a process runs as. Put the absolute path into the "
+            f"host field: {Path(path).expanduser()}"
+        )
+    if not Path(path).is_absolute():
+        raise ResultsTableError(
+            f"{start}{path!r} is a relative path, and another file for each process. Put the absolute path into the "
+            f"host field, such as {Path(path).absolute()}"
+        )
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise ResultsTableError(
+            f"{start}the directory {str(folder)!r} of the SQLite file does not exist on this machine. Create it, or "
+            "correct the path. All workers must share it: use PostgreSQL for workers on several machines."
+        )
+    return path
+
+
+def _path_in(location: str, conn_id: str) -> str:
+    """Return the path in a location: the location itself, or the path of a SQLite or file URL."""
+    import sqlalchemy as sa
+
+    scheme, mark, rest = location.strip().partition(":")
+    if scheme.lower() == "file" and mark:
+        path = rest.partition("?")[0]
+        return unquote("/" + path.lstrip("/") if path.startswith("/") else path)
+    if "://" not in location:
+        return location.strip()
+    try:
+        url = sa.make_url(location.strip())
+    except sa.exc.ArgumentError:
+        url = None
+    if url is not None and url.get_backend_name() == "sqlite":
+        return url.database or ":memory:"
+    raise ResultsTableError(
+        f"The results table (connection {conn_id!r}) cannot be used, and nothing is submitted: the type 'sqlite' takes "
+        "the path of a file, and this is a URL "
+        f"that begins with {scheme[:20]!r}. Put the absolute path into the host field, or use the type of "
+        "that database, such as 'postgres'."
+    )

@@ -96,14 +96,28 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
             ids = self._plan(records, ledger, key, account, context)
             return TableStore(ledger, lambda: ledger.by_ids(ids))
         batch = whole(self.batch, "batch")
-        store = TableStore(ledger, lambda: ledger.of_run(key, task_id=self.task_id, batch=batch))
+        store = TableStore(
+            ledger, lambda: ledger.of_run(key, task_id=self.task_id, batch=batch, counted=True)
+        )
         if not store.load():
+            self._skip_if_withdrawn(ledger, key, batch)
             raise ValueError(
                 f"The results table of connection {self.results_conn_id!r} has no rows of batch {batch} for task "
                 f"{self.task_id!r} in this run. The plan task must use it as swap_task_id, with the same "
                 "results_conn_id."
             )
         return store
+
+    def _skip_if_withdrawn(self, ledger: Ledger, key: RunKey, batch: int) -> None:
+        """Skip the task of a batch whose rows have all left the manifest; it keeps its place in the map."""
+        from airflow.providers.common.compat.sdk import AirflowSkipException
+
+        gone = ledger.of_run(key, task_id=self.task_id, batch=batch)
+        if gone:
+            raise AirflowSkipException(
+                f"The manifest no longer holds the pairs of batch {batch} ({gone[0].label} and "
+                f"{len(gone) - 1} more). Nothing was sent or paid for them."
+            )
 
     def _records(self) -> list[Mapping[str, Any]]:
         pairs = as_written(self._written_pairs, self.pairs)
@@ -144,6 +158,7 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
             marking=self.marking,
         )
         ledger.plan(key, rows)
+        ledger.supersede_rejected(key, self.task_id, self.map_index_of(context), rows)
         return [row.swap_id for row in rows]
 
     def push_img_uuids(self, context: Context, swaps: Sequence[Swap]) -> None:

@@ -217,13 +217,14 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         added = Counter(row.status for row in batched)
         self.log.info(
             "Results table: %s added, of which %s and %s; %d known already, %d withdrawn, %d restored, "
-            "%d with new links.",
+            "%d rejected rows no longer in the manifest, %d with new links.",
             pluralize(result.added, "row"),
             pluralize(added[Status.REUSED], "reuses an earlier picture", "reuse earlier pictures"),
             pluralize(added[Status.SUBMITTED], "adopts an earlier job", "adopt earlier jobs"),
             result.known,
             result.withdrawn,
             result.restored,
+            result.superseded,
             result.relinked,
         )
         return self._batches([*known.values(), *batched])

@@ -95,7 +95,9 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
             counts = ledger.counts(key, task_id=self.swap_task_id)
             self._log_failures(ledger, key)
             if flag(self.contact_sheet, "contact_sheet"):
-                self._store_contact_sheet(ti, key, ledger.of_run(key, task_id=self.swap_task_id))
+                self._store_contact_sheet(
+                    ti, key, ledger.of_run(key, task_id=self.swap_task_id, counted=True)
+                )
         self.log.info("%s", counts_line(key.run_id, counts))
         self._raise_if_failed(counts, self._never_started(ti))
         summary = {"pairs": sum(counts.values()), **{str(status): count for status, count in counts.items()}}
@@ -153,6 +155,7 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
             key,
             task_id=self.swap_task_id,
             statuses=[Status.UNKNOWN, Status.FAILED, Status.REJECTED, Status.PLANNED],
+            counted=True,
         )
         for swap in failures[:NAMED_FAILURES]:
             self.log.warning("%s", describe(swap))

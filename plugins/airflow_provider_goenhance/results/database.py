@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -18,7 +18,7 @@ from tenacity import RetryCallState, Retrying, stop_after_attempt, wait_exponent
 from ..exceptions import ResultsTableError
 from .engines import make_engine
 from .schema import DEFAULT_TABLE, swaps_table
-from .transient_errors import OutOfReachError, is_transient
+from .transient_errors import OutOfReachError, is_about_encoding, is_transient
 from .upgrade import MARKER, renew_fingerprints
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ ATTEMPTS = 8
 #: The longest pause between two attempts, in seconds, before jitter.
 MAX_PAUSE = 5.0
 _BACKOFF = wait_exponential(multiplier=0.1, max=MAX_PAUSE)
+_UNICODE = {"postgresql": "UTF8", "mysql": "utf8mb4"}
 #: Keys in one ``IN (...)`` list: below every database's limit of bound parameters.
 IN_LIST = 500
 
@@ -177,7 +178,11 @@ class ResultsDatabase:
         )
         try:
             return retrying(once)
-        except sa.exc.DBAPIError as error:
+        except (sa.exc.DBAPIError, UnicodeError) as error:
+            if is_about_encoding(error):
+                raise self._wrong_encoding(connect, error) from None
+            if isinstance(error, UnicodeError):
+                raise
             out_of_reach = is_transient(error, retrying.statistics["attempt_number"])
             raise self._failure(error, OutOfReachError if out_of_reach else ResultsTableError) from None
         except sa.exc.SQLAlchemyError as error:
@@ -220,9 +225,13 @@ class ResultsDatabase:
         """Return the columns that the table lacks, ``None`` if there is no table."""
         inspector = sa.inspect(connection)
         try:
-            present = {column["name"] for column in inspector.get_columns(self.swaps.name, self.swaps.schema)}
+            found = inspector.get_columns(self.swaps.name, self.swaps.schema)
         except sa.exc.NoSuchTableError:
             return None
+        present = {column["name"] for column in found}
+        key = inspector.get_pk_constraint(self.swaps.name, self.swaps.schema)["constrained_columns"]
+        if key != ["swap_id"]:
+            raise self._foreign_table(sorted(present))
         return [column for column in self.swaps.columns if column.name not in present]
 
     def _create(self, connection: sa.Connection) -> None:
@@ -242,6 +251,34 @@ class ResultsDatabase:
             f"{column.type.compile(dialect=connection.dialect)}" + (f" DEFAULT {default}" if default else "")
         )
         log.info("Added the column %s to the results table (%s).", column.name, self.name)
+
+    def _foreign_table(self, columns: list[str]) -> ResultsTableError:
+        shown = ", ".join(columns[:10]) + (", ..." if len(columns) > 10 else "")
+        return ResultsTableError(
+            f"The table {self.swaps.fullname} of the results table ({self.name}) is not ours: its primary key is not "
+            f"swap_id; its columns are {shown}. It was left as it is, and nothing is submitted. Set "
+            "goenhance_table in the extra of the connection to a name that is free, or goenhance_schema to a schema "
+            "of its own."
+        )
+
+    def _wrong_encoding(
+        self, connect: Callable[[], AbstractContextManager[sa.Connection]], error: BaseException
+    ) -> ResultsTableError:
+        """Return the error about a database that cannot hold a text, with its encoding."""
+        kind = self.url.get_backend_name()
+        query = {
+            "postgresql": "SELECT current_setting('server_encoding')",
+            "mysql": "SELECT concat(@@character_set_database, ' (of its connections: ', @@character_set_client, ')')",
+        }.get(kind)
+        encoding = "unknown"
+        if query is not None:
+            with suppress(sa.exc.SQLAlchemyError), connect() as connection:
+                encoding = str(connection.exec_driver_sql(query).scalar_one())
+                connection.rollback()
+        return ResultsTableError(
+            f"The results table ({self.name}) cannot hold a text: its database has the encoding {encoding} "
+            f"({_first_line(error)}). Use a database with the encoding {_UNICODE.get(kind, 'UTF-8')}."
+        )
 
     def _failure(
         self, error: BaseException, kind: type[ResultsTableError] = ResultsTableError

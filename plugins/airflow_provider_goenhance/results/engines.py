@@ -22,7 +22,8 @@ _LIBPQ = {
     "keepalives_count": 3,
 }
 _CONNECT_ARGS: dict[str, dict[str, Any]] = {
-    "psycopg": _LIBPQ,
+    # Without the encoding, SQLAlchemy cannot connect to a database of the encoding SQL_ASCII.
+    "psycopg": {**_LIBPQ, "client_encoding": "utf8"},
     "psycopg2": _LIBPQ,
     "pymysql": {"connect_timeout": CONNECT_SECONDS},
     "mysqldb": {"connect_timeout": CONNECT_SECONDS},

@@ -15,8 +15,8 @@ from .database import IN_LIST, ResultsDatabase
 from .plan import Plan, PlanResult, RunKey
 from .states import Status
 from .swap import Swap, raw_fingerprint
-from .transition_sql import update
-from .transitions import WITHDRAWN, Abandoned, Outcome
+from .transition_sql import update, update_rows
+from .transitions import WITHDRAWN, Abandoned, Outcome, Superseded
 
 __all__ = ["Ledger", "Outcome", "PlanResult", "RunKey"]
 
@@ -41,10 +41,20 @@ class Ledger:
         :param swaps: the rows, with ids from :func:`.swap.swap_id_for`
         :param task_id: the task whose rows these are: its rows that were planned before, are not sent yet, and are
             no longer among ``swaps``, become ``rejected`` with the code ``withdrawn``, and ``planned`` again once a
-            plan has them again
+            plan has them again. These, and rejected rows that are no longer among ``swaps``, count no more
         """
         wanted = {swap.swap_id: swap for swap in swaps}
         return self.database.run(lambda connection: Plan(connection, self.swaps, key, task_id).write(wanted))
+
+    def supersede_rejected(
+        self, key: RunKey, task_id: str, map_index: int | None, swaps: Sequence[Swap]
+    ) -> None:
+        """Count the rejected rows of a task no more that are not among the rows that it has now."""
+        now = {swap.swap_id for swap in swaps}
+        rejected = self.of_run(key, task_id=task_id, statuses=[Status.REJECTED])
+        old = [row.swap_id for row in rejected if row.map_index == map_index and row.swap_id not in now]
+        if old:
+            self.database.run(lambda connection: update_rows(connection, self.swaps, Superseded, old))
 
     def with_known_ids(self, key: RunKey, task_id: str, swaps: Sequence[Swap]) -> list[Swap]:
         """
@@ -147,9 +157,16 @@ class Ledger:
         batch: int | None = None,
         map_index: int | None = None,
         statuses: Iterable[Status] | None = None,
+        counted: bool = False,
     ) -> list[Swap]:
-        """Return the rows of a run, or of one batch of it, in the manifest's order."""
+        """
+        Return the rows of a run, or of one batch of it, in the manifest's order.
+
+        :param counted: without the rows that a later plan of the run no longer held
+        """
         query = sa.select(self.swaps).where(*self._of(key))
+        if counted:
+            query = query.where(self.swaps.c.superseded_at.is_(None))
         if task_id is not None:
             query = query.where(self.swaps.c.task_id == task_id)
         if batch is not None:
@@ -190,8 +207,10 @@ class Ledger:
         return [Swap.from_row(row) for row in self.database.read(query)]
 
     def counts(self, key: RunKey, *, task_id: str | None = None) -> dict[Status, int]:
-        """Return how many rows of a run are in each state; states without rows are 0."""
-        query = sa.select(self.swaps.c.status, sa.func.count().label("n")).where(*self._of(key))
+        """Return how many rows of a run are in each state; states without rows are 0. Superseded rows do not count."""
+        query = sa.select(self.swaps.c.status, sa.func.count().label("n")).where(
+            *self._of(key), self.swaps.c.superseded_at.is_(None)
+        )
         if task_id is not None:
             query = query.where(self.swaps.c.task_id == task_id)
         found = {row["status"]: row["n"] for row in self.database.read(query.group_by(self.swaps.c.status))}

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from .bounds import fit
 from .database import IN_LIST
 from .swap import Swap
-from .transition_sql import update, update_rows
-from .transitions import Relinked, Restored, Withdrawn
+from .transition_sql import Repeated, update, update_rows
+from .transitions import Reinstated, Relinked, Restored, Superseded, Withdrawn
 
 #: Rows in one INSERT: a million rows as dicts, all at once, would take gigabytes.
 INSERT_ROWS = 1000
@@ -38,6 +38,7 @@ class PlanResult:
     :param known: rows that an earlier attempt had planned already, left unchanged
     :param withdrawn: rows planned earlier, and not sent yet, that the manifest no longer holds
     :param restored: rows withdrawn earlier that the manifest holds again
+    :param superseded: rows rejected earlier that the manifest no longer holds
     :param relinked: known rows whose links were replaced by those of the manifest as it is now
     """
 
@@ -45,6 +46,7 @@ class PlanResult:
     known: int
     withdrawn: int
     restored: int
+    superseded: int = 0
     relinked: int = 0
 
 
@@ -72,7 +74,11 @@ class Plan:
             self._connection.execute(sa.insert(self._swaps), rows)
         known = [swap_id for swap_id in wanted if swap_id in existing]
         gone = [swap_id for swap_id in existing if swap_id not in wanted]
+        self._take(Reinstated, known)
+        # Before others are withdrawn, which are rejected then.
+        superseded = self._take(Superseded, gone)
         return PlanResult(
+            superseded=superseded,
             added=len(new),
             known=len(known),
             withdrawn=self._take(Withdrawn, gone),
@@ -113,5 +119,5 @@ class Plan:
     def _links(self, query: sa.Select[Any]) -> dict[str, _Links]:
         return {row[0]: (row[1], row[2]) for row in self._connection.execute(query)}
 
-    def _take(self, step: type[Withdrawn | Restored], ids: list[str]) -> int:
+    def _take(self, step: type[Repeated], ids: list[str]) -> int:
         return update_rows(self._connection, self._swaps, step, ids) if self._task_id is not None else 0

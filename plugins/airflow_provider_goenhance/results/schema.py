@@ -108,6 +108,8 @@ def swaps_table(name: str = DEFAULT_TABLE, schema: str | None = None) -> sa.Tabl
         sa.Column("claim_expires_at", _Time),
         sa.Column("submitted_at", _Time),
         sa.Column("finished_at", _Time),
+        # Set on a row that a later plan of its run no longer holds: it counts no more.
+        sa.Column("superseded_at", _Time),
     ]
     table = sa.Table(
         name,

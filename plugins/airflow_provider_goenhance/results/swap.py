@@ -88,6 +88,7 @@ class Swap:
     claim_expires_at: dt.datetime | None = None
     submitted_at: dt.datetime | None = None
     finished_at: dt.datetime | None = None
+    superseded_at: dt.datetime | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Swap:

@@ -40,6 +40,10 @@ _TRANSIENT = (
     "timeout",
 )
 
+# PostgreSQL: no equivalent in the encoding, an invalid byte sequence. MySQL: an incorrect string value.
+_ENCODING_SQLSTATES = frozenset({"22P05", "22021"})
+_ENCODING_NUMBERS = frozenset({1366, 3988})
+
 #: A duplicate key means that two planners ran at once: the one that lost finds the rows in its next attempt.
 INTEGRITY_ATTEMPTS = 3
 
@@ -56,8 +60,7 @@ def is_transient(error: sa.exc.DBAPIError, attempt: int) -> bool:
     """
     if isinstance(error, sa.exc.IntegrityError):
         return attempt < INTEGRITY_ATTEMPTS
-    sqlstate = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
-    if sqlstate in _TRANSIENT_SQLSTATES:
+    if _sqlstate_of(error.orig) in _TRANSIENT_SQLSTATES:
         return True
     text = str(error.orig).lower()
     if any(words in text for words in _PERMANENT):
@@ -65,3 +68,18 @@ def is_transient(error: sa.exc.DBAPIError, attempt: int) -> bool:
     if error.connection_invalidated:
         return True
     return isinstance(error, sa.exc.OperationalError) and any(words in text for words in _TRANSIENT)
+
+
+def is_about_encoding(error: BaseException) -> bool:
+    """Return whether the database cannot hold a text in its encoding."""
+    if isinstance(error, UnicodeEncodeError):
+        return True
+    cause = getattr(error, "orig", None)
+    if _sqlstate_of(cause) in _ENCODING_SQLSTATES:
+        return True
+    arguments: tuple[object, ...] = getattr(cause, "args", ())
+    return bool(arguments) and arguments[0] in _ENCODING_NUMBERS
+
+
+def _sqlstate_of(cause: object) -> object:
+    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)

@@ -25,12 +25,16 @@ from .transitions import (
     Declined,
     NotSent,
     OutcomeUnknown,
+    Reinstated,
     Restored,
     Step,
+    Superseded,
     Transition,
     Withdrawn,
 )
 
+#: The steps that say the same of every row.
+Repeated = Withdrawn | Restored | Superseded | Reinstated
 #: Results of POSTs first: they release what the claims of the same commit may then have.
 _ORDER: tuple[type[Transition], ...] = (Accepted, NotSent, Declined, OutcomeUnknown, Claim)
 
@@ -74,9 +78,7 @@ def update(connection: sa.Connection, swaps: sa.Table, steps: Sequence[Step]) ->
         bulk_update.execute_many(connection, statement, _rows(swaps, rule, some), _fixed(rule, None, now))
 
 
-def update_rows(
-    connection: sa.Connection, swaps: sa.Table, step: type[Withdrawn | Restored], ids: Sequence[str]
-) -> int:
+def update_rows(connection: sa.Connection, swaps: sa.Table, step: type[Repeated], ids: Sequence[str]) -> int:
     """Take a step that is the same for many rows, each where its row allows it; return how many rows took it."""
     statement = _derive(swaps, step.rule, {})
     fixed = _fixed(step.rule, None, dt.datetime.now(dt.UTC))

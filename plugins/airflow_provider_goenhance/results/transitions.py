@@ -275,6 +275,7 @@ class Withdrawn:
             "error_code": WITHDRAWN,
             "error_message": "The manifest no longer held this row when the run was planned again. Never sent.",
             "finished_at": NOW,
+            "superseded_at": NOW,
         },
     )
 
@@ -288,7 +289,39 @@ class Restored:
     rule: ClassVar[Rule] = Rule(
         from_status=frozenset({Status.REJECTED}),
         guards={"error_code": WITHDRAWN},
-        writes={"status": Status.PLANNED, "error_code": None, "error_message": None, "finished_at": None},
+        writes={
+            "status": Status.PLANNED,
+            "error_code": None,
+            "error_message": None,
+            "finished_at": None,
+            "superseded_at": None,
+        },
+    )
+
+    swap_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """Count a rejected row no more: its manifest was corrected, and a later plan of the run does not hold it."""
+
+    rule: ClassVar[Rule] = Rule(
+        from_status=frozenset({Status.REJECTED}),
+        guards={"superseded_at": None},
+        writes={"superseded_at": NOW},
+    )
+
+    swap_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reinstated:
+    """Count a rejected row again: its manifest holds it again, as bad as before."""
+
+    rule: ClassVar[Rule] = Rule(
+        from_status=frozenset({Status.REJECTED}),
+        unless={"error_code": WITHDRAWN},
+        writes={"superseded_at": None},
     )
 
     swap_id: str
@@ -389,4 +422,6 @@ def without_side_values(step: Transition) -> Transition:
 #: The steps of a submit, which a claim owner takes through the group commit.
 Transition = Claim | Accepted | NotSent | Declined | OutcomeUnknown
 #: Every step of a row.
-Step = Transition | FormerJob | Abandoned | Withdrawn | Restored | Relinked | Outcome
+Step = (
+    Transition | FormerJob | Abandoned | Withdrawn | Restored | Superseded | Reinstated | Relinked | Outcome
+)

@@ -61,3 +61,51 @@ def test_a_connection_that_cannot_hold_the_table_is_an_error_that_names_it(
     with pytest.raises(ResultsTableError, match="results_test") as raised:
         open_results(define(monkeypatch, **fields))
     assert said in str(raised.value)
+
+
+@pytest.mark.parametrize("field", ["host", "schema"])
+@pytest.mark.parametrize(
+    "form",
+    ["{}", "sqlite:///{}", "sqlite+pysqlite:///{}", "file:{}", "file://{}", " {} ", "sqlite:///{}?timeout=9"],
+)
+def test_the_path_is_read_out_of_whatever_was_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, form: str, field: str
+) -> None:
+    path = tmp_path / "results.db"
+    fields = {"conn_type": "sqlite", field: form.format(path)}
+    assert open_results(define(monkeypatch, **fields)).url.database == str(path)
+
+
+@pytest.mark.parametrize(
+    ("location", "said"),
+    [
+        ("results.db", "relative path"),
+        ("data/results.db", "such as {cwd}/data/results.db"),
+        ("./results.db", "relative path"),
+        ("../results.db", "relative path"),
+        ("sqlite:///results.db", "relative path"),
+        ("~/results.db", "another file for each user"),
+        ("sqlite:///~/results.db", "{home}/results.db"),
+        (":memory:", "in memory"),
+        ("sqlite://", "in memory"),
+        ("sqlite:///:memory:", "in memory"),
+        ("file::memory:?cache=shared", "in memory"),
+        ("file:results?mode=memory&cache=shared", "in memory"),
+        (
+            "/no/such/directory/results.db",
+            "the directory '/no/such/directory' of the SQLite file does not exist",
+        ),
+        ("postgresql://user:secret@host/db", "use the type of that database"),
+        ("https://example.com/results.db", "begins with 'https'"),
+    ],
+)
+def test_a_place_that_is_not_one_file_for_all_processes_is_refused_with_the_right_spelling(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, location: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with pytest.raises(ResultsTableError, match="connection 'results_test'") as raised:
+        open_results(define(monkeypatch, conn_type="sqlite", host=location))
+    assert said.format(cwd=tmp_path, home=tmp_path / "home") in str(raised.value)
+    assert "secret" not in str(raised.value)
+    assert list(tmp_path.iterdir()) == []
