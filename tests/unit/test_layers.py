@@ -14,7 +14,7 @@ import airflow_provider_goenhance
 PACKAGE = Path(airflow_provider_goenhance.__file__).parent
 #: From the ground up. A package may import from layers below its own, and from itself.
 LAYERS = (
-    {"exceptions", "redaction"},
+    {"exceptions", "redaction", "addresses"},
     {"api"},
     {"manifest", "results", "pictures"},
     {"execution"},
@@ -27,7 +27,7 @@ LAYERS = (
 )
 LAYER_OF = {package: layer for layer, packages in enumerate(LAYERS) for package in packages}
 #: Packages that know nothing of Airflow. Manifest and pictures use its ObjectStoragePath, and nothing else of it.
-PLAIN = {"exceptions", "redaction", "api", "results", "execution"}
+PLAIN = {"exceptions", "redaction", "addresses", "api", "results", "execution"}
 #: Data about the package, which needs nothing of it.
 OUTSIDE = {"__init__", "provider_info"}
 

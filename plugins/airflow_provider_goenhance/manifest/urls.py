@@ -55,20 +55,25 @@ def url_problem(url: str) -> tuple[str, str] | None:
     shown = short_url(url)
     if _TWO_SCHEMES.match(url):
         return ErrorCode.TWO_SCHEMES, f"begins with two schemes: {shown}"
-    web = url.lower().startswith(("http://", "https://"))
-    if web and (second := _SECOND_URL.search(url, len("http://"))):
+    if url.lower().startswith(("http://", "https://")):
+        return _web_problem(url, shown) or _authority_problem(url, shown)
+    if "://" in url and (found := _unsafe_character(url)):
+        return ErrorCode.UNSAFE_CHARACTERS, f"has {found} inside: {shown}"
+    return ErrorCode.NOT_HTTP_URL, f"is not an http:// or https:// URL: {shown}"
+
+
+def _web_problem(url: str, shown: str) -> tuple[str, str] | None:
+    if second := _SECOND_URL.search(url, len("http://")):
         quote = " (is a quote missing?)" if "\n" in second[0] or "\r" in second[0] else ""
         return ErrorCode.TWO_URLS, f"holds two URLs{quote}; put one URL in each cell: {shown}"
-    if web and not re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0].strip():
+    if not re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0].strip():
         return ErrorCode.NO_HOST, f"names no host: {shown}"
-    if (web or "://" in url) and (found := _unsafe_character(url)):
+    if found := _unsafe_character(url):
         return ErrorCode.UNSAFE_CHARACTERS, f"has {found} inside: {shown}"
-    if not web:
-        return ErrorCode.NOT_HTTP_URL, f"is not an http:// or https:// URL: {shown}"
     if "\\" in re.split(r"[?#]", url, maxsplit=1)[0]:
         # A browser reads a backslash as a slash, other programs do not.
         return ErrorCode.UNSAFE_CHARACTERS, f"has a backslash (write / or %5C) inside: {shown}"
-    return _authority_problem(url, shown)
+    return None
 
 
 def _authority_problem(url: str, shown: str) -> tuple[str, str] | None:
