@@ -21,7 +21,7 @@ MAX_URL_LENGTH = 2048
 # finds no problem in a URL that matches here.
 PLAIN_URL = re.compile(
     r"https?://(?!https?[:/])(?=[^/]{1,63}/)(?:[A-Za-z0-9-]+\.)*[A-Za-z-][A-Za-z0-9-]*(?::[1-9][0-9]{0,3})?"
-    r"/(?!/)(?=.{0,1900}\Z)(?:[!-9;-\[\]-~]++|:(?!//))*+"
+    r"/(?!/)(?=.{0,1900}\Z)(?:[!#-9;-\[\]-~]++|:(?!//))*+"
 )
 
 # Zs, Zl, Zp: spaces and line separators; Cc: control characters; Cf: invisible ones, such as a byte order mark;
@@ -70,6 +70,8 @@ def _web_problem(url: str, shown: str) -> tuple[str, str] | None:
         return ErrorCode.NO_HOST, f"names no host: {shown}"
     if found := _unsafe_character(url):
         return ErrorCode.UNSAFE_CHARACTERS, f"has {found} inside: {shown}"
+    if '"' in url:
+        return ErrorCode.UNSAFE_CHARACTERS, f"has a double quote (write %22) inside: {shown}"
     if "\\" in re.split(r"[?#]", url, maxsplit=1)[0]:
         # A browser reads a backslash as a slash, other programs do not.
         return ErrorCode.UNSAFE_CHARACTERS, f"has a backslash (write / or %5C) inside: {shown}"

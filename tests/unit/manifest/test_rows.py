@@ -11,7 +11,7 @@ from airflow_provider_goenhance.api.models import submit_body
 from airflow_provider_goenhance.manifest.model import RejectedRow, Rows
 from airflow_provider_goenhance.manifest.read import read_manifest
 from airflow_provider_goenhance.manifest.urls import PLAIN_URL, url_problem
-from airflow_provider_goenhance.manifest.validate import RowChecker
+from airflow_provider_goenhance.manifest.validate import RowChecker, check_pairs
 
 FACE = "https://pictures.example/faces/ada.jpg"
 SCENE = "https://pictures.example/scenes/beach.jpg"
@@ -179,6 +179,8 @@ BAD_URLS = [
     ("https://a.example\\b.jpg", "unsafe_characters", "has a backslash (write / or %5C) inside"),
     ("https://a.example/x\\b.jpg", "unsafe_characters", "has a backslash (write / or %5C) inside"),
     ("https:\\\\a.example\\b.jpg", "not_http_url", "is not an http:// or https:// URL"),
+    ('https://a.example/a.jpg"', "unsafe_characters", "has a double quote (write %22) inside"),
+    ('https://a.example/a.jpg?x="b"', "unsafe_characters", "has a double quote (write %22) inside"),
     ("C:\\pictures\\a.jpg", "not_http_url", "is not an http:// or https:// URL: C:\\pictures\\a.jpg"),
     ("hhttps://a.example/a.jpg", "not_http_url", "is not an http:// or https:// URL"),
     ("http//a.example/a.jpg", "not_http_url", "is not an http:// or https:// URL"),
@@ -348,3 +350,36 @@ def test_a_usable_url_reaches_the_body_of_the_submit_byte_for_byte(manifest_file
     [pair] = read_manifest(manifest_file(f'source_img,reference_img\n"{url}",{SCENE}?\n')).pairs
     sent = json.loads(json.dumps(submit_body(pair.source_img, pair.reference_img)))
     assert sent["args"] == {"source_img": url, "reference_img": f"{SCENE}?"}
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        (4711, "4711"),
+        (4711.0, "4711"),
+        (1e5, "100000"),
+        (0.5, "0.5"),
+        ("1e5", "1e5"),
+        ("007", "007"),
+        ("None", "None"),
+        ("NaN", "NaN"),
+        ("true", "true"),
+        ("[1, 2]", "[1, 2]"),
+        ("4711.0", "4711.0"),
+    ],
+)
+def test_an_id_that_another_task_hands_over_is_the_text_it_was(value, kept):
+    record = {"source_img": FACE, "reference_img": SCENE, "pair_id": value, "consent_ref": value}
+    manifest = check_pairs([record], location="a task")
+    assert [(pair.pair_id, pair.consent_ref) for pair in manifest.pairs] == [(kept, kept)]
+
+
+@pytest.mark.parametrize("blank", [None, float("nan"), "", "  "])
+def test_a_blank_that_another_task_hands_over_is_no_text(blank):
+    record = {"source_img": FACE, "reference_img": SCENE, "pair_id": blank, "consent_ref": blank}
+    [pair] = check_pairs([record], location="a task").pairs
+    assert pair.pair_id.startswith("ada__beach__")
+    assert pair.consent_ref is None
+
+    [row] = check_pairs([{"source_img": blank, "reference_img": SCENE}], location="a task").rejected
+    assert (row.column, row.code, row.source_img) == ("source_img", "missing_value", "")

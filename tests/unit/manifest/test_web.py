@@ -21,7 +21,7 @@ from tests.unit.api.certificate import self_signed
 from tests.unit.manifest.web_server import SILENCE, WebServer, response, web_server
 
 GOOD = "source_img,reference_img,pair_id\nhttps://a.example/1.jpg,https://a.example/2.jpg,p1\n"
-SECRET = "s3cret"  # in the page that nobody may see, and in the query of the address
+SECRET = "s3cret"  # in the page that no reader of a message may see, and in the query of the address
 
 
 @pytest.fixture(autouse=True)
