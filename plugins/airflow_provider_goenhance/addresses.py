@@ -17,6 +17,13 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _INTERNAL_NAMES = ("localhost", "local", "internal", "intranet", "lan", "corp", "home.arpa")
 
 
+_INWARDS = "from a public to an internal address"
+
+
+class InternalAddressError(Exception):
+    """A connection was made to an internal address, although only a public one is allowed."""
+
+
 def refused_hop(origin: str, target: str) -> str:
     """
     Return why a redirect is not followed. Resolves both host names, so it may block.
@@ -35,7 +42,7 @@ def refused_hop(origin: str, target: str) -> str:
     if before.scheme == "https" and after.scheme == "http":
         return "from https to http"
     if before_host != after_host and is_internal(after_host) and not is_internal(before_host):
-        return "from a public to an internal address"
+        return _INWARDS
     return ""
 
 
@@ -54,6 +61,18 @@ def is_internal(host: str) -> bool:
     except (OSError, ValueError):
         return "." not in name and ":" not in name
     return any(_is_internal_address(str(entry[4][0])) for entry in found)
+
+
+def refuse_internal_peer(connection: socket.socket) -> None:
+    """
+    Refuse a connection whose other end is internal.
+
+    A name may resolve to a public address when :func:`refused_hop` asks, and to an internal one a moment later.
+
+    :raises InternalAddressError: if it is
+    """
+    if _is_internal_address(str(connection.getpeername()[0])):
+        raise InternalAddressError(_INWARDS)
 
 
 def _is_internal_address(text: str) -> bool:

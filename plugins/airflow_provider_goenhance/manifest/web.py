@@ -14,13 +14,13 @@ import urllib.request
 import zlib
 from dataclasses import dataclass
 from functools import partial
-from http.client import HTTPException, HTTPMessage, IncompleteRead
+from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPSConnection, IncompleteRead
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 from urllib.error import HTTPError
 from urllib.parse import parse_qsl, quote, unquote, urljoin, urlsplit
 
-from ..addresses import refused_hop
+from ..addresses import InternalAddressError, is_internal, refuse_internal_peer, refused_hop
 from ..exceptions import ManifestError
 from .faults import Cause, cause_of, status_cause
 
@@ -87,7 +87,7 @@ def _reopen(file: Any) -> IO[bytes]:
 
 def _fetch(url: str, location: str) -> tuple[Any, HTTPMessage]:
     deadline = time.monotonic() + TOTAL_TIMEOUT
-    opener = _opener()
+    opener = _opener(public_only=False)
     url, login = _without_login(url)
     target = _sendable(url)
     for _ in range(MAX_REDIRECTS + 1):
@@ -99,6 +99,8 @@ def _fetch(url: str, location: str) -> tuple[Any, HTTPMessage]:
                         location
                     )
                 return _save(response, deadline, location), response.headers
+        except InternalAddressError as error:
+            raise _refused(str(error), location) from None
         except HTTPError as error:
             with error:
                 to = error.headers.get("Location")
@@ -106,29 +108,61 @@ def _fetch(url: str, location: str) -> tuple[Any, HTTPMessage]:
                 raise
         hop = _sendable(urljoin(target, quote(to.encode("latin-1"), safe=_SENT_AS_IT_IS)))
         if reason := refused_hop(target, hop):
-            raise ManifestError(
-                f"manifest {location} cannot be read: it redirects {reason}, which is not followed. Use the address "
-                "of the file itself"
-            )
+            raise _refused(reason, location)
+        if not is_internal(urlsplit(target).hostname or ""):
+            opener = _opener(public_only=True)
         if urlsplit(hop).netloc != urlsplit(target).netloc:
             login = {}
         target = hop
     raise Cause(f"it redirects more than {MAX_REDIRECTS} times, in a loop", passes=True).error(location)
 
 
-def _opener() -> urllib.request.OpenerDirector:
+def _refused(reason: str, location: str) -> ManifestError:
+    return ManifestError(
+        f"manifest {location} cannot be read: it redirects {reason}, which is not followed. Use the address of the "
+        "file itself"
+    )
+
+
+def _opener(*, public_only: bool) -> urllib.request.OpenerDirector:
     """Return an opener that honours proxies and follows no redirect by itself."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
+        _PublicHandler() if public_only else urllib.request.HTTPHandler(),
+        _PublicTlsHandler() if public_only else urllib.request.HTTPSHandler(),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPErrorProcessor(),
-        urllib.request.HTTPCookieProcessor(),
     ):
         opener.add_handler(handler)
     return opener
+
+
+class _PublicConnection(HTTPConnection):
+    def connect(self) -> None:
+        super().connect()
+        refuse_internal_peer(self.sock)
+
+
+class _PublicTlsConnection(HTTPSConnection):
+    def connect(self) -> None:
+        super().connect()
+        refuse_internal_peer(self.sock)
+
+
+class _PublicHandler(urllib.request.HTTPHandler):
+    def http_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(HTTPConnection if _by_proxy(req) else _PublicConnection, req)
+
+
+class _PublicTlsHandler(urllib.request.HTTPSHandler):
+    def https_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(HTTPSConnection if _by_proxy(req) else _PublicTlsConnection, req)
+
+
+def _by_proxy(request: urllib.request.Request) -> bool:
+    """Return whether a proxy makes the connection: it resolves the name, and may be internal itself."""
+    return request.host != urlsplit(request.full_url).netloc
 
 
 def _save(response: Any, deadline: float, location: str) -> Any:

@@ -355,6 +355,27 @@ def test_a_redirect_from_a_public_to_an_internal_address_is_not_followed(server,
 
 
 @pytest.mark.usefixtures("internet")
+def test_a_name_that_resolves_inwards_only_when_the_connection_is_made_gets_no_request(server, monkeypatch):
+    resolve = socket.getaddrinfo
+    answers = ["93.184.215.14"]  # and from the second time on 127.0.0.1
+
+    def getaddrinfo(host, port, *args, **kwargs):
+        if host == "rebinds.example.com":
+            host = answers.pop() if answers else "127.0.0.1"
+        return resolve(host, port, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setenv("no_proxy", "rebinds.example.com")
+    target = server.url.replace("127.0.0.1", "rebinds.example.com") + "/status"
+    server.script["http://public.example.com/m.csv"] = response("", 302, location=target)
+    server.script["/status"] = response(GOOD)
+    assert "it redirects from a public to an internal address" in str(
+        fault("http://public.example.com/m.csv")
+    )
+    assert server.targets == ["http://public.example.com/m.csv"]
+
+
+@pytest.mark.usefixtures("internet")
 def test_a_redirect_from_one_public_address_to_another_is_followed(server):
     server.script["http://docs.example.com/export"] = response("", 307, location="http://files.example.com/x")
     server.script["http://files.example.com/x"] = response(GOOD)
