@@ -158,7 +158,7 @@ def row_problems(source: str, reference: str, pair_id: str, overflow: str) -> li
         # The values are in the wrong columns, so checking each makes no sense.
         clause = (
             f"the row has more values than the header has columns; the first extra one is {short_url(overflow)}: "
-            "put values that contain a comma in double quotes"
+            "put values that contain a comma in double quotes as a whole"
         )
         return [("", ErrorCode.TOO_MANY_VALUES, clause)]
     checks = (

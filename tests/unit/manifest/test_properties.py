@@ -216,6 +216,39 @@ def test_a_url_that_is_waved_through_has_no_problem(url):
     assert not PLAIN_URL.fullmatch(url) or url_problem(url) is None
 
 
+PIECES = [
+    "http",
+    "https",
+    ":",
+    "://",
+    "/",
+    "//",
+    "a",
+    "a.example",
+    "1",
+    "1.2.3.4",
+    ".",
+    ",",
+    ";",
+    "|",
+    "@",
+    "?",
+    "#",
+    "\\",
+]
+PIECES += ['"', "%", "%2F", "[", "]", ":80", "_", "-", "é", " ", "ftp", "s3"]
+
+
+@settings(max_examples=500)
+@given(st.sampled_from(["http://", "https://", ""]), st.lists(st.sampled_from(PIECES), max_size=9))
+@example("https://", ["https", "/", "a"])
+@example("https://", ["1", ".", "1", "/"])
+@example("https://", ["a", "/", "a", "https", "://", "a"])
+def test_a_url_of_odd_pieces_that_is_waved_through_has_no_problem(start, pieces):
+    url = start + "".join(pieces)
+    assert not PLAIN_URL.fullmatch(url) or url_problem(url) is None
+
+
 @settings(max_examples=50)
 @given(st.from_regex(PLAIN_PAIR_ID, fullmatch=True))
 def test_a_pair_id_that_is_waved_through_has_no_problem(pair_id):

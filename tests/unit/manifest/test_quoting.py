@@ -159,6 +159,12 @@ def test_sound_quotes_are_read(manifest_file, body, expected, bom):
         assert pair_id is None or pair.pair_id == pair_id
 
 
+@pytest.mark.parametrize("bom", ["", "\ufeff"])
+def test_a_quoted_header_is_read_with_and_without_a_byte_order_mark(manifest_file, bom):
+    text = with_urls(f'{bom}"source_img", "reference_img" ,"pair ""id""","a\nb"\n"A","B","x","y"\n')
+    assert [pair.row_number for pair in read_manifest(manifest_file(text)).pairs] == [2]
+
+
 def test_a_value_in_single_or_typographic_quotes_is_rejected_with_its_row(manifest_file):
     manifest = read_manifest(manifest_file(with_urls(f"{HEADER}A,B,x,'a, b'\nA,C,y,“a, b”\nB,C,z,\n")))
     assert [(row.row_number, row.code) for row in manifest.rejected] == [

@@ -9,6 +9,7 @@ import http.server
 import socket
 import ssl
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -139,6 +140,33 @@ def test_a_fault_of_a_storage_is_named_and_says_whether_a_retry_can_help(
     assert "s3cret" not in str(caught.value)
     assert is_final(caught.value) is final
     assert isinstance(caught.value, ManifestUnavailableError) is not final
+
+
+@pytest.mark.parametrize(
+    ("number", "final"),
+    [
+        (errno.EACCES, True),
+        (errno.ENOENT, True),
+        (errno.EIO, False),
+        (errno.ESTALE, False),
+        (errno.EMFILE, False),
+        (errno.ETIMEDOUT, False),
+    ],
+)
+@pytest.mark.parametrize("call", ["stat", "open"])
+def test_a_local_file_on_a_share_that_is_away_for_a_moment_is_retried(
+    manifest_file, monkeypatch, number, final, call
+):
+    location = manifest_file(GOOD)
+
+    def fail(*args, **kwargs):
+        raise OSError(number, "x")
+
+    monkeypatch.setattr(Path, call, fail)
+    with pytest.raises(ManifestError) as caught:
+        read_manifest(location)
+    assert location in str(caught.value)
+    assert is_final(caught.value) is final
 
 
 def test_a_storage_that_airflow_does_not_know_says_what_is_needed():
