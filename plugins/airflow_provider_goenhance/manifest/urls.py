@@ -31,7 +31,8 @@ _UNSAFE_CATEGORIES = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf", "Cs"})
 # A second URL behind a separator, or directly behind the first. Behind `/`, `=`, `:` or `&` it is a part of the
 # first, as in the address of an image proxy; so it is where it is percent-encoded up to its scheme.
 _SECOND_URL = re.compile(
-    r"[\s,;|]+[a-z][a-z0-9+.-]*://|(?<!%[0-9a-f]{2})(?<=[a-z0-9._~-])https?://", re.IGNORECASE
+    r"(?:[\s,;|\"<>\u3001\uff0c\uff1b\uff5c]|%(?:09|0a|0d|20))[a-z][a-z0-9+.-]*://|(?<!%[0-9a-f]{2})(?<=[a-z0-9._~-])https?://",
+    re.IGNORECASE,
 )
 # `http://https://host`, and the same with the second colon or slashes lost.
 _TWO_SCHEMES = re.compile(

@@ -73,6 +73,10 @@ DAMAGED = {
         'A, B, x, "one\nA, C, y, two"\nB, C, z,\n',
         "row 2, column note: the quote opened in line 2 is closed only in line 3, and the lines between look like rows",
     ),
+    "a swallowed row with addresses of another kind": (
+        'A, B, x, "one\ns3://bucket/a.jpg, s3://bucket/b.jpg, y, two"\n',
+        "row 2, column note: the quote opened in line 2 is closed only in line 3, and the lines between look like rows",
+    ),
     "a swallowed row without any URL": (
         'A,B,x,"one\np,q,r,s\ntwo"\n',
         "row 2, column note: the quote opened in line 2 is closed only in line 4, and the lines between look like rows",
