@@ -334,6 +334,14 @@ class BatchFailedError(GoEnhanceError):
 class ManifestError(ValueError):
     """The manifest cannot be used: missing, empty, wrong columns, not UTF-8."""
 
+    retryable = False
+
+
+class ManifestUnavailableError(ManifestError):
+    """The manifest cannot be read at the moment: a server error, a lost connection. A retry reads it again."""
+
+    retryable = True
+
 
 class ResultsTableError(RuntimeError):
     """The results table cannot be used; the message names the connection and the cause."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowNotFoundException, BaseOperator
 
-from .exceptions import GoEnhanceError
+from .exceptions import GoEnhanceError, ManifestUnavailableError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -21,6 +21,8 @@ def is_final(error: BaseException) -> bool:
     """Return whether a retry would meet the same error again, or could pay twice."""
     if isinstance(error, GoEnhanceError):
         return not error.retryable
+    if isinstance(error, ManifestUnavailableError):
+        return False
     # A wrong argument, an unusable manifest, a missing connection.
     return isinstance(error, ValueError | TypeError | AirflowNotFoundException)
 

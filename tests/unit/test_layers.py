@@ -15,7 +15,7 @@ PACKAGE = Path(airflow_provider_goenhance.__file__).parent
 #: From the ground up. A package may import from layers below its own, and from itself.
 LAYERS = (
     {"url_identity"},
-    {"exceptions", "redaction"},
+    {"exceptions", "redaction", "addresses"},
     {"api"},
     {"manifest", "results", "pictures"},
     {"execution"},
@@ -28,7 +28,7 @@ LAYERS = (
 )
 LAYER_OF = {package: layer for layer, packages in enumerate(LAYERS) for package in packages}
 #: Packages that know nothing of Airflow. Manifest and pictures use its ObjectStoragePath, and nothing else of it.
-PLAIN = {"exceptions", "url_identity", "redaction", "api", "results", "execution"}
+PLAIN = {"exceptions", "url_identity", "redaction", "addresses", "api", "results", "execution"}
 #: Data about the package, which needs nothing of it.
 OUTSIDE = {"__init__", "provider_info"}
 

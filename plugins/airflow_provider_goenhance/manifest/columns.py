@@ -53,18 +53,19 @@ class Columns:
         return len(self.header)
 
 
-def find_columns(header: list[str], location: str) -> Columns:
+def find_columns(header: list[str], location: str, *, quote: bool = True) -> Columns:
     """
     Find the columns of a manifest in its header row; others are ignored, and logged.
 
     :param header: the values of the header row
     :param location: the file's name in messages
+    :param quote: whether a message may quote a header row that has nothing of a manifest's
     :raises ManifestError: if a required column is missing or a known one is duplicated
     """
     names = [name.strip() for name in header]
     missing = [name for name in REQUIRED if name not in names]
     if missing:
-        raise ManifestError(_missing_message(names, missing, location))
+        raise ManifestError(_missing_message(names, missing, location, quote=quote))
     _refuse_duplicates(names, location)
     extra = [name or "(no name)" for name in names if name not in KNOWN]
     if extra:
@@ -82,7 +83,7 @@ def _refuse_duplicates(names: list[str], location: str) -> None:
         )
 
 
-def _missing_message(names: list[str], missing: list[str], location: str) -> str:
+def _missing_message(names: list[str], missing: list[str], location: str, *, quote: bool) -> str:
     what = "column" if len(missing) == 1 else "columns"
     start = f"manifest {location}, row 1: the {what} {' and '.join(missing)}"
     if any(name.lower().startswith(("http://", "https://")) for name in names):
@@ -90,8 +91,11 @@ def _missing_message(names: list[str], missing: list[str], location: str) -> str
             f"{start} cannot be found, as row 1 holds data: put a header row {','.join(REQUIRED)} (in the order "
             "of your columns) above it"
         )
-    message = f"{start} {'is' if len(missing) == 1 else 'are'} missing; found: {_listed(names)}"
-    return message + (delimiter_hint(names) or _rename_hint(names, missing))
+    start = f"{start} {'is' if len(missing) == 1 else 'are'} missing"
+    hint = delimiter_hint(names) or _rename_hint(names, missing)
+    if not quote and not hint and len(missing) == len(REQUIRED):
+        return f"{start}, and row 1 has no similar names. Is this the address of a manifest?"
+    return f"{start}; found: {_listed(names)}{hint}"
 
 
 def delimiter_hint(names: list[str]) -> str:

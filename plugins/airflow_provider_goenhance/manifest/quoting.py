@@ -16,11 +16,10 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 # Only spaces may stand before a quote; a parser takes any other blank, and the quote behind it, as text.
 _BLANK_BEFORE_QUOTE = re.compile(r' *([^\S ]|[\ufeff\u200b-\u200f\u2060])[\s\ufeff\u200b-\u200f\u2060]*"')
 
-_URL = r'"?https?://[^\s,]*+"?'
+_SCHEME = r'"?[a-z][a-z0-9+.-]*://'
+_URL = rf"{_SCHEME}[^\s,]*+"
 # A URL as a column of its own, beside another column. A URL in a sentence has a blank or a word on either side.
-_URL_COLUMN = re.compile(
-    rf',"?https?://|(?:^|,){_URL},(?=\S)|(?:^|,)\s*{_URL}\s*,\s*"?https?://', re.IGNORECASE
-)
+_URL_COLUMN = re.compile(rf",{_SCHEME}|(?:^|,){_URL},(?=\S)|(?:^|,)\s*{_URL}\s*,\s*{_SCHEME}", re.IGNORECASE)
 _URL_FIRST = re.compile(rf"\s*{_URL}\s*,", re.IGNORECASE)
 # A comma between two columns: in a sentence a blank follows it, in a number three digits.
 _TIGHT_COMMA = re.compile(r",(?!\s)(?!(?<=\d,)\d{3}(?!\d))")

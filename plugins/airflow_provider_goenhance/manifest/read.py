@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from ..exceptions import ManifestError
@@ -37,12 +36,13 @@ def read_manifest(
 
     :param location: local path or URI (``file://``, ``http(s)://``, or what Airflow's object storage knows, such as
         ``s3://bucket/key.csv``) of a CSV file in UTF-8 with the columns ``source_img`` and ``reference_img`` and,
-        optionally, ``pair_id`` and ``consent_ref``; other columns are ignored
+        optionally, ``pair_id`` and ``consent_ref``; other columns are ignored. A web address needs no ``.csv``
     :param conn_id: Airflow connection for the storage, where it needs one
     :param limit: take at most this many pairs and read no further; rejected rows met on the way are reported and
         do not count. ``None`` reads everything
     :param require_consent: reject rows without ``consent_ref``
     :raises ManifestError: if the file as a whole cannot be used; bad rows are reported in the result instead
+    :raises ManifestUnavailableError: if it cannot be read at the moment, and a later try may succeed
     :raises ValueError: if ``limit`` is less than 1
     """
     if limit is not None and limit < 1:
@@ -65,8 +65,7 @@ def read_manifest(
 
 
 def _reader_for(source: Source) -> Callable[[Source], Generator[Rows]]:
-    suffix = PurePosixPath(source.location).suffix.lower()
-    if suffix not in READERS:
-        kind = f"has the unknown ending {suffix}" if suffix else "has no file ending"
+    if source.suffix not in READERS:
+        kind = f"has the unknown ending {source.suffix}" if source.suffix else "has no file ending"
         raise ManifestError(f"manifest {source.location} {kind}; supported: {', '.join(sorted(READERS))}")
-    return READERS[suffix]
+    return READERS[source.suffix]

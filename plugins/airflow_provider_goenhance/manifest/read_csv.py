@@ -14,6 +14,7 @@ from .model import Rows
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+    from .csv_text import ManifestText
     from .quoting import Fault
     from .source import Source
 
@@ -55,7 +56,7 @@ def read_by_pandas(source: Source, chunk_rows: int) -> Iterator[tuple[int, Rows]
     import pandas as pd
 
     with open_text(source) as text:
-        columns = find_columns(read_header(text, source.location), source.location)
+        columns = _columns(text, source)
         # pandas infers the number of columns from the first row and does not validate that row. So a blank row,
         # one value wider than the header, stands in for row 1; what reaches into that last column is overflow.
         text.put_back("," * columns.width + "\n")
@@ -80,7 +81,7 @@ def read_by_pandas(source: Source, chunk_rows: int) -> Iterator[tuple[int, Rows]
 def read_by_record(source: Source, chunk_rows: int, *, after: int) -> Iterator[Rows]:
     """Yield the rows after row ``after``, parsed by the standard library's reader."""
     with open_text(source) as text:
-        columns = find_columns(read_header(text, source.location), source.location)
+        columns = _columns(text, source)
         records = Records(text, before=text.header_lines)
         numbers: list[int] = []
         values: list[list[str]] = []
@@ -102,6 +103,11 @@ def read_by_record(source: Source, chunk_rows: int, *, after: int) -> Iterator[R
             ) from None
         if numbers:
             yield _rows(columns, numbers, _transposed(values))
+
+
+def _columns(text: ManifestText, source: Source) -> Columns:
+    header = read_header(text, source.location)
+    return find_columns(header, source.location, quote=not source.from_web)
 
 
 def _fitted(record: list[str], width: int) -> list[str]:

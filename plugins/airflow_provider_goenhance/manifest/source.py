@@ -4,21 +4,26 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import stat
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
 from ..exceptions import ManifestError
-from ..redaction import redact_location, redact_urls
+from ..redaction import redact_location
+from .faults import StorageError, cause_of
+from .web import download
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _BLOCK = 1 << 18  # bytes per request to a remote storage
+_STORAGE_HINT = (
+    ". The storage needs the Airflow provider that registers it (for s3://: apache-airflow-providers-amazon[s3fs]) and "
+    "a connection that may read it"
+)
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 
 
@@ -29,10 +34,15 @@ class Source:
 
     :param location: its name in messages and rows, without password and signed query
     :param opener: opens it for reading bytes; may be called repeatedly
+    :param suffix: the file name extension that stands for its format, in lower case; may be empty
+    :param from_web: whether a web server sent it. It may be a page that the reader of a message may not see, so a
+        message quotes nothing of it unless it is a manifest
     """
 
     location: str
     opener: Callable[[], IO[bytes]]
+    suffix: str
+    from_web: bool = False
 
     @contextmanager
     def open(self) -> Iterator[IO[bytes]]:
@@ -40,12 +50,13 @@ class Source:
         Open the file and close it afterwards.
 
         :raises ManifestError: if it cannot be opened or read
+        :raises ManifestUnavailableError: if a later try may succeed
         """
         try:
             with self.opener() as stream:
                 yield stream
         except OSError as error:
-            raise ManifestError(f"manifest {self.location} cannot be read: {_cause(error)}") from error
+            raise cause_of(error).error(self.location) from error
 
 
 def find_source(location: str, conn_id: str | None = None) -> Source:
@@ -55,7 +66,8 @@ def find_source(location: str, conn_id: str | None = None) -> Source:
     :param location: local path, or URI: ``file://``, ``http(s)://``, or any storage that an installed provider
         registers with Airflow's object storage (``s3://``, ``gs://``, ...)
     :param conn_id: Airflow connection for that storage; not used for local files and web addresses
-    :raises ManifestError: if there is no such file, it is a folder, or it cannot be reached
+    :raises ManifestError: if there is no such file, it is a folder, or it may not be read
+    :raises ManifestUnavailableError: if it cannot be reached and a later try may succeed
     """
     scheme = _SCHEME.match(location)
     if scheme is None or scheme[1].lower() == "file":
@@ -74,23 +86,19 @@ def _local_source(location: str) -> Source:
         looked = "" if path.is_absolute() else f" (looked in {Path.cwd()})"
         raise ManifestError(f"there is no manifest {location}{looked}: check the path") from None
     except (OSError, ValueError) as error:
-        raise ManifestError(f"manifest {location} cannot be read: {_cause(error)}") from error
+        raise cause_of(error).error(location) from error
     if stat.S_ISDIR(mode):
         raise ManifestError(f"manifest {location} is a folder: name the file in it")
     if not stat.S_ISREG(mode):
         # Opening a pipe or a device could block, and neither can be read twice.
         raise ManifestError(f"manifest {location} is not a regular file: copy its content to one")
-    return Source(location, lambda: path.open("rb"))
+    return Source(location, lambda: path.open("rb"), path.suffix.lower())
 
 
 def _web_source(location: str) -> Source:
-    import fsspec  # type: ignore[import-untyped]
-
-    # Read as one stream (block size 0): many web servers do not answer range requests.
-    opener = _remote_opener(lambda: fsspec.filesystem("http").open(location, "rb", block_size=0))
-    source = Source(redact_location(location), opener)
-    with source.open():  # raises for a missing file, as the other storages do
-        return source
+    shown = redact_location(location)
+    file = download(location, shown)
+    return Source(shown, file.open, file.suffix, from_web=True)
 
 
 def _stored_source(location: str, conn_id: str | None) -> Source:
@@ -101,17 +109,17 @@ def _stored_source(location: str, conn_id: str | None) -> Source:
         from airflow.sdk import ObjectStoragePath
 
         path = ObjectStoragePath(location, conn_id=conn_id)
-        exists, is_dir = path.exists(), path.is_dir()
+        # Unlike `exists`, which calls every fault "no such file", this raises.
+        is_dir = path.fs.info(path.path).get("type") == "directory"
     except Exception as error:  # every storage's client library has its own exceptions
-        raise ManifestError(
-            f"manifest {shown} cannot be reached: {_cause(error)}. The storage needs the Airflow provider that "
-            "registers it (for s3://: apache-airflow-providers-amazon[s3fs]) and a connection that may read it"
-        ) from error
+        cause = cause_of(error)
+        if isinstance(error, FileNotFoundError) and not cause.passes:
+            raise ManifestError(f"there is no manifest {shown}: check bucket, key and connection") from error
+        raise cause.error(shown, what="cannot be reached", hint=_STORAGE_HINT) from error
     if is_dir:
         raise ManifestError(f"manifest {shown} is a folder: name the file in it")
-    if not exists:
-        raise ManifestError(f"there is no manifest {shown}: check bucket, key and connection")
-    return Source(shown, _remote_opener(lambda: path.fs.open(path.path, "rb")))
+    opener = _remote_opener(lambda: path.fs.open(path.path, "rb"))
+    return Source(shown, opener, PurePosixPath(location).suffix.lower())
 
 
 class _RemoteFile(io.RawIOBase):
@@ -140,22 +148,8 @@ def _as_oserror(action: Callable[[], Any]) -> Any:
     except OSError:
         raise
     except Exception as error:
-        raise OSError(_cause(error)) from error
+        raise StorageError from error
 
 
 def _remote_opener(opener: Callable[[], Any]) -> Callable[[], IO[bytes]]:
     return lambda: io.BufferedReader(_RemoteFile(opener), _BLOCK)
-
-
-def _cause(error: BaseException) -> str:
-    """Describe an error without repeating the location, which may contain a signed query."""
-    if status := getattr(error, "status", None):
-        return f"HTTP status {status}"
-    if isinstance(error, OSError) and error.errno is not None:
-        return os.strerror(error.errno)
-    if isinstance(error, FileNotFoundError):
-        return "there is no such file"
-    text = redact_urls(str(error))
-    if text and type(error) is OSError:  # from _as_oserror, which names the class already
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

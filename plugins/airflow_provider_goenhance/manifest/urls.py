@@ -21,7 +21,7 @@ MAX_URL_LENGTH = 2048
 # finds no problem in a URL that matches here.
 PLAIN_URL = re.compile(
     r"https?://(?!https?[:/])(?=[^/]{1,63}/)(?:[A-Za-z0-9-]+\.)*[A-Za-z-][A-Za-z0-9-]*(?::[1-9][0-9]{0,3})?"
-    r"/(?!/)(?=.{0,1900}\Z)(?:[!-9;-\[\]-~]++|:(?!//))*+"
+    r"/(?!/)(?=.{0,1900}\Z)(?:[!#-9;-\[\]-~]++|:(?!//))*+"
 )
 
 # Zs, Zl, Zp: spaces and line separators; Cc: control characters; Cf: invisible ones, such as a byte order mark;
@@ -31,7 +31,8 @@ _UNSAFE_CATEGORIES = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf", "Cs"})
 # A second URL behind a separator, or directly behind the first. Behind `/`, `=`, `:` or `&` it is a part of the
 # first, as in the address of an image proxy; so it is where it is percent-encoded up to its scheme.
 _SECOND_URL = re.compile(
-    r"[\s,;|]+[a-z][a-z0-9+.-]*://|(?<!%[0-9a-f]{2})(?<=[a-z0-9._~-])https?://", re.IGNORECASE
+    r"(?:[\s,;|\"<>\u3001\uff0c\uff1b\uff5c]|%(?:09|0a|0d|20))[a-z][a-z0-9+.-]*://|(?<!%[0-9a-f]{2})(?<=[a-z0-9._~-])https?://",
+    re.IGNORECASE,
 )
 # `http://https://host`, and the same with the second colon or slashes lost.
 _TWO_SCHEMES = re.compile(
@@ -55,20 +56,27 @@ def url_problem(url: str) -> tuple[str, str] | None:
     shown = short_url(url)
     if _TWO_SCHEMES.match(url):
         return ErrorCode.TWO_SCHEMES, f"begins with two schemes: {shown}"
-    web = url.lower().startswith(("http://", "https://"))
-    if web and (second := _SECOND_URL.search(url, len("http://"))):
+    if url.lower().startswith(("http://", "https://")):
+        return _web_problem(url, shown) or _authority_problem(url, shown)
+    if "://" in url and (found := _unsafe_character(url)):
+        return ErrorCode.UNSAFE_CHARACTERS, f"has {found} inside: {shown}"
+    return ErrorCode.NOT_HTTP_URL, f"is not an http:// or https:// URL: {shown}"
+
+
+def _web_problem(url: str, shown: str) -> tuple[str, str] | None:
+    if second := _SECOND_URL.search(url, len("http://")):
         quote = " (is a quote missing?)" if "\n" in second[0] or "\r" in second[0] else ""
         return ErrorCode.TWO_URLS, f"holds two URLs{quote}; put one URL in each cell: {shown}"
-    if web and not re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0].strip():
+    if not re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0].strip():
         return ErrorCode.NO_HOST, f"names no host: {shown}"
-    if (web or "://" in url) and (found := _unsafe_character(url)):
+    if found := _unsafe_character(url):
         return ErrorCode.UNSAFE_CHARACTERS, f"has {found} inside: {shown}"
-    if not web:
-        return ErrorCode.NOT_HTTP_URL, f"is not an http:// or https:// URL: {shown}"
+    if '"' in url:
+        return ErrorCode.UNSAFE_CHARACTERS, f"has a double quote (write %22) inside: {shown}"
     if "\\" in re.split(r"[?#]", url, maxsplit=1)[0]:
         # A browser reads a backslash as a slash, other programs do not.
         return ErrorCode.UNSAFE_CHARACTERS, f"has a backslash (write / or %5C) inside: {shown}"
-    return _authority_problem(url, shown)
+    return None
 
 
 def _authority_problem(url: str, shown: str) -> tuple[str, str] | None:

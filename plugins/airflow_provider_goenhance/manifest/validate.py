@@ -138,7 +138,7 @@ def check_pairs(records: Sequence[Mapping[str, Any]], *, location: str) -> Manif
     """
 
     def column(name: str) -> list[str]:
-        return ["" if record.get(name) is None else str(record[name]).strip() for record in records]
+        return [_as_text(record.get(name)) for record in records]
 
     checker = RowChecker()
     checker.add(
@@ -156,13 +156,26 @@ def check_pairs(records: Sequence[Mapping[str, Any]], *, location: str) -> Manif
     return Manifest(location=location, pairs=checker.pairs, rejected=checker.rejected)
 
 
+def _as_text(value: object) -> str:
+    """
+    Return a value of another task as the text that a CSV file would have.
+
+    pandas makes numbers of texts: a column of ids with one blank becomes 4711.0 and NaN.
+    """
+    if value is None or value != value:  # only NaN differs from itself
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
 def row_problems(source: str, reference: str, pair_id: str, overflow: str) -> list[Problem]:
     """Return all problems of one row of trimmed values, except duplicates."""
     if overflow:
         # The values are in the wrong columns, so checking each makes no sense.
         clause = (
             f"the row has more values than the header has columns; the first extra one is {short_url(overflow)}: "
-            "put values that contain a comma in double quotes"
+            "put values that contain a comma in double quotes as a whole"
         )
         return [("", ErrorCode.TOO_MANY_VALUES, clause)]
     checks = (

@@ -47,6 +47,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         (default ``True``)
     :return: a list of ``{"batch": int, "label": str}`` for ``expand_kwargs``
     :raises ManifestError: when the manifest cannot be used
+    :raises ManifestUnavailableError: when it cannot be read at the moment; Airflow retries the task
     :raises BatchFailedError: when none of its rows can be swapped
     :raises GoEnhanceError: when the account cannot be used
     """

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from airflow_provider_goenhance.exceptions import (
     AuthenticationError,
     BatchFailedError,
     ManifestError,
+    ManifestUnavailableError,
     OutOfCreditsError,
     UnreachableError,
 )
@@ -148,6 +150,15 @@ def test_a_manifest_that_cannot_be_used_is_final_and_named(
 
     assert "broken.csv" in str(caught.value)
     assert is_final(caught.value)
+
+
+def test_a_manifest_that_cannot_be_read_at_the_moment_is_retried(sandbox: SandboxProcess) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        with pytest.raises(ManifestUnavailableError, match="the connection was refused") as caught:
+            plan(f"http://127.0.0.1:{closed.getsockname()[1]}/pairs.csv")
+
+    assert not is_final(caught.value)
 
 
 @pytest.mark.parametrize("location", ["", "None", " "])

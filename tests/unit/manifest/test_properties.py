@@ -13,7 +13,7 @@ from unittest import mock
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_goenhance.exceptions import ManifestError
+from airflow_provider_goenhance.exceptions import ErrorCode, ManifestError
 from airflow_provider_goenhance.manifest.model import Manifest
 from airflow_provider_goenhance.manifest.pair_ids import PLAIN_PAIR_ID, pair_id_problem
 from airflow_provider_goenhance.manifest.read import READERS, read_manifest
@@ -103,6 +103,85 @@ def test_pandas_and_the_record_reader_tell_rows_and_values_apart_in_the_same_way
         ] == by_pandas
 
 
+LOOKS_LIKE_ANOTHER_TYPE = [
+    *(
+        "4711",
+        "1e5",
+        "007",
+        "None",
+        "NaN",
+        "nan",
+        "NA",
+        "null",
+        "true",
+        "False",
+        "[1, 2]",
+        "4711.0",
+        "0x1F",
+        "1_000",
+    ),
+    *("2026-11-25", "inf", "-0", "1E+400", "+5", ".5", "1,5", "=1+1", "'007", "{}", "99999999999999999999"),
+]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([*LOOKS_LIKE_ANOTHER_TYPE, ""]), st.sampled_from(["", *LOOKS_LIKE_ANOTHER_TYPE])
+        )
+    ),
+    st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    st.sampled_from([1, 2, 50]),
+)
+@example([("4711", ""), ("", ""), ("1", "")], csv.QUOTE_MINIMAL, 50)
+def test_every_value_stays_the_text_it_was(rows, quoting, chunk_rows):
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n", quoting=quoting)
+    writer.writerow(("pair_id", "consent_ref", "source_img", "reference_img"))
+    for number, (pair_id, consent) in enumerate(rows):
+        writer.writerow(
+            (pair_id, consent, FACES[0], f"https://pictures.example/{number}?id={pair_id.replace(' ', '')}")
+        )
+    folder, location = in_file(out.getvalue())
+    if not rows:
+        return
+    with folder, mock.patch.dict(READERS, {".csv": partial(read_csv, chunk_rows=chunk_rows)}):
+        manifest = read_manifest(location)
+
+    seen = set()
+    firsts = [row for row in rows if not (row[0] in seen or (row[0] and seen.add(row[0])))]
+    assert len(manifest.pairs) == len(firsts)
+    for pair, (pair_id, consent) in zip(manifest.pairs, firsts, strict=True):
+        assert pair.pair_id == pair_id or not pair_id
+        assert pair.consent_ref == (consent or None)
+    assert {row.code for row in manifest.rejected} <= {"duplicate_pair_id"}
+
+
+one_url = st.builds(
+    "{}://{}/{}".format,
+    st.sampled_from(["http", "https", "HTTPS"]),
+    st.sampled_from(["a.example", "bücher.example", "a.example:8080", "192.0.2.7", "[2001:db8::7]"]),
+    st.text("azA09-._~,;|=&+%/()ö!*'", max_size=20),
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(one_url)
+def test_a_url_is_kept_byte_for_byte(url):
+    folder, location = in_file(f'source_img,reference_img\n"{url}",{SCENES[0].split(",")[0]}\n')
+    with folder:
+        assert [pair.source_img for pair in read_manifest(location).pairs] == [url]
+
+
+@settings(max_examples=200)
+@given(one_url, st.sampled_from([",", ", ", " ", ";", " ; ", "|", " | ", "\n", "\r\n", "\t"]), one_url)
+def test_a_cell_with_two_urls_has_a_code_of_its_own(first, separator, second):
+    problem = url_problem(f"{first}{separator}{second}")
+    assert problem is not None
+    assert problem[0] == ErrorCode.TWO_URLS
+
+
 @settings(deadline=None, max_examples=40)
 @given(st.binary(max_size=60))
 @example(b"\xef\xbb\xbf\xef\xbb\xbf\n")
@@ -134,6 +213,39 @@ def test_any_bytes_at_all_give_a_manifest_or_an_error_that_names_the_file(conten
 @example("http://" + "a" * 63 + "/" + "x" * 1900)
 @example("http://xn--/")
 def test_a_url_that_is_waved_through_has_no_problem(url):
+    assert not PLAIN_URL.fullmatch(url) or url_problem(url) is None
+
+
+PIECES = [
+    "http",
+    "https",
+    ":",
+    "://",
+    "/",
+    "//",
+    "a",
+    "a.example",
+    "1",
+    "1.2.3.4",
+    ".",
+    ",",
+    ";",
+    "|",
+    "@",
+    "?",
+    "#",
+    "\\",
+]
+PIECES += ['"', "%", "%2F", "[", "]", ":80", "_", "-", "é", " ", "ftp", "s3"]
+
+
+@settings(max_examples=500)
+@given(st.sampled_from(["http://", "https://", ""]), st.lists(st.sampled_from(PIECES), max_size=9))
+@example("https://", ["https", "/", "a"])
+@example("https://", ["1", ".", "1", "/"])
+@example("https://", ["a", "/", "a", "https", "://", "a"])
+def test_a_url_of_odd_pieces_that_is_waved_through_has_no_problem(start, pieces):
+    url = start + "".join(pieces)
     assert not PLAIN_URL.fullmatch(url) or url_problem(url) is None
 
 

@@ -73,6 +73,10 @@ DAMAGED = {
         'A, B, x, "one\nA, C, y, two"\nB, C, z,\n',
         "row 2, column note: the quote opened in line 2 is closed only in line 3, and the lines between look like rows",
     ),
+    "a swallowed row with addresses of another kind": (
+        'A, B, x, "one\ns3://bucket/a.jpg, s3://bucket/b.jpg, y, two"\n',
+        "row 2, column note: the quote opened in line 2 is closed only in line 3, and the lines between look like rows",
+    ),
     "a swallowed row without any URL": (
         'A,B,x,"one\np,q,r,s\ntwo"\n',
         "row 2, column note: the quote opened in line 2 is closed only in line 4, and the lines between look like rows",
@@ -157,6 +161,12 @@ def test_sound_quotes_are_read(manifest_file, body, expected, bom):
     assert [pair.row_number for pair in manifest.pairs] == [number for number, _ in expected]
     for pair, (_, pair_id) in zip(manifest.pairs, expected, strict=True):
         assert pair_id is None or pair.pair_id == pair_id
+
+
+@pytest.mark.parametrize("bom", ["", "\ufeff"])
+def test_a_quoted_header_is_read_with_and_without_a_byte_order_mark(manifest_file, bom):
+    text = with_urls(f'{bom}"source_img", "reference_img" ,"pair ""id""","a\nb"\n"A","B","x","y"\n')
+    assert [pair.row_number for pair in read_manifest(manifest_file(text)).pairs] == [2]
 
 
 def test_a_value_in_single_or_typographic_quotes_is_rejected_with_its_row(manifest_file):

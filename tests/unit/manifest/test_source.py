@@ -3,15 +3,26 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import http.server
+import socket
+import ssl
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from botocore.exceptions import (
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+)
 
-from airflow_provider_goenhance.exceptions import ManifestError
+from airflow_provider_goenhance.exceptions import ManifestError, ManifestUnavailableError
 from airflow_provider_goenhance.manifest.read import read_manifest
+from airflow_provider_goenhance.retry_policy import is_final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,6 +84,91 @@ def test_a_storage_that_breaks_off_is_an_error_of_the_manifest(bucket, monkeypat
     assert "s3cret" not in str(caught.value)
 
 
+def refused(code: str, status: int) -> ClientError:
+    answer = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(answer, "GetObject")
+
+
+def caused_by(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+STORAGE_FAULTS = [
+    (
+        caused_by(PermissionError("Access Denied"), refused("AccessDenied", 403)),
+        "HTTP status 403, access",
+        True,
+    ),
+    (caused_by(PermissionError("Forbidden"), refused("ExpiredToken", 400)), "HTTP status 400", True),
+    (caused_by(TimeoutError(), refused("RequestTimeout", 400)), "the answer timed out", False),
+    (refused("InvalidAccessKeyId", 403), "HTTP status 403, access", True),
+    (caused_by(OSError(errno.EBUSY, "Slow Down"), refused("SlowDown", 503)), "HTTP status 503", False),
+    (caused_by(FileNotFoundError("m.csv"), ConnectionRefusedError()), "the connection was refused", False),
+    (PermissionError("no"), "access is refused", True),
+    (OSError(errno.EIO, "x"), "Input/output error", False),
+    (OSError(errno.EINVAL, "x"), "Invalid argument", True),
+    (
+        EndpointConnectionError(endpoint_url="https://s3.example/?sig=s3cret"),
+        "EndpointConnectionError: ",
+        False,
+    ),
+    (ConnectTimeoutError(endpoint_url="https://s3.example"), "ConnectTimeoutError: ", False),
+    (NoCredentialsError(), "NoCredentialsError: ", True),
+    (TimeoutError(), "the answer timed out", False),
+    (socket.gaierror(-2, "x"), "the host is unknown", False),
+    (ConnectionResetError(), "the connection was cut", False),
+    (caused_by(RuntimeError("x"), ssl.SSLError("x")), "TLS: the handshake failed", False),
+    (ValueError("bad key"), "ValueError: bad key", True),
+]
+
+
+@pytest.mark.parametrize(("error", "said", "final"), STORAGE_FAULTS, ids=lambda value: repr(value)[:40])
+@pytest.mark.parametrize("call", ["info", "open", "read"])
+def test_a_fault_of_a_storage_is_named_and_says_whether_a_retry_can_help(
+    bucket, monkeypatch, call, error, said, final
+):
+    from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
+
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(MemoryFile if call == "read" else MemoryFileSystem, call, fail)
+    with pytest.raises(ManifestError) as caught:
+        read_manifest("memory://bucket/night/pairs.csv")
+    assert f": {said}" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+    assert is_final(caught.value) is final
+    assert isinstance(caught.value, ManifestUnavailableError) is not final
+
+
+@pytest.mark.parametrize(
+    ("number", "final"),
+    [
+        (errno.EACCES, True),
+        (errno.ENOENT, True),
+        (errno.EIO, False),
+        (errno.ESTALE, False),
+        (errno.EMFILE, False),
+        (errno.ETIMEDOUT, False),
+    ],
+)
+@pytest.mark.parametrize("call", ["stat", "open"])
+def test_a_local_file_on_a_share_that_is_away_for_a_moment_is_retried(
+    manifest_file, monkeypatch, number, final, call
+):
+    location = manifest_file(GOOD)
+
+    def fail(*args, **kwargs):
+        raise OSError(number, "x")
+
+    monkeypatch.setattr(Path, call, fail)
+    with pytest.raises(ManifestError) as caught:
+        read_manifest(location)
+    assert location in str(caught.value)
+    assert is_final(caught.value) is final
+
+
 def test_a_storage_that_airflow_does_not_know_says_what_is_needed():
     with pytest.raises(ManifestError, match=r"^manifest nowhere://b/m\.csv cannot be reached: .*provider"):
         read_manifest("nowhere://b/m.csv")
@@ -110,7 +206,10 @@ def test_a_manifest_on_a_web_server(website, manifest_file):
 def test_a_manifest_that_the_web_server_does_not_have(website):
     with pytest.raises(ManifestError) as caught:
         read_manifest(f"{website}/gone.csv?sig=s3cret")
-    assert str(caught.value) == f"manifest {website}/gone.csv cannot be read: there is no such file"
+    assert (
+        str(caught.value)
+        == f"manifest {website}/gone.csv cannot be read: HTTP status 404, there is no such file; check the address"
+    )
 
 
 def test_a_bad_byte_on_a_web_server_is_located_too(website, manifest_file):

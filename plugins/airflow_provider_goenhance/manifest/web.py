@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Download a manifest from a web address, and decide whether the answer is one."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import re
+import shutil
+import string
+import tempfile
+import time
+import urllib.request
+import zlib
+from dataclasses import dataclass
+from functools import partial
+from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPSConnection, IncompleteRead
+from pathlib import Path, PurePosixPath
+from typing import IO, TYPE_CHECKING, Any
+from urllib.error import HTTPError
+from urllib.parse import parse_qsl, quote, unquote, urljoin, urlsplit
+
+from ..addresses import InternalAddressError, is_internal, refuse_internal_peer, refused_hop
+from ..exceptions import ManifestError
+from .faults import Cause, cause_of, status_cause
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Seconds that the server may stay silent, and seconds for the whole file.
+SILENCE_TIMEOUT = 30.0
+TOTAL_TIMEOUT = 600.0
+MAX_REDIRECTS = 10
+MAX_BYTES = 1 << 30
+
+_BLOCK = 1 << 18
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_WITH_CONTENT = frozenset({200, 203})
+_SENT_AS_IT_IS = string.ascii_letters + string.digits + string.punctuation
+_CSV_TYPES = frozenset(
+    {"text/csv", "application/csv", "application/x-csv", "text/x-csv", "text/comma-separated-values"}
+)
+_GZIP = b"\x1f\x8b"
+_HEADERS = {"User-Agent": "airflow-provider-goenhance", "Accept": "text/csv, */*;q=0.5"}
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """
+    A manifest that was downloaded.
+
+    :param open: opens it for reading bytes; may be called repeatedly
+    :param suffix: the file name extension that stands for its format, e.g. ``.csv``
+    """
+
+    open: Callable[[], IO[bytes]]
+    suffix: str
+
+
+def download(url: str, location: str) -> Download:
+    """
+    Download the file at a web address; it is deleted with the returned object.
+
+    :param url: the address as the user entered it
+    :param location: its name in messages
+    :raises ManifestUnavailableError: for a fault that passes by itself
+    :raises ManifestError: for one that does not, and for a web page instead of a file
+    """
+    try:
+        file, headers = _fetch(url, location)
+    except HTTPError as error:
+        raise status_cause(error.code).error(location) from None
+    except ManifestError:
+        raise
+    except (OSError, EOFError, HTTPException, ValueError, zlib.error) as error:
+        # Not chained: the library's text may contain the signed address.
+        raise cause_of(error).error(location) from None
+    with _reopen(file) as stream:
+        _refuse_other_content(stream.read(_BLOCK), headers, location)
+    return Download(partial(_reopen, file), _suffix(url, headers))
+
+
+def _reopen(file: Any) -> IO[bytes]:
+    # A partial of this function holds the temporary file, which is deleted when nothing does.
+    return Path(file.name).open("rb")
+
+
+def _fetch(url: str, location: str) -> tuple[Any, HTTPMessage]:
+    deadline = time.monotonic() + TOTAL_TIMEOUT
+    opener = _opener(public_only=False)
+    url, login = _without_login(url)
+    target = _sendable(url)
+    for _ in range(MAX_REDIRECTS + 1):
+        request = urllib.request.Request(target, headers={**_HEADERS, **login})  # noqa: S310 - http(s) handlers only
+        try:
+            with opener.open(request, timeout=SILENCE_TIMEOUT) as response:
+                if response.status not in _WITH_CONTENT:
+                    raise Cause(f"HTTP status {response.status}, the answer has no file", passes=True).error(
+                        location
+                    )
+                return _save(response, deadline, location), response.headers
+        except InternalAddressError as error:
+            raise _refused(str(error), location) from None
+        except HTTPError as error:
+            with error:
+                to = error.headers.get("Location")
+            if error.code not in _REDIRECTS or not to:
+                raise
+        hop = _sendable(urljoin(target, quote(to.encode("latin-1"), safe=_SENT_AS_IT_IS)))
+        if reason := refused_hop(target, hop):
+            raise _refused(reason, location)
+        if not is_internal(urlsplit(target).hostname or ""):
+            opener = _opener(public_only=True)
+        if urlsplit(hop).netloc != urlsplit(target).netloc:
+            login = {}
+        target = hop
+    raise Cause(f"it redirects more than {MAX_REDIRECTS} times, in a loop", passes=True).error(location)
+
+
+def _refused(reason: str, location: str) -> ManifestError:
+    return ManifestError(
+        f"manifest {location} cannot be read: it redirects {reason}, which is not followed. Use the address of the "
+        "file itself"
+    )
+
+
+def _opener(*, public_only: bool) -> urllib.request.OpenerDirector:
+    """Return an opener that honours proxies and follows no redirect by itself."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        _PublicHandler() if public_only else urllib.request.HTTPHandler(),
+        _PublicTlsHandler() if public_only else urllib.request.HTTPSHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+    ):
+        opener.add_handler(handler)
+    return opener
+
+
+class _PublicConnection(HTTPConnection):
+    def connect(self) -> None:
+        super().connect()
+        refuse_internal_peer(self.sock)
+
+
+class _PublicTlsConnection(HTTPSConnection):
+    def connect(self) -> None:
+        super().connect()
+        refuse_internal_peer(self.sock)
+
+
+class _PublicHandler(urllib.request.HTTPHandler):
+    def http_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(HTTPConnection if _by_proxy(req) else _PublicConnection, req)
+
+
+class _PublicTlsHandler(urllib.request.HTTPSHandler):
+    def https_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(HTTPSConnection if _by_proxy(req) else _PublicTlsConnection, req)
+
+
+def _by_proxy(request: urllib.request.Request) -> bool:
+    """Return whether a proxy makes the connection: it resolves the name, and may be internal itself."""
+    return request.host != urlsplit(request.full_url).netloc
+
+
+def _save(response: Any, deadline: float, location: str) -> Any:
+    file = tempfile.NamedTemporaryFile(prefix="goenhance-manifest-")  # noqa: SIM115 - kept open while it is read
+    while block := response.read(_BLOCK):
+        file.write(block)
+        if file.tell() > MAX_BYTES:
+            raise ManifestError(f"manifest {location} is larger than {MAX_BYTES >> 20} MB: split it")
+        if time.monotonic() > deadline:
+            raise TimeoutError
+    promised = response.headers.get("Content-Length", "")
+    if promised.isdecimal() and "Transfer-Encoding" not in response.headers and file.tell() < int(promised):
+        raise IncompleteRead(b"", int(promised) - file.tell())
+    file.flush()
+    return _unpacked(file) if "gzip" in response.headers.get("Content-Encoding", "") else file
+
+
+def _unpacked(file: Any) -> Any:
+    """Return the content of a packed answer; some servers call one packed that is not."""
+    file.seek(0)
+    if file.read(len(_GZIP)) != _GZIP:
+        return file
+    file.seek(0)
+    unpacked = tempfile.NamedTemporaryFile(prefix="goenhance-manifest-")  # noqa: SIM115 - kept open while it is read
+    with file, gzip.open(file) as content:
+        shutil.copyfileobj(content, unpacked)
+    unpacked.flush()
+    return unpacked
+
+
+def _without_login(url: str) -> tuple[str, dict[str, str]]:
+    """Return the URL without its user part, and the header that carries that part."""
+    scheme, _, rest = url.partition("://")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    user, at, host = authority.rpartition("@")
+    if not at:
+        return url, {}
+    token = base64.b64encode(unquote(user).encode()).decode()
+    return f"{scheme}://{host}{rest[len(authority) :]}", {"Authorization": f"Basic {token}"}
+
+
+def _sendable(url: str) -> str:
+    """Quote the characters of a URL that cannot be sent, and leave all others as they are."""
+    parts = urlsplit(url)
+    netloc = parts.netloc
+    if not netloc.isascii():
+        netloc = netloc.encode("idna").decode("ascii")
+    return quote(url.replace(parts.netloc, netloc, 1), safe=_SENT_AS_IT_IS)
+
+
+def _refuse_other_content(start: bytes, headers: HTTPMessage, location: str) -> None:
+    first = start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    kind = {b"<": "a web page", b"{": "JSON", b"[": "JSON"}.get(first)
+    if kind:
+        raise ManifestError(
+            f"manifest {location}: the server sent {kind} ({headers.get_content_type()}) instead of a CSV file. It may "
+            "be a login page or an error: use the address of the file itself, readable without a login (for a Google "
+            "sheet, share it by link and use /export?format=csv)"
+        )
+
+
+def _suffix(url: str, headers: HTTPMessage) -> str:
+    """Return the extension that stands for the file's format; no extension at all means CSV."""
+    parts = urlsplit(url)
+    values = [value.lower() for _, value in parse_qsl(parts.query)]
+    named = (headers.get_filename() or "").lower()
+    if (
+        headers.get_content_type() in _CSV_TYPES
+        or named.endswith(".csv")
+        or any(value == "csv" or value.endswith(".csv") for value in values)
+    ):
+        return ".csv"
+    return PurePosixPath(unquote(parts.path)).suffix.lower() or ".csv"
