@@ -246,6 +246,18 @@ async def test_a_redirect_from_a_public_to_an_inner_address_is_not_followed(targ
     await check_not_inward(yarl.URL("http://10.0.0.8/a.jpg"), yarl.URL(target), str(public))
 
 
+async def test_a_public_host_that_redirects_into_the_local_network_is_not_followed(
+    server: PictureServer,
+) -> None:
+    server.location = f"{server.base}/user/secret.jpg".encode()
+    # The server as a proxy: what it answers comes from a public address.
+    async with aiohttp.ClientSession(proxy=server.base, auto_decompress=False) as session:
+        with pytest.raises(CollectError, match="redirected to a private address") as caught:
+            await fetch_picture(session, "http://93.184.215.14/to")
+    assert caught.value.error_code == "unsafe_redirect"
+    assert server.asked == []
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "zstd", "gzip, br", "identity", "nonsense"])
 @pytest.mark.parametrize("unpacking", [True, False])
 async def test_a_picture_under_a_false_content_encoding_is_fetched_as_it_is(
