@@ -95,7 +95,7 @@ def status(paths: Paths, console: Console) -> int:
 
 
 def _api(paths: Paths, stack: Stack) -> AirflowApi:
-    return AirflowApi(stack.ports.airflow_url, load_secrets(paths).password)
+    return AirflowApi(stack.ports.airflow_url, load_secrets(paths).password, check=stack.require_alive)
 
 
 def _print_addresses(paths: Paths, stack: Stack, console: Console) -> None:

@@ -70,7 +70,7 @@ def run(paths: Paths, manifest: str | None, console: Console) -> int:
     require_manifest(paths, manifest)
     timeout = read_stall_timeout()
     with _stack(paths, console) as stack:
-        api = AirflowApi(stack.ports.airflow_url, load_secrets(paths).password)
+        api = AirflowApi(stack.ports.airflow_url, load_secrets(paths).password, check=stack.require_alive)
         with contextlib.closing(api):
             stacks.wait_for_dag(stack, api, DAG_ID)
             fitted = fit(settings, paths.root, stack.ports)
