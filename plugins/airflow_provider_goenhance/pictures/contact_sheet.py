@@ -17,7 +17,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from ..redaction import redact_link
-from .fetch import fetch_picture
+from .fetch import SESSION_OPTIONS, fetch_picture
 from .storage import read_picture
 from .thumbnail import NoPreviewError, thumbnail_of
 
@@ -147,7 +147,7 @@ async def _fetch_all(urls: Iterable[str], max_bytes: int, seconds: float) -> dic
     slots = asyncio.Semaphore(FETCHES_AT_ONCE)
     found: dict[str, str | None] = {}
     with ThreadPoolExecutor(DECODERS) as decoders:
-        async with aiohttp.ClientSession(trust_env=True, auto_decompress=False) as session:
+        async with aiohttp.ClientSession(trust_env=True, **SESSION_OPTIONS) as session:
 
             async def one(url: str) -> None:
                 async with slots:

@@ -23,7 +23,6 @@ from tests.unit.pictures.collecting import Links, collect
 from tests.unit.pictures.pictures import MARK, READERS, encoded, gif, pixels, with_manifest
 
 if TYPE_CHECKING:
-
     import aiohttp
 
     from tests.unit.pictures.picture_server import PictureServer

@@ -80,6 +80,14 @@ async def test_a_redirect_is_followed_however_its_target_is_written(
     assert server.asked == [sent]
 
 
+async def test_a_redirect_to_a_very_long_link_is_followed(
+    server: PictureServer, session: aiohttp.ClientSession
+) -> None:
+    server.location = b"/odd/a.jpg?signature=" + b"f" * 7000
+    server.padding = b"X-Policy: " + b"p" * 30_000
+    assert await fetch_picture(session, server.link("/to")) == server.picture
+
+
 @pytest.mark.parametrize("location", [b"", b"   "])
 async def test_a_redirect_to_nothing_is_a_failed_download(
     server: PictureServer, session: aiohttp.ClientSession, location: bytes
