@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +15,9 @@ from include.local.environment import USER
 from include.local.errors import LocalStackError
 
 COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+#: Seconds between the attempts of one request.
+PAUSES = (0.5, 1.0, 2.0, 4.0, 6.0, 8.0, 8.0, 8.0, 8.0)
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _OPEN_STATES = ("queued", "running")
 
 
@@ -20,13 +25,28 @@ class AirflowApi:
     """
     Client for a running Airflow, authenticated as its administrator.
 
+    What passes by itself is asked again for some time: no answer, a busy server, and the errors that Airflow answers
+    with while SQLite is locked.
+
     :param url: address without a slash at the end
     :param password: password of the administrator
+    :param check: called before a request is repeated; raises where waiting is in vain
+    :param sleep: waits the seconds of a pause
     """
 
-    def __init__(self, url: str, password: str, *, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        password: str,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        check: Callable[[], None] = lambda: None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self.url = url
         self._password = password
+        self._check = check
+        self._sleep = sleep
         # Ignore proxies in the environment: the server is on 127.0.0.1.
         self._client = httpx.Client(base_url=url, timeout=30.0, trust_env=False, transport=transport)
 
@@ -67,9 +87,14 @@ class AirflowApi:
         self._request("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
 
     def trigger(self, dag_id: str, run_id: str, conf: dict[str, Any]) -> None:
-        """Trigger a run, as the trigger form does."""
+        """
+        Trigger a run, as the trigger form does.
+
+        Repeating it is safe, because the run has an id: Airflow answers 409 if an earlier request was carried out.
+        """
         body = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
-        self._request("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)
+        path = f"/api/v2/dags/{dag_id}/dagRuns"
+        self._request("POST", path, allow_repeated=httpx.codes.CONFLICT, json=body)
 
     def run_state(self, dag_id: str, run_id: str) -> str:
         """Return the state of a run: queued, running, success or failed."""
@@ -77,7 +102,8 @@ class AirflowApi:
 
     def fail_run(self, dag_id: str, run_id: str) -> None:
         """Mark a run failed, which also ends its tasks. The timeout is short, because the caller is stopping."""
-        self._request("PATCH", _run_path(dag_id, run_id), json={"state": "failed"}, timeout=8.0)
+        path = _run_path(dag_id, run_id)
+        self._request("PATCH", path, pauses=(), json={"state": "failed"}, timeout=8.0)
 
     def open_runs(self, dag_id: str) -> list[str]:
         """Return the ids of the runs that have not ended."""
@@ -99,22 +125,57 @@ class AirflowApi:
             return None
         return last_error(answer.json().get("content") or [])
 
-    def _request(self, method: str, path: str, *, allow: int | None = None, **options: Any) -> httpx.Response:
-        if "Authorization" not in self._client.headers:
-            self._log_in()
-        try:
-            answer = self._client.request(method, path, **options)
-        except httpx.HTTPError as error:
-            raise LocalStackError(f"Airflow at {self.url} does not answer: {error}") from error
-        if answer.is_success or answer.status_code == allow:
-            return answer
-        raise LocalStackError(f"Airflow refused {method} {path}: HTTP {answer.status_code} {_detail(answer)}")
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        allow: int | None = None,
+        allow_repeated: int | None = None,
+        pauses: Sequence[float] = PAUSES,
+        **options: Any,
+    ) -> httpx.Response:
+        """
+        Send a request until the answer is final.
 
-    def _log_in(self) -> None:
-        try:
-            answer = self._client.post("/auth/token", json={"username": USER, "password": self._password})
-        except httpx.HTTPError as error:
-            raise LocalStackError(f"Airflow at {self.url} does not answer: {error}") from error
+        :param allow: an error status that is returned
+        :param allow_repeated: one that is returned if the request was sent before
+        :param pauses: seconds between the attempts; there is one more of these
+        """
+        if "Authorization" not in self._client.headers:
+            self._log_in(pauses)
+        answer, sent_before = self._send(method, path, pauses, **options)
+        status = answer.status_code
+        if answer.is_success or status == allow or (sent_before and status == allow_repeated):
+            return answer
+        problem = f"Airflow refused {method} {path}: HTTP {status} {_detail(answer)}"
+        if status in _TRANSIENT and pauses:
+            problem += f" (asked again for {sum(pauses):.0f} s; .local/logs/api-server.log has the cause)"
+        raise LocalStackError(problem)
+
+    def _send(
+        self, method: str, path: str, pauses: Sequence[float], **options: Any
+    ) -> tuple[httpx.Response, bool]:
+        """Return the answer, and whether it is one to a repeated request."""
+        end = time.monotonic() + sum(pauses)
+        for attempt, pause in enumerate([*pauses, None]):
+            last = pause is None or time.monotonic() > end
+            try:
+                answer = self._client.request(method, path, **options)
+            except httpx.HTTPError as error:
+                if last:
+                    raise LocalStackError(f"Airflow at {self.url} does not answer: {error}") from error
+            else:
+                if last or answer.status_code not in _TRANSIENT:
+                    return answer, attempt > 0
+            self._check()
+            self._sleep(pause or 0.0)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _log_in(self, pauses: Sequence[float]) -> None:
+        answer, _ = self._send(
+            "POST", "/auth/token", pauses, json={"username": USER, "password": self._password}
+        )
         if not answer.is_success:
             raise LocalStackError(
                 f"Airflow at {self.url} rejects the credentials of this checkout (HTTP {answer.status_code}). "

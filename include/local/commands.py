@@ -11,11 +11,12 @@ from rich.table import Table
 from include.local import processes
 from include.local import stack as stacks
 from include.local.airflow_api import AirflowApi
-from include.local.environment import USER, load_secrets
+from include.local.environment import load_secrets, passwords
 from include.local.paths import Paths
 from include.local.ports import chosen_ports
 from include.local.run import DAG_ID
 from include.local.stack import Stack
+from include.local.written_settings import kept_lines
 
 
 def up(paths: Paths, console: Console) -> int:
@@ -94,12 +95,15 @@ def status(paths: Paths, console: Console) -> int:
 
 
 def _api(paths: Paths, stack: Stack) -> AirflowApi:
-    return AirflowApi(stack.ports.airflow_url, load_secrets(paths).password)
+    return AirflowApi(stack.ports.airflow_url, load_secrets(paths).password, check=stack.require_alive)
 
 
 def _print_addresses(paths: Paths, stack: Stack, console: Console) -> None:
+    load_secrets(paths)
     for line in (
-        f"Airflow   {stack.ports.airflow_url}   user {USER}, password {load_secrets(paths).password}",
+        f"Airflow   {stack.ports.airflow_url}",
+        *(f"          user {name}, password {password}" for name, password in passwords(paths).items()),
+        *kept_lines(paths),
         f"Sandbox   {stack.ports.sandbox_url}",
         f"Logs      {paths.shown(paths.component_logs)}/ and, for tasks, {paths.shown(paths.task_logs)}/",
         "Stop with make down",

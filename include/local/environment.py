@@ -20,6 +20,7 @@ from include.local.ports import HOST, Ports
 # Enough for two cores. Deferred tasks wait in the triggerer and take no slot.
 TASK_SLOTS = 4
 USER = "admin"
+_USERS_VARIABLE = "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,45 @@ def load_secrets(paths: Paths) -> Secrets:
             password=secrets.token_urlsafe(12),
         )
         _write_private(paths.secrets, json.dumps(vars(found)))
-    _write_private(paths.passwords, json.dumps({USER: found.password}))
+    _keep_passwords(paths, found.password)
     # Without this file, Airflow would write one from the environment, keys included.
     (paths.airflow_home / "airflow.cfg").touch()
     return found
+
+
+def users(paths: Paths) -> list[str]:
+    """
+    Return the users of the local Airflow as ``name:role``: those that `.env` names, and always the administrator.
+
+    The local commands themselves need the administrator.
+    """
+    named = dotenv_values(paths.root / ".env", interpolate=False).get(_USERS_VARIABLE) or ""
+    listed = [entry.strip() for entry in named.split(",") if entry.strip()]
+    return listed if any(entry.split(":")[0] == USER for entry in listed) else [f"{USER}:admin", *listed]
+
+
+def passwords(paths: Paths) -> dict[str, str]:
+    """Return the password of each user, as Airflow reads them; users who are no longer named are left out."""
+    found = _read_passwords(paths)
+    names = [entry.split(":")[0] for entry in users(paths)]
+    return {name: found[name] for name in names if name in found}
+
+
+def _keep_passwords(paths: Paths, password: str) -> None:
+    """Write the administrator's password, and one for each other user who has none yet."""
+    found = _read_passwords(paths)
+    others = {entry.split(":")[0]: secrets.token_urlsafe(12) for entry in users(paths)}
+    wanted = others | found | {USER: password}
+    if wanted != found:
+        _write_private(paths.passwords, json.dumps(wanted))
+
+
+def _read_passwords(paths: Paths) -> dict[str, str]:
+    try:
+        found = json.loads(paths.passwords.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _write_private(path: Path, text: str) -> None:
@@ -89,7 +125,8 @@ def stack_environment(
     for (section, option), value in _configuration(paths, ports, keys).items():
         environment[f"AIRFLOW__{section}__{option}".upper()] = value
     overrides = dotenv_values(paths.root / ".env", interpolate=False)
-    return environment | {name: value for name, value in overrides.items() if value is not None}
+    environment |= {name: value for name, value in overrides.items() if value is not None}
+    return environment | {_USERS_VARIABLE: ",".join(users(paths))}
 
 
 def _configuration(paths: Paths, ports: Ports, keys: Secrets) -> dict[tuple[str, str], str]:
@@ -103,7 +140,6 @@ def _configuration(paths: Paths, ports: Ports, keys: Secrets) -> dict[tuple[str,
         ("core", "hostname_callable"): "socket.gethostname",
         ("core", "test_connection"): "Enabled",
         ("core", "fernet_key"): keys.fernet_key,
-        ("core", "simple_auth_manager_users"): f"{USER}:admin",
         ("core", "simple_auth_manager_passwords_file"): str(paths.passwords),
         ("core", "execution_api_server_url"): f"{ports.airflow_url}/execution/",
         # Dags can be triggered immediately, but no schedule is active: a stack left running overnight must not run

@@ -59,6 +59,11 @@ class Paths:
         return self.airflow_home / "passwords.json"
 
     @property
+    def settings_record(self) -> Path:
+        """Record of the settings that were written to Airflow's metadata database."""
+        return self.airflow_home / "settings_written.json"
+
+    @property
     def swaps(self) -> Path:
         """Stored pictures."""
         return self.local / "swaps"

@@ -33,6 +33,7 @@ from include.local.settings import (
     read_settings,
 )
 from include.local.stack import Stack
+from include.local.written_settings import kept_lines, with_stored_connections
 
 DAG_ID = "goenhance_face_swap_batch"
 # A run is given up after this many seconds without a change of its state or of any row.
@@ -69,10 +70,11 @@ def run(paths: Paths, manifest: str | None, console: Console) -> int:
     require_manifest(paths, manifest)
     timeout = read_stall_timeout()
     with _stack(paths, console) as stack:
-        api = AirflowApi(stack.ports.airflow_url, load_secrets(paths).password)
+        api = AirflowApi(stack.ports.airflow_url, load_secrets(paths).password, check=stack.require_alive)
         with contextlib.closing(api):
             stacks.wait_for_dag(stack, api, DAG_ID)
             fitted = fit(settings, paths.root, stack.ports)
+            fitted = with_stored_connections(fitted, paths, load_secrets(paths).fernet_key)
             run_id = f"run_{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S%f}"
             results = RunResults(fitted.connection(RESULTS_CONNECTION), DAG_ID, run_id)
             with contextlib.closing(results):
@@ -131,6 +133,8 @@ def _stack(paths: Paths, console: Console) -> Iterator[Stack]:
 
 
 def _trigger(this: FollowedRun, settings: Settings, manifest: str | None) -> None:
+    for line in kept_lines(this.paths):
+        this.print_line(line)
     if not settings.connection(API_CONNECTION).is_at(this.stack.ports.sandbox_url):
         this.print_line(
             f"Connection {API_CONNECTION} does not point to the sandbox: these swaps may cost credits."

@@ -215,14 +215,16 @@ async def _collect_all(
 ) -> None:
     import aiohttp
 
+    from ..pictures.fetch import SESSION_OPTIONS
+
     async with (
         open_client(account) as client,
         # A separate session: the host that serves the pictures must not see GoEnhance's token.
         aiohttp.ClientSession(
-            auto_decompress=False,
             trust_env=account.trust_env,
             proxy=account.request_options.get("proxy"),
             connector=_connector(account),
+            **SESSION_OPTIONS,
         ) as downloads,
     ):
         try:

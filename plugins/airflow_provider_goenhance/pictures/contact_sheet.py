@@ -9,24 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import io
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
 from ..redaction import redact_link
-from .fetch import fetch_picture
+from .fetch import SESSION_OPTIONS, fetch_picture
 from .storage import read_picture
+from .thumbnail import NoPreviewError, thumbnail_of
 
 if TYPE_CHECKING:
     import aiohttp
 
 log = logging.getLogger(__name__)
 
-#: Edge of a thumbnail, pixels.
-THUMBNAIL = 176
 #: Maximum number of rows; the results table has them all.
 MOST_ROWS = 200
 #: Larger inputs are not fetched for a thumbnail. The vendor takes at most 5 MB.
@@ -34,16 +33,18 @@ INPUT_BYTES = 6 * 1024 * 1024
 #: Seconds for the download of one input.
 INPUT_SECONDS = 15.0
 FETCHES_AT_ONCE = 8
+#: Threads that make thumbnails. Each one keeps some of the memory of its largest picture until the sheet is made.
+DECODERS = 2
 #: Seconds for the inputs of all rows together; those that are late are left out.
 ALL_INPUTS_SECONDS = 60.0
-#: A header may announce any size; no larger picture is decoded for a thumbnail.
-MOST_PIXELS = 80_000_000
 
 _STYLE = (
     "body{font:14px/1.45 system-ui,sans-serif;margin:1.5rem;color:#202124;background:#fff}"
     "h1{font-size:1.2rem;margin:0} p{color:#5f6368;margin:.3rem 0 1.2rem}"
     "table{border-collapse:collapse} td,th{padding:.5rem .7rem;border-bottom:1px solid #e8eaed;"
     "vertical-align:top;text-align:left} img{display:block;max-width:176px;max-height:176px;background:#f1f3f4}"
+    ".tile{width:176px;height:110px;display:flex;align-items:center;justify-content:center;text-align:center;"
+    "background:#f1f3f4;color:#5f6368;font-size:12px}"
     "small{color:#5f6368;word-break:break-all} .good{color:#137333} .bad{color:#b3261e}"
 )
 
@@ -118,23 +119,26 @@ def _row(row: SheetRow, inputs: Mapping[str, str | None], conn_id: str | None) -
 
 def _input(url: str, inputs: Mapping[str, str | None]) -> str:
     name = escape(redact_link(url) or "")
-    picture = inputs.get(url)
-    return _image(picture) + f"<small>{name}</small>" if picture else f"<small>{name}</small>"
+    return f"{inputs.get(url) or ''}<small>{name}</small>"
 
 
 def _result(row: SheetRow, conn_id: str | None) -> str:
     if not row.result_uri:
         return ""
     try:
-        picture = _thumbnail(read_picture(row.result_uri, conn_id))
+        return _tile(read_picture(row.result_uri, conn_id))
     except Exception as error:  # noqa: BLE001  the sheet shows the pictures that can be read
         log.warning("Could not add the result of %s to the contact sheet: %s", row.pair_id, error)
-        picture = None
-    return _image(picture) if picture else "<small>cannot be read</small>"
+        return "<small>cannot be read</small>"
 
 
-def _image(thumbnail: str) -> str:
-    return f'<img alt="" src="data:image/jpeg;base64,{thumbnail}">'
+def _tile(data: bytes) -> str:
+    """Return a picture as HTML: its thumbnail, or a tile that says why there is none."""
+    try:
+        picture = base64.b64encode(thumbnail_of(data)).decode()
+    except NoPreviewError as error:
+        return f'<div class="tile">{escape(str(error))}</div>'
+    return f'<img alt="" src="data:image/jpeg;base64,{picture}">'
 
 
 async def _fetch_all(urls: Iterable[str], max_bytes: int, seconds: float) -> dict[str, str | None]:
@@ -142,43 +146,29 @@ async def _fetch_all(urls: Iterable[str], max_bytes: int, seconds: float) -> dic
 
     slots = asyncio.Semaphore(FETCHES_AT_ONCE)
     found: dict[str, str | None] = {}
-    async with aiohttp.ClientSession(trust_env=True, auto_decompress=False) as session:
+    with ThreadPoolExecutor(DECODERS) as decoders:
+        async with aiohttp.ClientSession(trust_env=True, **SESSION_OPTIONS) as session:
 
-        async def one(url: str) -> None:
-            async with slots:
-                found[url] = await _fetch(session, url, max_bytes)
+            async def one(url: str) -> None:
+                async with slots:
+                    found[url] = await _fetch(session, decoders, url, max_bytes)
 
-        fetches = [asyncio.ensure_future(one(url)) for url in urls]
-        if fetches:
-            # Hosts that hang, one after the other, must not delay the report for long.
-            _, late = await asyncio.wait(fetches, timeout=seconds)
-            for fetch in late:
-                fetch.cancel()
-            await asyncio.gather(*fetches, return_exceptions=True)
+            fetches = [asyncio.ensure_future(one(url)) for url in urls]
+            if fetches:
+                # Hosts that hang, one after the other, must not delay the report for long.
+                _, late = await asyncio.wait(fetches, timeout=seconds)
+                for fetch in late:
+                    fetch.cancel()
+                await asyncio.gather(*fetches, return_exceptions=True)
     return found
 
 
-async def _fetch(session: aiohttp.ClientSession, url: str, max_bytes: int) -> str | None:
+async def _fetch(
+    session: aiohttp.ClientSession, decoders: ThreadPoolExecutor, url: str, max_bytes: int
+) -> str | None:
     try:
         data = await fetch_picture(session, url, max_bytes=max_bytes, timeout=INPUT_SECONDS)
-        return await asyncio.to_thread(_thumbnail, data)
+        return await asyncio.get_running_loop().run_in_executor(decoders, _tile, data)
     except Exception as error:  # noqa: BLE001  a sheet without one input is better than none
         log.info("Could not add an input picture to the contact sheet: %s", error)
         return None
-
-
-def _thumbnail(data: bytes) -> str:
-    """Return a small JPEG, in base64."""
-    from PIL import Image, ImageOps
-
-    with Image.open(io.BytesIO(data), formats=["JPEG", "PNG", "WEBP", "GIF"]) as picture:
-        if picture.width * picture.height > MOST_PIXELS:
-            raise ValueError(f"{picture.width} x {picture.height} pixels are too many for a thumbnail")
-        picture.draft("RGB", (THUMBNAIL, THUMBNAIL))
-        upright = ImageOps.exif_transpose(picture)
-        upright.thumbnail((THUMBNAIL, THUMBNAIL))
-        flat = Image.new("RGB", upright.size, "white")
-        flat.paste(upright, mask=upright.getchannel("A") if upright.mode in {"RGBA", "LA"} else None)
-        out = io.BytesIO()
-        flat.save(out, "JPEG", quality=78)
-    return base64.b64encode(out.getvalue()).decode()

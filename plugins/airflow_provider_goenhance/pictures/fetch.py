@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 DEFAULT_MAX_BYTES = 30 * 1024 * 1024
 DEFAULT_TIMEOUT = 60.0
 MAX_REDIRECTS = 5
+#: Arguments of a client session for pictures: bodies as they are sent, and room for long signed links in headers.
+SESSION_OPTIONS: dict[str, Any] = {"auto_decompress": False, "max_line_size": 2**16, "max_field_size": 2**16}
 
 _CHUNK = 256 * 1024
 _REFUSED = frozenset({401, 403, 404, 410})
@@ -95,7 +97,7 @@ async def _not_unpacking(session: aiohttp.ClientSession) -> AsyncIterator[aiohtt
         connector_owner=False,
         headers=session.headers,
         trust_env=session.trust_env,
-        auto_decompress=False,
+        **SESSION_OPTIONS,
     ) as other:
         yield other
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..exceptions import CollectError, ErrorCode
+from .decode_budget import BUDGET, bytes_to_decode
 from .formats import BrokenContainerError, jpeg, png, webp
 from .kinds import EXTENSIONS, HEAD, PictureKind, describe_content, kind_of_bytes
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 # More pixels than any result of the API; below what Pillow itself calls a decompression bomb.
 DEFAULT_MAX_PIXELS = 80_000_000
 
-_PILLOW_FORMATS: dict[PictureKind, str] = {
+#: Kind -> Pillow's name of the format, for those that it may be able to decode.
+PILLOW_FORMATS: dict[PictureKind, str] = {
     "jpeg": "JPEG",
     "png": "PNG",
     "webp": "WEBP",
@@ -95,7 +97,7 @@ def _size(data: bytes, kind: PictureKind, max_pixels: int) -> tuple[int | None, 
     if kind == "jpeg" and jpeg.end_of_image(data) is None:
         return _size_without_end(data, max_pixels)
     failure: BrokenContainerError | None = None
-    for form in _forms(data, kind):
+    for form in forms_to_decode(data, kind):
         try:
             return _decode(form, kind, max_pixels)
         except BrokenContainerError as error:
@@ -103,7 +105,7 @@ def _size(data: bytes, kind: PictureKind, max_pixels: int) -> tuple[int | None, 
     raise failure or BrokenContainerError("it cannot be decoded")
 
 
-def _forms(data: bytes, kind: PictureKind) -> Iterable[bytes]:
+def forms_to_decode(data: bytes, kind: PictureKind) -> Iterable[bytes]:
     """Return the file, and the picture alone where damaged metadata or a wrong size may be what the decoder refuses."""
     if kind == "png":
         return (png.bare(data),)
@@ -143,13 +145,14 @@ def _decode(
 
     failure: Exception
     try:
-        with Image.open(io.BytesIO(data), formats=[_PILLOW_FORMATS[kind]]) as image:
+        with Image.open(io.BytesIO(data), formats=[PILLOW_FORMATS[kind]]) as image:
             size = image.size
             _check_pixels(size, kind, max_pixels)
-            image.load()
-            if look is not None:
-                look(image)
-            _decode_other_frames(image, kind, max_pixels)
+            with BUDGET.of(bytes_to_decode(kind, *size, progressive="progressive" in image.info)):
+                image.load()
+                if look is not None:
+                    look(image)
+                _decode_other_frames(image, kind, max_pixels)
             return size
     except CollectError:
         raise
@@ -188,7 +191,7 @@ def _has_decoder(kind: PictureKind) -> bool:
 
     # Loads only what is needed, as Image.open does: the plug-in of AVIF came with Pillow 11.3.
     Image.init()
-    return _PILLOW_FORMATS.get(kind) in Image.OPEN
+    return PILLOW_FORMATS.get(kind) in Image.OPEN
 
 
 def _check_boxes(data: bytes, kind: PictureKind) -> None:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 from typing import Annotated
+from urllib.parse import quote
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.core_api.security import requires_access_dag
@@ -21,20 +22,13 @@ from ..results.ledger import Ledger, RunKey
 from ..results.states import Status
 from ..results.swap import Swap
 from ..settings import default_storage
-from .page import render
+from .page import MEDIA_TYPES, render
 
 log = logging.getLogger(__name__)
 
-_MEDIA_TYPES = {
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".png": "image/png",
-    ".webp": "image/webp",
-    ".gif": "image/gif",
-}
 #: Pictures are untrusted: nothing in them may run, and only pictures are loaded from other hosts.
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; img-src * data:; style-src 'unsafe-inline'",
+    "Content-Security-Policy": "default-src 'none'; img-src 'self' http: https:; style-src 'unsafe-inline'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "private, no-store",
@@ -75,8 +69,12 @@ def create_app() -> FastAPI:
         except CollectError as error:
             log.warning("The picture of swap %s could not be read: %s", swap_id, error)
             raise HTTPException(404, "The picture is no longer in the storage.") from None
-        media_type = _MEDIA_TYPES.get(PurePosixPath(uri).suffix.lower(), "application/octet-stream")
-        return Response(data, media_type=media_type, headers=_HEADERS)
+        suffix = PurePosixPath(uri).suffix.lower()
+        if suffix in MEDIA_TYPES:
+            return Response(data, media_type=MEDIA_TYPES[suffix], headers=_HEADERS)
+        name = f"{found[0].swap_id}{suffix if suffix.isascii() else ''}"
+        download = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}"}
+        return Response(data, media_type="application/octet-stream", headers=_HEADERS | download)
 
     @app.get("/contact-sheet", dependencies=[may_see])
     def contact_sheet(dag_id: str, run_id: str, task_id: str) -> HTMLResponse:

@@ -6,8 +6,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from html import escape
+from pathlib import PurePosixPath
 from urllib.parse import urlencode
 
+from ..redaction import short_url
 from ..results.ledger import RunKey
 from ..results.states import TERMINAL
 from ..results.swap import Swap
@@ -21,6 +23,17 @@ code{font-size:12px;word-break:break-all} .succeeded,.reused{color:#137333} .fai
 @media(prefers-color-scheme:dark){body{background:#1c1d1f;color:#e8eaed} p{color:#9aa0a6} td,th{border-color:#3c4043}
 img{background:#2b2c2f} .succeeded,.reused{color:#81c995} .failed,.unknown,.rejected{color:#f28b82}}
 """
+#: Ending -> media type of the pictures that every browser shows. SVG is not among them: it may hold scripts.
+MEDIA_TYPES = {
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".png": "image/png",
+    ".webp": "image/webp",
+    ".gif": "image/gif",
+    ".avif": "image/avif",
+    ".bmp": "image/bmp",
+    ".ico": "image/vnd.microsoft.icon",
+}
 #: Seconds after which the page reloads while rows are not finished.
 REFRESH = 5
 
@@ -54,18 +67,30 @@ def _row(swap: Swap) -> str:
     reason = f"<br>{escape(swap.error_message)}" if swap.error_message else ""
     number = f"<br>row {swap.row_number}" if swap.row_number else ""
     return (
-        f"<tr><td>{escape(swap.pair_id)}{number}</td><td>{_image(swap.source_img)}</td>"
-        f"<td>{_image(swap.reference_img)}</td><td>{_result(swap)}</td>"
+        f"<tr><td>{escape(swap.pair_id)}{number}</td><td>{_input(swap.source_img)}</td>"
+        f"<td>{_input(swap.reference_img)}</td><td>{_result(swap)}</td>"
         f'<td><b class="{swap.status}">{swap.status}</b>{img_uuid}{reason}</td></tr>'
     )
 
 
+def _input(url: str) -> str:
+    """Show a picture of the manifest; anything but a web address as the text that it is."""
+    if url.lower().startswith(("http://", "https://")):
+        return _image(url)
+    return f"<code>{escape(short_url(url))}</code>" if url else ""
+
+
 def _image(url: str, alt: str = "") -> str:
-    return f'<img loading="lazy" src="{escape(url)}" alt="{escape(alt)}">' if url else ""
+    return f'<img loading="lazy" src="{escape(url)}" alt="{escape(alt)}">'
 
 
 def _result(swap: Swap) -> str:
     if not swap.result_uri:
         return ""
     address = f"picture?{urlencode({'dag_id': swap.dag_id, 'swap_id': swap.swap_id})}"
-    return f'<a href="{escape(address)}">{_image(address, f"result of {swap.pair_id}")}</a>'
+    suffix = PurePosixPath(swap.result_uri).suffix.lower()
+    if suffix in MEDIA_TYPES:
+        shown = _image(address, f"result of {swap.pair_id}")
+    else:
+        shown = f"{escape(suffix.removeprefix('.').upper() or 'the')} file, which browsers do not show"
+    return f'<a href="{escape(address)}">{shown}</a>'

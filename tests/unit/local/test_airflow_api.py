@@ -17,15 +17,16 @@ START = dt.datetime(2026, 11, 22, 12, 0, tzinfo=dt.UTC)
 BEFORE, AFTER = "2026-11-22T11:59:00Z", "2026-11-22T12:00:05Z"
 
 
-def airflow(answer: Callable[[httpx.Request], httpx.Response]) -> AirflowApi:
-    """An Airflow that accepts the credentials and returns the given responses."""
+def airflow(answer: Callable[[httpx.Request], httpx.Response], **options: Any) -> AirflowApi:
+    """An Airflow that accepts the credentials and returns the given responses; its client makes no pauses."""
 
     def handle(request: httpx.Request) -> httpx.Response:
         if request.url.path == "/auth/token":
             return httpx.Response(201, json={"access_token": "jwt"})
         return answer(request)
 
-    return AirflowApi("http://127.0.0.1:8080", "secret", transport=httpx.MockTransport(handle))
+    options = {"sleep": lambda seconds: None} | options
+    return AirflowApi("http://127.0.0.1:8080", "secret", transport=httpx.MockTransport(handle), **options)
 
 
 def health_report(**changes: Any) -> dict[str, Any]:
@@ -81,6 +82,93 @@ def test_a_lost_airflow_is_an_error_that_names_its_address() -> None:
 
     with pytest.raises(LocalStackError, match=r"http://127\.0\.0\.1:8080 does not answer: slow"):
         airflow(lose).run_state("d", "r")
+
+
+class Answers:
+    """Answers a request with one after the other; an exception is raised."""
+
+    def __init__(self, *answers: httpx.Response | Exception) -> None:
+        self.left = list(answers)
+        self.asked = 0
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked += 1
+        answer = self.left.pop(0) if len(self.left) > 1 else self.left[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+LOCKED = httpx.Response(500, json={"detail": "database is locked"})
+PASSING = [
+    LOCKED,
+    httpx.Response(502),
+    httpx.Response(503),
+    httpx.Response(429),
+    httpx.ConnectError("refused"),
+    httpx.ReadTimeout("slow"),
+    httpx.RemoteProtocolError("closed"),
+]
+
+
+@pytest.mark.parametrize("trouble", PASSING)
+def test_what_passes_by_itself_is_asked_again(trouble: httpx.Response | Exception) -> None:
+    answers, pauses = Answers(trouble, trouble, trouble, httpx.Response(200, json={})), list[float]()
+    airflow(answers, sleep=pauses.append).unpause("d")
+    assert answers.asked == 4
+    assert pauses == [0.5, 1.0, 2.0]
+
+
+@pytest.mark.parametrize("trouble", PASSING)
+def test_a_log_in_is_repeated_too(trouble: httpx.Response | Exception) -> None:
+    answers = Answers(
+        trouble, httpx.Response(201, json={"access_token": "jwt"}), httpx.Response(200, json={})
+    )
+    transport = httpx.MockTransport(answers)
+    AirflowApi("http://127.0.0.1:8080", "x", transport=transport, sleep=lambda seconds: None).unpause("d")
+    assert answers.asked == 3
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422])
+def test_a_refusal_is_final(status: int) -> None:
+    answers = Answers(httpx.Response(status))
+    with pytest.raises(LocalStackError, match=f"HTTP {status}"):
+        airflow(answers).unpause("d")
+    assert answers.asked == 1
+
+
+def test_what_does_not_pass_is_named_with_its_cause_and_for_how_long_it_was_tried() -> None:
+    answers = Answers(LOCKED)
+    with pytest.raises(
+        LocalStackError,
+        match=r"refused PATCH /api/v2/dags/d: HTTP 500 database is locked \(asked again for 46 s; ",
+    ):
+        airflow(answers).unpause("d")
+    assert answers.asked == 10
+
+
+@pytest.mark.parametrize("trouble", PASSING)
+def test_a_run_that_a_lost_answer_hides_is_triggered_once(trouble: httpx.Response | Exception) -> None:
+    answers = Answers(trouble, httpx.Response(409, json={"detail": "run exists"}))
+    airflow(answers).trigger("d", "r", {})
+    assert answers.asked == 2
+
+
+def test_a_component_that_has_ended_ends_the_waiting() -> None:
+    def ended() -> None:
+        raise LocalStackError("api-server has stopped unexpectedly")
+
+    answers = Answers(httpx.ConnectError("refused"))
+    with pytest.raises(LocalStackError, match="has stopped unexpectedly"):
+        airflow(answers, check=ended).run_state("d", "r")
+    assert answers.asked == 1
+
+
+def test_a_run_is_given_up_without_waiting() -> None:
+    answers = Answers(LOCKED)
+    with pytest.raises(LocalStackError):
+        airflow(answers).fail_run("d", "r")
+    assert answers.asked == 1
 
 
 def test_import_errors_of_earlier_starts_are_left_out() -> None:

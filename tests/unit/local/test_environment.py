@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from include.local.environment import load_secrets, stack_environment
+from include.local.environment import load_secrets, passwords, stack_environment
 from include.local.paths import Paths
 from include.local.ports import Ports
 
@@ -70,6 +70,37 @@ def test_a_proxy_does_not_get_between_the_components(paths: Paths) -> None:
 
 def test_bytecode_is_cached_even_if_the_shell_forbids_it(paths: Paths) -> None:
     assert "PYTHONDONTWRITEBYTECODE" not in environment(paths, {"PYTHONDONTWRITEBYTECODE": "1"})
+
+
+def _env_file(paths: Paths, users: str) -> dict[str, str]:
+    (paths.root / ".env").write_text(f"AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS={users}\n")
+    load_secrets(paths)
+    return passwords(paths)
+
+
+def test_a_second_user_of_the_env_file_has_a_password_that_stays(paths: Paths) -> None:
+    first = _env_file(paths, "admin:admin, anna:viewer")
+    assert list(first) == ["admin", "anna"]
+    assert json.loads(paths.passwords.read_text()) == first
+    load_secrets(paths)  # by any later command
+    assert json.loads(paths.passwords.read_text()) == first
+    assert environment(paths)["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"] == "admin:admin,anna:viewer"
+
+
+def test_a_password_that_airflow_or_a_person_wrote_stays(paths: Paths) -> None:
+    ours = load_secrets(paths).password
+    paths.passwords.write_text(json.dumps({"admin": "other", "anna": "chosen"}))
+    assert _env_file(paths, "admin:admin,anna:viewer") == {"admin": ours, "anna": "chosen"}
+
+
+def test_the_administrator_is_there_although_the_env_file_names_others_only(paths: Paths) -> None:
+    assert list(_env_file(paths, "anna:op")) == ["admin", "anna"]
+    assert environment(paths)["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"] == "admin:admin,anna:op"
+
+
+def test_a_user_who_is_no_longer_named_is_not_shown(paths: Paths) -> None:
+    _env_file(paths, "admin:admin,anna:op")
+    assert list(_env_file(paths, "admin:admin")) == ["admin"]
 
 
 def test_keys_and_password_stay_the_same_from_start_to_start(paths: Paths) -> None:

@@ -24,6 +24,7 @@ class PictureServer:
         self.breaks_left = 0
         self.refusals_left = 0
         self.location = b""
+        self.padding = b"X-Padding: none"
         self.base = ""
         self.hanging = asyncio.Event()
         self._stop = asyncio.Event()
@@ -161,6 +162,8 @@ class PictureServer:
         request.transport.write(
             b"HTTP/1.1 302 Found\r\nLocation: "
             + self.location
+            + b"\r\n"
+            + self.padding
             + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         )
         request.transport.close()

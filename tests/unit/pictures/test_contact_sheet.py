@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from airflow_provider_goenhance.pictures.contact_sheet import THUMBNAIL, SheetRow, make_contact_sheet
+from airflow_provider_goenhance.pictures.contact_sheet import SheetRow, make_contact_sheet
+from airflow_provider_goenhance.pictures.thumbnail import THUMBNAIL
 from tests.unit.pictures.picture_server import PictureServer
 from tests.unit.pictures.pictures import encoded
 
@@ -217,6 +218,17 @@ def test_a_result_that_cannot_be_read_is_said_to_be_so(tmp_path: Path, data: byt
     html = sheet(row(result_uri=broken.as_uri()), row(result_uri=(tmp_path / "gone.png").as_uri()))
 
     assert html.count("cannot be read") == 2
+
+
+def test_a_picture_that_is_too_large_has_a_tile_that_says_so(tmp_path: Path) -> None:
+    large = tmp_path / "p.png"
+    Image.new("L", (9000, 8800)).save(large)
+
+    html = sheet(row(result_uri=large.as_uri()))
+
+    assert thumbnails(html) == []
+    assert "too large to preview (9000 x 8800 pixels)" in html
+    assert "cannot be read" not in html
 
 
 def test_a_long_run_shows_what_went_wrong_and_says_how_many_rows_are_left_out() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -108,7 +109,19 @@ def test_a_picture_that_lost_only_what_holds_no_pixel_is_kept(name: str) -> None
 def test_a_jpeg_whose_last_bits_are_missing_is_refused(name: str) -> None:
     data = CUT[name][0]
     assert _refusal(data[:-4]).error_code == "truncated_image"
-    assert _refusal(data[:-4] + bytes(100)).error_code == "truncated_image"
+    assert _refusal(data[:-12] + bytes(100)).error_code == "truncated_image"
+
+
+PHOTOGRAPHS = sorted((Path(__file__).resolve().parents[3] / "include" / "images").glob("*.jpg"))
+
+
+@pytest.mark.parametrize("path", PHOTOGRAPHS, ids=lambda path: path.stem)
+def test_a_photograph_is_kept_without_its_end_marker_and_refused_when_it_is_cut(path: Path) -> None:
+    data = path.read_bytes()
+    assert identify_picture(data[:-2]) == identify_picture(data[:-2] + bytes(500)) == identify_picture(data)
+    for length in (len(data) // 3, len(data) // 2, len(data) - 100, len(data) - 40):
+        assert _refusal(data[:length]).error_code == "truncated_image"
+        assert _refusal(data[:length] + bytes(5000)).error_code == "truncated_image"
 
 
 def test_a_progressive_jpeg_without_its_last_scan_is_refused() -> None:
@@ -259,6 +272,14 @@ def test_a_damaged_png_is_refused_by_its_check_sum() -> None:
     data = bytearray(encoded("png"))
     data[len(data) // 2] ^= 1
     assert "check sum" in _refusal(bytes(data)).message
+
+
+def test_a_png_whose_missing_end_was_replaced_by_zeros_is_refused() -> None:
+    data = (PHOTOGRAPHS[0].parent / "photographer.png").read_bytes()
+    for share in (0.5, 0.9, 0.96):
+        length = int(len(data) * share)
+        for zeros in (0, 1000, 5000, len(data) - length, len(data)):
+            assert _refusal(data[:length] + bytes(zeros)).error_code == "truncated_image"
 
 
 def test_a_jpeg_header_with_nothing_in_it_is_refused() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -124,6 +125,26 @@ def test_a_viewer_gets_the_kept_picture(client: TestClient) -> None:
 
     assert (answer.status_code, answer.content) == (200, PNG)
     assert answer.headers["Content-Type"] == "image/png"
+
+
+@pytest.mark.parametrize("ending", [".heic", ".tif", ".svg", ".html", ""])
+def test_a_kept_file_that_browsers_do_not_show_is_downloaded(
+    client: TestClient, tmp_path: Path, ending: str
+) -> None:
+    kept = tmp_path / f"kept{ending}"
+    kept.write_bytes(b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>")
+    ledger = Ledger(open_results())
+    (mine,) = ledger.of_run(RunKey("mine", "run"))
+    swap = dataclasses.replace(mine, swap_id="id-kept", run_id="run-2", result_uri=kept.as_uri())
+    ledger.plan(RunKey("mine", "run-2"), [swap])
+
+    answer = client.get(
+        "/goenhance/picture", params={**PICTURE, "swap_id": "id-kept"}, headers=token("viewer")
+    )
+
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "application/octet-stream"
+    assert answer.headers["Content-Disposition"] == f"attachment; filename*=UTF-8''id-kept{ending}"
 
 
 @pytest.mark.parametrize("swap_id", ["id-other", "no-such", "' OR 1=1 --"])

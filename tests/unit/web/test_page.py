@@ -73,6 +73,42 @@ def test_markup_in_the_address_is_shown_and_not_run() -> None:
     assert {"script", "b", "i"}.isdisjoint(tag for tag, _ in Tags(html).found)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)",
+        "JavaScript://h/%0aalert(1)",
+        "data:image/svg+xml,<svg onload=alert(1)>",
+        "file:///etc/passwd",
+        "//h/a.jpg",
+        "ftp://h/a.jpg",
+        "\x01javascript:alert(1)",
+        " https://h/a.jpg",
+        "s3://bucket/a.jpg",
+    ],
+)
+def test_only_web_addresses_are_loaded_as_pictures(url: str) -> None:
+    tags = Tags(page(dataclasses.replace(SWAP, source_img=url, reference_img=url, result_uri=None))).found
+
+    assert not [tag for tag, attributes in tags if tag == "img" or {"src", "href"} & attributes.keys()]
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".PNG", ".webp", ".gif", ".avif", ".bmp", ".ico"])
+def test_a_result_that_browsers_show_is_a_picture(ending: str) -> None:
+    tags = Tags(page(dataclasses.replace(SWAP, result_uri="s3://b/run/anna" + ending))).found
+
+    assert len([tag for tag, _ in tags if tag == "img"]) == 3
+
+
+@pytest.mark.parametrize("ending", [".heic", ".tif", ".jxl", ".jp2", ".svg", ""])
+def test_a_result_that_browsers_do_not_show_is_a_link(ending: str) -> None:
+    html = page(dataclasses.replace(SWAP, result_uri="s3://b/run/anna" + ending))
+
+    assert len([tag for tag, _ in Tags(html).found if tag == "img"]) == 2
+    assert [a["href"] for tag, a in Tags(html).found if tag == "a"] == ["picture?dag_id=dag&swap_id=id-1"]
+    assert f"{ending[1:].upper()} file, which browsers do not show" in html or not ending
+
+
 def test_a_link_that_runs_something_is_never_a_link() -> None:
     tags = Tags(page(dataclasses.replace(SWAP, source_img="javascript:alert(1)"))).found
 

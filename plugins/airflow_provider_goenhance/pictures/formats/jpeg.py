@@ -16,6 +16,8 @@ XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\x00"
 _EOI, _SOS, _COM = 0xD9, 0xDA, 0xFE
 _PROGRESSIVE = frozenset({0xC2, 0xCA})
 _APP0, _APP1, _APP11, _APP14, _APP15 = 0xE0, 0xE1, 0xEB, 0xEE, 0xEF
+# The last value of a picture may end in a zero byte, and a stuffed zero may stand in front of it.
+_MOST_ZEROS = 2
 # Longer than a decoder reads ahead.
 _ENDING = 64
 _MAX_PAYLOAD = 0xFFFF - 2
@@ -84,15 +86,13 @@ def endings(data: bytes) -> tuple[bytes, ...]:
     Return a picture that lacks its end-of-image marker with several endings.
 
     All of them decode to the same pixels exactly if no bit of the picture's data is missing: a decoder that lacks
-    bits reads on into the ending. Zeros at the end are padding, because the data of a JPEG ends in ones.
+    bits reads on into the ending. More than a few zeros at the end are no data but what replaced it.
 
     :raises BrokenContainerError: scans of a progressive picture are missing
     """
     if not _has_all_scans(data):
         raise BrokenContainerError("it ends before its last scan")
-    picture = data.rstrip(b"\x00")
-    if picture.endswith(b"\xff"):
-        picture = picture + b"\x00" if len(picture) < len(data) else picture[:-1]
+    picture = data[: len(data.rstrip(b"\x00")) + _MOST_ZEROS].removesuffix(b"\xff")
     return tuple(picture + filler * _ENDING + b"\xff\xd9" for filler in (b"\x00", b"\x55", b"\xaa"))
 
 

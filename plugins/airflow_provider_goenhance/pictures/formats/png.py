@@ -65,16 +65,22 @@ def bare(data: bytes) -> bytes:
     :raises BrokenContainerError: no picture data, or data that its check sums prove to be damaged
     """
     found = [chunk for chunk in chunks(data) if chunk.type in {b"IHDR", b"PLTE", b"IDAT"}]
-    kinds = [chunk.type for chunk in found]
-    if not kinds or kinds[0] != b"IHDR" or b"IDAT" not in kinds:
-        raise BrokenContainerError("it has no picture data")
     pixels = [chunk for chunk in found if chunk.type == b"IDAT"]
+    if not pixels or found[0].type != b"IHDR":
+        raise BrokenContainerError("it has no picture data")
     if not all(chunk.intact for chunk in pixels[:-1]) or not (
         pixels[-1].intact or pixels[-1].end > len(data)
     ):
         _check_stream(chunk.content for chunk in pixels)
-    parts = [encoded_chunk(chunk.type, chunk.content) for chunk in found]
+    parts = [encoded_chunk(chunk.type, _without_padding(chunk, data)) for chunk in found]
     return b"".join([SIGNATURE, *parts, encoded_chunk(b"IEND", b"")])
+
+
+def _without_padding(chunk: Chunk, data: bytes) -> bytes:
+    """Return the content, without the zeros that replaced the end of a file that is cut: they would be read as data."""
+    if chunk.end <= len(data):
+        return chunk.content
+    return chunk.content[: len(chunk.content.rstrip(b"\x00")) + 4]
 
 
 def encoded_chunk(kind: bytes, content: bytes) -> bytes:
