@@ -189,16 +189,18 @@ async def _body_of(response: aiohttp.ClientResponse) -> bytes:
 
 @asynccontextmanager
 async def open_client(
-    account: Account, *, sleep: Sleep = asyncio.sleep, keepalive_seconds: float = KEEPALIVE_SECONDS
+    account: Account, *, sleep: Sleep | None = None, keepalive_seconds: float = KEEPALIVE_SECONDS
 ) -> AsyncIterator[GoEnhanceClient]:
     """
     Open a client with one session for all its calls.
 
     :param account: settings of the account, timeouts and limits included
-    :param sleep: waits between two attempts of one call
+    :param sleep: waits between two attempts of one call; default: so that a submit can be stopped
     :param keepalive_seconds: how long an idle connection may be used again
     """
     import aiohttp
+
+    from . import send_gate
 
     session = aiohttp.ClientSession(
         headers={**account.headers, "Authorization": f"Bearer {account.token}"},
@@ -208,10 +210,11 @@ async def open_client(
         ),
         # No limit of its own: the client's limiter is the only one.
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=keepalive_seconds),
+        request_class=send_gate.GatedRequest,
         cookie_jar=aiohttp.DummyCookieJar(),
         proxy=account.proxy,
         # Otherwise aiohttp reads .netrc before each request, and does not send our token if it finds an entry.
         trust_env=False,
     )
     async with session:
-        yield GoEnhanceClient(account, session, sleep)
+        yield GoEnhanceClient(account, session, send_gate.sleep if sleep is None else sleep)

@@ -157,7 +157,13 @@ class FaceSwapOperatorBase(JobOperatorBase):
             poll_interval=seconds(self.poll_interval, "poll_interval"),
             timeout=timeout,
         )
+        assert self._resources is not None  # noqa: S101  run_task and resume_task set it
+        # Before the results table is closed: Airflow calls `on_kill` after an `execute` that timed out.
+        self._resources.callback(self._forget_attempt)
         return self._attempt
+
+    def _forget_attempt(self) -> None:
+        self._attempt = None
 
     def open_ledger(self) -> Ledger:
         """Open the results table until the task ends or is deferred."""

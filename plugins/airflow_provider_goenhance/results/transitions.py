@@ -152,14 +152,20 @@ class FormerJob:
     img_uuid: str
 
 
-def _submit_failed(status: Status, *, correction: int = 0, final: bool = True) -> Rule:
+def _submit_failed(
+    status: Status,
+    *,
+    correction: int = 0,
+    final: bool = True,
+    from_status: frozenset[Status] = frozenset({Status.SUBMITTING}),
+) -> Rule:
     """
     Return the rule for a POST that was not answered with a job.
 
     :param correction: change of ``attempts``, which counts the POSTs that may have been accepted
     """
     return Rule(
-        from_status=frozenset({Status.SUBMITTING}),
+        from_status=from_status,
         guards=_BY_CLAIM_OWNER,
         writes={
             "status": status,
@@ -174,9 +180,19 @@ def _submit_failed(status: Status, *, correction: int = 0, final: bool = True) -
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """Return a claimed row to ``planned``: its POST was certainly not accepted, and another attempt may send it."""
+    """
+    Return a claimed row to ``planned``: its POST was certainly not accepted, and another attempt may send it.
 
-    rule: ClassVar[Rule] = _submit_failed(Status.PLANNED, correction=-1, final=False)
+    Allowed from ``unknown`` too: an execution that was presumed dead, or is being killed, may learn that it sent
+    nothing. Only its own claim: a row that another has claimed since is left alone.
+    """
+
+    rule: ClassVar[Rule] = _submit_failed(
+        Status.PLANNED,
+        correction=-1,
+        final=False,
+        from_status=frozenset({Status.SUBMITTING, Status.UNKNOWN}),
+    )
 
     swap_id: str
     error_code: str
