@@ -152,7 +152,7 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
             if swap.img_uuid:
                 context["ti"].xcom_push(key="img_uuid", value=swap.img_uuid)
 
-    def conclude(self, swaps: Sequence[Swap]) -> str | None:
+    def conclude(self, swaps: Sequence[Swap], *, tries_left: bool = False) -> str | None:
         """Return the ``img_uuid``, or raise the error that the row calls for."""
         (swap,) = swaps
         if swap.status in GOOD:
