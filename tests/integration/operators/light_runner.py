@@ -43,12 +43,14 @@ class DictStore:
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
+        self.retentions: list[dt.timedelta | None] = []
 
     def get(self, key: str, default: Any = None) -> Any:
         return self.values.get(key, default)
 
-    def set(self, key: str, value: Any) -> None:
+    def set(self, key: str, value: Any, *, retention: dt.timedelta | None = None) -> None:
         self.values[key] = value
+        self.retentions.append(retention)
 
 
 @dataclass

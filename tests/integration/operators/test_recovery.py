@@ -447,14 +447,19 @@ def test_rows_in_a_pause_of_the_rate_limit_are_planned_when_the_task_is_told_to_
     assert {row["status"] for row in rows} - {"submitted"} == {"planned"}
 
 
+@pytest.mark.parametrize("alarms", [1, 2])
 def test_an_execution_timeout_ends_the_task_and_keeps_the_job_of_every_accepted_post(
-    task: Callable[..., LightTask], connect: Any, start_worker: StartWorker
+    task: Callable[..., LightTask], connect: Any, start_worker: StartWorker, alarms: int
 ) -> None:
     batch = task(kind="batch", pairs=300)
     connect(batch.sandbox, max_concurrency=8)
     batch.sandbox.put_faults(submit={"kind": "slow", "seconds": 0.5})
 
-    out, _ = start_worker(batch, execution_timeout=4).communicate(timeout=120)
+    worker = start_worker(batch, execution_timeout=600)
+    for alarm in range(1, alarms + 1):
+        _until(lambda accepted=1 + 2 * alarm: batch.accepted() >= accepted, worker)  # type: ignore[misc]
+        worker.send_signal(signal.SIGALRM)  # as the clock would
+    out, _ = worker.communicate(timeout=120)
 
     rows = batch.rows().values()
     with_job = [row["img_uuid"] for row in rows if row["img_uuid"]]
