@@ -211,19 +211,20 @@ async def _read_body(response: aiohttp.ClientResponse, body: bytearray) -> None:
 
 @asynccontextmanager
 async def open_client(
-    account: Account, *, sleep: Sleep = asyncio.sleep, keepalive_seconds: float = KEEPALIVE_SECONDS
+    account: Account, *, sleep: Sleep | None = None, keepalive_seconds: float = KEEPALIVE_SECONDS
 ) -> AsyncIterator[GoEnhanceClient]:
     """
     Open a client with one session for all its calls.
 
     :param account: settings of the account, timeouts and limits included
-    :param sleep: waits between two attempts of one call
+    :param sleep: waits between two attempts of one call; default: so that a submit can be stopped
     :param keepalive_seconds: how long an idle connection may be used again
     """
+    from . import send_gate
     from .http_session import open_session
 
     connect_seconds = min(CONNECT_TIMEOUT, _CONNECT_SHARE * account.request_timeout)
     async with open_session(
         account, connect_seconds=connect_seconds, keepalive_seconds=keepalive_seconds
     ) as session:
-        yield GoEnhanceClient(account, session, sleep)
+        yield GoEnhanceClient(account, session, send_gate.sleep if sleep is None else sleep)

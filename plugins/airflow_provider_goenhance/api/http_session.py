@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import aiohttp
 
 from .exchange import MAX_ANSWER_BYTES, current_exchange
+from .send_gate import GatedRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,6 +80,7 @@ def open_session(
         timeout=aiohttp.ClientTimeout(total=account.request_timeout, connect=connect_seconds),
         # No limit of its own: the client's limiter is the only one.
         connector=_Connector(limit=0, keepalive_timeout=keepalive_seconds),
+        request_class=GatedRequest,
         response_class=_Response,
         cookie_jar=aiohttp.DummyCookieJar(),
         proxy=account.proxy,

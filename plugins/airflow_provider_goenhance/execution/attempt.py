@@ -12,7 +12,7 @@ from typing import Any
 
 from ..api.account import Account
 from ..api.polling import WaitOutcome
-from ..exceptions import AuthenticationError, GoEnhanceError
+from ..exceptions import AuthenticationError, GoEnhanceError, TaskEndedError
 from ..pictures.collector import StorageOptions
 from ..results.recovery import Action, Policies, decide
 from ..results.states import Status
@@ -23,12 +23,15 @@ from .collect import collect_jobs
 from .events import outcome_of
 from .messages import pluralize, with_next_step
 from .submit import SubmitReport, submit_round
+from .task_loop import TaskLoop
 from .wait import wait_round
 
 log = logging.getLogger(__name__)
 
-#: Seconds that a killed task spends on marking its rows. Airflow sends SIGKILL a little later.
+#: Seconds that a task which is told to end waits for the answers to its POSTs. Airflow sends SIGKILL after five ...
 KILL_GRACE = 3.0
+#: ... so this many are left for marking the rows whose answer has not come.
+MARK_SECONDS = 1.0
 
 
 @dataclass
@@ -56,7 +59,8 @@ class Attempt:
     storage_options: StorageOptions
     poll_interval: float
     timeout: float
-    _ended: threading.Event = field(default_factory=threading.Event)
+    _loop: TaskLoop = field(default_factory=TaskLoop)
+    _marked: bool = False
 
     def rounds(
         self,
@@ -95,8 +99,8 @@ class Attempt:
             swaps, stopped_by = self._submit(swaps, first_look)
             # Also when nothing was submitted now: Airflow clears the XCom of an earlier attempt.
             submitted(swaps)
-            if isinstance(stopped_by, AuthenticationError):
-                return swaps, stopped_by  # with this token no job can be polled either
+            if isinstance(stopped_by, AuthenticationError | TaskEndedError):
+                return swaps, stopped_by  # no job can be polled with this token, or by a task that is to end
             waiting = self._waiting(swaps, first_look)
             if not wait:
                 return self._collect_finished(swaps, waiting), stopped_by
@@ -119,29 +123,34 @@ class Attempt:
         try:
             waited = outcome_of(event)
             waiting = self._waiting(self.store.load(), first_look=True)
-            collect_jobs(self.account, self.store, waiting, waited, self.storage_options)
+            self._collect(waiting, waited)
         except GoEnhanceError as error:
             raise with_next_step(error, self.store.load(), self.policies) from None
 
     def end(self) -> None:
         """
-        Stop submitting, and mark the submits in progress: the task is being killed.
+        Send nothing more, wait a little for the answers to the POSTs on the wire, and mark those without one.
 
-        The marking runs in a separate thread. Airflow calls this in a signal handler, and the code that the signal
-        interrupted may hold the lock that the database or the task state store needs.
+        It may be called again, and while an earlier call is interrupted. The marking runs in a separate thread: Airflow
+        calls this in a signal handler, and the code that the signal interrupted may hold the lock that the database or
+        the task state store needs.
         """
-        self._ended.set()
+        self._loop.end()
+        self._loop.wait_until_idle(KILL_GRACE)
+        if self._marked:
+            return
+        self._marked = True
         marking = threading.Thread(target=self._mark_killed, daemon=True)
         marking.start()
-        marking.join(KILL_GRACE)
+        marking.join(MARK_SECONDS)
 
     def _mark_killed(self) -> None:
         killed = self.store.mark_killed(self.owner)
         running = sum(swap.status is Status.SUBMITTED for swap in self.store.load())
         log.warning(
-            "Killed. %s in progress: marked unknown, because each may have been accepted and paid for. %s at GoEnhance "
-            "and paid for: a retry or clear re-attaches and pays nothing.",
-            pluralize(killed, "submit was", "submits were"),
+            "Told to end. %s without an answer: marked unknown, because each may have been accepted and paid for. %s "
+            "at GoEnhance and paid for: a retry or clear re-attaches and pays nothing.",
+            pluralize(killed, "submit is", "submits are"),
             pluralize(running, "job continues", "jobs continue"),
         )
 
@@ -152,7 +161,13 @@ class Attempt:
         if not due:
             return swaps, None
         log.info("Submitting %s through %s.", pluralize(len(due), "pair"), self.account)
-        report = submit_round(self.account, self.store, self.owner, due, ended=self._ended)
+        try:
+            report = submit_round(self.account, self.store, self.owner, due, loop=self._loop)
+        except Exception:
+            raise
+        except BaseException:  # a timeout of the task, for example; the answers that came since are committed
+            self.end()
+            raise
         _log_report(report)
         return self.store.load(), report.stopped_by
 
@@ -204,11 +219,12 @@ class Attempt:
             [str(swap.img_uuid) for swap in waiting],
             deadline=deadline,
             poll_interval=self.poll_interval,
+            loop=self._loop,
         )
 
     def _collect(self, waiting: Sequence[Swap], waited: WaitOutcome) -> list[Swap]:
         """Collect the finished jobs, and return all rows as they are then."""
-        collect_jobs(self.account, self.store, waiting, waited, self.storage_options)
+        collect_jobs(self.account, self.store, waiting, waited, self.storage_options, loop=self._loop)
         return self.store.load()
 
 

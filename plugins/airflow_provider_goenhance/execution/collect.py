@@ -25,6 +25,7 @@ from ..exceptions import (
 from ..results.ledger import Outcome
 from ..results.recovery import JOB_NOT_FOUND
 from ..results.states import Status
+from .task_loop import TaskLoop
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -48,13 +49,17 @@ def collect_jobs(
     swaps: Sequence[Swap],
     waited: WaitOutcome,
     storage_options: StorageOptions,
+    *,
+    loop: TaskLoop | None = None,
 ) -> None:
     """
     Record what the wait found, and collect the pictures of the finished jobs.
 
     :param swaps: the rows waited for, each with its ``img_uuid``
     :param waited: the jobs that are not finished; all others of ``swaps`` are
+    :param loop: the task's loop; default: one of its own
     :raises AuthenticationError: when the token is refused; rows not collected yet stay ``submitted``
+    :raises TaskEndedError: when the task ends; rows not collected yet stay ``submitted``
     """
     done: list[Swap] = []
     outcomes: list[Outcome] = []
@@ -66,7 +71,7 @@ def collect_jobs(
             outcomes.append(outcome)
     store.record_outcomes(outcomes)
     if done:
-        asyncio.run(_collect_all(account, store, done, storage_options))
+        (loop or TaskLoop()).run(lambda: _collect_all(account, store, done, storage_options))
 
 
 def _outcome_of_wait(swap: Swap, waited: WaitOutcome) -> Outcome | None:
@@ -139,8 +144,8 @@ class _Collector:
             outcome = await self._outcome(swap)
         if outcome is not None:
             async with self._recording:
-                # In this thread: Airflow's task state store may not be used from another one.
-                self._store.record_outcomes([outcome])
+                # In another thread: a locked database must not hold up the downloads.
+                await asyncio.to_thread(self._store.record_outcomes, [outcome])
         self._done += 1
         if time.monotonic() - self._last_line >= PROGRESS_EVERY:
             self._last_line = time.monotonic()

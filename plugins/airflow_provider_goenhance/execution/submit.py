@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..api.client import open_client
 from ..api.models import Submission
+from ..api.send_gate import SendGate, current_gate
 from ..exceptions import (
     AuthenticationError,
     BadRequestError,
@@ -33,12 +33,15 @@ if TYPE_CHECKING:
     from ..api.account import Account
     from ..results.stores import SwapStore
     from ..results.transitions import ClaimOwner
+    from .task_loop import TaskLoop
 
 log = logging.getLogger(__name__)
 
 #: Consecutive submits with unknown outcome after which the round ends: the service is in trouble.
 UNKNOWN_IN_A_ROW = 5
 PROGRESS_EVERY = 15.0
+#: Seconds beyond the request timeout that an interrupted round may take to commit the answers it still receives.
+WRITER_SECONDS = 15.0
 #: One more slot for this many concurrent POSTs: it waits for its commit while they are under way.
 SPARE_SLOT_FOR = 3
 
@@ -80,8 +83,11 @@ class _Round:
         swaps: Iterable[Swap],
         total: int,
         concurrency: int,
+        loop: TaskLoop | None,
     ) -> None:
         self._submit = submit
+        self._loop = loop
+        self._sending: dict[asyncio.Task[Any], SendGate] = {}
         # As many as the client's limiter lets through: a claimed row waits here and not inside the client, because when
         # its turn comes it must see whether the round has been stopped, before its POST.
         self._under_way = asyncio.Semaphore(concurrency)
@@ -94,6 +100,18 @@ class _Round:
         self._last_line = time.monotonic()
         self.report = SubmitReport()
         self.broken = False
+        if loop is not None:
+            loop.when_ending(self.end)
+
+    def end(self) -> None:
+        """Send nothing more: rows that wait for their turn are released, and POSTs on the wire are awaited."""
+        if self.report.stopped_by is None:
+            self.report.stopped_by = TaskEndedError("The task was told to end before all pairs were sent.")
+        for task, gate in self._sending.items():
+            gate.stop(task)
+
+    def _has_ended(self) -> bool:
+        return self._loop is not None and self._loop.ended
 
     async def slot(self) -> None:
         """
@@ -135,22 +153,34 @@ class _Round:
             self._show_progress()
 
     def _next(self) -> Swap | None:
-        return None if self.broken or self.report.stopped_by else next(self._swaps, None)
+        if self.broken or self.report.stopped_by or self._has_ended():
+            return None
+        return next(self._swaps, None)
 
     async def _send(self, swap: Swap) -> Transition:
+        gate = SendGate(self._has_ended)
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  a coroutine of asyncio.gather
+        current_gate.set(gate)
+        self._sending[task] = gate
         try:
             async with self._under_way:
                 if self.report.stopped_by is not None:
-                    return NotSent(
-                        swap.swap_id, self.report.stopped_by.error_code, str(self.report.stopped_by)
-                    )
+                    return _not_sent(swap, self.report.stopped_by)
                 submission = await self._submit(swap.source_img, swap.reference_img)
+        except asyncio.CancelledError:
+            if not gate.stopped:
+                raise
+            task.uncancel()
+            return _not_sent(swap, TaskEndedError("The task was told to end before this pair was sent."))
         except GoEnhanceError as error:
             return self._failed(swap, error)
         except Exception as error:
             # A bug of ours, before or after the POST was sent: as unknown as a lost connection.
             log.exception("%s: the submit ended in an unexpected error.", swap.label)
             return self._unknown(swap, SubmitOutcomeUnknownError(f"{type(error).__name__}: {error}."))
+        finally:
+            del self._sending[task]
         self._unknown_in_a_row = 0
         self.report.submitted[swap.swap_id] = submission.img_uuid
         log.debug("Submitted %s as job %s.", swap.label, submission.img_uuid)
@@ -189,6 +219,10 @@ class _Round:
             log.info("Submitted %d of %d pairs.", len(self.report.submitted), self._total)
 
 
+def _not_sent(swap: Swap, error: GoEnhanceError) -> NotSent:
+    return NotSent(swap.swap_id, error.error_code, str(error))
+
+
 def slots_for(concurrency: int) -> int:
     """
     Return how many rows are claimed at once, which is also how many a killed worker can leave ``unknown``.
@@ -204,6 +238,7 @@ async def submit_swaps(
     swaps: list[Swap],
     *,
     concurrency: int,
+    loop: TaskLoop | None = None,
 ) -> SubmitReport:
     """
     Submit rows concurrently, and commit the result of each.
@@ -215,9 +250,10 @@ async def submit_swaps(
     :param writer: an open group commit
     :param swaps: the rows as they were read
     :param concurrency: number of concurrent POSTs
+    :param loop: the loop that runs this, and says when the task ends
     :raises ResultsTableError: when the database stays out of reach; jobs that could not be recorded are in the log
     """
-    round_ = _Round(submit, writer, swaps, len(swaps), concurrency)
+    round_ = _Round(submit, writer, swaps, len(swaps), concurrency, loop)
     slots = [round_.slot() for _ in range(min(slots_for(concurrency), len(swaps)))]
     # Not a TaskGroup: an error in one slot must not cancel another slot's POST, which is paid all the same.
     for result in await asyncio.gather(*slots, return_exceptions=True):
@@ -227,24 +263,21 @@ async def submit_swaps(
 
 
 def submit_round(
-    account: Account, store: SwapStore, owner: ClaimOwner, swaps: list[Swap], *, ended: threading.Event
+    account: Account, store: SwapStore, owner: ClaimOwner, swaps: list[Swap], *, loop: TaskLoop
 ) -> SubmitReport:
     """
     Submit rows through an account, and commit the result of each.
 
-    :param ended: set when the task is being killed; nothing more is sent then
+    :param loop: runs the round; when the task ends, nothing more is sent, and POSTs that were written are awaited
     :raises ResultsTableError: when the rows cannot be written
     """
 
     async def round_() -> SubmitReport:
-        async with open_client(account) as client:
+        # Opened here, because an interruption of the main thread must not close it.
+        with store.writer(owner) as writer:
+            async with open_client(account) as client:
+                return await submit_swaps(
+                    client.submit, writer, swaps, concurrency=account.max_concurrency, loop=loop
+                )
 
-            async def submit(source_img: str, reference_img: str) -> Submission:
-                if ended.is_set():
-                    raise TaskEndedError("The task was killed before all pairs were sent.")
-                return await client.submit(source_img, reference_img)
-
-            return await submit_swaps(submit, writer, swaps, concurrency=account.max_concurrency)
-
-    with store.writer(owner) as writer:
-        return asyncio.run(round_())
+    return loop.run(round_, drain_seconds=account.request_timeout + WRITER_SECONDS)

@@ -3,24 +3,31 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..api.client import open_client
 from ..api.polling import WaitOutcome, wait_for_jobs
+from .task_loop import TaskLoop
 
 if TYPE_CHECKING:
     from ..api.account import Account
 
 
 def wait_round(
-    account: Account, img_uuids: Sequence[str], *, deadline: float, poll_interval: float
+    account: Account,
+    img_uuids: Sequence[str],
+    *,
+    deadline: float,
+    poll_interval: float,
+    loop: TaskLoop | None = None,
 ) -> WaitOutcome:
     """
     Poll jobs until they end or the deadline passes, holding the worker.
 
+    :param loop: the task's loop; default: one of its own
     :raises AuthenticationError: when the token is refused
+    :raises TaskEndedError: when the task ends
     """
 
     async def round_() -> WaitOutcome:
@@ -34,4 +41,4 @@ def wait_round(
                 host=account.base_url,
             )
 
-    return asyncio.run(round_())
+    return (loop or TaskLoop()).run(round_)

@@ -15,7 +15,7 @@ from airflow.providers.http.hooks.http import HttpAsyncHook, HttpHook, SessionCo
 from ..api.account import Account
 from ..api.client import GoEnhanceClient, open_client
 from ..api.models import DEFAULT_BASE_URL, Credits, Job, Submission
-from ..api.own_loop import run_in_own_loop
+from ..execution.task_loop import TaskLoop
 from ..redaction import excerpt
 from .connection import account_of
 
@@ -150,11 +150,15 @@ class GoEnhanceHook(HttpHook):
         # In the calling thread: Airflow finds connections and masks their secrets there.
         account = replace(self.account(), submit_attempts=1, get_attempts=1)
 
+        loop = TaskLoop()
+
         async def once() -> T:
+            # An interrupted submit is awaited, because its job is paid for. Its UUID is in the log then.
+            loop.when_ending(lambda: None)
             async with open_client(account) as client:
                 return await call(client)
 
-        return run_in_own_loop(once, "goenhance-call")
+        return loop.run(once, drain_seconds=account.request_timeout)
 
 
 async def _extra_of(conn: Connection) -> dict[str, Any]:

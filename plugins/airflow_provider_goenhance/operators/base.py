@@ -13,6 +13,8 @@ from ..settings import default_storage
 from .arguments import seconds, text
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
+
     from ..api.account import Account
     from ..pictures.c2pa_signing import SigningCredentials
     from ..pictures.collector import StorageOptions
@@ -104,14 +106,17 @@ class JobOperatorBase(RetryPolicyMixin):
             credentials=credentials,
         )
 
-    def defer_until_finished(self, swaps: Sequence[Swap], deadline: float) -> None:
+    def defer_until_finished(
+        self, swaps: Sequence[Swap], deadline: float, *, context: Context | None = None
+    ) -> None:
         """
         Hand the wait over to the triggerer; the task resumes in ``execute_complete``.
 
         :param swaps: rows with an ``img_uuid``
         :param deadline: end of the wait, seconds since the epoch
+        :param context: limits the wait to what is left of the task's ``execution_timeout``
         """
-        from ..triggers.deferral import wait_in_triggerer
+        from ..triggers.deferral import execution_deadline, wait_in_triggerer
 
         self.defer(
             **wait_in_triggerer(
@@ -119,5 +124,6 @@ class JobOperatorBase(RetryPolicyMixin):
                 [str(swap.img_uuid) for swap in swaps],
                 deadline=deadline,
                 poll_interval=seconds(self.poll_interval, "poll_interval"),
+                at_most_until=execution_deadline(self, context) if context else None,
             )
         )

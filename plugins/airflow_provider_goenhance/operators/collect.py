@@ -84,7 +84,7 @@ class GoEnhanceCollectOperator(JobOperatorBase):
             waiting = self._waiting(ledger, account, context)
             self.log.info("%s to be collected.", pluralize(len(waiting), "row waits", "rows wait"))
             if waiting and wait and self.deferrable:
-                self.defer_until_finished(waiting, deadline)
+                self.defer_until_finished(waiting, deadline, context=context)
             waited = self._wait(account, waiting, deadline)
             return self._collect(account, ledger, waiting, waited, credentials, give_up=wait)
 
@@ -97,6 +97,9 @@ class GoEnhanceCollectOperator(JobOperatorBase):
 
         :param event: what the trigger sent
         """
+        from ..triggers.deferral import enforce_execution_deadline
+
+        enforce_execution_deadline(self, context)
         from ..execution.events import outcome_of
 
         with self._opened() as (account, ledger):

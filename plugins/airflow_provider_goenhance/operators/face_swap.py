@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.sdk import conf
+
 from ..exceptions import (
     BadRequestError,
     CollectError,
@@ -34,7 +36,8 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
 
     Works with a results table (``results_conn_id``) or without one: then the row is in Airflow's task state store,
     which exists since Airflow 3.3. On an older Airflow without a results table, a retry pays again and the wait holds
-    the worker; the log says so.
+    the worker; the log says so. An Airflow with ``[state_store] clear_on_success = True`` forgets the submit once the
+    task has succeeded: there the operator needs a results table, and refuses to send anything without one.
 
     Map it with ``expand_kwargs`` over dicts of ``source_img``, ``reference_img`` and optionally ``pair_id``. For more
     than a few hundred pairs use :class:`.face_swap_batch.GoEnhanceFaceSwapBatchOperator`. Further arguments: see
@@ -50,6 +53,7 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
     :param reference_key: the same for the reference picture (templated)
     :return: the job's ``img_uuid``
     :raises GoEnhanceError: of the class that fits; the message says what was paid and what a retry will do
+    :raises ValueError: when an argument is not valid, or nothing lasting would know of the submit
     """
 
     template_fields: Sequence[str] = (
@@ -167,10 +171,21 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
             # After a deferral the task would not know that it has submitted, and would submit and pay again.
             self.deferrable = False
             state = MemoryStateStore()
+        else:
+            self._refuse_if_success_clears_the_state()
+            state = _LastingStateStore(state)
         (row,) = plan_rows(
             manifest, self.run_key(context), self.task_id, map_index=self.map_index_of(context)
         )
         return TaskStateStore(state, row)
+
+    def _refuse_if_success_clears_the_state(self) -> None:
+        if conf.getboolean("state_store", "clear_on_success", fallback=False):
+            raise ValueError(
+                f"Task {self.task_id!r} keeps its submit in Airflow's task state store, which is emptied when "
+                "it succeeds ([state_store] clear_on_success = True): a clear would pay for the same pair again. "
+                "Nothing was sent. Set results_conn_id on the task, or clear_on_success = False."
+            )
 
     def push_img_uuids(self, context: Context, swaps: Sequence[Swap]) -> None:
         """Push the ``img_uuid`` under that key."""
@@ -178,7 +193,7 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
             if swap.img_uuid:
                 context["ti"].xcom_push(key="img_uuid", value=swap.img_uuid)
 
-    def conclude(self, swaps: Sequence[Swap]) -> str | None:
+    def conclude(self, swaps: Sequence[Swap], *, tries_left: bool = False) -> str | None:
         """Return the ``img_uuid``, or raise the error that the row calls for."""
         (swap,) = swaps
         if swap.status in GOOD:
@@ -187,6 +202,21 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
             )
             return swap.img_uuid
         raise error_of(swap, self._policies())
+
+
+class _LastingStateStore:
+    """A task state store whose values do not expire: without its submit on record, a clear pays again."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    def get(self, key: str) -> Any:
+        return self._store.get(key)
+
+    def set(self, key: str, value: Any) -> None:
+        from airflow.sdk.execution_time.context import NEVER_EXPIRE
+
+        self._store.set(key, value, retention=NEVER_EXPIRE)
 
 
 _CLASSES: dict[str, type[GoEnhanceError]] = {

@@ -38,7 +38,8 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
     :param batch: number of a planned batch (templated)
     :param label: name of the mapped task in the UI; default: derived from batch or pairs
     :param allowed_failure_share: the task fails when more than this share of its pairs failed, 0 to 1
-        (default 0: any). Bad pairs never stop the others from being swapped (templated)
+        (default 0: any). It applies to the last try: while tries are left, a row that a retry can correct fails
+        the try. Bad pairs never stop the others from being swapped (templated)
     :return: a list of ``{"pair_id": str, "img_uuid": str | None, "status": str}``, in the order of the manifest
     :raises BatchFailedError: when too many pairs failed
     :raises GoEnhanceError: when the account or the service stopped the batch
@@ -166,8 +167,8 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
         img_uuids = {swap.pair_id: swap.img_uuid for swap in swaps if swap.img_uuid}
         context["ti"].xcom_push(key="img_uuids", value=img_uuids)
 
-    def conclude(self, swaps: Sequence[Swap]) -> list[dict[str, str | None]]:
-        """Return ids and states, or raise if too many pairs failed."""
+    def conclude(self, swaps: Sequence[Swap], *, tries_left: bool = False) -> list[dict[str, str | None]]:
+        """Return ids and states, or raise if too many pairs failed, or a retry can still correct one."""
         from ..execution.messages import describe_with_next_steps, pluralize
 
         counts = Counter(swap.status for swap in swaps)
@@ -180,6 +181,8 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
         bad = [swap for swap in swaps if swap.status not in GOOD]
         for swap in bad:
             self.log.warning("%s", describe_with_next_steps(swap, policies))
+        if tries_left:
+            self._raise_if_retry_helps(bad, swaps, policies)
         self._raise_if_too_many(bad, swaps, policies)
         return [
             {"pair_id": swap.pair_id, "img_uuid": swap.img_uuid, "status": swap.status.value}
@@ -189,23 +192,42 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
     def _allowed_failure_share(self) -> float:
         return number(self.allowed_failure_share, "allowed_failure_share", most=1)
 
+    def _raise_if_retry_helps(self, bad: Sequence[Swap], swaps: Sequence[Swap], policies: Policies) -> None:
+        """Fail this try while a retry can correct a row: the allowed share judges what is left after the last one."""
+        from ..execution.messages import pluralize
+        from ..results.recovery import retry_can_help
+
+        fixable = [swap for swap in bad if retry_can_help(swap, policies)]
+        if not fixable:
+            return
+        error = BatchFailedError(
+            f"{len(fixable)} of {pluralize(len(swaps), 'pair')} did not succeed, and a retry can still correct that. "
+            "allowed_failure_share applies to the last try. " + _named(fixable, policies)
+        )
+        error.retryable = True
+        raise error
+
     def _raise_if_too_many(self, bad: Sequence[Swap], swaps: Sequence[Swap], policies: Policies) -> None:
-        from ..execution.messages import describe_with_next_steps, pluralize
+        from ..execution.messages import pluralize
         from ..results.recovery import retry_can_help
 
         allowed = self._allowed_failure_share()
         if within_share(len(bad), len(swaps), allowed):
             return
-        named = " ".join(describe_with_next_steps(swap, policies) for swap in bad[:NAMED_FAILURES])
-        more = (
-            f" And {len(bad) - NAMED_FAILURES} more, listed in the log." if len(bad) > NAMED_FAILURES else ""
-        )
         error = BatchFailedError(
             f"{len(bad)} of {pluralize(len(swaps), 'pair')} did not succeed, more than the allowed share of "
-            f"{allowed:g}. {named}{more}"
+            f"{allowed:g}. {_named(bad, policies)}"
         )
         error.retryable = any(retry_can_help(swap, policies) for swap in bad)
         raise error
+
+
+def _named(bad: Sequence[Swap], policies: Policies) -> str:
+    from ..execution.messages import describe_with_next_steps
+
+    named = " ".join(describe_with_next_steps(swap, policies) for swap in bad[:NAMED_FAILURES])
+    more = len(bad) - NAMED_FAILURES
+    return named + (f" And {more} more, listed in the log." if more > 0 else "")
 
 
 def within_share(bad: int, all_: int, allowed: float) -> bool:

@@ -88,8 +88,12 @@ class FaceSwapOperatorBase(JobOperatorBase):
         """Push each ``img_uuid`` to XCom as soon as it is known."""
         raise NotImplementedError
 
-    def conclude(self, swaps: Sequence[Swap]) -> Any:
-        """Return the task's value, or raise the error that its rows call for."""
+    def conclude(self, swaps: Sequence[Swap], *, tries_left: bool = False) -> Any:
+        """
+        Return the task's value, or raise the error that its rows call for.
+
+        :param tries_left: whether Airflow would run the task again after a failure
+        """
         raise NotImplementedError
 
     # -- the task -----------------------------------------------------------------------------------------------
@@ -111,6 +115,9 @@ class FaceSwapOperatorBase(JobOperatorBase):
 
         :param event: what the trigger sent
         """
+        from ..triggers.deferral import enforce_execution_deadline
+
+        enforce_execution_deadline(self, context)
         with ExitStack() as self._resources:
             attempt = self._prepare(context)
             attempt.take_event(event)
@@ -125,13 +132,17 @@ class FaceSwapOperatorBase(JobOperatorBase):
         def submitted(swaps: Sequence[Swap]) -> None:
             self.push_img_uuids(context, swaps)
 
+        def defer(waiting: Sequence[Swap], deadline: float) -> None:
+            self.defer_until_finished(waiting, deadline, context=context)
+
         swaps = attempt.rounds(
             wait=flag(self.wait_for_completion, "wait_for_completion"),
             first_look=first_look,
             submitted=submitted,
-            defer=self.defer_until_finished if self.deferrable else None,
+            defer=defer if self.deferrable else None,
         )
-        return self.conclude(swaps)
+        ti = context["ti"]
+        return self.conclude(swaps, tries_left=ti.try_number <= (ti.max_tries or 0))
 
     def _prepare(self, context: Context) -> Attempt:
         from ..execution.attempt import Attempt
@@ -159,7 +170,13 @@ class FaceSwapOperatorBase(JobOperatorBase):
             poll_interval=seconds(self.poll_interval, "poll_interval"),
             timeout=timeout,
         )
+        assert self._resources is not None  # noqa: S101  run_task and resume_task set it
+        # Before the results table is closed: Airflow calls `on_kill` after an `execute` that timed out.
+        self._resources.callback(self._forget_attempt)
         return self._attempt
+
+    def _forget_attempt(self) -> None:
+        self._attempt = None
 
     def open_ledger(self) -> Ledger:
         """Open the results table until the task ends or is deferred."""

@@ -49,6 +49,7 @@ class GroupCommit:
         self._database = database
         self.owner = owner
         self._requests: queue.SimpleQueue[list[_Request] | None] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()
         # One thread: a second one was measured, on a server too; it costs more processor time than it saves waiting.
         self._thread = threading.Thread(target=self._work, name="goenhance-group-commit", daemon=True)
 
@@ -62,7 +63,9 @@ class GroupCommit:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._requests.put(None)
-        self._thread.join()
+        # Not `Thread.join`: on Python 3.11 a join that a signal interrupted returns at once the next time, while the
+        # thread still writes.
+        self._ended.get()
 
     def write_all(self, requests: Sequence[Sequence[Transition]]) -> list[Future[list[bool]]]:
         """
@@ -81,9 +84,12 @@ class GroupCommit:
         return [future for _, future in group]
 
     def _work(self) -> None:
-        with self._database.persistent_connection() as run:
-            while (group := self._next_group()) is not None:
-                self._commit(run, group)
+        try:
+            with self._database.persistent_connection() as run:
+                while (group := self._next_group()) is not None:
+                    self._commit(run, group)
+        finally:
+            self._ended.put(None)
 
     def _next_group(self) -> list[_Request] | None:
         """Wait for requests, and return all that are queued; ``None`` after the last one."""

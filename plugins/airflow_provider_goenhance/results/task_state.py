@@ -136,7 +136,7 @@ class TaskStateStore:
 
 
 class TaskStateWriter:
-    """Takes steps at once, in the calling thread: Airflow's store must not be used from another one."""
+    """Takes steps at once, in the calling thread."""
 
     def __init__(self, store: TaskStateStore, owner: ClaimOwner) -> None:
         self._store = store

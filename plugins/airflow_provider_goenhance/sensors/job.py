@@ -67,7 +67,7 @@ class GoEnhanceJobSensor(RetryPolicyMixin, BaseSensorOperator):
         img_uuids = self._checked_img_uuids()
         deadline = time.time() + float(self.timeout)
         if self.deferrable or self.reschedule:
-            self._defer(img_uuids, deadline)
+            self._defer(context, img_uuids, deadline)
         return self._conclude(img_uuids, self._wait(img_uuids, deadline))
 
     def resume_task(self, context: Context, event: Any) -> dict[str, str]:
@@ -76,6 +76,9 @@ class GoEnhanceJobSensor(RetryPolicyMixin, BaseSensorOperator):
 
         :param event: what the trigger sent
         """
+        from ..triggers.deferral import enforce_execution_deadline
+
+        enforce_execution_deadline(self, context)
         from ..execution.events import outcome_of
 
         return self._conclude(self._checked_img_uuids(), outcome_of(event))
@@ -87,8 +90,8 @@ class GoEnhanceJobSensor(RetryPolicyMixin, BaseSensorOperator):
         account = GoEnhanceHook(str(self.goenhance_conn_id)).account()
         return wait_round(account, img_uuids, deadline=deadline, poll_interval=float(self.poke_interval))
 
-    def _defer(self, img_uuids: Sequence[str], deadline: float) -> None:
-        from ..triggers.deferral import wait_in_triggerer
+    def _defer(self, context: Context, img_uuids: Sequence[str], deadline: float) -> None:
+        from ..triggers.deferral import execution_deadline, wait_in_triggerer
 
         self.defer(
             **wait_in_triggerer(
@@ -96,6 +99,7 @@ class GoEnhanceJobSensor(RetryPolicyMixin, BaseSensorOperator):
                 img_uuids,
                 deadline=deadline,
                 poll_interval=float(self.poke_interval),
+                at_most_until=execution_deadline(self, context),
             )
         )
 

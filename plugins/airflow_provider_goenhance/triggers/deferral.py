@@ -4,18 +4,30 @@
 from __future__ import annotations
 
 import datetime as dt
+import signal
+import threading
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
 from .face_swap import GoEnhanceJobsTrigger
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator, Context
 
 #: Seconds between our deadline and Airflow's timeout of the deferral, so that ours comes first, with its message.
 FRAMEWORK_GRACE = 120.0
 
 
 def wait_in_triggerer(
-    goenhance_conn_id: str, img_uuids: Sequence[str], *, deadline: float, poll_interval: float
+    goenhance_conn_id: str,
+    img_uuids: Sequence[str],
+    *,
+    deadline: float,
+    poll_interval: float,
+    at_most_until: float | None = None,
 ) -> dict[str, Any]:
     """
     Return the arguments of ``BaseOperator.defer``; the task resumes in ``execute_complete``.
@@ -24,7 +36,10 @@ def wait_in_triggerer(
     :param img_uuids: the jobs
     :param deadline: end of the wait, seconds since the epoch
     :param poll_interval: seconds between two status calls for one new job
+    :param at_most_until: end of the task's ``execution_timeout``, seconds since the epoch
     """
+    if at_most_until is not None:
+        deadline = min(deadline, at_most_until)
     return {
         "trigger": GoEnhanceJobsTrigger(
             goenhance_conn_id=goenhance_conn_id,
@@ -35,3 +50,39 @@ def wait_in_triggerer(
         "method_name": "execute_complete",
         "timeout": dt.timedelta(seconds=max(0.0, deadline - time.time()) + FRAMEWORK_GRACE),
     }
+
+
+def execution_deadline(task: BaseOperator, context: Context) -> float | None:
+    """
+    Return when the task's ``execution_timeout`` is over, seconds since the epoch, ``None`` if it has none.
+
+    It counts from the first start of this try, deferrals included. Airflow itself does not enforce it while a task is
+    deferred, and starts it again with each resume.
+    """
+    started = getattr(context["ti"], "start_date", None)
+    if task.execution_timeout is None or started is None:
+        return None
+    return float((started + task.execution_timeout).timestamp())
+
+
+def enforce_execution_deadline(task: BaseOperator, context: Context) -> None:
+    """
+    Give a resumed task only what is left of its ``execution_timeout``.
+
+    :raises AirflowTaskTimeout: when nothing is left
+    """
+    deadline = execution_deadline(task, context)
+    if deadline is None:
+        return
+    left = deadline - time.time()
+    if left <= 0:
+        raise AirflowTaskTimeout(
+            f"The execution_timeout of {task.execution_timeout} passed while task {task.task_id!r} was deferred. Its "
+            "jobs continue at GoEnhance and are paid for. A retry or clear re-attaches to them and pays nothing."
+        )
+    # Airflow's alarm, where one is set. It is set for the whole time again.
+    if (
+        threading.current_thread() is threading.main_thread()
+        and signal.getitimer(signal.ITIMER_REAL)[0] > left
+    ):
+        signal.setitimer(signal.ITIMER_REAL, left)

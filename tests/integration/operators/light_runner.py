@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ class LightTaskInstance:
     try_number: int = 1
     max_tries: int = 2
     xcoms: dict[str, Any] = field(default_factory=dict)
+    start_date: dt.datetime | None = None
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = value
@@ -41,12 +43,14 @@ class DictStore:
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
+        self.retentions: list[dt.timedelta | None] = []
 
     def get(self, key: str, default: Any = None) -> Any:
         return self.values.get(key, default)
 
-    def set(self, key: str, value: Any) -> None:
+    def set(self, key: str, value: Any, *, retention: dt.timedelta | None = None) -> None:
         self.values[key] = value
+        self.retentions.append(retention)
 
 
 @dataclass
@@ -113,6 +117,7 @@ class LightTask:
     def attempt(self) -> Ending:
         """Run the next attempt, waits in the triggerer included."""
         self.ti.xcoms = {}
+        self.ti.start_date = dt.datetime.now(dt.UTC)
         context: Any = {"ti": self.ti, "task_state_store": self.state_store}
         deferrals = 0
         method, event = "execute", None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import logging
 import os
@@ -17,6 +18,7 @@ from typing import Any
 
 import psutil
 import pytest
+from airflow.sdk.exceptions import AirflowTaskTimeout
 
 from airflow_provider_goenhance.exceptions import (
     AuthenticationError,
@@ -248,6 +250,55 @@ def test_the_tasks_verdict_follows_the_allowed_failure_share(task: Callable[...,
     assert [entry["pair_id"] for entry in lenient.value] == ["pair-1", "pair-2", "pair-3", "pair-4"]
 
 
+FAULTS_THAT_A_RETRY_CORRECTS: dict[str, Callable[[LightTask], None]] = {
+    "a wait that timed out": lambda batch: batch.let_no_job_end(),
+    "a picture that was not fetched": lambda batch: batch.sandbox.put_faults(result={"kind": "html"}),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS_THAT_A_RETRY_CORRECTS)
+def test_the_allowed_failure_share_judges_the_last_try(task: Callable[..., LightTask], fault: str) -> None:
+    batch = task(kind="batch", allowed_failure_share=1.0, timeout=0.3)
+    batch.ti.max_tries = 1
+    FAULTS_THAT_A_RETRY_CORRECTS[fault](batch)
+
+    first, last = batch.attempt(), batch.attempt()
+
+    assert isinstance(first.error, BatchFailedError)
+    assert not is_final(first.error)
+    assert "a retry can still correct that" in first.message
+    assert last.error is None
+    assert {entry["status"] for entry in last.value} == {"failed"}
+
+
+def test_a_row_that_no_retry_corrects_is_judged_by_the_share_at_once(task: Callable[..., LightTask]) -> None:
+    batch = task(kind="batch", allowed_failure_share=1.0)
+    batch.sandbox.put_faults(submit={"kind": "business_error", "msg": "picture refused"})
+
+    ending = batch.attempt()
+
+    assert ending.error is None
+    assert {entry["status"] for entry in ending.value} == {"failed"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_execution_timeout_that_passes_while_the_task_is_deferred_fails_it_and_a_retry_goes_on(
+    task: Callable[..., LightTask], kind: str
+) -> None:
+    swap = task(kind=kind, deferrable=True, execution_timeout=dt.timedelta(seconds=1))
+    swap.let_no_job_end()
+
+    with pytest.raises(AirflowTaskTimeout, match="A retry or clear re-attaches to them and pays nothing"):
+        swap.attempt()
+
+    assert {row["status"] for row in swap.rows().values()} == {"submitted"}
+
+    swap.let_jobs_end()
+    swap.arguments["execution_timeout"] = dt.timedelta(seconds=120)
+    assert swap.attempt().error is None
+    assert swap.accepted() == 1 + len(swap.pairs)
+
+
 def test_a_declined_pair_is_sent_again_only_after_a_clear(task: Callable[..., LightTask]) -> None:
     swap = task()
     swap.sandbox.put_faults(submit={"kind": "business_error", "count": 1})
@@ -303,7 +354,7 @@ def test_five_submits_in_a_row_with_unknown_outcome_leave_the_rest_for_a_retry(
 
 # -- killed workers --------------------------------------------------------------------------------------------------
 
-StartWorker = Callable[[LightTask], subprocess.Popen[str]]
+StartWorker = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
@@ -311,9 +362,9 @@ def start_worker(tmp_path: Path) -> Iterator[StartWorker]:
     """Start a task's attempt in a process of its own, which does not outlive the test."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(task: LightTask) -> subprocess.Popen[str]:
+    def start(task: LightTask, *, execution_timeout: float = 0) -> subprocess.Popen[str]:
         options = {"kind": task.kind, "pairs": len(task.pairs)}
-        arguments = [str(task.sandbox.port), str(tmp_path), json.dumps(options)]
+        arguments = [str(task.sandbox.port), str(tmp_path), json.dumps(options), str(execution_timeout)]
         worker = subprocess.Popen(
             [sys.executable, "-m", "tests.integration.operators.killed_worker", *arguments],
             cwd=ROOT,
@@ -373,6 +424,49 @@ def test_a_worker_told_to_end_sends_nothing_more_and_marks_what_was_under_way(
     assert batch.row()["status"] in {"submitted", "succeeded"}
     assert [row["status"] for row in batch.rows().values()].count("planned") == 4
     assert json.loads(out.splitlines()[-1])["error"] == "TaskEndedError"
+
+
+def test_rows_in_a_pause_of_the_rate_limit_are_planned_when_the_task_is_told_to_end(
+    task: Callable[..., LightTask], connect: Any, start_worker: StartWorker
+) -> None:
+    batch = task(kind="batch", pairs=20)
+    connect(batch.sandbox, max_concurrency=6, requests_per_second=1, submit_attempts=6)
+    batch.sandbox.put_faults(submit={"kind": "rate_limited", "retry_after": 30})
+    worker = start_worker(batch)
+    # A connection is made only for a claimed row.
+    _until(lambda: _is_connected(worker.pid, batch.sandbox.port), worker)
+    batch.sandbox.put_faults(submit=None)
+
+    worker.send_signal(signal.SIGTERM)
+    out, _ = worker.communicate(timeout=120)
+
+    rows = batch.rows().values()
+    with_job = [row["img_uuid"] for row in rows if row["img_uuid"]]
+    assert json.loads(out.splitlines()[-1])["error"] == "TaskEndedError"
+    assert sorted(with_job) == sorted(entry["img_uuid"] for entry in batch.sandbox.submissions())
+    assert {row["status"] for row in rows} - {"submitted"} == {"planned"}
+
+
+@pytest.mark.parametrize("alarms", [1, 2])
+def test_an_execution_timeout_ends_the_task_and_keeps_the_job_of_every_accepted_post(
+    task: Callable[..., LightTask], connect: Any, start_worker: StartWorker, alarms: int
+) -> None:
+    batch = task(kind="batch", pairs=300)
+    connect(batch.sandbox, max_concurrency=8)
+    batch.sandbox.put_faults(submit={"kind": "slow", "seconds": 0.5})
+
+    worker = start_worker(batch, execution_timeout=600)
+    for alarm in range(1, alarms + 1):
+        _until(lambda accepted=1 + 2 * alarm: batch.accepted() >= accepted, worker)  # type: ignore[misc]
+        worker.send_signal(signal.SIGALRM)  # as the clock would
+    out, _ = worker.communicate(timeout=120)
+
+    rows = batch.rows().values()
+    with_job = [row["img_uuid"] for row in rows if row["img_uuid"]]
+    assert json.loads(out.splitlines()[-1])["error"] == "AirflowTaskTimeout"
+    assert sorted(with_job) == sorted(entry["img_uuid"] for entry in batch.sandbox.submissions())
+    assert 0 < len(with_job) < 300
+    assert {row["status"] for row in rows} == {"submitted", "planned"}
 
 
 @contextmanager

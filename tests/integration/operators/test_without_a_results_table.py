@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
 from airflow_provider_goenhance.exceptions import JobTimedOutError, SubmitOutcomeUnknownError
 
@@ -80,3 +81,25 @@ def test_an_airflow_without_task_state_is_warned_about_and_the_wait_stays_in_the
     assert ending.deferrals == 0
     assert ending.value == swap.sandbox.submissions()[0]["img_uuid"]
     assert swap.accepted() == 1
+
+
+def test_an_airflow_that_forgets_a_submit_on_success_is_refused_before_anything_is_sent(
+    swap: LightTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__STATE_STORE__CLEAR_ON_SUCCESS", "True")
+
+    ending = swap.attempt()
+
+    assert isinstance(ending.error, ValueError)
+    assert "clear_on_success" in ending.message
+    assert "results_conn_id" in ending.message
+    assert swap.accepted() == 0
+
+    swap.arguments["results_conn_id"] = "goenhance_results"
+    assert swap.attempt().error is None
+
+
+def test_the_submit_is_kept_however_old_it_gets(swap: LightTask) -> None:
+    swap.attempt()
+
+    assert set(swap.state_store.retentions) == {NEVER_EXPIRE}

@@ -4,14 +4,20 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from aiohttp import web
 
+from airflow_provider_goenhance.api.account import Account
+from airflow_provider_goenhance.api.client import open_client
 from airflow_provider_goenhance.api.models import Submission
 from airflow_provider_goenhance.exceptions import (
     AuthenticationError,
@@ -20,6 +26,7 @@ from airflow_provider_goenhance.exceptions import (
     OutOfCreditsError,
     RateLimitedError,
     ResultsTableError,
+    TaskEndedError,
     UnreachableError,
 )
 from airflow_provider_goenhance.execution.submit import (
@@ -28,6 +35,7 @@ from airflow_provider_goenhance.execution.submit import (
     slots_for,
     submit_swaps,
 )
+from airflow_provider_goenhance.execution.task_loop import TaskLoop
 from airflow_provider_goenhance.results.database import ResultsDatabase
 from airflow_provider_goenhance.results.group_commit import GroupCommit
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
@@ -35,6 +43,7 @@ from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.results.swap import Swap
 from airflow_provider_goenhance.results.transitions import Claim, ClaimOwner, Transition
 from tests.swaps import planned
+from tests.unit.api.goenhance_server import ACCEPTED, GoEnhanceServer, Step, answer
 
 KEY = RunKey("dag", "run")
 WHO = ClaimOwner("swap[0] try 1", "account", 1)
@@ -228,6 +237,87 @@ def test_a_round_that_is_cancelled_commits_every_answer_it_has(ledger: Ledger) -
     rows = ledger.of_run(KEY)
     assert len(answered) == 10
     assert [row.status for row in rows] == [Status.SUBMITTED] * 10 + [Status.SUBMITTING] * 10
+
+
+# -- the task is told to end -----------------------------------------------------------------------------------------
+
+
+def end_at_post(number: int, ledger: Ledger, server: GoEnhanceServer, account: Account) -> SubmitReport:
+    """Submit all rows to a server, and announce the end while it answers the POST with this number."""
+    loop = TaskLoop()
+    answer_of = server.script[0]
+
+    async def step(request: web.Request) -> web.StreamResponse:
+        if len(server.requests) == number:
+            loop.end()
+            await asyncio.sleep(0)  # the announcement reaches the round before this answer does
+        return await answer_of(request)
+
+    async def round_() -> SubmitReport:
+        server.plays(step)
+        async with server, open_client(replace(account, base_url=server.url)) as client:
+            return await submit_swaps(
+                client.submit, writer, ledger.of_run(KEY), concurrency=account.max_concurrency, loop=loop
+            )
+
+    with GroupCommit(ledger.database, WHO) as writer:
+        return loop.run(round_)
+
+
+ACCOUNT = Account("goenhance_test", "sk-test", max_concurrency=4)
+LIMITED = answer({"code": 429, "msg": "slow down"}, 429, Retry_After="60")
+WAITS: dict[str, tuple[Account, Step]] = {
+    "for the pace": (replace(ACCOUNT, requests_per_second=0.01), answer(ACCEPTED)),
+    "for a pause": (ACCOUNT, LIMITED),
+    "for a pause, paced": (replace(ACCOUNT, requests_per_second=0.01), LIMITED),
+    "for a pause, one at a time": (replace(ACCOUNT, max_concurrency=1), LIMITED),
+}
+
+
+@pytest.mark.parametrize("wait", WAITS)
+def test_rows_that_wait_when_the_task_ends_are_planned_and_never_sent(ledger: Ledger, wait: str) -> None:
+    account, says = WAITS[wait]
+    server = GoEnhanceServer()
+    server.plays(says)
+
+    report = end_at_post(1, ledger, server, account)
+
+    assert isinstance(report.stopped_by, TaskEndedError)
+    assert 1 <= len(server.requests) <= account.max_concurrency
+    assert Counter(statuses(ledger)) == Counter(
+        {Status.SUBMITTED: len(report.submitted), Status.PLANNED: 20 - len(report.submitted)}
+    )
+    assert {row.attempts for row in ledger.of_run(KEY) if row.status is Status.PLANNED} == {0}
+
+
+def test_a_post_on_the_wire_when_the_task_ends_keeps_its_job(ledger: Ledger) -> None:
+    server, jobs = GoEnhanceServer(), itertools.count(1)
+
+    async def accept_each(request: web.Request) -> web.StreamResponse:
+        data = {"img_uuid": f"job-{next(jobs)}"}
+        return await answer({"code": 0, "msg": "Success", "data": data})(request)
+
+    server.plays(accept_each)
+    report = end_at_post(4, ledger, server, ACCOUNT)
+
+    kept = sorted(row.img_uuid for row in ledger.of_run(KEY) if row.img_uuid)
+    assert kept == sorted(report.submitted.values())
+    assert len(kept) == len(server.requests) >= 4
+    assert set(statuses(ledger)) == {Status.SUBMITTED, Status.PLANNED}
+
+
+def test_nothing_is_sent_by_a_task_that_was_told_to_end_before(ledger: Ledger) -> None:
+    server, loop = GoEnhanceServer(), TaskLoop()
+
+    async def round_() -> SubmitReport:
+        async with server, open_client(replace(ACCOUNT, base_url=server.url)) as client:
+            return await submit_swaps(client.submit, writer, ledger.of_run(KEY), concurrency=4, loop=loop)
+
+    loop.end()
+    with GroupCommit(ledger.database, WHO) as writer, pytest.raises(TaskEndedError):
+        loop.run(round_)
+    assert server.requests == []
+    assert set(statuses(ledger)) == {Status.PLANNED}
 
 
 class BrokenWriter:
