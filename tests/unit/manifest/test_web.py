@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A web address as manifest: which answers are a CSV file, which faults pass by themselves, which redirects count."""
+"""A web address as manifest: which answers are a CSV file, and which faults pass by themselves."""
 
 from __future__ import annotations
 
 import gzip
-import pickle
 import socket
 import ssl
 import threading
@@ -13,38 +12,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from airflow_provider_goenhance.exceptions import ManifestError, ManifestUnavailableError
 from airflow_provider_goenhance.manifest import web
 from airflow_provider_goenhance.manifest.read import read_manifest
 from airflow_provider_goenhance.retry_policy import is_final
 from tests.unit.api.certificate import self_signed
-from tests.unit.manifest.web_server import SILENCE, WebServer, response, web_server
+from tests.unit.manifest.web_server import GOOD, SECRET, SILENCE, fault, response, web_server
 
-GOOD = "source_img,reference_img,pair_id\nhttps://a.example/1.jpg,https://a.example/2.jpg,p1\n"
-SECRET = "s3cret"  # in the page that no reader of a message may see, and in the query of the address
-
-
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch):
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def server() -> Iterator[WebServer]:
-    with web_server() as running:
-        yield running
-
-
-def fault(location: str) -> ManifestError:
-    with pytest.raises(ManifestError) as caught:
-        read_manifest(location)
-    assert SECRET not in str(caught.value)
-    assert caught.value.__cause__ is None
-    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
-    assert isinstance(caught.value, ManifestUnavailableError) is not is_final(caught.value)
-    return caught.value
-
+pytestmark = pytest.mark.usefixtures("no_proxy")
 
 # -- what is a CSV file --
 
@@ -257,132 +231,3 @@ def test_a_user_in_the_address_is_sent_as_a_login_and_shown_to_no_one_else(serve
     assert SECRET not in manifest.location
     assert "Authorization: Basic bWU6czNjcmV0" in server.heads[0]
     assert "Authorization" not in other.heads[0]
-
-
-# -- redirects --
-
-
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-@pytest.mark.parametrize("location", ["{url}/b", "/b", "b", "?x=1", "//{host}/b", "b#fragment"])
-def test_redirects_between_local_addresses_are_followed(server, status, location):
-    host = server.url.removeprefix("http://")
-    server.script["/a"] = response("", status, location=location.format(url=server.url, host=host))
-    server.script["/b"] = server.script["/a?x=1"] = response(GOOD)
-    manifest = read_manifest(f"{server.url}/a")
-    assert (len(manifest.pairs), manifest.location) == (1, f"{server.url}/a")
-
-
-def test_a_redirect_to_a_name_in_latin_1_is_followed_byte_for_byte(server):
-    server.script["/a"] = response("", 302, location="/s\xf8.csv?sig=%2F")
-    server.script["/s%F8.csv?sig=%2F"] = response(GOOD)
-    assert len(read_manifest(f"{server.url}/a").pairs) == 1
-
-
-def test_a_loop_of_redirects_is_named_and_ends(server):
-    server.script["/a"] = response("", 302, location="/b")
-    server.script["/b"] = response("", 302, location="/a")
-    error = fault(f"{server.url}/a")
-    assert "it redirects more than 10 times, in a loop" in str(error)
-    assert len(server.targets) == 11
-    assert not is_final(error)
-
-
-@pytest.mark.parametrize(
-    "location", ["file:///etc/passwd", "ftp://a.example/m.csv", "http:///x", "http://[::1/", ""]
-)
-def test_a_redirect_to_no_web_address_is_final(server, location):
-    server.script["/a"] = response("", 302, location=location)
-    assert is_final(fault(f"{server.url}/a"))
-
-
-@pytest.fixture
-def internet(server, monkeypatch):
-    """Let the server answer for every host, as a proxy, and resolve names of our own only."""
-    resolve = socket.getaddrinfo
-    made_up = {
-        "resolves-inwards.example.com": ["10.0.0.7"],
-        "both-ways.example.com": ["93.184.215.14", "10.0.0.7"],
-        "public.example.com": ["93.184.215.14"],
-    }
-
-    def getaddrinfo(host, port, *args, **kwargs):
-        addresses = made_up.get(host, [host])
-        return [
-            entry
-            for address in addresses
-            for entry in resolve(address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-        ]
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    monkeypatch.setenv("http_proxy", server.url)
-
-
-@pytest.mark.parametrize(
-    "target",
-    [
-        "http://127.0.0.1/status",
-        "http://127.1/status",
-        "http://2130706433/status",
-        "http://localhost:8793/status",
-        "http://10.0.0.7/status",
-        "http://172.16.3.4/status",
-        "http://192.168.1.1/status",
-        "http://100.64.0.1/status",
-        "http://169.254.169.254/latest/meta-data/",
-        "http://0.0.0.0/status",
-        "http://[::1]/status",
-        "http://[fe80::1]/status",
-        "http://[fd00::1]/status",
-        "http://[::ffff:10.0.0.7]/status",
-        "http://[64:ff9b::a00:7]/status",
-        "http://[2002:a00:7::]/status",
-        "http://metadata.google.internal/",
-        "http://fileserver/status",
-        "http://resolves-inwards.example.com/status",
-        "http://both-ways.example.com/status",
-    ],
-)
-@pytest.mark.usefixtures("internet")
-def test_a_redirect_from_a_public_to_an_internal_address_is_not_followed(server, target):
-    server.script["http://public.example.com/m.csv"] = response(
-        "", 302, location="http://next.example.com/m.csv"
-    )
-    server.script["http://next.example.com/m.csv"] = response("", 302, location=target)
-    server.script[target] = response(f"{SECRET}\n")
-    error = fault("http://public.example.com/m.csv")
-    assert "it redirects from a public to an internal address, which is not followed" in str(error)
-    assert server.targets == ["http://public.example.com/m.csv", "http://next.example.com/m.csv"]
-
-
-@pytest.mark.usefixtures("internet")
-def test_a_name_that_resolves_inwards_only_when_the_connection_is_made_gets_no_request(server, monkeypatch):
-    resolve = socket.getaddrinfo
-    answers = ["93.184.215.14"]  # and from the second time on 127.0.0.1
-
-    def getaddrinfo(host, port, *args, **kwargs):
-        if host == "rebinds.example.com":
-            host = answers.pop() if answers else "127.0.0.1"
-        return resolve(host, port, *args, **kwargs)
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    monkeypatch.setenv("no_proxy", "rebinds.example.com")
-    target = server.url.replace("127.0.0.1", "rebinds.example.com") + "/status"
-    server.script["http://public.example.com/m.csv"] = response("", 302, location=target)
-    server.script["/status"] = response(GOOD)
-    assert "it redirects from a public to an internal address" in str(
-        fault("http://public.example.com/m.csv")
-    )
-    assert server.targets == ["http://public.example.com/m.csv"]
-
-
-@pytest.mark.usefixtures("internet")
-def test_a_redirect_from_one_public_address_to_another_is_followed(server):
-    server.script["http://docs.example.com/export"] = response("", 307, location="http://files.example.com/x")
-    server.script["http://files.example.com/x"] = response(GOOD)
-    assert len(read_manifest("http://docs.example.com/export").pairs) == 1
-
-
-def test_an_internal_address_that_a_user_entered_may_redirect_to_another(server):
-    server.script["/a"] = response("", 302, location=server.url.replace("127.0.0.1", "localhost") + "/b")
-    server.script["/b"] = response(GOOD)
-    assert len(read_manifest(f"{server.url}/a").pairs) == 1

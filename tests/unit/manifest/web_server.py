@@ -3,10 +3,20 @@
 
 from __future__ import annotations
 
+import pickle
 import socketserver
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+import pytest
+
+from airflow_provider_goenhance.exceptions import ManifestError, ManifestUnavailableError
+from airflow_provider_goenhance.manifest.read import read_manifest
+from airflow_provider_goenhance.retry_policy import is_final
+
+GOOD = "source_img,reference_img,pair_id\nhttps://a.example/1.jpg,https://a.example/2.jpg,p1\n"
+SECRET = "s3cret"  # in the page that no reader of a message may see, and in the query of the address
 
 
 def response(body: str | bytes = b"", status: int = 200, **headers: str) -> bytes:
@@ -73,3 +83,14 @@ def web_server() -> Iterator[WebServer]:
             server.released.set()
             server.shutdown()
             thread.join()
+
+
+def fault(location: str) -> ManifestError:
+    """Return the error for a manifest, which has no secret in it and survives a pickle."""
+    with pytest.raises(ManifestError) as caught:
+        read_manifest(location)
+    assert SECRET not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    assert isinstance(caught.value, ManifestUnavailableError) is not is_final(caught.value)
+    return caught.value
