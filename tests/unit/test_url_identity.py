@@ -185,3 +185,7 @@ def test_what_differs_is_named_without_its_value() -> None:
     assert same_but_for_query(monday, tuesday)
     assert differing_parameters(monday, tuesday) == ["k", "w"]
     assert not same_but_for_query(monday, "https://a.example/y.jpg")
+
+
+def test_a_rejected_row_with_any_text_has_a_fingerprint_too() -> None:
+    assert len(pair_fingerprint("http://\ud800", "")) == 64

@@ -13,10 +13,11 @@ from ..exceptions import JobFailedError
 from .clock import CLAIM_SECONDS_0_1_0, database_time
 from .database import IN_LIST, ResultsDatabase
 from .plan import Plan, PlanResult, RunKey
+from .plan_transitions import WITHDRAWN, Superseded
 from .states import Status
 from .swap import Swap, raw_fingerprint
 from .transition_sql import update, update_rows
-from .transitions import WITHDRAWN, Abandoned, Outcome, Superseded
+from .transitions import Abandoned, Outcome
 
 __all__ = ["Ledger", "Outcome", "PlanResult", "RunKey"]
 

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 
 from .bounds import fit
 from .database import IN_LIST
+from .plan_transitions import Reinstated, Relinked, Repeated, Restored, Superseded, Withdrawn
 from .swap import Swap
-from .transition_sql import Repeated, update, update_rows
-from .transitions import Reinstated, Relinked, Restored, Superseded, Withdrawn
+from .transition_sql import update, update_rows
 
 #: Rows in one INSERT: a million rows as dicts, all at once, would take gigabytes.
 INSERT_ROWS = 1000

@@ -38,7 +38,7 @@ def pair_fingerprint(
 
 def raw_fingerprint(source_img: str, reference_img: str) -> str:
     """Return the fingerprint of two texts as they are, which was that of a pair in release 0.1.0."""
-    return hashlib.sha256(f"{source_img}\n{reference_img}".encode()).hexdigest()
+    return hashlib.sha256(f"{source_img}\n{reference_img}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def swap_id_for(dag_id: str, run_id: str, scope: str, pair_id: str, fingerprint: str) -> str:

@@ -15,6 +15,7 @@ from . import bulk_update
 from .bounds import fit
 from .clock import database_time
 from .database import IN_LIST
+from .plan_transitions import Repeated
 from .schema import UtcDateTime
 from .transition_memory import former_job, is_taken
 from .transition_rules import Append, DatabaseTimePlus, FromOwner, FromRow, FromStep, Now, Plus, Rule
@@ -25,16 +26,10 @@ from .transitions import (
     Declined,
     NotSent,
     OutcomeUnknown,
-    Reinstated,
-    Restored,
     Step,
-    Superseded,
     Transition,
-    Withdrawn,
 )
 
-#: The steps that say the same of every row.
-Repeated = Withdrawn | Restored | Superseded | Reinstated
 #: Results of POSTs first: they release what the claims of the same commit may then have.
 _ORDER: tuple[type[Transition], ...] = (Accepted, NotSent, Declined, OutcomeUnknown, Claim)
 

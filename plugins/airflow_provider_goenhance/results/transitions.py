@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Every transition of a row, defined once.
+Every transition of a row, defined once; those of planning are in :mod:`.plan_transitions`.
 
 A step is a plain value that names a row. Its :class:`.transition_rules.Rule` says from which states the row may take
 the step and which columns change. :mod:`.transition_sql` takes steps in the results table, :mod:`.transition_memory`
@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..exceptions import ErrorCode, JobFailedError, SubmitOutcomeUnknownError
+from ..exceptions import JobFailedError, SubmitOutcomeUnknownError
 from .clock import CLAIM_SECONDS_0_1_0
+from .plan_transitions import PlanStep
 from .states import Status
-from .swap import clean
 from .transition_rules import (
     NOW,
     Append,
@@ -41,9 +41,6 @@ ABANDONED_MESSAGE = (
     "The worker ended between sending this submit and storing its job: it may have been accepted and paid for. Compare "
     "with the vendor's console, then run it again with on_unknown_submit='resubmit' if it was not."
 )
-
-#: The error code of a row that left its manifest before it was sent.
-WITHDRAWN = ErrorCode.WITHDRAWN
 
 _BY_CLAIM_OWNER = {"claimed_by": FromOwner("name")}
 
@@ -264,97 +261,6 @@ class Abandoned:
         return cls(swap.swap_id, swap.claimed_by)
 
 
-@dataclass(frozen=True, slots=True)
-class Withdrawn:
-    """Reject a row that left its manifest before it was sent."""
-
-    rule: ClassVar[Rule] = Rule(
-        from_status=frozenset({Status.PLANNED}),
-        writes={
-            "status": Status.REJECTED,
-            "error_code": WITHDRAWN,
-            "error_message": "The manifest no longer held this row when the run was planned again. Never sent.",
-            "finished_at": NOW,
-            "superseded_at": NOW,
-        },
-    )
-
-    swap_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Restored:
-    """Plan a withdrawn row again, because its manifest holds it again."""
-
-    rule: ClassVar[Rule] = Rule(
-        from_status=frozenset({Status.REJECTED}),
-        guards={"error_code": WITHDRAWN},
-        writes={
-            "status": Status.PLANNED,
-            "error_code": None,
-            "error_message": None,
-            "finished_at": None,
-            "superseded_at": None,
-        },
-    )
-
-    swap_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Superseded:
-    """Count a rejected row no more: its manifest was corrected, and a later plan of the run does not hold it."""
-
-    rule: ClassVar[Rule] = Rule(
-        from_status=frozenset({Status.REJECTED}),
-        guards={"superseded_at": None},
-        writes={"superseded_at": NOW},
-    )
-
-    swap_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reinstated:
-    """Count a rejected row again: its manifest holds it again, as bad as before."""
-
-    rule: ClassVar[Rule] = Rule(
-        from_status=frozenset({Status.REJECTED}),
-        unless={"error_code": WITHDRAWN},
-        writes={"superseded_at": None},
-    )
-
-    swap_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Relinked:
-    """
-    Give a row tonight's links to its two pictures: the ones that it was planned with may have expired.
-
-    Not while its POST is under way. The pictures are the same, see :mod:`..url_identity`.
-    """
-
-    rule: ClassVar[Rule] = Rule(
-        from_status=frozenset(Status) - {Status.SUBMITTING},
-        writes={"source_img": FromStep("source_img"), "reference_img": FromStep("reference_img")},
-    )
-
-    swap_id: str
-    source_img: str
-    reference_img: str
-
-    @classmethod
-    def of(cls, swap: Swap) -> Relinked:
-        """Return the step for a row as it is planned now."""
-        return cls(swap.swap_id, clean(swap.source_img), clean(swap.reference_img))
-
-    @property
-    def links(self) -> tuple[str, str]:
-        """Return both links."""
-        return self.source_img, self.reference_img
-
-
 def _outcome_rule(from_status: frozenset[Status], *, unless: Mapping[str, Any]) -> Rule:
     return Rule(
         from_status=from_status,
@@ -422,6 +328,4 @@ def without_side_values(step: Transition) -> Transition:
 #: The steps of a submit, which a claim owner takes through the group commit.
 Transition = Claim | Accepted | NotSent | Declined | OutcomeUnknown
 #: Every step of a row.
-Step = (
-    Transition | FormerJob | Abandoned | Withdrawn | Restored | Superseded | Reinstated | Relinked | Outcome
-)
+Step = Transition | FormerJob | Abandoned | Outcome | PlanStep

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_goenhance.results.plan_transitions import Relinked
 from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.results.swap import Swap
 from airflow_provider_goenhance.results.transition_memory import apply_to, is_taken
@@ -26,7 +27,6 @@ from airflow_provider_goenhance.results.transitions import (
     NotSent,
     Outcome,
     OutcomeUnknown,
-    Relinked,
     Step,
     Transition,
 )
