@@ -49,11 +49,12 @@ with DAG(
             description="Number of pairs that one task handles. 0: chosen automatically from the size of the manifest.",
         ),
         "limit": Param(
-            0,
-            type="integer",
-            minimum=0,
+            None,
+            # The form corrects a number out of bounds without a word: the lowest one must not mean "all".
+            type=["null", "integer"],
+            minimum=1,
             title="Limit",
-            description="Maximum number of pairs to swap, from the top of the manifest. 0: all.",
+            description="Maximum number of pairs to swap, from the top of the manifest. Blank: all.",
         ),
         "wait": Param(
             True,
@@ -94,8 +95,8 @@ with DAG(
         "allowed_failure_share": Param(
             0.1,
             type="number",
-            minimum=0,
-            maximum=1,
+            # Nested, so that the form does not correct a 7 to a 1, which never fails: the server refuses it.
+            allOf=[{"minimum": 0, "maximum": 1}],
             title="Allowed failure share",
             description="The run fails if more than this share of its pairs fails. 0.1 means one in ten.",
         ),
@@ -105,7 +106,7 @@ with DAG(
         task_id="plan",
         manifest="{{ params.manifest or var.value.get('goenhance_manifest', '') }}",
         pairs_per_task="{{ params.pairs_per_task }}",
-        limit="{{ params.limit }}",
+        limit="{{ params.limit or 0 }}",
         check_only="{{ params.dry_run }}",
         reuse="{{ params.reuse }}",
         require_consent="{{ params.require_consent }}",

@@ -97,9 +97,11 @@ GOOD = {
 BAD = {
     "goenhance_face_swap_batch": [
         {"limit": -1},
+        {"limit": 0},
         {"limit": "ten"},
         {"pairs_per_task": 1.5},
         {"allowed_failure_share": 1.1},
+        {"allowed_failure_share": 7},
         {"allowed_failure_share": -0.1},
         {"reuse": "sometimes"},
         {"on_unknown_submit": "retry"},
@@ -117,6 +119,15 @@ BAD = {
         {"source_img": "https://h/s.jpg", "reference_img": "https://h/r.jpg", "pair_id": 7},
     ],
 }
+
+
+def test_no_number_of_the_form_is_corrected_to_one_that_spends_or_hides_more(bag: DagBag) -> None:
+    """The form corrects a number below `minimum` or above `maximum` without a word, and sends the run off."""
+    params = bag.dags["goenhance_face_swap_batch"].params
+
+    assert params.get_param("limit").schema["minimum"] == 1  # one pair; all pairs are a blank
+    assert params["limit"] is None
+    assert {"minimum", "maximum"}.isdisjoint(params.get_param("allowed_failure_share").schema)
 
 
 def cases(table: dict[str, list[dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:

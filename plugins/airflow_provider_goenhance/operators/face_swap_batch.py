@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -126,9 +127,7 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
             try:
                 pairs = json.loads(pairs)
             except ValueError:
-                raise ValueError(
-                    "`pairs` must be a list or the JSON text of one; the text is not JSON."
-                ) from None
+                raise ValueError(_not_json(pairs)) from None
         if not isinstance(pairs, list | tuple) or not all(isinstance(pair, Mapping) for pair in pairs):
             raise ValueError("`pairs` must be a list of dicts with `source_img` and `reference_img`.")
         return list(pairs)
@@ -220,6 +219,20 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
         )
         error.retryable = any(retry_can_help(swap, policies) for swap in bad)
         raise error
+
+
+def _not_json(pairs: str) -> str:
+    said = "`pairs` must be a list or the JSON text of one; "
+    try:
+        printed = isinstance(ast.literal_eval(pairs), list | tuple | dict)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        printed = False
+    if printed:
+        return (
+            f"{said}got a list as Python prints it, which is what a template renders. Pass the task's output itself "
+            "(pairs=task.output), or add the tojson filter to the template ({{ ti.xcom_pull('task') | tojson }})."
+        )
+    return f"{said}the text is not JSON."
 
 
 def _named(bad: Sequence[Swap], policies: Policies) -> str:

@@ -30,7 +30,8 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
     Count the rows of the run, log each failure with its reason, and fail if there are too many.
 
     Set ``trigger_rule="all_done"``, so that the report also runs after a failure. Assets among its ``outlets`` get the
-    counts in the event's ``extra``, so that other Dags can be scheduled on a finished run.
+    counts in the event's ``extra``, so that other Dags can be scheduled on a finished run. A run without rows, such as
+    a dry run, sends no event.
 
     :param swap_task_id: task id of the batch operator whose rows are reported (default ``swap``)
     :param results_conn_id: connection of the results table (templated)
@@ -101,6 +102,9 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
         self.log.info("%s", counts_line(key.run_id, counts))
         self._raise_if_failed(counts, self._never_started(ti))
         summary = {"pairs": sum(counts.values()), **{str(status): count for status, count in counts.items()}}
+        if not summary["pairs"]:
+            # A dry run: no Dag may be scheduled on it. Airflow sends an event for each outlet of a task that succeeds.
+            self.outlets = [outlet for outlet in self.outlets if not isinstance(outlet, Asset)]
         self._update_assets(context, {**summary, "run_id": key.run_id, "dag_id": key.dag_id})
         return summary
 

@@ -239,6 +239,14 @@ def test_a_failed_run_emits_no_event(airflow: AirflowEnvironment) -> None:
     assert len(run.values("report", "contact_sheet")) == 1
 
 
+def test_a_dry_run_updates_no_asset(airflow: AirflowEnvironment) -> None:
+    run = airflow.run("goenhance_face_swap_batch", manifest=manifest(airflow), dry_run=True)
+
+    assert run.state == "success"
+    assert run.states("report") == ["success"]
+    assert extras(airflow, run) == []
+
+
 # -- the documented examples -------------------------------------------------------------------------------------------
 
 

@@ -331,6 +331,20 @@ def test_a_bad_pair_is_rejected_and_the_good_ones_are_swapped(task: Callable[...
     assert batch.accepted() == 2
 
 
+def test_pairs_as_python_prints_them_are_refused_with_the_way_to_pass_them(
+    task: Callable[..., LightTask],
+) -> None:
+    batch = task(kind="batch")
+    batch.pairs = str(batch.pairs)  # type: ignore[assignment]  as `pairs="{{ ti.xcom_pull(...) }}"` renders
+
+    ending = batch.attempt()
+
+    assert isinstance(ending.error, ValueError)
+    assert "Pass the task's output itself" in ending.message
+    assert "tojson" in ending.message
+    assert batch.accepted() == 0
+
+
 def test_a_batch_of_no_pairs_does_nothing(task: Callable[..., LightTask]) -> None:
     batch = task(kind="batch")
     batch.pairs = []

@@ -22,7 +22,12 @@ with DAG(
         task_id="plan", manifest="{{ var.value.goenhance_manifest }}", pairs_per_task=25
     )
     swap = GoEnhanceFaceSwapBatchOperator.partial(
-        task_id="swap", deferrable=True, allowed_failure_share=1.0, poll_interval=1.0
+        task_id="swap",
+        deferrable=True,
+        allowed_failure_share=1.0,
+        poll_interval=1.0,
+        # Shorter than some of the submit rounds, so that the night has its timeouts too.
+        execution_timeout=dt.timedelta(seconds=12),
     ).expand_kwargs(plan.output)
     report = GoEnhanceReportOperator(task_id="report", allowed_failure_share=1.0, trigger_rule="all_done")
     swap >> report
