@@ -36,6 +36,8 @@ class ErrorCode(enum.StrEnum):
     OUT_OF_CREDITS = "out_of_credits"
     #: Too many requests for this account: a later retry sends the rest; lower the limits of the connection.
     RATE_LIMITED = "rate_limited"
+    #: GoEnhance takes no submits at the moment, or the path is wrong: a retry sends the rest.
+    SERVICE_BUSY = "service_busy"
     #: No connection was made, so nothing was sent: check host, proxy and network; a retry goes on.
     UNREACHABLE = "unreachable"
     #: The task was stopped before this pair was sent: clear the task to send it.
@@ -204,6 +206,12 @@ class BadRequestError(GoEnhanceError):
     error_code = ErrorCode.BAD_REQUEST
 
 
+class JobNotFoundError(BadRequestError):
+    """GoEnhance says that it does not know the job. Believed only when it has said so for some time."""
+
+    error_code = ErrorCode.JOB_NOT_FOUND
+
+
 class OutOfCreditsError(GoEnhanceError):
     """The account has no credits left."""
 
@@ -228,6 +236,13 @@ class RateLimitedError(GoEnhanceError):
         return {**super()._details(), "retry_after": self.retry_after}
 
 
+class ServiceBusyError(GoEnhanceError):
+    """GoEnhance refused the request for a reason that passes and is not the pair: busy, maintenance, a wrong path."""
+
+    error_code = ErrorCode.SERVICE_BUSY
+    retryable = True
+
+
 class UnreachableError(GoEnhanceError):
     """No connection was made, so nothing was sent: refused, unknown host, failed TLS or proxy handshake."""
 
@@ -249,7 +264,7 @@ class ConnectionLostError(GoEnhanceError):
 
 
 class ServerError(GoEnhanceError):
-    """GoEnhance answered with a server error (5xx, or vendor code 500 and up)."""
+    """GoEnhance answered with a server error or time-out: 5xx, 408 or 499, such a ``code``, or words that say so."""
 
     error_code = ErrorCode.SERVER_ERROR
     maybe_accepted = True

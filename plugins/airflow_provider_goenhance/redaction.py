@@ -5,6 +5,7 @@ Cut secrets out of texts and URLs: the only module that does.
 A token, the query of a signed link and the user part of a URL are secrets. Which function to use:
 
 - :func:`excerpt`: a text of unknown origin, for a message or a row
+- :func:`answer_text`: a whole response, for a row that a person compares with the vendor's console
 - :func:`redact_urls`: a text that may contain URLs, at full length
 - :func:`without_token`: a text that may echo the API token
 - :func:`redact_link`: a picture's link that must stay usable where it is not signed
@@ -25,6 +26,8 @@ from .url_identity import is_signed
 SHORTEST_TOKEN = 6
 #: Maximum length of a foreign text in a message or a row, characters.
 LONGEST_EXCERPT = 300
+#: Maximum length of a response on a row, bytes.
+LONGEST_ANSWER = 2000
 #: Maximum length of a URL in a message, characters.
 LONGEST_URL = 80
 
@@ -40,6 +43,15 @@ _PASSWORD = re.compile(r"(?<=://)([^/?#@:]*):[^/?#]*@")
 _BEFORE_QUERY = re.compile(r"[^?#]*://[^?#]*|[^\s?#]*[/.:][^\s?#]*(?=[?#])|[^?#]*(?=[?#][^\s?#=]{1,64}=)")
 _SIGNED_QUERY = re.compile(
     r"(^|[&;?_-])(sig|sign|signature|token|expires?|credential|policy|(api)?key|ak|auth|secret|password)([&=_-]|$)",
+    re.IGNORECASE,
+)
+
+# "Bearer xyz", "sk-...", and the value of a field or header whose name says that it is a secret.
+_BEARER = re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{6,}", re.IGNORECASE)
+_KEY = re.compile(r"\bsk-[\w-]{6,}")
+_SECRET_FIELD = re.compile(
+    r"([\"']?[\w-]{0,40}(?:token|secret|password|passwd|api[_-]?key|authorization|cookie|signature|credential)[\w-]{0,20}[\"']?"
+    r"\s{0,4}[:=]\s{0,4})(\"[^\"]*\"?|'[^']*'?|[^\s,;}\"']+)",
     re.IGNORECASE,
 )
 
@@ -64,6 +76,15 @@ def excerpt(text: str, longest: int = LONGEST_EXCERPT) -> str:
     shown = redact_urls(text[: 4 * longest])
     flat = " ".join("".join(char if char.isprintable() else " " for char in shown).split())
     return flat if len(flat) <= longest else flat[: longest - 3] + "..."
+
+
+def answer_text(body: str) -> str:
+    """Return a response as one printable line without links' queries, tokens and keys, at most 2000 bytes."""
+    text = body[: 4 * LONGEST_ANSWER]
+    for pattern, instead in ((_BEARER, r"\1 ***"), (_KEY, "***"), (_SECRET_FIELD, r"\1***")):
+        text = pattern.sub(instead, text)
+    shown = excerpt(text, LONGEST_ANSWER)
+    return shown.encode()[:LONGEST_ANSWER].decode(errors="ignore")
 
 
 def redact_link(link: str | None) -> str | None:

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..exceptions import ConnectionLostError, GoEnhanceError, RateLimitedError, UnreachableError
-from ..redaction import excerpt, without_token
+from ..redaction import answer_text, excerpt, without_token
 from .exchange import MAX_ANSWER_BYTES, Exchange, current_exchange, unpacked
 from .limiter import Limiter
 from .models import CREDITS_PATH, DETAIL_PATH, SUBMIT_PATH, Credits, Job, Submission, submit_body
@@ -153,7 +153,7 @@ class GoEnhanceClient:
             lost = ConnectionLostError(
                 f"The connection of {account} broke during the {what}: {cause}.{arrived}"
             )
-            lost.answer_text = excerpt(text, 2000) or None
+            lost.answer_text = answer_text(text) or None
             raise lost from None
         log.info("The connection of %s broke behind a complete answer to the %s: %s.", account, what, cause)
 

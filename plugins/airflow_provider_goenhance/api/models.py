@@ -35,24 +35,55 @@ class JobState(enum.Enum):
 
 
 # The vendor's pages contradict each other: the schema says `success`, the prose `completed`; examples show `success`.
-# `failed` is documented. No other status is known to be final, so any other one is waited for until the deadline.
+# `failed` is documented. Each word is compared without case, blanks and punctuation.
 _DONE = frozenset({"success", "completed"})
-_FAILED = frozenset({"failed"})
+_FAILED = frozenset({"failed", "failure", "fail"})
+# Undocumented words. They end a job only together with what proves it: a link, or an end time.
+_PERHAPS_DONE = frozenset({
+    "complete", "done", "finish", "finished", "generated", "ok", "ready", "succeed", "succeeded", "successful",
+    "successfully",
+})  # fmt: skip
+_PERHAPS_FAILED = frozenset({
+    "aborted", "canceled", "cancelled", "cancel", "error", "errored", "rejected", "terminated",
+})  # fmt: skip
+_PERHAPS_OVER = frozenset({
+    "blocked", "closed", "deleted", "ended", "expired", "killed", "nsfw", "refused", "removed", "stopped", "timedout",
+    "timeout",
+})  # fmt: skip
+_RUNNING = frozenset({
+    "", "accepted", "active", "created", "generating", "inprogress", "inqueue", "init", "new", "pending", "preparing",
+    "processing", "queued", "queueing", "queuing", "retrying", "running", "scheduled", "started", "starting",
+    "submitted", "uploading", "waiting", "working",
+})  # fmt: skip
 
 
-def state_of(status: str | None) -> JobState:
+def _plain(status: str | None) -> str:
+    return "".join(char for char in (status or "").lower() if char.isalnum())
+
+
+def state_of(status: str | None, *, has_link: bool = False, has_ended: bool = False) -> JobState:
     """
-    Return the state for a job status, ignoring case.
+    Return the state for a job status, ignoring case, blanks and punctuation.
+
+    A job that is called failed can be paid for again, and one that is called running is asked about again for free:
+    an undocumented word needs proof. With a link to a picture the job has one, and is never called failed for a word
+    such as ``error`` or ``expired``.
 
     :param status: as GoEnhance sent it, e.g. ``success``, ``completed``, ``failed``, ``pending``, ``WAITING``
+    :param has_link: whether the job has a link
+    :param has_ended: whether the job has an end time
     :return: ``RUNNING`` for every status that is not known to be final
     """
-    word = (status or "").strip().lower()
+    word = _plain(status)
     if word in _DONE:
         return JobState.SUCCEEDED
     if word in _FAILED:
         return JobState.FAILED
-    return JobState.RUNNING
+    if has_link and word in _PERHAPS_DONE | _PERHAPS_FAILED | _PERHAPS_OVER:
+        return JobState.SUCCEEDED
+    if has_link and has_ended and word not in _RUNNING:
+        return JobState.SUCCEEDED
+    return JobState.FAILED if has_ended and word in _PERHAPS_FAILED else JobState.RUNNING
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +106,7 @@ class Job:
 
     :param img_uuid: the job's id
     :param status: as GoEnhance sent it
-    :param links: signed links of the finished pictures, in the order of the response; secrets, so kept out of ``repr``
+    :param links: links of the finished pictures, the most likely picture first; secrets, so kept out of ``repr``
     :param reason: why it failed, if the response says so (no such field is documented)
     :param started_at: ISO 8601 UTC, as GoEnhance sent it
     :param ended_at: ISO 8601 UTC, as GoEnhance sent it
@@ -90,8 +121,14 @@ class Job:
 
     @property
     def state(self) -> JobState:
-        """The state that :attr:`status` stands for."""
-        return state_of(self.status)
+        """The state that :attr:`status` stands for, together with the links and the end time."""
+        return state_of(self.status, has_link=bool(self.links), has_ended=self.ended_at is not None)
+
+    @property
+    def ended_unclearly(self) -> bool:
+        """Whether the job has an end time, but a status that does not say how it ended."""
+        running = self.ended_at is not None and self.state is JobState.RUNNING
+        return running and _plain(self.status) not in _RUNNING
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 
-from ..exceptions import AuthenticationError, BadRequestError, GoEnhanceError
+from ..exceptions import AuthenticationError, GoEnhanceError, JobNotFoundError
 from .models import Job, JobState
 from .pace import MOST_CALLS, Pace, pace_of_loop
 
@@ -28,8 +28,10 @@ DEFAULT_POLL_INTERVAL = 5.0
 OLD_AFTER = 120.0
 #: ... down to once in this many seconds.
 MAX_POLL_INTERVAL = 60.0
-#: A job is given up on after this many responses like "no such job" in a row.
-DECLINED_LIMIT = 5
+#: A job is given up on after this many responses that say "job not found", without one that describes it ...
+NOT_FOUND_LIMIT = 5
+#: ... over at least this many seconds: what is lost for good can be paid for again.
+NOT_FOUND_SECONDS = 300.0
 #: Seconds between two log lines about progress, and between two warnings about failed calls.
 PROGRESS_EVERY = 30.0
 #: After the deadline every open job is polled once more, for at most this many seconds ...
@@ -47,6 +49,8 @@ class WaitOutcome:
     :param failed: ``img_uuid`` -> the vendor's reason, ``""`` if it had none
     :param declined: ``img_uuid`` -> message, for jobs that GoEnhance does not know
     :param running: ``img_uuid`` of each job that was still running at the deadline
+    :param doubted: ``img_uuid`` -> how often GoEnhance has said "job not found", for jobs that count as running because
+        it has not said so often and long enough
     :param last_error: the error of the last status call, if it failed
     """
 
@@ -54,6 +58,7 @@ class WaitOutcome:
     failed: dict[str, str] = field(default_factory=dict)
     declined: dict[str, str] = field(default_factory=dict)
     running: list[str] = field(default_factory=list)
+    doubted: dict[str, int] = field(default_factory=dict)
     last_error: str | None = None
 
     def __str__(self) -> str:
@@ -86,7 +91,9 @@ class _Wait:
         self._last_line = self.started
         self._last_warning: float | None = None
         self._open = set(self.outcome.running)
-        self._declined: dict[str, int] = {}
+        # How often each job was said to be unknown, and since when.
+        self._not_found: dict[str, tuple[int, float]] = {}
+        self._ended_unclearly: set[str] = set()
         # Spread over one interval, so that a thousand jobs are not polled at the same instant. The offset is random, so
         # that neither are those of triggers that start together.
         spread = poll_interval / max(1, len(self._open))
@@ -128,10 +135,12 @@ class _Wait:
         heapq.heappush(self._due, (now + interval, img_uuid))
 
     def record(self, job: Job) -> None:
-        self._declined.pop(job.img_uuid, None)
+        self._not_found.pop(job.img_uuid, None)
         self.outcome.last_error = None
         self.faults_in_a_row = 0
         if job.state is JobState.RUNNING:
+            if job.ended_unclearly:
+                self._warn_of_status(job)
             self.poll_again(job.img_uuid)
             return
         self._open.discard(job.img_uuid)
@@ -143,9 +152,8 @@ class _Wait:
     def record_error(self, img_uuid: str, error: GoEnhanceError) -> None:
         if isinstance(error, AuthenticationError):
             raise error
-        if isinstance(error, BadRequestError):
-            self._declined[img_uuid] = self._declined.get(img_uuid, 0) + 1
-            if self._declined[img_uuid] >= DECLINED_LIMIT:
+        if isinstance(error, JobNotFoundError):
+            if self._is_lost(img_uuid):
                 self._open.discard(img_uuid)
                 self.outcome.declined[img_uuid] = str(error)
                 return
@@ -155,6 +163,24 @@ class _Wait:
             self._warn(error)
         # A failing service is polled half as often.
         self.poll_again(img_uuid, factor=2.0)
+
+    def _is_lost(self, img_uuid: str) -> bool:
+        """Count a response that says "job not found", and return whether it is to be believed."""
+        now = time.monotonic()
+        count, since = self._not_found.get(img_uuid, (0, now))
+        self._not_found[img_uuid] = (count + 1, since)
+        return count + 1 >= NOT_FOUND_LIMIT and now - since >= NOT_FOUND_SECONDS
+
+    def _warn_of_status(self, job: Job) -> None:
+        if job.img_uuid not in self._ended_unclearly:
+            self._ended_unclearly.add(job.img_uuid)
+            log.warning(
+                "GoEnhance reports job %s as ended at %s with the status %r, which is not known to be a success or a "
+                "failure. It is polled until the deadline.",
+                job.img_uuid,
+                job.ended_at,
+                job.status,
+            )
 
     def _warn(self, error: GoEnhanceError) -> None:
         now = time.monotonic()
@@ -173,6 +199,11 @@ class _Wait:
 
     def close(self) -> WaitOutcome:
         self.outcome.running = self.open_jobs
+        self.outcome.doubted = {
+            img_uuid: self._not_found[img_uuid][0]
+            for img_uuid in self.outcome.running
+            if img_uuid in self._not_found
+        }
         return self.outcome
 
 

@@ -32,6 +32,7 @@ def event_of(outcome: WaitOutcome) -> dict[str, Any]:
         "failed": outcome.failed,
         "declined": outcome.declined,
         "running": outcome.running,
+        "doubted": outcome.doubted,
         "last_error": outcome.last_error,
     }
 
@@ -74,6 +75,8 @@ def _finished(event: dict[str, Any]) -> WaitOutcome:
         failed=dict(failed),
         declined=dict(declined),
         running=list(running),
+        # Absent from the events of an older triggerer.
+        doubted=dict(event.get("doubted") or {}),
         last_error=event.get("last_error"),
     )
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ..results.swap import Swap
 
 
+#: How much of a row's reason a message shows, characters. GoEnhance's own answer, at its end, may be long.
+LONGEST_REASON = 800
 #: Pairs that a message names for each state.
 NAMED_PAIRS = 3
 
@@ -56,9 +58,10 @@ def paid_for(swap: Swap) -> str:
 
 def describe(swap: Swap) -> str:
     """Return what happened to a pair: its status, the reason, and what was paid."""
-    return (
-        f"{swap.label} is {swap.status}: {swap.error_message or 'No reason was recorded.'} {paid_for(swap)}"
-    )
+    reason = swap.error_message or "No reason was recorded."
+    if len(reason) > LONGEST_REASON:
+        reason = f"{reason[:LONGEST_REASON]}... (the row has the rest)."
+    return f"{swap.label} is {swap.status}: {reason} {paid_for(swap)}"
 
 
 def describe_with_next_steps(swap: Swap, policies: Policies) -> str:

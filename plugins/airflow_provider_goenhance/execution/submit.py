@@ -19,6 +19,7 @@ from ..exceptions import (
     GoEnhanceError,
     OutOfCreditsError,
     RateLimitedError,
+    ServiceBusyError,
     SubmitOutcomeUnknownError,
     TaskEndedError,
     UnexpectedResponseError,
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Consecutive submits with unknown outcome after which the round ends: the service is in trouble.
+#: Consecutive submits that were refused for now, or have no known outcome, after which the round ends: the service is
+#: in trouble.
 UNKNOWN_IN_A_ROW = 5
 PROGRESS_EVERY = 15.0
 #: Seconds beyond the request timeout that an interrupted round may take to commit the answers it still receives.
@@ -95,8 +97,9 @@ class _Round:
         # A row that is listed twice is submitted once: its claim owner would be granted it both times.
         self._swaps: Iterator[Swap] = iter({swap.swap_id: swap for swap in swaps}.values())
         self._total = total
-        self._unknown_in_a_row = 0
+        self._trouble_in_a_row = 0
         self._breaker = UNKNOWN_IN_A_ROW
+        self._busy: ServiceBusyError | None = None
         self._last_line = time.monotonic()
         self.report = SubmitReport()
         self.broken = False
@@ -181,7 +184,7 @@ class _Round:
             return self._unknown(swap, SubmitOutcomeUnknownError(f"{type(error).__name__}: {error}."))
         finally:
             del self._sending[task]
-        self._unknown_in_a_row = 0
+        self._trouble_in_a_row = 0
         self.report.submitted[swap.swap_id] = submission.img_uuid
         log.debug("Submitted %s as job %s.", swap.label, submission.img_uuid)
         return Accepted.of(swap.swap_id, submission)
@@ -189,7 +192,11 @@ class _Round:
     def _failed(self, swap: Swap, error: GoEnhanceError) -> Transition:
         if error.maybe_accepted:
             return self._unknown(swap, error)
-        self._unknown_in_a_row = 0
+        if isinstance(error, ServiceBusyError):
+            self._count_trouble(error)
+            log.info("%s: %s", swap.label, error)
+            return NotSent(swap.swap_id, error.error_code, str(error))
+        self._trouble_in_a_row = 0
         if isinstance(error, _ENDS_THE_BATCH):
             self.report.stopped_by = self.report.stopped_by or error
             return NotSent(swap.swap_id, error.error_code, str(error))
@@ -200,18 +207,30 @@ class _Round:
 
     def _unknown(self, swap: Swap, error: GoEnhanceError) -> Transition:
         self.report.unknown += 1
-        self._unknown_in_a_row += 1
+        self._count_trouble(error)
         log.warning(
             "%s: %s It may have been accepted: the row is unknown, and not sent again.", swap.label, error
         )
-        if self._unknown_in_a_row >= self._breaker and self.report.stopped_by is None:
-            self.report.stopped_by = error
+        said = f" GoEnhance's answer: {error.answer_text}" if error.answer_text else ""
         return OutcomeUnknown(
             swap.swap_id,
             SubmitOutcomeUnknownError.error_code,
             f"{error} The submit may have been accepted and paid for; compare with the vendor's console, then "
-            "run it again with on_unknown_submit='resubmit' if it was not.",
+            f"run it again with on_unknown_submit='resubmit' if it was not.{said}",
         )
+
+    def _count_trouble(self, error: GoEnhanceError) -> None:
+        self._trouble_in_a_row += 1
+        if isinstance(error, ServiceBusyError):
+            self._busy = error
+        if self._trouble_in_a_row >= self._breaker and self.report.stopped_by is None:
+            # A retry sends the rest, and an error of unknown outcome would not be retried.
+            self.report.stopped_by = self._busy or error
+
+    def close(self) -> SubmitReport:
+        """Return the report. Pairs that were refused for now are left for a later attempt."""
+        self.report.stopped_by = self.report.stopped_by or self._busy
+        return self.report
 
     def _show_progress(self) -> None:
         if time.monotonic() - self._last_line >= PROGRESS_EVERY:
@@ -244,7 +263,7 @@ async def submit_swaps(
     Submit rows concurrently, and commit the result of each.
 
     A bad pair fails alone. An error of the account or the service (token, credits, rate limit, no connection,
-    consecutive unknown outcomes) ends the round: rows not sent yet stay unchanged, for a later attempt.
+    consecutive refusals or unknown outcomes) ends the round: rows not sent yet stay unchanged, for a later attempt.
 
     :param submit: the paid call, as :meth:`airflow_provider_goenhance.api.client.GoEnhanceClient.submit`
     :param writer: an open group commit
@@ -259,7 +278,7 @@ async def submit_swaps(
     for result in await asyncio.gather(*slots, return_exceptions=True):
         if isinstance(result, BaseException):
             raise result
-    return round_.report
+    return round_.close()
 
 
 def submit_round(

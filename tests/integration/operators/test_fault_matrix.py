@@ -101,6 +101,12 @@ FAULTS = {
     "code != 0 at 200": Fault(
         {"kind": "business_error", "msg": "unsupported"}, "failed", 0, 0, BadRequestError
     ),
+    "code -1 that says time-out": Fault(
+        {"kind": "business_error", "code": -1, "msg": "timeout", "when": "after"}, "unknown", 1, 1, UNKNOWN
+    ),
+    "408 after accepting": Fault(
+        {"kind": "http_error", "status": 408, "when": "after"}, "unknown", 1, 1, UNKNOWN
+    ),
 }
 FINAL = (UNKNOWN, BadRequestError)
 

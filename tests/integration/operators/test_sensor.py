@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
+from airflow_provider_goenhance.api import polling
 from airflow_provider_goenhance.exceptions import AuthenticationError, JobFailedError, JobTimedOutError
 from airflow_provider_goenhance.retry_policy import is_final
 from airflow_provider_goenhance.sensors.job import GoEnhanceJobSensor
@@ -83,6 +84,13 @@ def test_a_failed_job_fails_the_sensor_for_good_with_the_vendors_reason(
 STRANGER = "00000000-0000-4000-8000-000000000000"
 
 
+@pytest.fixture
+def _believed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five answers that say "job not found" are enough: the five minutes are in the unit tests of the wait."""
+    monkeypatch.setattr(polling, "NOT_FOUND_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("_believed_at_once")
 @pytest.mark.parametrize("way", WAYS)
 def test_a_uuid_that_goenhance_does_not_know_fails_long_before_the_time_out(
     sandbox: SandboxProcess, way: dict[str, Any]
@@ -91,6 +99,7 @@ def test_a_uuid_that_goenhance_does_not_know_fails_long_before_the_time_out(
         sense([*submit(sandbox, 1), STRANGER], **way)
 
 
+@pytest.mark.usefixtures("_believed_at_once")
 def test_a_uuid_that_goenhance_does_not_know_can_be_reported_instead(sandbox: SandboxProcess) -> None:
     sandbox.put_faults(unknown_job="http_404")
     [known] = submit(sandbox, 1)

@@ -17,8 +17,9 @@ from airflow_provider_goenhance.api import polling
 from airflow_provider_goenhance.api.models import Job
 from airflow_provider_goenhance.api.pace import SLOWEST, TICK, Pace, pace_of_loop
 from airflow_provider_goenhance.api.polling import (
-    DECLINED_LIMIT,
     LAST_ROUND_SECONDS,
+    NOT_FOUND_LIMIT,
+    NOT_FOUND_SECONDS,
     PROGRESS_EVERY,
     next_interval,
     wait_for_jobs,
@@ -28,6 +29,10 @@ from airflow_provider_goenhance.exceptions import (
     BadRequestError,
     ConnectionLostError,
     GoEnhanceError,
+    JobNotFoundError,
+    ServerError,
+    ServiceBusyError,
+    UnexpectedResponseError,
     UnreachableError,
 )
 from tests.unit.clock import until
@@ -94,9 +99,11 @@ async def test_every_job_ends_in_the_list_where_it_belongs() -> None:
         done=["COMPLETED"],
         bad=["WAITING", "Failed"],
         slow=["reviewing"],
-        lost=[BadRequestError("no such job")],
+        lost=[JobNotFoundError("no such job")],
     )
-    outcome = await wait(vendor.get_job, ["good", "done", "bad", "slow", "lost"], deadline=now() + 2)
+    outcome = await wait(
+        vendor.get_job, ["good", "done", "bad", "slow", "lost"], deadline=now() + 400, poll_interval=20.0
+    )
     assert sorted(outcome.succeeded) == ["done", "good"]
     assert list(outcome.failed) == ["bad"]
     assert outcome.running == ["slow"]
@@ -209,16 +216,70 @@ async def test_the_deadline_is_kept_while_a_call_hangs() -> None:
     assert now() - began == pytest.approx(5.0)
 
 
-async def test_a_job_is_given_up_only_after_several_refusals_in_a_row() -> None:
-    no = BadRequestError("no such job")
-    vendor = Vendor(
-        lost=[no],
-        found=[*[no] * (DECLINED_LIMIT - 1), "processing", *[no] * (DECLINED_LIMIT - 1), "success"],
-    )
-    outcome = await wait(vendor.get_job, ["lost", "found"], poll_interval=0.05)
+NOT_FOUND = JobNotFoundError("no such job")
+
+
+async def test_a_job_is_lost_only_after_many_answers_that_say_so_over_a_long_time() -> None:
+    vendor, began = Vendor(lost=[NOT_FOUND]), now()
+    outcome = await wait(vendor.get_job, ["lost"], deadline=began + 3600, poll_interval=5.0)
     assert outcome.declined == {"lost": "no such job"}
+    assert vendor.counts["lost"] >= NOT_FOUND_LIMIT
+    assert NOT_FOUND_SECONDS <= vendor.asked[-1][0] - vendor.asked[0][0] < 2 * NOT_FOUND_SECONDS
+
+
+async def test_an_answer_that_describes_the_job_starts_the_count_again() -> None:
+    vendor = Vendor(found=[*[NOT_FOUND] * 5, "processing", *[NOT_FOUND] * 4, "success"])
+    outcome = await wait(vendor.get_job, ["found"], deadline=now() + 1500, poll_interval=20.0)
     assert outcome.succeeded == ["found"]
-    assert vendor.counts["lost"] == DECLINED_LIMIT
+
+
+async def test_trouble_between_the_answers_neither_counts_nor_starts_the_count_again() -> None:
+    vendor = Vendor(lost=[NOT_FOUND, ServerError("500")] * 200)
+    outcome = await wait(vendor.get_job, ["lost"], deadline=now() + 900, poll_interval=8.0)
+    assert list(outcome.declined) == ["lost"]
+    assert vendor.asked[-1][0] - vendor.asked[0][0] < 2 * NOT_FOUND_SECONDS
+
+
+@pytest.mark.parametrize("seconds", [-60.0, 0.5, NOT_FOUND_SECONDS - 10])
+async def test_a_job_whose_deadline_comes_earlier_still_runs_as_far_as_is_known(seconds: float) -> None:
+    vendor = Vendor(lost=[NOT_FOUND], slow=["processing"])
+    outcome = await wait(vendor.get_job, ["lost", "slow"], deadline=now() + seconds, poll_interval=0.1)
+    assert (outcome.running, outcome.declined) == (["lost", "slow"], {})
+    assert outcome.doubted == {"lost": vendor.counts["lost"]}
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        ServiceBusyError("code 1001, system maintenance"),
+        BadRequestError("code 1, operation failed"),
+        ServerError("500"),
+        UnexpectedResponseError("data: null"),
+        ConnectionLostError("The line broke."),
+    ],
+)
+async def test_no_other_answer_ever_makes_a_job_lost(trouble: GoEnhanceError) -> None:
+    vendor = Vendor(job=[trouble])
+    outcome = await wait(vendor.get_job, ["job"], deadline=now() + 400, poll_interval=20.0)
+    assert (outcome.running, outcome.declined, outcome.doubted) == (["job"], {}, {})
+    assert outcome.last_error == str(trouble)
+
+
+async def test_a_status_that_says_nothing_about_an_ended_job_is_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.WARNING)
+
+    async def get_job(img_uuid: str) -> Job:
+        return Job(img_uuid, "archived", ended_at="2026-11-22T10:56:00.338Z")
+
+    outcome = await wait(get_job, ["a", "b"], deadline=now() + 600, poll_interval=5.0)
+    assert outcome.running == ["a", "b"]
+    assert sorted(message.split(" as ended")[0] for message in caplog.messages) == [
+        "GoEnhance reports job a",
+        "GoEnhance reports job b",
+    ]
+    assert "'archived'" in caplog.text
 
 
 async def test_failing_calls_are_tolerated_and_leave_one_line_in_the_log(

@@ -26,6 +26,8 @@ from airflow_provider_goenhance.exceptions import (
     OutOfCreditsError,
     RateLimitedError,
     ResultsTableError,
+    ServerError,
+    ServiceBusyError,
     TaskEndedError,
     UnreachableError,
 )
@@ -201,6 +203,39 @@ def test_a_run_of_unknown_outcomes_ends_the_round(ledger: Ledger) -> None:
     report = submit(ledger, failing(ConnectionLostError("Reset.")), concurrency=1)
     assert report.unknown == UNKNOWN_IN_A_ROW
     assert statuses(ledger).count(Status.PLANNED) == 20 - UNKNOWN_IN_A_ROW
+
+
+def test_a_service_that_refuses_for_now_ends_the_round_and_leaves_every_row_planned(ledger: Ledger) -> None:
+    error = ServiceBusyError("System busy.")
+    report = submit(ledger, failing(error), concurrency=1)
+    assert (report.stopped_by, report.declined, report.unknown) == (error, 0, 0)
+    assert statuses(ledger) == [Status.PLANNED] * 20
+    assert {row.attempts for row in ledger.of_run(KEY)} == {0}
+
+
+def test_one_pair_refused_for_now_costs_no_other_and_makes_the_task_retry(ledger: Ledger) -> None:
+    error = ServiceBusyError("System busy.")
+    report = submit(ledger, failing(error, 3))
+    assert (report.stopped_by, len(report.submitted)) == (error, 19)
+    row = ledger.of_run(KEY)[3]
+    assert (row.status, row.attempts, row.error_code) == (Status.PLANNED, 0, "service_busy")
+
+
+def test_refusals_for_now_and_unknown_outcomes_count_together_and_the_retry_is_kept(ledger: Ledger) -> None:
+    async def post(source_img: str, _reference_img: str) -> Submission:
+        raise ServerError("500") if number_of(source_img) % 2 else ServiceBusyError("System busy.")
+
+    report = submit(ledger, post, concurrency=1)
+    assert isinstance(report.stopped_by, ServiceBusyError)
+    assert report.stopped_by.retryable
+    assert statuses(ledger).count(Status.UNKNOWN) == UNKNOWN_IN_A_ROW // 2
+
+
+def test_the_answer_of_a_submit_without_an_id_is_on_its_row(ledger: Ledger) -> None:
+    error = ServerError("No id.")
+    error.answer_text = '{"job": "J-17"}'
+    submit(ledger, failing(error, 4))
+    assert str(ledger.of_run(KEY)[4].error_message).endswith('GoEnhance\'s answer: {"job": "J-17"}')
 
 
 def test_an_error_that_nobody_foresaw_leaves_one_row_unknown_and_the_others_submitted(ledger: Ledger) -> None:
