@@ -346,3 +346,27 @@ def test_a_table_that_cannot_be_written_says_so(database: TestDatabase, ledger: 
     database.run(database.swaps.drop)
     with pytest.raises(ResultsTableError, match="the test's database"):
         ledger.counts(KEY)
+
+
+def test_an_execution_that_was_presumed_dead_takes_its_unknown_row_back_when_it_sent_nothing(
+    database: TestDatabase, ledger: Ledger
+) -> None:
+    seen = row(ledger)
+    database.take(FIRST, [Claim.of(seen)])
+    ledger.mark_abandoned([row(ledger)])
+    assert row(ledger).status is Status.UNKNOWN
+
+    assert database.take(FIRST, [NotSent(seen.swap_id, "task_ended", "Never sent.")]) == [True]
+
+    now = row(ledger)
+    assert (now.status, now.attempts, now.finished_at) == (Status.PLANNED, 0, None)
+
+
+def test_only_the_claim_owner_takes_an_unknown_row_back(database: TestDatabase, ledger: Ledger) -> None:
+    seen = row(ledger)
+    database.take(FIRST, [Claim.of(seen)])
+    ledger.mark_abandoned([row(ledger)])
+    assert database.take(SECOND, [NotSent(seen.swap_id, "task_ended", "Never sent.")]) == [False]
+    database.take(SECOND, [Claim.of(row(ledger))])
+    assert database.take(FIRST, [NotSent(seen.swap_id, "task_ended", "Never sent.")]) == [False]
+    assert (row(ledger).status, row(ledger).attempts) == (Status.SUBMITTING, 2)
