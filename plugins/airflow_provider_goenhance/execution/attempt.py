@@ -28,7 +28,7 @@ from .wait import wait_round
 
 log = logging.getLogger(__name__)
 
-#: Seconds that a task which is told to end waits for the answers to its POSTs. Airflow sends SIGKILL after five ...
+#: Seconds that a task which is being ended waits for the answers to its POSTs. Airflow sends SIGKILL after five ...
 KILL_GRACE = 3.0
 #: ... so this many are left for marking the rows whose answer has not come.
 MARK_SECONDS = 1.0

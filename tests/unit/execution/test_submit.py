@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -353,6 +354,39 @@ def test_nothing_is_sent_by_a_task_that_was_told_to_end_before(ledger: Ledger) -
         loop.run(round_)
     assert server.requests == []
     assert set(statuses(ledger)) == {Status.PLANNED}
+
+
+def test_the_event_loop_runs_on_while_the_database_is_locked(ledger: Ledger) -> None:
+    """A POST under way must get its answer while another process holds the lock that every writer needs."""
+    release = threading.Event()
+    locked = threading.Event()
+
+    def hold_the_lock() -> None:
+        with sqlite3.connect(str(ledger.database.url.database), isolation_level=None) as connection:
+            connection.execute("BEGIN EXCLUSIVE")
+            locked.set()
+            release.wait(30)
+            connection.execute("ROLLBACK")
+
+    holder = threading.Thread(target=hold_the_lock)
+
+    async def round_() -> tuple[int, SubmitReport]:
+        holder.start()
+        await asyncio.to_thread(locked.wait)
+        submitting = asyncio.create_task(submit_swaps(accept, writer, rows, concurrency=4))
+        turns = 0
+        for _ in range(20):  # each one needs a free loop
+            await asyncio.sleep(0.01)
+            turns += not submitting.done()
+        release.set()
+        return turns, await submitting
+
+    rows = ledger.of_run(KEY)
+    with GroupCommit(ledger.database, WHO) as writer:
+        turns, report = asyncio.run(asyncio.wait_for(round_(), 60))
+    holder.join()
+    assert turns == 20
+    assert len(report.submitted) == 20
 
 
 class BrokenWriter:
