@@ -59,13 +59,15 @@ def _ranked(value: Any, kind: str, depth: int) -> Iterator[tuple[int, str]]:
     if isinstance(value, str):
         text = value.strip()
         if text[:1] in {"[", "{"}:
-            yield from _ranked(parsed(text), kind, depth + 1) if depth < _DEEPEST else ()
+            value = parsed(text)
         elif _can_be_link(text):
             yield _rank(text, kind), text
-    elif isinstance(value, list) and depth < _DEEPEST:
+    if depth >= _DEEPEST:
+        return
+    if isinstance(value, list):
         for item in value[: 4 * _MOST_LINKS]:
             yield from _ranked(item, kind, depth + 1)
-    elif isinstance(value, dict) and depth < _DEEPEST:
+    elif isinstance(value, dict):
         name = next((name for name in _LINK_FIELDS if field(value, name)), "")
         own_kind = text_field(value, "type", "kind", "media_type", "mime_type", "content_type")
         own_kind = own_kind or (name if name.startswith(("video", "image", "img")) else kind)

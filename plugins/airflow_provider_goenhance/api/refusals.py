@@ -22,7 +22,7 @@ class Refusal(enum.Enum):
     BUSY = "busy"  #: Refused for a reason that passes, and that has nothing to do with the pair.
     UNKNOWN = "unknown"  #: A server fault or time-out: the request may have been carried out.
     DECLINED = "declined"  #: This very request was declined.
-    JOB_NOT_FOUND = "job_not_found"  #: GoEnhance does not know the job.
+    NO_SUCH_JOB = "no_such_job"  #: GoEnhance does not know the job.
 
 
 #: In an HTTP 4xx response the vendor's own code may be more specific than the status.
@@ -141,6 +141,11 @@ def _is_server_fault(number: int | None) -> bool:
     return number is not None and 500 <= number < 600
 
 
+def _is_refused_503(number: int, words: str) -> bool:
+    # Only an explicit refusal counts: a 503 without one may be a time-out of the request itself.
+    return bool(number == 503 and _OVERLOADED.search(words) and not _TIMEOUT.search(words))
+
+
 def refusal_of(status: int, code: int | None, msg: str, *, paid: bool = False) -> Refusal:
     """
     Return what a response that is not a success says.
@@ -152,16 +157,14 @@ def refusal_of(status: int, code: int | None, msg: str, *, paid: bool = False) -
     """
     words = _normalized(msg)
     if status >= 500:
-        # Only an explicit refusal counts: a 503 without one may be a time-out of the request itself.
-        refused = paid and status == 503 and _OVERLOADED.search(words) and not _TIMEOUT.search(words)
-        return Refusal.BUSY if refused else Refusal.UNKNOWN
+        return Refusal.BUSY if paid and _is_refused_503(status, words) else Refusal.UNKNOWN
     number = status if status >= 400 and code not in _TELLING_CODES else code
     if number == 401:
         return Refusal.TOKEN
-    if number == 402 or (not _is_server_fault(number) and number != 429 and _OUT_OF_CREDITS.search(words)):
-        return Refusal.CREDITS
     if number == 429:
         return Refusal.RATE
+    if number == 402 or (not _is_server_fault(number) and _OUT_OF_CREDITS.search(words)):
+        return Refusal.CREDITS
     numbers = frozenset(filter(None, (status if status >= 400 else None, code)))
     return _of_submit(numbers, words) if paid else _of_free_call(numbers, words)
 
@@ -172,12 +175,16 @@ def says_job_not_found(msg: str) -> bool:
     return bool(_JOB_NOT_FOUND.search(_plain(words))) and not _PASSES.search(words)
 
 
+def _is_job_not_found(numbers: frozenset[int], plain: str) -> bool:
+    if 404 in numbers and not _ELSE_NOT_FOUND.search(plain):
+        return True
+    return 403 not in numbers and bool(_JOB_NOT_FOUND.search(plain))
+
+
 def _of_free_call(numbers: frozenset[int], words: str) -> Refusal:
     plain, passes = _plain(words), _PASSES.search(words)
-    if not numbers & _OPEN and not passes:
-        says_so = _JOB_NOT_FOUND.search(plain)
-        if (says_so and 403 not in numbers) or (404 in numbers and not _ELSE_NOT_FOUND.search(plain)):
-            return Refusal.JOB_NOT_FOUND
+    if not numbers & _OPEN and not passes and _is_job_not_found(numbers, plain):
+        return Refusal.NO_SUCH_JOB
     about_job = re.search(rf"\b{_JOB}\b", plain)
     if 403 in numbers and not about_job and (_AUTH.search(words) or _JUST_FORBIDDEN.fullmatch(words)):
         return Refusal.TOKEN
@@ -192,15 +199,14 @@ def _of_submit(numbers: frozenset[int], words: str) -> Refusal:
     words = _SERVICE_NAME.sub(" ", words)
     if numbers & _OPEN or _DUPLICATE.search(words):
         return Refusal.UNKNOWN
-    overloaded = _OVERLOADED.search(words)
     if any(map(_is_server_fault, numbers)):
-        refused = 503 in numbers and overloaded and not _TIMEOUT.search(words)
+        refused = any(_is_refused_503(number, words) for number in numbers)
         return Refusal.BUSY if refused else Refusal.UNKNOWN
     if _FETCH.search(words) and not _ABOUT_RESULT.search(words):
         return Refusal.DECLINED
     if _TIMEOUT.search(words):
         return Refusal.UNKNOWN
-    if overloaded or _UNAVAILABLE.search(words):
+    if _OVERLOADED.search(words) or _UNAVAILABLE.search(words):
         return Refusal.BUSY
     if _DEFECT.search(words):
         return Refusal.DECLINED

@@ -154,7 +154,7 @@ _OTHER_REFUSALS = {
     Refusal.BUSY: _busy,
     Refusal.UNKNOWN: _server_error,
     Refusal.DECLINED: _declined,
-    Refusal.JOB_NOT_FOUND: _job_not_found,
+    Refusal.NO_SUCH_JOB: _job_not_found,
 }
 
 

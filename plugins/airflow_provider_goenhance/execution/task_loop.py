@@ -10,6 +10,7 @@ answer to a POST that was paid for. Here it only interrupts the main thread's wa
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import queue
 import threading
@@ -24,6 +25,8 @@ T = TypeVar("T")
 #: Seconds that work which was cancelled may take to end.
 CANCEL_SECONDS = 3.0
 _LOOK_EVERY = 0.02
+#: Further signals that an orderly end survives outside its wait.
+_MOST_INTERRUPTIONS = 100
 
 
 class TaskLoop:
@@ -58,13 +61,22 @@ class TaskLoop:
             threading.Thread(target=context.run, args=(work.run,), name="goenhance-loop", daemon=True).start()
             work.wait()
         except BaseException as interruption:
-            self.end()
             hasty = isinstance(interruption, KeyboardInterrupt | SystemExit)
-            if not self.wait_until_idle(min(drain_seconds, CANCEL_SECONDS) if hasty else drain_seconds):
-                work.cancel()
-                self.wait_until_idle(CANCEL_SECONDS)
+            self._end_in_order(work, min(drain_seconds, CANCEL_SECONDS) if hasty else drain_seconds)
             raise
         return work.result()
+
+    def _end_in_order(self, work: _Work[Any], drain_seconds: float) -> None:
+        """Announce the end, and wait for the work. Signals that arrive meanwhile do not shorten the wait."""
+        deadline = time.monotonic() + drain_seconds
+        for _ in range(_MOST_INTERRUPTIONS):
+            # Suppressed, because the first interruption is raised, after this wait.
+            with contextlib.suppress(BaseException):
+                self.end()
+                if not self.wait_until_idle(deadline - time.monotonic()):
+                    work.cancel()
+                    self.wait_until_idle(CANCEL_SECONDS)
+                return
 
     def end(self) -> None:
         """Announce the end: to the running coroutine, and to all that follow. Signal handlers may call this."""

@@ -97,7 +97,7 @@ def test_the_answer_to_a_submit_is_read_for_what_it_says_about_money(
 )
 def test_a_message_that_says_so_is_about_the_job(msg: str) -> None:
     assert says_job_not_found(msg)
-    assert refusal_of(200, 1, msg) is Refusal.JOB_NOT_FOUND
+    assert refusal_of(200, 1, msg) is Refusal.NO_SUCH_JOB
 
 
 @pytest.mark.parametrize(
@@ -123,8 +123,8 @@ def test_a_message_that_says_so_is_about_the_job(msg: str) -> None:
 )
 def test_a_message_about_anything_else_never_makes_a_job_lost(msg: str) -> None:
     assert not says_job_not_found(msg)
-    assert refusal_of(200, 1, msg) is not Refusal.JOB_NOT_FOUND
-    assert refusal_of(500, 404, msg) is not Refusal.JOB_NOT_FOUND
+    assert refusal_of(200, 1, msg) is not Refusal.NO_SUCH_JOB
+    assert refusal_of(500, 404, msg) is not Refusal.NO_SUCH_JOB
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_404_is_about_the_job_unless_its_words_are_about_something_else(
     status: int, code: int, msg: str, found: bool
 ) -> None:
     said = refusal_of(status, code, msg)
-    assert (said is not Refusal.JOB_NOT_FOUND) is found
+    assert (said is not Refusal.NO_SUCH_JOB) is found
     assert said is not TOKEN
 
 
