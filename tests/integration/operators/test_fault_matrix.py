@@ -144,11 +144,15 @@ def struck(
 
 def _let_the_time_of_the_first_submit_run_out(task: LightTask, monkeypatch: pytest.MonkeyPatch) -> None:
     real = GoEnhanceClient.submit
+    struck: list[str] = []
 
     async def submit(client: GoEnhanceClient, source_img: str, reference_img: str) -> Submission:
-        monkeypatch.setattr(GoEnhanceClient, "submit", real)
+        # A round looks the method up once, so all of its pairs pass here.
+        if struck:
+            return await real(client, source_img, reference_img)
+        struck.append(source_img)
         clock = Clock()
-        sending = asyncio.create_task(client.submit(source_img, reference_img))
+        sending = asyncio.create_task(real(client, source_img, reference_img))
         await until(lambda: task.accepted() == 1)
         clock.forward(REQUEST_TIMEOUT + 1)
         await asyncio.wait({sending}, timeout=60)
