@@ -29,6 +29,8 @@ _MOST_OBJECTS = 500
 # Values that stand for no id at all, such as the zero value of Go's UUID type.
 _NO_ID = re.compile(r"0*|[0-]+|-.*|null|none|nil|nan|undefined|true|false", re.IGNORECASE | re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+# In any text, such as XML, a form, or the message "duplicate request, img_uuid: ...": a UUID right behind the name.
+_UUID_IN_TEXT = re.compile(rf"\bimg[_ -]?uuids?[^\w]{{1,12}}({_UUID.pattern})\b", re.IGNORECASE)
 # In a body that is not complete JSON. The closing quote shows that the id is complete.
 _ID_IN_TEXT = re.compile(
     r"\"img[_-]?uuid\"\s*:\s*(?:\"([^\"\\]{1,200})\"|(\d{1,128})(?=\s*[,}\]]))", re.IGNORECASE
@@ -126,7 +128,8 @@ def find_img_uuid(body: str) -> tuple[str, dict[str, Any]] | None:
         for quoted, number in _ID_IN_TEXT.findall(body):
             if img_uuid := img_uuid_of(quoted or number):
                 return img_uuid, {}
-    return None
+    named = _UUID_IN_TEXT.search(body)
+    return (named[1], {}) if named and img_uuid_of(named[1]) else None
 
 
 def same_job(value: Any, img_uuid: str) -> bool:

@@ -35,6 +35,13 @@ ACCEPTED = {
     "the id alone": {"code": 0, "data": UUID},
     "non-zero code": {"code": 1001, "msg": "system busy", "data": {"img_uuid": UUID}},
     "cut off": '{"code":0,"msg":"Success","data":{"img_uuid":"' + UUID + '","co',
+    "a list of ids": {"code": 0, "data": {"img_uuid": [UUID]}},
+    "ids": {"code": 0, "data": {"img_uuids": [UUID]}},
+    "in the message": {"code": 1, "msg": f"duplicate request, img_uuid: {UUID}"},
+    "single quotes": "{'code': 0, 'data': {'img_uuid': '" + UUID + "'}}",
+    "XML": f"<data><img_uuid>{UUID}</img_uuid></data>",
+    "a form": f"code=0&img_uuid={UUID}",
+    "text in text in text": json.dumps({"data": json.dumps({"data": "{'img_uuid': '" + UUID + "'}"})}),
     "rubbish behind": '{"code":0,"data":{"img_uuid":"' + UUID + '"}}}<!-- -->',
 }
 
