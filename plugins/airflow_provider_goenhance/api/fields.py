@@ -22,6 +22,10 @@ LONGEST_IMG_UUID = 128
 HIGHEST_COST = 2**31 - 1
 #: Years in which a job can have run. Others are zero values, and some databases cannot store them in every time zone.
 _YEARS = range(2000, 2101)
+_LONGEST_TIME = 40
+_EPOCH = re.compile(r"\d{10}|\d{13}", re.ASCII)
+#: A number above this is milliseconds since the epoch.
+_MILLISECONDS = 1e11
 #: How deep and how wide a response is searched for an ``img_uuid`` or a job.
 _DEEPEST = 6
 _MOST_OBJECTS = 500
@@ -145,13 +149,22 @@ def cost_of(value: Any) -> int | None:
 
 
 def time_of(value: Any) -> str | None:
-    """Return an ISO 8601 time at which a job can have run, as it was sent; ``None`` for everything else."""
+    """
+    Return a time at which a job can have run, in ISO 8601; ``None`` for everything else.
+
+    An ISO time is returned as it was sent. Seconds or milliseconds since the epoch are converted.
+    """
     text = value.strip() if isinstance(value, str) else ""
     try:
-        moment = dt.datetime.fromisoformat(text) if 0 < len(text) <= 40 else None
-    except ValueError:
+        if _EPOCH.fullmatch(text) or (isinstance(value, int | float) and not isinstance(value, bool)):
+            seconds = float(text or value)
+            moment = dt.datetime.fromtimestamp(seconds / 1000 if seconds > _MILLISECONDS else seconds, dt.UTC)
+            text = moment.isoformat(timespec="seconds")
+        else:
+            moment = dt.datetime.fromisoformat(text)
+    except (ValueError, OverflowError, OSError):
         return None
-    return text if moment is not None and moment.year in _YEARS else None
+    return text if len(text) <= _LONGEST_TIME and moment.year in _YEARS else None
 
 
 def status_of(value: Any) -> str | None:
