@@ -8,11 +8,18 @@ In doubt two links are two pictures: then a pair is paid for once more, while th
 
 The families are the vendors' own: Signature Versions 2 and 4 of AWS (also MinIO, R2, B2, Spaces), Google Cloud
 Storage V2 and V4, Azure shared access signatures, CloudFront, Akamai, Tencent COS, Alibaba OSS V1 and V4, Volcengine
-TOS, Huawei OBS, Discord, and the pair ``Expires`` and ``Signature`` that others use.
+TOS, Huawei OBS, OpenStack Swift, Google Cloud CDN, ImageKit, Cloudinary, Backblaze, SharePoint, Dropbox, Google Drive,
+Discord, TikTok, Instagram, and the pair ``Expires`` and ``Signature`` that others use.
+
+Some vendors use names that mean something else elsewhere, as Bunny does with ``token`` and ``expires``. Those sign a
+URL only if its path names a picture, one value is a time and the other may be a signature. A JSON Web Token, as in
+Supabase's links, is taken for the claims in it that do not differ from night to night.
 """
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -87,7 +94,52 @@ FAMILIES = (
     _family("__token__"),
     _family("ex is hm"),
     _family("expires signature"),
+    _family("expires keyname signature", also="urlprefix"),
+    _family("kssaccesskeyid expires signature"),
+    _family("policy signature"),
+    _family("temp_url_sig temp_url_expires", also="temp_url_prefix temp_url_ip_range"),
+    _family("x-expires x-signature", also="refresh_token"),
+    _family("ik-s", also="ik-t"),
+    _family("__cld_token__"),
+    _family("api_key signature timestamp", also="expires_at"),
+    _family("authorization"),
+    _family("tempauth"),
+    _family("oh oe _nc_ohc", prefix="_nc_"),
+    # The first names are those of the file.
+    Family((frozenset({"rlkey", "st"}),), frozenset({"st"})),
+    Family(
+        (frozenset({"id", "export", "confirm"}), frozenset({"id", "export", "uuid"})),
+        frozenset({"confirm", "uuid", "at", "authuser"}),
+    ),
 )
+
+#: Families that sign only a URL whose path names a picture: the parameter with the time, the one with the signature,
+#: and others. Bunny and KeyCDN, Cloudflare Images, Qiniu, imgix, Tencent CDN, Wangsu.
+_OF_PATH = (
+    ("expires", "token", frozenset({"token_path", "token_countries", "token_countries_blocked", "limit"})),
+    ("expire", "token", frozenset[str]()),
+    ("exp", "sig", frozenset[str]()),
+    ("e", "token", frozenset[str]()),
+    ("expires", "s", frozenset[str]()),
+    ("t", "sign", frozenset[str]()),
+    ("wstime", "wssecret", frozenset[str]()),
+)
+_PICTURE_PATH = re.compile(r"/[^/]+\.(jpe?g|jfif|png|webp|gif|avif|hei[cf]|bmp|tiff?)", re.IGNORECASE)
+_TIME = re.compile(r"\d{10}|\d{13}|[0-9a-f]{8}", re.IGNORECASE)
+_SIGNATURE = re.compile(r"[\w:.~%+/=-]{16,}", re.ASCII)
+#: Single parameters that do the same, by their whole value: Alibaba CDN, Cloudflare, UpYun.
+_VALUES_OF_PATH = {
+    "auth_key": re.compile(r"\d{10}-\w{1,64}-\w{1,32}-[0-9a-f]{32}", re.IGNORECASE | re.ASCII),
+    "verify": re.compile(r"\d{10}-[\w%+/=-]{40,}", re.ASCII),
+    "_upt": re.compile(r"[0-9a-f]{8}\d{10}", re.IGNORECASE | re.ASCII),
+}
+#: Akamai's token, whose parameter may have any name.
+_AKAMAI = re.compile(
+    r"(?=(.*~|.*%7E)?exp(=|%3D)\d{10})(.*~|.*%7E)hmac(=|%3D)[0-9a-f]{32,}", re.IGNORECASE | re.ASCII
+)
+_WEB_TOKEN = re.compile(r"eyJ[\w-]+\.(eyJ[\w-]+)\.[\w-]*", re.ASCII)
+#: Claims that differ from one token to the next, of the same picture.
+_NIGHTLY_CLAIMS = frozenset({"exp", "iat", "nbf", "jti"})
 
 
 def url_identity(url: str) -> str:
@@ -101,8 +153,8 @@ def url_identity(url: str) -> str:
         return url
     location, _, _ = url.partition("#")
     address, _, query = location.partition("?")
+    kept = _unsigned(query, address)
     address = _address(address)
-    kept = unsigned(query)
     return f"{address}?{kept}" if kept else address
 
 
@@ -128,23 +180,59 @@ def differing_parameters(url: str, other: str) -> list[str]:
     return list(dict.fromkeys(part.partition("=")[0] for part in changed))
 
 
-def unsigned(query: str) -> str:
-    """Return a query without the parameters that sign it; unchanged if there are none."""
-    families = _signing(query)
-    if not families:
-        return query
-    kept = (part for part in _parameters(query) if not any(family.holds(_name(part)) for family in families))
-    return "&".join(kept)
-
-
 def is_signed(query: str) -> bool:
     """Return whether a query has the parameters of a signature."""
-    return bool(_signing(query))
+    parts = list(_parameters(query))
+    return bool(_signing(parts) or _signing_of_path(parts) or any(map(_is_akamai_token, parts)))
 
 
-def _signing(query: str) -> list[Family]:
-    present = set(map(_name, _parameters(query)))
+def _unsigned(query: str, address: str) -> str:
+    """Return the query of an address without what signs it; unchanged if nothing does."""
+    parts = list(_parameters(query))
+    families, names = _signing(parts), frozenset[str]()
+    if _PICTURE_PATH.fullmatch(address[address.rfind("/") :]):
+        names = _signing_of_path(parts)
+
+    def signs(part: str) -> bool:
+        name = _name(part)
+        return name in names or _is_akamai_token(part) or any(family.holds(name) for family in families)
+
+    return "&".join(_without_nightly_claims(part) for part in parts if not signs(part))
+
+
+def _signing(parts: Iterable[str]) -> list[Family]:
+    present = set(map(_name, parts))
     return [family for family in FAMILIES if family.signs(present)]
+
+
+def _signing_of_path(parts: Iterable[str]) -> frozenset[str]:
+    """Return the names of the parameters that sign the query of a path which names a picture."""
+    values = {_name(part): part.partition("=")[2] for part in parts}
+    found = frozenset[str]()
+    for time, signature, others in _OF_PATH:
+        if _TIME.fullmatch(values.get(time, "")) and _SIGNATURE.fullmatch(values.get(signature, "")):
+            found |= {time, signature} | others
+    return found | {name for name, form in _VALUES_OF_PATH.items() if form.fullmatch(values.get(name, ""))}
+
+
+def _is_akamai_token(part: str) -> bool:
+    return _AKAMAI.fullmatch(part.partition("=")[2]) is not None
+
+
+def _without_nightly_claims(part: str) -> str:
+    """Return a parameter whose value is a JSON Web Token as the claims in it that name the picture."""
+    name, _, value = part.partition("=")
+    token = _WEB_TOKEN.fullmatch(value)
+    if token is None:
+        return part
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(token[1] + "=" * (-len(token[1]) % 4)))
+    except (ValueError, RecursionError):
+        return part
+    if not isinstance(claims, dict) or not claims.keys() & _NIGHTLY_CLAIMS:
+        return part
+    lasting = {key: claim for key, claim in claims.items() if key not in _NIGHTLY_CLAIMS}
+    return f"{name}={json.dumps(lasting, sort_keys=True)}"
 
 
 def _parameters(query: str) -> Iterable[str]:

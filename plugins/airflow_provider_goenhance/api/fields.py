@@ -22,6 +22,10 @@ LONGEST_IMG_UUID = 128
 HIGHEST_COST = 2**31 - 1
 #: Years in which a job can have run. Others are zero values, and some databases cannot store them in every time zone.
 _YEARS = range(2000, 2101)
+_LONGEST_TIME = 40
+_EPOCH = re.compile(r"\d{10}|\d{13}", re.ASCII)
+#: A number above this is milliseconds since the epoch.
+_MILLISECONDS = 1e11
 #: How deep and how wide a response is searched for an ``img_uuid`` or a job.
 _DEEPEST = 6
 _MOST_OBJECTS = 500
@@ -29,6 +33,8 @@ _MOST_OBJECTS = 500
 # Values that stand for no id at all, such as the zero value of Go's UUID type.
 _NO_ID = re.compile(r"0*|[0-]+|-.*|null|none|nil|nan|undefined|true|false", re.IGNORECASE | re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+# In any text, such as XML, a form, or the message "duplicate request, img_uuid: ...": a UUID right behind the name.
+_UUID_IN_TEXT = re.compile(rf"\bimg[_ -]?uuids?[^\w]{{1,12}}({_UUID.pattern})\b", re.IGNORECASE)
 # In a body that is not complete JSON. The closing quote shows that the id is complete.
 _ID_IN_TEXT = re.compile(
     r"\"img[_-]?uuid\"\s*:\s*(?:\"([^\"\\]{1,200})\"|(\d{1,128})(?=\s*[,}\]]))", re.IGNORECASE
@@ -126,7 +132,8 @@ def find_img_uuid(body: str) -> tuple[str, dict[str, Any]] | None:
         for quoted, number in _ID_IN_TEXT.findall(body):
             if img_uuid := img_uuid_of(quoted or number):
                 return img_uuid, {}
-    return None
+    named = _UUID_IN_TEXT.search(body)
+    return (named[1], {}) if named and img_uuid_of(named[1]) else None
 
 
 def same_job(value: Any, img_uuid: str) -> bool:
@@ -142,13 +149,22 @@ def cost_of(value: Any) -> int | None:
 
 
 def time_of(value: Any) -> str | None:
-    """Return an ISO 8601 time at which a job can have run, as it was sent; ``None`` for everything else."""
+    """
+    Return a time at which a job can have run, in ISO 8601; ``None`` for everything else.
+
+    An ISO time is returned as it was sent. Seconds or milliseconds since the epoch are converted.
+    """
     text = value.strip() if isinstance(value, str) else ""
     try:
-        moment = dt.datetime.fromisoformat(text) if 0 < len(text) <= 40 else None
-    except ValueError:
+        if _EPOCH.fullmatch(text) or (isinstance(value, int | float) and not isinstance(value, bool)):
+            seconds = float(text or value)
+            moment = dt.datetime.fromtimestamp(seconds / 1000 if seconds > _MILLISECONDS else seconds, dt.UTC)
+            text = moment.isoformat(timespec="seconds")
+        else:
+            moment = dt.datetime.fromisoformat(text)
+    except (ValueError, OverflowError, OSError):
         return None
-    return text if moment is not None and moment.year in _YEARS else None
+    return text if len(text) <= _LONGEST_TIME and moment.year in _YEARS else None
 
 
 def status_of(value: Any) -> str | None:

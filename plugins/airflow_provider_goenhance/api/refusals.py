@@ -41,6 +41,20 @@ _OUT_OF_CREDITS = re.compile(
     r"\b(insufficient|not enough|no|no more|out of|run out of)\s+(\w+\s+)?(credits?|balance)\b"
     r"|\b(insufficient|not enough)\s+(\w+\s+)?tokens?\b"
     r"|\b(credits?|balance)\s+(\w+\s+){0,2}(insufficient|not enough|too low|exhausted|run out|ran out|used up)\b"
+    r"|(余额|积分|点数|额度)不足|欠费"
+)
+# Only where nothing else in the message is about a picture: "upgrade your plan to use images above 5 MB".
+_PAYMENT = re.compile(
+    r"\b(recharge|top ?up|payment required)\b|\bsubscription (\w+ ){0,2}(expired|required|ended|inactive)\b"
+    r"|\bupgrade (to|your) (\w+ )?(plan|subscription)\b"
+)
+_KEY = r"(tokens?|api ?keys?|access ?keys?|credentials?)"
+_BAD_KEY = re.compile(
+    rf"\b{_KEY} (\w+ ){{0,3}}(error|invalid|not valid|expired|incorrect|wrong|revoked|missing|required)\b"
+    rf"|\b(invalid|expired|incorrect|wrong|revoked|missing|bad) (\w+ )?{_KEY}\b"
+    r"|\bunauthori[sz]ed\b|\bnot authori[sz]ed\b|\bauthenticat\w+ (failed|required|error)|\bnot logged in\b"
+    r"|\baccount (\w+ ){0,3}(frozen|suspended|disabled|banned|locked|deactivated)\b"
+    r"|(token|密钥|令牌) ?(无效|错误|已?过期)|未授权|未登录|(鉴权|认证)失败"
 )
 _DUPLICATE = re.compile(
     r"\bduplicated?\b|already (exists?|submitted|been submitted|processing|being processed|in progress|accepted)"
@@ -54,7 +68,9 @@ _TIMEOUT = re.compile(
 _OVERLOADED = re.compile(
     r"\bbusy\b|maintenance|maintain|\bupgrading\b|overload|at capacity|too many (concurrent |pending )?"
     r"(requests|tasks|jobs|connections|users)|throttl|rate limit|too frequent|frequency|too fast|slow down"
-    r"|queue (is )?full|concurren\w* (\w+ )?(limit|exceed)|系统繁忙|服务繁忙|维护|频繁"
+    r"|queue (is )?full|concurren\w* (\w+ )?(limit|exceed)|繁忙|维护|频繁|请求过多|限流"
+    r"|\b(daily|hourly|weekly|monthly|usage|generation|api|plan|user|account) (\w+ )?(limit|quota)\b"
+    r"|\bquota (\w+ ){0,2}(exceed|reached|used|exhaust)|\b(exceed\w*|reached|over) (\w+ ){0,2}quota\b"
 )
 _UNAVAILABLE = re.compile(r"\bunavailable|\bnot available|\bis down\b|稍后")
 _LATER = re.compile(
@@ -115,10 +131,11 @@ _ELSE = (
     r"(?:routes?|paths?|pages?|endpoints?|urls?|uri|handlers?|apis?|methods?|models?|users?|accounts?|tenants?|hosts?|sites?"
     r"|domains?|services?|servers?|upstream|backend|versions?|apps?|applications?|projects?|interfaces?|controllers?"
     r"|actions?|images?|pictures?|photos?|files?|faces?|templates?|tokens?|keys?|queues?|workers?|nodes?|clusters?"
-    r"|databases?|tables?|buckets?)"
+    r"|databases?|tables?|buckets?|functions?|deployments?|instances?|gateways?|zones?|certificates?|listeners?)"
 )
 _ELSE_NOT_FOUND = re.compile(
     rf"\b{_ELSE}{_FILLER}{_MISSING}|{_NO_SUCH}{_FILLER}{_ELSE}\b|\bcannot (?:get|post)\b|\bno route\b"
+    r"|\bdefault backend\b"
 )
 # Not said of a job, whatever else is said.
 _PASSES = re.compile(rf"{_OVERLOADED.pattern}|{_UNAVAILABLE.pattern}|{_LATER.pattern}")
@@ -210,6 +227,9 @@ def _of_submit(numbers: frozenset[int], words: str) -> Refusal:
         return Refusal.BUSY
     if _DEFECT.search(words):
         return Refusal.DECLINED
+    if not _NOUN.search(words) and (_PAYMENT.search(words) or _BAD_KEY.search(words)):
+        # Of every pair: else each one of a batch would be declined, one by one.
+        return Refusal.CREDITS if _PAYMENT.search(words) else Refusal.TOKEN
     if 403 in numbers:
         return _of_forbidden(words)
     return _of_other_words(numbers, words)

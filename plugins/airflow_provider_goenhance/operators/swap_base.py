@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..links import SwappedPicturesLink
@@ -76,6 +76,8 @@ class FaceSwapOperatorBase(JobOperatorBase):
         self.failed_job_resubmits = failed_job_resubmits
         self.reuse = reuse
         self._attempt: Attempt | None = None
+        self._told_to_end = False
+        self._finished = False
         self._resources: ExitStack | None = None
 
     # -- implemented by the two operators ----------------------------------------------------------------------
@@ -106,7 +108,7 @@ class FaceSwapOperatorBase(JobOperatorBase):
         :raises ValueError: when an argument is not valid; nothing was sent then
         :raises ResultsTableError: when the results table cannot be used
         """
-        with ExitStack() as self._resources:
+        with self._open_resources():
             return self._process(self._prepare(context), context, first_look=True)
 
     def resume_task(self, context: Context, event: Any) -> Any:
@@ -118,15 +120,27 @@ class FaceSwapOperatorBase(JobOperatorBase):
         from ..triggers.deferral import enforce_execution_deadline
 
         enforce_execution_deadline(self, context)
-        with ExitStack() as self._resources:
+        with self._open_resources():
             attempt = self._prepare(context)
             attempt.take_event(event)
             return self._process(attempt, context, first_look=False)
 
     def on_kill(self) -> None:
         """Stop submitting, mark the submits in flight as unknown, and log what continues without this task."""
+        # Airflow lets the task go on after this: while it plans, or renders its templates, nothing else would keep it
+        # from submitting. And it calls this after an `execute` that timed out.
+        self._told_to_end = not self._finished
         if self._attempt is not None:
             self._attempt.end()
+
+    @contextmanager
+    def _open_resources(self) -> Iterator[None]:
+        self._finished = False
+        with ExitStack() as self._resources:
+            try:
+                yield
+            finally:
+                self._finished, self._told_to_end = True, False
 
     def _process(self, attempt: Attempt, context: Context, *, first_look: bool) -> Any:
         def submitted(swaps: Sequence[Swap]) -> None:
@@ -173,6 +187,8 @@ class FaceSwapOperatorBase(JobOperatorBase):
         assert self._resources is not None  # noqa: S101  run_task and resume_task set it
         # Before the results table is closed: Airflow calls `on_kill` after an `execute` that timed out.
         self._resources.callback(self._forget_attempt)
+        if self._told_to_end:
+            self._attempt.end()
         return self._attempt
 
     def _forget_attempt(self) -> None:

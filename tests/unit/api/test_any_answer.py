@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_goenhance.api.models import JobState
 from airflow_provider_goenhance.api.responses import RawAnswer, read_job, read_submission
 from airflow_provider_goenhance.exceptions import GoEnhanceError
 
@@ -35,6 +36,13 @@ ACCEPTED = {
     "the id alone": {"code": 0, "data": UUID},
     "non-zero code": {"code": 1001, "msg": "system busy", "data": {"img_uuid": UUID}},
     "cut off": '{"code":0,"msg":"Success","data":{"img_uuid":"' + UUID + '","co',
+    "a list of ids": {"code": 0, "data": {"img_uuid": [UUID]}},
+    "ids": {"code": 0, "data": {"img_uuids": [UUID]}},
+    "in the message": {"code": 1, "msg": f"duplicate request, img_uuid: {UUID}"},
+    "single quotes": "{'code': 0, 'data': {'img_uuid': '" + UUID + "'}}",
+    "XML": f"<data><img_uuid>{UUID}</img_uuid></data>",
+    "a form": f"code=0&img_uuid={UUID}",
+    "text in text in text": json.dumps({"data": json.dumps({"data": "{'img_uuid': '" + UUID + "'}"})}),
     "rubbish behind": '{"code":0,"data":{"img_uuid":"' + UUID + '"}}}<!-- -->',
 }
 
@@ -96,7 +104,18 @@ def test_an_answer_without_an_id_is_kept_for_a_person_without_its_secrets() -> N
     assert "t-7" not in str(raised.value)
 
 
-@pytest.mark.parametrize("end", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "soon", "", 17, None, {}])
+@pytest.mark.parametrize("end", [1790000000, 1790000000123, "1790000000", "1790000000123", 1790000000.5])
+def test_an_end_time_since_the_epoch_ends_a_job_as_well(end: Any) -> None:
+    job = read_job(
+        answered({"code": 0, "data": {"img_uuid": UUID, "status": "cancelled", "end_time": end}}), UUID
+    )
+    assert job.ended_at == "2026-09-21T14:13:20+00:00"
+    assert job.state is JobState.FAILED
+
+
+@pytest.mark.parametrize(
+    "end", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "soon", "", 17, None, {}, True, -1e300, 1e300]
+)
 def test_an_end_time_that_cannot_be_stored_is_left_out(end: Any) -> None:
     data = {"img_uuid": UUID, "status": "success", "end_time": end, "json": [{"value": LINK}]}
     job = read_job(answered({"code": 0, "data": data}), UUID)
