@@ -33,6 +33,8 @@ _OTHER_NAMES = {
 }
 _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _MOST_NAMES_SHOWN = 12
+# Byte order marks and zero-width characters, which spreadsheets and copied text leave around a name.
+_INVISIBLE = "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def find_columns(header: list[str], location: str, *, quote: bool = True) -> Col
     :param quote: whether a message may quote a header row that has nothing of a manifest's
     :raises ManifestError: if a required column is missing or a known one is duplicated
     """
-    names = [name.strip() for name in header]
+    names = [name.strip().strip(_INVISIBLE).strip() for name in header]
     missing = [name for name in REQUIRED if name not in names]
     if missing:
         raise ManifestError(_missing_message(names, missing, location, quote=quote))

@@ -24,7 +24,13 @@ _BLOCK = 1 << 18
 _SAVE_AS_UTF8 = 'save it as UTF-8 (in Excel: "CSV UTF-8") and run again'
 _OTHER_KINDS = {
     b"PK\x03\x04": "an Excel workbook or a zip file, not a CSV file: export it as CSV",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook (.xls), not a CSV file: export it as CSV",
+    b"PAR1": "a Parquet file, not a CSV file: export it as CSV",
+    b"%PDF": "a PDF document, not a CSV file: export the table as CSV",
     b"\x1f\x8b": "compressed with gzip: unpack it",
+    b"BZh": "compressed with bzip2: unpack it",
+    b"\xfd7zXZ": "compressed with xz: unpack it",
+    b"\x28\xb5\x2f\xfd": "compressed with Zstandard: unpack it",
     codecs.BOM_UTF16_LE: f"UTF-16, not UTF-8: {_SAVE_AS_UTF8}",
     codecs.BOM_UTF16_BE: f"UTF-16, not UTF-8: {_SAVE_AS_UTF8}",
 }

@@ -6,7 +6,6 @@ from __future__ import annotations
 import base64
 import gzip
 import re
-import shutil
 import string
 import tempfile
 import time
@@ -41,6 +40,13 @@ _CSV_TYPES = frozenset(
     {"text/csv", "application/csv", "application/x-csv", "text/x-csv", "text/comma-separated-values"}
 )
 _GZIP = b"\x1f\x8b"
+_OTHER_PACKING = re.compile(r"\b(br|deflate|zstd|compress)\b", re.IGNORECASE)
+# The ending of a file, such as `.xlsx`; `.2` in `/v1.2` is none.
+_FILE_ENDING = re.compile(r"\.[a-z][a-z0-9]{0,7}")
+# These name the program that made the answer, and say nothing about its format.
+_PROGRAMS = frozenset(
+    {".php", ".asp", ".aspx", ".ashx", ".axd", ".cgi", ".pl", ".py", ".jsp", ".do", ".action", ".dll", ".exe"}
+)
 _HEADERS = {"User-Agent": "airflow-provider-goenhance", "Accept": "text/csv, */*;q=0.5"}
 
 
@@ -167,20 +173,31 @@ def _by_proxy(request: urllib.request.Request) -> bool:
 
 def _save(response: Any, deadline: float, location: str) -> Any:
     file = tempfile.NamedTemporaryFile(prefix="goenhance-manifest-")  # noqa: SIM115 - kept open while it is read
-    while block := response.read(_BLOCK):
+    # Not `read`, which waits until the whole block has arrived, however slowly.
+    while block := response.read1(_BLOCK):
         file.write(block)
-        if file.tell() > MAX_BYTES:
-            raise ManifestError(f"manifest {location} is larger than {MAX_BYTES >> 20} MB: split it")
+        _refuse_too_large(file, location)
         if time.monotonic() > deadline:
             raise TimeoutError
     promised = response.headers.get("Content-Length", "")
     if promised.isdecimal() and "Transfer-Encoding" not in response.headers and file.tell() < int(promised):
         raise IncompleteRead(b"", int(promised) - file.tell())
     file.flush()
-    return _unpacked(file) if "gzip" in response.headers.get("Content-Encoding", "") else file
+    packing = response.headers.get("Content-Encoding", "")
+    if found := _OTHER_PACKING.search(packing):
+        raise ManifestError(
+            f"manifest {location} cannot be read: the server packs it with {found[1].lower()} although nothing but "
+            "plain text was asked for. Have it served without Content-Encoding"
+        )
+    return _unpacked(file, location) if "gzip" in packing.lower() else file
 
 
-def _unpacked(file: Any) -> Any:
+def _refuse_too_large(file: Any, location: str) -> None:
+    if file.tell() > MAX_BYTES:
+        raise ManifestError(f"manifest {location} is larger than {MAX_BYTES >> 20} MB: split it")
+
+
+def _unpacked(file: Any, location: str) -> Any:
     """Return the content of a packed answer; some servers call one packed that is not."""
     file.seek(0)
     if file.read(len(_GZIP)) != _GZIP:
@@ -188,7 +205,9 @@ def _unpacked(file: Any) -> Any:
     file.seek(0)
     unpacked = tempfile.NamedTemporaryFile(prefix="goenhance-manifest-")  # noqa: SIM115 - kept open while it is read
     with file, gzip.open(file) as content:
-        shutil.copyfileobj(content, unpacked)
+        while block := content.read(_BLOCK):
+            unpacked.write(block)
+            _refuse_too_large(unpacked, location)
     unpacked.flush()
     return unpacked
 
@@ -235,4 +254,11 @@ def _suffix(url: str, headers: HTTPMessage) -> str:
         or any(value == "csv" or value.endswith(".csv") for value in values)
     ):
         return ".csv"
-    return PurePosixPath(unquote(parts.path)).suffix.lower() or ".csv"
+    path = unquote(parts.path).lower()
+    if "gzip" in headers.get("Content-Encoding", "").lower():
+        path = path.removesuffix(".gz")
+    for name in (named, path):
+        ending = PurePosixPath(name).suffix
+        if _FILE_ENDING.fullmatch(ending) and ending not in _PROGRAMS:
+            return ending
+    return ".csv"

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 _YES = frozenset({"true", "1", "yes", "on"})
@@ -89,7 +89,7 @@ def choice(value: object, name: str, choices: Collection[str]) -> str:
     return str(value)
 
 
-def as_written(written: Any, rendered: Any) -> Any:
+def as_written(written: Any, rendered: Any, render: Callable[[str], str] | None = None) -> Any:
     """
     Return a rendered argument, with each text that native rendering evaluated as its author wrote it.
 
@@ -98,13 +98,16 @@ def as_written(written: Any, rendered: Any) -> Any:
 
     :param written: the argument as it was passed to the operator
     :param rendered: the same after rendering
+    :param render: renders a template to text; without it, a template that was evaluated stays the object it became
     """
     if isinstance(written, str):
-        return written if _evaluates_to(written, rendered) else rendered
+        if _evaluates_to(written, rendered):
+            return written
+        return render(written) if render and not isinstance(rendered, str | None) else rendered
     if isinstance(written, Mapping) and isinstance(rendered, Mapping):
-        return {key: as_written(written.get(key), value) for key, value in rendered.items()}
+        return {key: as_written(written.get(key), value, render) for key, value in rendered.items()}
     if isinstance(written, list | tuple) and isinstance(rendered, list | tuple):
-        return [as_written(*pair) for pair in zip(written, rendered, strict=False)] + list(
+        return [as_written(*pair, render) for pair in zip(written, rendered, strict=False)] + list(
             rendered[len(written) :]
         )
     return rendered
@@ -127,6 +130,8 @@ def display_name(name: str, kind: str) -> str:
     """
     try:
         ast.literal_eval(name)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+    except (ValueError, SyntaxError):
         return name
+    except (TypeError, MemoryError, RecursionError):
+        pass  # Jinja fails on such a name
     return f"{kind} {name}"

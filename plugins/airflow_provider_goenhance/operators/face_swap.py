@@ -81,36 +81,42 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
         self.source_img = source_img
         self.reference_img = reference_img
         self.pair_id = pair_id
-        self._written_pair_id = pair_id
         self.consent_ref = consent_ref
         self.source_key = source_key
         self.reference_key = reference_key
-        self._written_keys = (source_key, reference_key)
+        self._written = {
+            "pair_id": pair_id,
+            "consent_ref": consent_ref,
+            "source_key": source_key,
+            "reference_key": reference_key,
+        }
 
     @property
     def label(self) -> str:
         """The name of a mapped task in the UI."""
         from ..manifest.pair_ids import default_pair_id
 
-        name = self._pair_id() or default_pair_id(
+        name = self._text_of("pair_id") or default_pair_id(
             str(self.source_img),
             str(self.reference_img),
-            **self._keys(),
+            source_key=self._text_of("source_key"),
+            reference_key=self._text_of("reference_key"),
         )
         return display_name(name, "pair")
 
-    def _pair_id(self) -> str | None:
-        return text(as_written(self._written_pair_id, self.pair_id))
-
-    def _keys(self) -> dict[str, str | None]:
-        source, reference = self._written_keys
-        return {
-            "source_key": text(as_written(source, self.source_key)),
-            "reference_key": text(as_written(reference, self.reference_key)),
-        }
+    def _text_of(self, argument: str) -> str | None:
+        """Return an optional text as its author wrote it; only a template may render to ``None``."""
+        written = self._written[argument]
+        value = as_written(written, getattr(self, argument))
+        if isinstance(written, str) and value == written:
+            return written.strip() or None
+        return text(value)
 
     def open_store(self, context: Context, account: Account) -> SwapStore:
         """Return this task's one row, planned."""
+        if render := self.text_renderer(context):
+            for argument, written in self._written.items():
+                setattr(self, argument, as_written(written, getattr(self, argument), render))
         manifest = self._manifest()
         if text(self.results_conn_id):
             return self._in_table(manifest, context, account)
@@ -122,9 +128,7 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
         pair = {
             "source_img": self.source_img,
             "reference_img": self.reference_img,
-            "pair_id": self._pair_id(),
-            "consent_ref": text(self.consent_ref),
-            **self._keys(),
+            **{argument: self._text_of(argument) for argument in self._written},
         }
         manifest = check_pairs([pair], location=f"task {self.task_id}")
         for row in manifest.rejected:

@@ -91,7 +91,7 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
             raise ValueError(f"Task {self.task_id!r} needs either `pairs` or `batch`, not both or neither.")
         self._allowed_failure_share()
         # Before the results table is opened, so that a wrong argument is reported as such.
-        records = [] if planned else self._records()
+        records = [] if planned else self._records(context)
         ledger = self.open_ledger()
         key = self.run_key(context)
         if not planned:
@@ -121,8 +121,12 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
                 f"{len(gone) - 1} more). Nothing was sent or paid for them."
             )
 
-    def _records(self) -> list[Mapping[str, Any]]:
-        pairs = as_written(self._written_pairs, self.pairs)
+    def _records(self, context: Context) -> list[Mapping[str, Any]]:
+        written = self._written_pairs
+        # A template for the whole list may well be evaluated, one for an id in it may not.
+        pairs = as_written(
+            written, self.pairs, None if isinstance(written, str) else self.text_renderer(context)
+        )
         if isinstance(pairs, str):
             try:
                 pairs = json.loads(pairs)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -205,6 +205,15 @@ class FaceSwapOperatorBase(JobOperatorBase):
     def label(self) -> str:
         """The name of a mapped task in the UI. Must not raise: Airflow reads it after a failure too."""
         raise NotImplementedError
+
+    def text_renderer(self, context: Context) -> Callable[[str], str] | None:
+        """Return a function that renders a template to text, ``None`` in a Dag that does so anyway."""
+        dag = self.get_dag()
+        if dag is None or not dag.render_template_as_native_obj:
+            return None
+        environment = dag.get_template_env(force_sandboxed=True)
+        # Not `self.render_template`, which evaluates whatever its environment renders.
+        return lambda template: environment.from_string(template).render(context)
 
     def run_key(self, context: Context) -> RunKey:
         """Return the run that the task belongs to."""

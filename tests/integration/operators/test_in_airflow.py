@@ -83,15 +83,20 @@ def test_pairs_may_come_as_an_xcomarg_or_out_of_a_native_template(
     assert len(img_uuids(airflow)) == 2
 
 
-def test_an_id_that_looks_like_a_number_stays_the_text_it_was_in_a_dag_that_renders_natively(
-    airflow: AirflowEnvironment,
-) -> None:
+def test_an_id_stays_the_text_it_was_in_a_dag_that_renders_natively(airflow: AirflowEnvironment) -> None:
     run = airflow.run("native_ids", base=airflow.sandbox.url)
 
-    assert run.states("swap") == ["success"] * 3
-    assert run.names("swap") == ["pair 4711", "pair 1e5", "pair 0x1F"]
-    assert [entry["pair_id"] for entry in run.values("batch")[0]] == ["4712", "2e5"]
+    ids = ["4711", "1e5", "0x1F", "[1, 2]", "None", "True", "true", "007"]
+    names = [
+        "pair 4711", "pair 1e5", "pair 0x1F", "pair [1, 2]", "pair None", "pair True", "true", "007"
+    ]  # fmt: skip
+    for task_id in ("swap", "from_a_task"):
+        assert run.states(task_id) == ["success"] * len(ids)
+        assert run.names(task_id) == names
+    assert [entry["pair_id"] for entry in run.values("batch")[0]] == [*ids, "2e5"]
     assert run.states("batch") == ["success"]
+    rows = [row for row in airflow.rows() if row["task_id"] == "from_a_template"]
+    assert [(row["pair_id"], row["consent_ref"]) for row in rows] == [("3e5", "4e5")]
 
 
 def test_a_batch_that_nobody_planned_is_an_error_and_no_success(airflow: AirflowEnvironment) -> None:

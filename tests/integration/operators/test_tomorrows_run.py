@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_goenhance.api import polling
 from airflow_provider_goenhance.operators.plan import GoEnhancePlanOperator
 
 from .light_runner import LightTask, LightTaskInstance
@@ -134,8 +135,10 @@ def test_however_many_nights_a_job_is_not_collected_it_is_paid_for_once(
 @pytest.mark.parametrize("deferrable", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_job_that_goenhance_no_longer_knows_is_submitted_again_at_once(
-    task: Callable[..., LightTask], kind: str, deferrable: bool
+    task: Callable[..., LightTask], kind: str, deferrable: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Five answers that say "job not found" are enough here: the five minutes are in the unit tests of the wait.
+    monkeypatch.setattr(polling, "NOT_FOUND_SECONDS", 0.0)
     swap = task(kind=kind, deferrable=deferrable, wait_for_completion=False)
     swap.attempt()
     img_uuid = swap.row()["img_uuid"]

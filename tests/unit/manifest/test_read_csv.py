@@ -36,6 +36,23 @@ def test_a_pair_id_stays_the_text_it_is(manifest_file, pair_id):
     assert [pair.pair_id for pair in manifest.pairs] == [pair_id]
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        "\ufeff\ufeffsource_img,reference_img",
+        '\ufeff"\ufeffsource_img","reference_img"',
+        '"\ufeffsource_img",reference_img',
+        "source_img\u200b,\u200breference_img\xa0",
+        " source_img\t,\u2060 reference_img ",
+    ],
+)
+def test_invisible_characters_around_a_column_name_are_trimmed(manifest_file, header):
+    location = manifest_file(f"{header}\n{FACE},{SCENE}\n")
+    assert [(pair.source_img, pair.reference_img) for pair in read_manifest(location).pairs] == [
+        (FACE, SCENE)
+    ]
+
+
 def test_columns_may_stand_in_any_order_and_extra_ones_are_ignored_and_logged(manifest_file, caplog):
     location = manifest_file(
         f"note,reference_img,,source_img,consent_ref\nhello,{SCENE},x,{FACE},form-17\n,{SCENE}?2,,{FACE},\n"

@@ -260,3 +260,18 @@ def test_a_quote_never_closed_in_front_of_a_long_rest(manifest_file):
     message = refusal_of(manifest_file, f'{GOOD}p2,"{FACE},{SCENE}\n' + f"p3,{FACE},{SCENE}\n" * 3000)
     assert message.startswith(", row 3 cannot be read (field larger than field limit (131072))")
     assert message.endswith("is a quote opened in it (line 3) and never closed?")
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel workbook (.xls)"),
+        (b"PAR1\x15\x04\x15\xff", "a Parquet file"),
+        (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3", "a PDF document"),
+        (b"BZh91AY&SY\xff", "compressed with bzip2"),
+        (b"\xfd7zXZ\x00", "compressed with xz"),
+        (b"\x28\xb5\x2f\xfd\x04", "compressed with Zstandard"),
+    ],
+)
+def test_a_file_of_another_format_is_named(manifest_file, start, kind):
+    assert refusal_of(manifest_file, start).startswith(f" is {kind}")

@@ -42,11 +42,62 @@ pytestmark = pytest.mark.usefixtures("no_proxy")
         ("/pairs.csv", {"content_type": "application/vnd.ms-excel"}),
         ("/PAIRS.CSV?sig=s3cret", {"content_type": "text/html"}),
         ("/v1.2/pairs", {"content_type": "binary/octet-stream"}),
+        ("/api/v1.2", {"content_type": "text/plain"}),
+        ("/export.php?id=7", {"content_type": "application/vnd.ms-excel"}),
+        ("/Download.ASHX", {"content_type": "application/octet-stream"}),
     ],
 )
 def test_type_disposition_query_or_no_ending_mean_csv(server, target, headers):
     server.script[target] = response(GOOD, **headers)
     assert [pair.pair_id for pair in read_manifest(server.url + target).pairs] == ["p1"]
+
+
+def test_the_name_of_the_attachment_comes_before_the_address(server):
+    disposition = 'attachment; filename="pairs.xlsx"'
+    server.script["/export.php"] = response(GOOD, content_disposition=disposition)
+    assert "has the unknown ending .xlsx" in str(fault(server.url + "/export.php"))
+
+
+def test_an_object_that_was_stored_packed_is_named_by_what_is_in_it(server):
+    packed = gzip.compress(GOOD.encode())
+    headers = {"content_encoding": "GZIP", "content_type": "application/octet-stream"}
+    server.script["/pairs.csv.gz"] = response(packed, **headers)
+    assert [pair.pair_id for pair in read_manifest(server.url + "/pairs.csv.gz").pairs] == ["p1"]
+
+
+def test_an_answer_that_unpacks_to_more_than_the_limit_is_refused(server, monkeypatch):
+    monkeypatch.setattr(web, "MAX_BYTES", 1 << 20)
+    server.script["/a.csv"] = response(gzip.compress(bytes(3 << 20)), content_encoding="gzip")
+    assert "is larger than 1 MB: split it" in str(fault(server.url + "/a.csv"))
+
+
+@pytest.mark.parametrize("packing", ["br", "Deflate", "zstd"])
+def test_an_answer_that_is_packed_in_another_way_says_so(server, packing):
+    server.script["/a.csv"] = response(b"\x9c\x00", content_encoding=packing)
+    error = fault(server.url + "/a.csv")
+    assert f"the server packs it with {packing.lower()}" in str(error)
+    assert is_final(error)
+
+
+def test_the_time_limit_holds_for_a_server_that_sends_byte_after_byte(no_proxy, monkeypatch):
+    monkeypatch.setattr(web, "TOTAL_TIMEOUT", 0.0)
+    hung_up: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.settimeout(10)
+                connection.recv(65_536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\ns")
+                hung_up.append(connection.recv(1))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        error = fault(f"http://127.0.0.1:{listener.getsockname()[1]}/a.csv")
+        thread.join()
+    assert "the answer timed out" in str(error)
+    assert hung_up == [b""]
 
 
 @pytest.mark.parametrize("target", ["/pairs.xlsx", "/pairs.json", "/a/pairs.txt?version=2"])

@@ -40,6 +40,16 @@ with DAG("expand_single", default_args=DEFAULTS, schedule=None, params={"base": 
     ).expand(source_img=["http://127.0.0.1/images/a.jpg", "http://127.0.0.1/images/b.jpg"])
 
 
+#: pair_ids that Python reads as something else.
+IDS_OF_TEXT = ["4711", "1e5", "0x1F", "[1, 2]", "None", "True", "true", "007"]
+
+
+@task
+def ids_of_text(base: str) -> list[dict[str, str]]:
+    """Return such pairs as an upstream task would."""
+    return [{"pair_id": pair_id, "reference_img": f"{base}/images/w.jpg"} for pair_id in IDS_OF_TEXT]
+
+
 @task
 def lists(base: str) -> list[list[dict[str, str]]]:
     """Return two batches of two pairs."""
@@ -89,7 +99,19 @@ with DAG(
         source_img="{{ params.base }}/images/s.jpg",
         reference_img="{{ params.base }}/images/r.jpg",
         **COMMON,
-    ).expand(pair_id=["4711", "1e5", "0x1F"])
+    ).expand(pair_id=IDS_OF_TEXT)
+    GoEnhanceFaceSwapOperator.partial(
+        task_id="from_a_task", source_img="{{ params.base }}/images/t.jpg", **COMMON
+    ).expand_kwargs(ids_of_text("{{ params.base }}"))
+    GoEnhanceFaceSwapOperator(
+        task_id="from_a_template",
+        source_img="{{ params.base }}/images/u.jpg",
+        reference_img="{{ params.base }}/images/v.jpg",
+        pair_id="{{ '3' }}e5",
+        consent_ref="{{ '4' }}e5",
+        results_conn_id="goenhance_results",
+        **COMMON,
+    )
     GoEnhanceFaceSwapBatchOperator(
         task_id="batch",
         pairs=[
@@ -98,7 +120,7 @@ with DAG(
                 "reference_img": "{{ params.base }}/images/b.jpg",
                 "pair_id": pair_id,
             }
-            for pair_id in ("4712", "2e5")
+            for pair_id in (*IDS_OF_TEXT, "{{ '2' }}e5")
         ],
         **COMMON,
     )
