@@ -123,7 +123,7 @@ class Attempt:
         try:
             waited = outcome_of(event)
             waiting = self._waiting(self.store.load(), first_look=True)
-            self._collect(waiting, waited)
+            collect_jobs(self.account, self.store, waiting, waited, self.storage_options, loop=self._loop)
         except GoEnhanceError as error:
             raise with_next_step(error, self.store.load(), self.policies) from None
 
