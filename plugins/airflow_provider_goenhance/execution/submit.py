@@ -251,6 +251,12 @@ def slots_for(concurrency: int) -> int:
     return concurrency + concurrency // SPARE_SLOT_FOR
 
 
+def longest_turn(account: Account) -> float:
+    """Return how many seconds the account's rate can make a claimed row wait behind all others."""
+    rate = account.requests_per_second
+    return slots_for(account.max_concurrency) / rate if rate > 0 else 0.0
+
+
 async def submit_swaps(
     submit: Callable[[str, str], Awaitable[Submission]],
     writer: Writer,

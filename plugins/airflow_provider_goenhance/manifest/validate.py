@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..exceptions import ErrorCode
 from ..redaction import mask_user, short_url
+from ..url_identity import url_identity
 from .model import Manifest, Pair, RejectedRow, Rows
 from .pair_ids import (
     MAX_PAIR_ID_LENGTH,
@@ -74,7 +75,8 @@ class RowChecker:
         most = self._limit or sys.maxsize
         for number, source, reference, pair_id, consent, overflow, *keys in rows:
             plain = plain_url(source) and plain_url(reference) and plain_id(pair_id)
-            sound = plain and source != reference and not overflow
+            # Two links of one picture differ at most in their queries and fragments.
+            sound = plain and not overflow and _address(source) != _address(reference)
             if not sound and (problems := row_problems(source, reference, pair_id, overflow)):
                 self._reject(number, source, reference, pair_id, problems)
                 continue
@@ -156,6 +158,10 @@ def check_pairs(records: Sequence[Mapping[str, Any]], *, location: str) -> Manif
     return Manifest(location=location, pairs=checker.pairs, rejected=checker.rejected)
 
 
+def _address(url: str) -> str:
+    return url.partition("#")[0].partition("?")[0]
+
+
 def _as_text(value: object) -> str:
     """
     Return a value of another task as the text that a CSV file would have.
@@ -184,7 +190,7 @@ def row_problems(source: str, reference: str, pair_id: str, overflow: str) -> li
         ("pair_id", pair_id_problem(pair_id)),
     )
     problems = [(column, found[0], f"{column} {found[1]}") for column, found in checks if found]
-    if source and source == reference:
+    if source and url_identity(source) == url_identity(reference):
         clause = "reference_img is the same picture as source_img: there is no face to swap"
         problems.append(("reference_img", ErrorCode.SAME_PICTURE, clause))
     return problems

@@ -160,6 +160,7 @@ class FaceSwapOperatorBase(JobOperatorBase):
 
     def _prepare(self, context: Context) -> Attempt:
         from ..execution.attempt import Attempt
+        from ..execution.submit import longest_turn
         from ..results.clock import claim_seconds
         from ..results.transitions import ClaimOwner
 
@@ -176,7 +177,9 @@ class FaceSwapOperatorBase(JobOperatorBase):
                 name=f"{task_key}try {ti.try_number} {uuid.uuid4().hex[:12]}",
                 account=account.fingerprint,
                 max_tries=ti.max_tries,
-                claim_seconds=claim_seconds(account.request_timeout, account.submit_attempts),
+                claim_seconds=claim_seconds(
+                    account.request_timeout, account.submit_attempts, longest_turn(account)
+                ),
             ),
             task_key=task_key,
             policies=policies,

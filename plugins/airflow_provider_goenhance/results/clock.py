@@ -27,14 +27,15 @@ WRITER_SECONDS = WRITER_ATTEMPTS * (WRITER_PAUSE + CONNECT_SECONDS)
 CLAIM_SECONDS_0_1_0 = 1800.0
 
 
-def claim_seconds(request_timeout: float, submit_attempts: int) -> float:
+def claim_seconds(request_timeout: float, submit_attempts: int, turn_seconds: float = 0.0) -> float:
     """
     Return how long after its claim a row's POST may still be under way, or its result not yet written.
 
     :param request_timeout: seconds for one request
     :param submit_attempts: how often a submit is sent while it is certain that none was accepted
+    :param turn_seconds: how long the account's rate can make a claimed row wait for its turn, each time it is sent
     """
-    return submit_attempts * (request_timeout + LONGEST_PAUSE) + WRITER_SECONDS
+    return submit_attempts * (request_timeout + LONGEST_PAUSE + turn_seconds) + WRITER_SECONDS
 
 
 class database_time(FunctionElement[Any]):  # noqa: N801  named as it is used, like a function of SQL

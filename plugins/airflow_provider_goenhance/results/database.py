@@ -18,7 +18,7 @@ from tenacity import RetryCallState, Retrying, stop_after_attempt, wait_exponent
 from ..exceptions import ResultsTableError
 from .engines import make_engine
 from .schema import DEFAULT_TABLE, swaps_table
-from .transient_errors import OutOfReachError, is_about_encoding, is_transient
+from .transient_errors import OutOfReachError, is_about_encoding, is_transient, leads_to_standby
 from .upgrade import MARKER, renew_fingerprints
 
 log = logging.getLogger(__name__)
@@ -165,8 +165,13 @@ class ResultsDatabase:
         def once() -> T:
             with connect() as raw:
                 connection = raw.execution_options(goenhance_write=write)
-                with connection.begin():
-                    return work(connection)
+                try:
+                    with connection.begin():
+                        return work(connection)
+                except sa.exc.DBAPIError as error:
+                    if leads_to_standby(error):
+                        raw.invalidate(error)
+                    raise
 
         retrying = Retrying(
             retry=_is_worth_repeating,

@@ -104,7 +104,8 @@ class Swap:
     @property
     def adopted_job(self) -> bool:
         """Return whether its job was paid for by another row."""
-        return bool(self.reused_from) and not self.attempts and self.status is not Status.REUSED
+        adopted = self.reused_from and self.img_uuid  # a claim for a submit of its own clears the job
+        return bool(adopted) and not self.attempts and self.status is not Status.REUSED
 
     @property
     def label(self) -> str:

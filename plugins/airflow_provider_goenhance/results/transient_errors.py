@@ -7,8 +7,14 @@ import sqlalchemy as sa
 
 from ..exceptions import ResultsTableError
 
-# Serialization failure, deadlock, too many connections, and the server shutting down or starting up.
-_TRANSIENT_SQLSTATES = frozenset({"40001", "40P01", "53300", "57P01", "57P02", "57P03"})
+# Serialization failure, deadlock, too many connections, no space or memory, a lock that was not released in time, and
+# the server shutting down or starting up.
+_TRANSIENT_SQLSTATES = frozenset(
+    {"40001", "40P01", "53100", "53200", "53300", "55P03", "57P01", "57P02", "57P03"}
+)
+# The server has become a standby: a failover is under way, and the connection still leads to the old primary.
+_STANDBY_SQLSTATES = frozenset({"25006"})
+_STANDBY_NUMBERS = frozenset({1290, 1836})
 
 # Drivers report every failed connection with one class; only the text says whether a person must fix something.
 _PERMANENT = (
@@ -30,6 +36,8 @@ _TRANSIENT = (
     "busy",
     "connection",
     "deadlock",
+    "disk full",
+    "disk is full",
     "gone away",
     "locked",
     "server closed",
@@ -60,7 +68,7 @@ def is_transient(error: sa.exc.DBAPIError, attempt: int) -> bool:
     """
     if isinstance(error, sa.exc.IntegrityError):
         return attempt < INTEGRITY_ATTEMPTS
-    if _sqlstate_of(error.orig) in _TRANSIENT_SQLSTATES:
+    if _sqlstate_of(error.orig) in _TRANSIENT_SQLSTATES or leads_to_standby(error):
         return True
     text = str(error.orig).lower()
     if any(words in text for words in _PERMANENT):
@@ -70,6 +78,12 @@ def is_transient(error: sa.exc.DBAPIError, attempt: int) -> bool:
     return isinstance(error, sa.exc.OperationalError) and any(words in text for words in _TRANSIENT)
 
 
+def leads_to_standby(error: BaseException) -> bool:
+    """Return whether the connection leads to a server that only answers reads, while another one may not."""
+    cause = getattr(error, "orig", None)
+    return _sqlstate_of(cause) in _STANDBY_SQLSTATES or _number_of(cause) in _STANDBY_NUMBERS
+
+
 def is_about_encoding(error: BaseException) -> bool:
     """Return whether the database cannot hold a text in its encoding."""
     if isinstance(error, UnicodeEncodeError):
@@ -77,9 +91,14 @@ def is_about_encoding(error: BaseException) -> bool:
     cause = getattr(error, "orig", None)
     if _sqlstate_of(cause) in _ENCODING_SQLSTATES:
         return True
-    arguments: tuple[object, ...] = getattr(cause, "args", ())
-    return bool(arguments) and arguments[0] in _ENCODING_NUMBERS
+    return _number_of(cause) in _ENCODING_NUMBERS
 
 
 def _sqlstate_of(cause: object) -> object:
     return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+
+
+def _number_of(cause: object) -> object:
+    """Return the number of an error of MySQL, which is its first argument."""
+    arguments: tuple[object, ...] = getattr(cause, "args", ())
+    return arguments[0] if arguments and isinstance(arguments[0], int) else None

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from airflow_provider_goenhance.api.account import Account
 from airflow_provider_goenhance.execution.planning import settle_expired_claims
+from airflow_provider_goenhance.execution.submit import longest_turn
 from airflow_provider_goenhance.results.clock import WRITER_SECONDS, claim_seconds
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
 from airflow_provider_goenhance.results.states import Status
@@ -112,3 +113,11 @@ def test_a_claim_outlasts_all_that_its_submit_may_take() -> None:
     account = Account(conn_id="c", token="a-token", request_timeout=300)
     seconds = claim_seconds(account.request_timeout, account.submit_attempts)
     assert seconds > account.submit_attempts * account.request_timeout + WRITER_SECONDS
+
+
+def test_a_claim_outlasts_the_turns_of_a_slow_rate() -> None:
+    account = Account(conn_id="c", token="a-token", requests_per_second=0.002, max_concurrency=10)
+    turns = account.max_concurrency / account.requests_per_second
+    seconds = claim_seconds(account.request_timeout, account.submit_attempts, longest_turn(account))
+    assert seconds > turns + account.request_timeout + WRITER_SECONDS
+    assert longest_turn(Account(conn_id="c", token="a-token")) == 0

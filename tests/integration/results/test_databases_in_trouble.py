@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -24,6 +25,7 @@ from airflow_provider_goenhance.results.database import ResultsDatabase
 from airflow_provider_goenhance.results.group_commit import GroupCommit
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
 from airflow_provider_goenhance.results.states import Status
+from airflow_provider_goenhance.results.transient_errors import is_transient
 from airflow_provider_goenhance.results.transitions import Claim, ClaimOwner
 from tests.integration.results.conftest import MakeDatabase
 from tests.integration.results.databases import TestDatabase
@@ -81,6 +83,35 @@ def test_connections_cut_during_a_round_neither_lose_a_job_nor_pay_one_twice(
     database.close()
     assert cut == [True, True, True]
     assert len(accepted) == len(set(accepted)) == 300
+
+
+def test_a_failover_during_a_round_only_delays_it(postgres_url: sa.URL) -> None:
+    begun = 0
+    demoted: list[object] = []
+
+    def demote(connection: sa.Connection) -> None:
+        nonlocal begun
+        begun += 1
+        if begun in {8, 12}:
+            demoted.append(connection.connection.driver_connection)
+        if connection.connection.driver_connection in demoted:
+            # As on a primary that has become a standby: this connection only reads from now on, a new one writes.
+            connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+
+    database = ResultsDatabase(postgres_url, name="Postgres")
+    sa.event.listen(database.engine, "begin", demote)
+    accepted = submit_while(database)
+    database.close()
+    assert begun > 12
+    assert len(accepted) == len(set(accepted)) == 300
+
+
+@pytest.mark.parametrize(
+    "text", ["database or disk is full", "could not extend file: No space left on device, disk full"]
+)
+def test_a_full_disk_is_worth_waiting_for(text: str) -> None:
+    error = sa.exc.OperationalError("UPDATE", {}, sqlite3.OperationalError(text))
+    assert is_transient(error, attempt=1)
 
 
 def test_a_restart_of_postgres_during_a_round_only_delays_it(

@@ -207,3 +207,10 @@ def test_the_counts_line_has_the_form_other_programs_read() -> None:
 
 def test_the_counts_line_of_a_run_without_rows_counts_nothing() -> None:
     assert counts_line("run_1", {}) == "run run_1: pairs=0 succeeded=0 reused=0 failed=0 rejected=0 unknown=0"
+
+
+@pytest.mark.parametrize("status", ["planned", "failed"])
+def test_a_row_whose_adopted_job_is_gone_and_whose_own_submit_was_refused_has_no_job(status: str) -> None:
+    swap = row(status, reused_from="an earlier row", former_uuids="J", error_code="bad_request")
+    assert paid_for(swap) == "Nothing was paid."
+    assert not swap.adopted_job

@@ -93,6 +93,12 @@ def test_the_same_picture_twice_is_rejected():
     assert rejected.reason == "reference_img is the same picture as source_img: there is no face to swap"
 
 
+@pytest.mark.parametrize("signature", ["X-Amz-Date={0}&X-Amz-Signature={0}", "sv=1&se={0}&sig={0}", "#{0}"])
+def test_the_same_picture_signed_twice_is_rejected(signature):
+    rejected = rejection(f"{FACE}?{signature.format(1)}", f"{FACE}?{signature.format(2)}#face")
+    assert rejected.code == "same_picture"
+
+
 def test_a_pair_id_of_200_characters_is_kept_and_a_longer_one_is_rejected_and_cut():
     assert checked((FACE, SCENE, "ä" * 200)).pairs[0].pair_id == "ä" * 200
     rejected = rejection(FACE, SCENE, "ä" * 5000)
