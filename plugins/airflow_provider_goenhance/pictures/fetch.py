@@ -130,7 +130,10 @@ def _address(link: str) -> yarl.URL:
         host, *path = re.split(r"(?=[/?#])", rest, maxsplit=1)
         # Only the host has an encoding of its own (IDNA).
         host = host if host.isascii() else yarl.URL(f"http://{host}").raw_authority
-        url = yarl.URL(scheme + separator + _sendable("".join([host, *path])), encoded=True)
+        parsed = yarl.URL(scheme + separator + _sendable("".join([host, *path])), encoded=True)
+        # yarl reads the port late, and the resolver encodes the name.
+        if parsed.port is not None and (parsed.host or "").encode("idna"):
+            url = parsed
     if url is None or url.scheme not in {"http", "https"} or not url.host:
         raise CollectError(
             "The link to the picture is not an http(s) address.", error_code=ErrorCode.BAD_LINK

@@ -93,6 +93,28 @@ async def test_a_redirect_to_a_very_long_link_is_followed(
     assert await fetch_picture(session, server.link("/to")) == server.picture
 
 
+UNUSABLE = [
+    "http://img.example.com:99999/a.jpg",
+    "http://img.example.com:abc/a.jpg",
+    f"http://{'a' * 64}.example.com/a.jpg",
+    "http://img..example.com/a.jpg",
+    "http:///a.jpg",
+    "http://[::1/a.jpg",
+    "http:img.example.com/a.jpg",
+]
+
+
+@pytest.mark.parametrize("link", UNUSABLE)
+async def test_a_link_without_a_usable_host_or_port_is_a_bad_link(
+    server: PictureServer, session: aiohttp.ClientSession, link: str
+) -> None:
+    server.location = link.encode()
+    for asked in (link, server.link("/to")):
+        with pytest.raises(CollectError) as caught:
+            await fetch_picture(session, asked)
+        assert caught.value.error_code == "bad_link"
+
+
 @pytest.mark.parametrize("location", [b"", b"   "])
 async def test_a_redirect_to_nothing_is_a_failed_download(
     server: PictureServer, session: aiohttp.ClientSession, location: bytes
