@@ -2,7 +2,8 @@
 """
 Read `airflow_settings.yaml` (Astro's format) and adapt it to this checkout.
 
-Relative paths are resolved against the project folder, and connections to the sandbox's default address follow
+Relative paths are resolved against the project folder, the results file of Astro's containers becomes one of this
+checkout, and connections to the sandbox's default address follow
 SANDBOX_PORT and SANDBOX_TOKEN. Nothing outside this package knows about the sandbox.
 """
 
@@ -21,6 +22,8 @@ from include.local.ports import SANDBOX_DEFAULT, Ports
 API_CONNECTION = "goenhance_default"
 RESULTS_CONNECTION = "goenhance_results"
 MANIFEST_VARIABLE = "goenhance_manifest"
+#: The project folder in Astro's containers; of its folders, they share those that the host's project is mounted on.
+ASTRO_PROJECT = Path("/usr/local/airflow")
 _FILE = "airflow_settings.yaml"
 _SANDBOX_URL = Ports().sandbox_url
 
@@ -165,7 +168,7 @@ def fit(settings: Settings, root: Path, ports: Ports, sandbox_token: str | None 
 
     def fitted(connection: ConnectionSetting) -> ConnectionSetting:
         if connection.conn_type == "sqlite" and connection.host:
-            return replace(connection, host=str(root / connection.host))
+            return replace(connection, host=str(_local_file(Path(connection.host), root)))
         if connection.is_at(_SANDBOX_URL):
             return replace(connection, port=ports.sandbox, password=sandbox_token or connection.password)
         return connection
@@ -174,6 +177,13 @@ def fit(settings: Settings, root: Path, ports: Ports, sandbox_token: str | None 
     if manifest := variables.get(MANIFEST_VARIABLE):
         variables[MANIFEST_VARIABLE] = local_manifest(manifest, root, ports)
     return replace(settings, connections=tuple(map(fitted, settings.connections)), variables=variables)
+
+
+def _local_file(file: Path, root: Path) -> Path:
+    """Return the SQLite file to use in this checkout, which is not the one that Astro's containers use."""
+    if file.is_relative_to(ASTRO_PROJECT) and root != ASTRO_PROJECT:
+        return root / ".local" / file.name.removeprefix("goenhance_")
+    return root / file
 
 
 def local_manifest(manifest: str, root: Path, ports: Ports) -> str:

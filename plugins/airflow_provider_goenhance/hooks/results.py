@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from ..results.ledger import Ledger
 
 log = logging.getLogger(__name__)
+
+_SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 
 DEFAULT_RESULTS_CONN_ID = "goenhance_results"
 
@@ -87,6 +90,12 @@ def _url_of(conn: Any, conn_id: str) -> Any:
     if conn.conn_type == "sqlite":
         # Not the sqlite provider's URI: it uses the host only, and unquotes it.
         return sa.URL.create("sqlite", database=sqlite_file(conn.host or conn.schema or "", conn_id))
+    if "://" in (conn.host or ""):
+        # Database clients repeat the host, and a password in it, in their errors.
+        raise ResultsTableError(
+            f"The results table (connection {conn_id!r}) cannot be used, and nothing is submitted: its host field "
+            "holds a URL. Put the host name alone there, and login, password, port and database into their own fields."
+        )
     try:
         hook = conn.get_hook()
         url = getattr(hook, "sqlalchemy_url", None)
@@ -129,12 +138,21 @@ def sqlite_file(location: str, conn_id: str) -> str:
             f"{start}{path!r} is another file for each user that a process runs as. Put the absolute path into the "
             f"host field: {Path(path).expanduser()}"
         )
+    if bare := _without_decoration(path):
+        raise ResultsTableError(
+            f"{start}{path!r} is taken as it stands, with quotes, variables and parameters. Put the absolute path "
+            f"alone into the host field, such as {bare}"
+        )
     if not Path(path).is_absolute():
         raise ResultsTableError(
             f"{start}{path!r} is a relative path, and another file for each process. Put the absolute path into the "
             f"host field, such as {Path(path).absolute()}"
         )
     folder = Path(path).parent
+    if "\0" in path or Path(path).is_dir():
+        raise ResultsTableError(
+            f"{start}{path!r} is not the path of a file. Put the absolute path of the SQLite file into the host field."
+        )
     if not folder.is_dir():
         raise ResultsTableError(
             f"{start}the directory {str(folder)!r} of the SQLite file does not exist on this machine. Create it, or "
@@ -143,18 +161,29 @@ def sqlite_file(location: str, conn_id: str) -> str:
     return path
 
 
+def _without_decoration(path: str) -> str:
+    """Return what was meant by a path with quotes, variables or parameters in it; empty for one that has none."""
+    meant = path.strip("'\"").partition("?")[0]
+    if "$" in meant or "{{" in meant:
+        meant = f"/opt/airflow/{Path(meant).name}"
+    return meant if meant != path else ""
+
+
 def _path_in(location: str, conn_id: str) -> str:
     """Return the path in a location: the location itself, or the path of a SQLite or file URL."""
     import sqlalchemy as sa
 
-    scheme, mark, rest = location.strip().partition(":")
-    if scheme.lower() == "file" and mark:
+    location = _SCHEME.sub(lambda found: found[0].lower(), location.strip(), count=1)
+    scheme, mark, rest = location.partition(":")
+    if scheme == "sqlite" and rest.startswith("/") and not rest.startswith("//"):
+        return rest
+    if scheme == "file" and mark:
         path = rest.partition("?")[0]
         return unquote("/" + path.lstrip("/") if path.startswith("/") else path)
     if "://" not in location:
-        return location.strip()
+        return location
     try:
-        url = sa.make_url(location.strip())
+        url = sa.make_url(location)
     except sa.exc.ArgumentError:
         url = None
     if url is not None and url.get_backend_name() == "sqlite":

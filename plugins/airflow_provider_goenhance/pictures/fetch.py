@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import re
-import socket
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urljoin
 
+from ..addresses import refused_hop
 from ..exceptions import CollectError, ErrorCode, LinkExpiredError
 from ..redaction import link_name
 from .unpack import unpack
@@ -113,7 +112,7 @@ async def _follow(session: aiohttp.ClientSession, link: str, max_bytes: int, rec
                 _check_status(response, link)
                 return await _read(response, link, max_bytes, received)
             hop = next_hop(url, response.headers.get("Location"), link)
-        await check_not_inward(url, hop, link)
+        await check_hop(url, hop, link)
         url = hop
     raise CollectError(
         f"The picture at {link_name(link)} was redirected more than {MAX_REDIRECTS} times.",
@@ -131,7 +130,10 @@ def _address(link: str) -> yarl.URL:
         host, *path = re.split(r"(?=[/?#])", rest, maxsplit=1)
         # Only the host has an encoding of its own (IDNA).
         host = host if host.isascii() else yarl.URL(f"http://{host}").raw_authority
-        url = yarl.URL(scheme + separator + _sendable("".join([host, *path])), encoded=True)
+        parsed = yarl.URL(scheme + separator + _sendable("".join([host, *path])), encoded=True)
+        # yarl reads the port late, and the resolver encodes the name.
+        if parsed.port is not None and (parsed.host or "").encode("idna"):
+            url = parsed
     if url is None or url.scheme not in {"http", "https"} or not url.host:
         raise CollectError(
             "The link to the picture is not an http(s) address.", error_code=ErrorCode.BAD_LINK
@@ -147,20 +149,14 @@ def _sendable(text: str) -> str:
 
 
 def next_hop(url: yarl.URL, location: str | None, link: str) -> yarl.URL:
-    """Return the target of a redirect, checked; ``link`` is the one that errors name."""
+    """Return the target of a redirect; ``link`` is the one that errors name."""
     location = (location or "").strip()
     if not location:
         raise CollectError(
             f"The picture at {link_name(link)} was redirected without a target.",
             error_code=ErrorCode.DOWNLOAD_FAILED,
         )
-    hop = _address(_joined(url, location))
-    if url.scheme == "https" and hop.scheme == "http":
-        raise CollectError(
-            f"The picture at {link_name(link)} was redirected from https to http; not followed.",
-            error_code=ErrorCode.UNSAFE_REDIRECT,
-        )
-    return hop
+    return _address(_joined(url, location))
 
 
 def _joined(url: yarl.URL, location: str) -> str:
@@ -173,34 +169,19 @@ def _joined(url: yarl.URL, location: str) -> str:
     return urljoin(str(url.with_fragment(None)), location)
 
 
-async def check_not_inward(url: yarl.URL, hop: yarl.URL, link: str) -> None:
+async def check_hop(url: yarl.URL, hop: yarl.URL, link: str) -> None:
     """
-    Refuse a redirect from a public to a private, loopback or link-local address; ``link`` is the one that errors name.
+    Refuse a redirect that is not followed anywhere in this package; ``link`` is the one that errors name.
 
     :raises CollectError: ``unsafe_redirect``
     """
-    if hop.host != url.host and await _is_inward(hop) and not await _is_inward(url):
+    # In a thread: it asks the resolver.
+    reason = await asyncio.to_thread(refused_hop, str(url), str(hop))
+    if reason:
         raise CollectError(
-            f"The picture at {link_name(link)} was redirected to a private address; not followed.",
+            f"The picture at {link_name(link)} was redirected {reason}; not followed.",
             error_code=ErrorCode.UNSAFE_REDIRECT,
         )
-
-
-async def _is_inward(url: yarl.URL) -> bool:
-    """Return whether a host is in the local network. A name that only a proxy can resolve is judged by its ending."""
-    host = (url.host or "").rstrip(".").lower()
-    if host == "localhost" or host.endswith((".localhost", ".local", ".internal", ".lan", ".home.arpa")):
-        return True
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, url.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return False
-    return any(not _public(address[0]) for *_, address in found)
-
-
-def _public(text: str | int) -> bool:
-    address = ipaddress.ip_address(str(text).partition("%")[0])
-    return (getattr(address, "ipv4_mapped", None) or address).is_global
 
 
 def _check_status(response: aiohttp.ClientResponse, link: str) -> None:

@@ -8,13 +8,13 @@ what does not is refused. A format without a decoder here is kept if its boxes a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..exceptions import CollectError, ErrorCode
 from .decode_budget import BUDGET, bytes_to_decode
-from .formats import BrokenContainerError, jpeg, png, webp
+from .formats import BrokenContainerError, gif, jpeg, png, webp
 from .kinds import EXTENSIONS, HEAD, PictureKind, describe_content, kind_of_bytes
 
 if TYPE_CHECKING:
@@ -39,6 +39,24 @@ PILLOW_FORMATS: dict[PictureKind, str] = {
 _ANIMATED = frozenset({"gif", "webp", "avif", "tiff"})
 #: Pixels of all frames together, as a multiple of ``max_pixels``; later frames are not decoded.
 _FRAMES = 4
+_PICTURE_BOXES = frozenset({b"mdat", b"moov", b"jxlc", b"jxlp", b"jp2c"})
+_BOXES = _PICTURE_BOXES | {
+    *(
+        b"ftyp",
+        b"meta",
+        b"idat",
+        b"free",
+        b"skip",
+        b"wide",
+        b"uuid",
+        b"jumb",
+        b"moof",
+        b"sidx",
+        b"styp",
+        b"mfra",
+    ),
+    *(b"JXL ", b"jxll", b"jxli", b"jbrd", b"Exif", b"xml ", b"brob", b"mpvd", b"sefd"),
+}
 _SVG_NAMESPACE = "http://www.w3.org/2000/svg"
 
 
@@ -95,25 +113,33 @@ def _size(data: bytes, kind: PictureKind, max_pixels: int) -> tuple[int | None, 
         _check_boxes(data, kind)
         return None, None
     if kind == "jpeg" and jpeg.end_of_image(data) is None:
+        if jpeg.size_of_rare_coding(data):
+            raise BrokenContainerError("it ends within its picture data")
         return _size_without_end(data, max_pixels)
     failure: BrokenContainerError | None = None
-    for form in forms_to_decode(data, kind):
-        try:
-            return _decode(form, kind, max_pixels)
-        except BrokenContainerError as error:
-            failure = failure or error
+    try:
+        for form in forms_to_decode(data, kind):
+            try:
+                return _decode(form, kind, max_pixels)
+            except BrokenContainerError as error:
+                failure = failure or error
+    except BrokenContainerError as error:
+        failure = failure or error
+    if kind == "jpeg" and (size := jpeg.size_of_rare_coding(data)):
+        _check_pixels(size, kind, max_pixels)
+        return size
     raise failure or BrokenContainerError("it cannot be decoded")
 
 
-def forms_to_decode(data: bytes, kind: PictureKind) -> Iterable[bytes]:
+def forms_to_decode(data: bytes, kind: PictureKind) -> Iterator[bytes]:
     """Return the file, and the picture alone where damaged metadata or a wrong size may be what the decoder refuses."""
+    yield png.bare(data) if kind == "png" else webp.resized(data) if kind == "webp" else data
     if kind == "png":
-        return (png.bare(data),)
-    if kind == "webp":
-        return (webp.resized(data),)
-    if kind == "jpeg":
-        return (data, jpeg.bare(data))
-    return (data,)
+        yield png.repacked(data)
+    elif kind == "jpeg":
+        yield jpeg.bare(data)
+    elif kind == "gif":
+        yield gif.without_empty_frames(data)
 
 
 def _size_without_end(data: bytes, max_pixels: int) -> tuple[int, int]:
@@ -195,19 +221,31 @@ def _has_decoder(kind: PictureKind) -> bool:
 
 
 def _check_boxes(data: bytes, kind: PictureKind) -> None:
-    """Check that the boxes of a HEIC, AVIF or JPEG XL file are complete; a bare JPEG XL stream has none."""
+    """
+    Check that the boxes of a HEIC, AVIF or JPEG XL file are complete; a bare JPEG XL stream has none.
+
+    What follows the boxes of the picture and is no box itself was put there by a server.
+    """
     if data.startswith(b"\xff\x0a"):
         return
-    position = 0
+    position = pictures = 0
     while position < len(data):
         size, header = int.from_bytes(data[position : position + 4], "big"), 8
+        name = data[position + 4 : position + 8]
+        if pictures and name not in _BOXES:
+            return
         if size == 1:
             size, header = int.from_bytes(data[position + 8 : position + 16], "big"), 16
+        # A small picture may be inside the box of its metadata.
+        inside = name == b"meta" and b"idat" in data[position : position + size]
+        pictures += name in _PICTURE_BOXES or inside
         if size == 0:
-            return
+            break
         if position + size > len(data) or size < header:
             raise BrokenContainerError("it ends within a box")
         position += size
+    if not pictures:
+        raise BrokenContainerError("it has no picture data")
 
 
 def _check_svg(data: bytes) -> None:

@@ -23,6 +23,9 @@ from .upgrade import MARKER, renew_fingerprints
 
 log = logging.getLogger(__name__)
 
+#: Columns that the table has had since the first release.
+_OF_EVERY_RELEASE = frozenset({"pair_id", "source_img", "reference_img", "status"})
+
 T = TypeVar("T")
 
 #: How often a transaction is attempted when the connection is cut or the database is busy.
@@ -236,7 +239,9 @@ class ResultsDatabase:
         present = {column["name"] for column in found}
         key = inspector.get_pk_constraint(self.swaps.name, self.swaps.schema)["constrained_columns"]
         if key != ["swap_id"]:
-            raise self._foreign_table(sorted(present))
+            raise self._foreign_table(sorted(present), "its primary key is not swap_id")
+        if lacking := _OF_EVERY_RELEASE - present:
+            raise self._foreign_table(sorted(present), f"it lacks {', '.join(sorted(lacking))}")
         return [column for column in self.swaps.columns if column.name not in present]
 
     def _create(self, connection: sa.Connection) -> None:
@@ -257,11 +262,11 @@ class ResultsDatabase:
         )
         log.info("Added the column %s to the results table (%s).", column.name, self.name)
 
-    def _foreign_table(self, columns: list[str]) -> ResultsTableError:
+    def _foreign_table(self, columns: list[str], why: str) -> ResultsTableError:
         shown = ", ".join(columns[:10]) + (", ..." if len(columns) > 10 else "")
         return ResultsTableError(
-            f"The table {self.swaps.fullname} of the results table ({self.name}) is not ours: its primary key is not "
-            f"swap_id; its columns are {shown}. It was left as it is, and nothing is submitted. Set "
+            f"The table {self.swaps.fullname} of the results table ({self.name}) is not ours: {why}; "
+            f"its columns are {shown}. It was left as it is, and nothing is submitted. Set "
             "goenhance_table in the extra of the connection to a name that is free, or goenhance_schema to a schema "
             "of its own."
         )

@@ -66,7 +66,18 @@ def test_a_connection_that_cannot_hold_the_table_is_an_error_that_names_it(
 @pytest.mark.parametrize("field", ["host", "schema"])
 @pytest.mark.parametrize(
     "form",
-    ["{}", "sqlite:///{}", "sqlite+pysqlite:///{}", "file:{}", "file://{}", " {} ", "sqlite:///{}?timeout=9"],
+    [
+        "{}",
+        "sqlite:///{}",
+        "sqlite+pysqlite:///{}",
+        "SQLITE:///{}",
+        "sqlite:{}",
+        "file:{}",
+        "file://{}",
+        "File:{}",
+        " {} ",
+        "sqlite:///{}?timeout=9",
+    ],
 )
 def test_the_path_is_read_out_of_whatever_was_written(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, form: str, field: str
@@ -97,6 +108,14 @@ def test_the_path_is_read_out_of_whatever_was_written(
         ),
         ("postgresql://user:secret@host/db", "use the type of that database"),
         ("https://example.com/results.db", "begins with 'https'"),
+        ("{cwd}/results.db?timeout=30", "such as {cwd}/results.db"),
+        ("'{cwd}/results.db'", "such as {cwd}/results.db"),
+        ('"{cwd}/results.db"', "such as {cwd}/results.db"),
+        ("$AIRFLOW_HOME/results.db", "such as /opt/airflow/results.db"),
+        ("${{AIRFLOW_HOME}}/results.db", "such as /opt/airflow/results.db"),
+        ("{cwd}", "is not the path of a file"),
+        ("{cwd}/", "is not the path of a file"),
+        ("{cwd}/a\0b.db", "is not the path of a file"),
     ],
 )
 def test_a_place_that_is_not_one_file_for_all_processes_is_refused_with_the_right_spelling(
@@ -104,8 +123,18 @@ def test_a_place_that_is_not_one_file_for_all_processes_is_refused_with_the_righ
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    host = location.format(cwd=tmp_path)
     with pytest.raises(ResultsTableError, match="connection 'results_test'") as raised:
-        open_results(define(monkeypatch, conn_type="sqlite", host=location))
+        open_results(define(monkeypatch, conn_type="sqlite", host=host))
     assert said.format(cwd=tmp_path, home=tmp_path / "home") in str(raised.value)
     assert "secret" not in str(raised.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_url_in_the_host_field_of_a_server_is_refused_without_its_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url = "postgresql://user:s3cret@db.example/airflow"
+    with pytest.raises(ResultsTableError, match="its host field holds a URL") as raised:
+        open_results(define(monkeypatch, conn_type="postgres", host=url))
+    assert "s3cret" not in str(raised.value)

@@ -40,7 +40,27 @@ def test_our_own_file_names_a_manifest_that_exists(ours: Settings, tmp_path: Pat
     assert Path(fit(ours, root, Ports()).variables["goenhance_manifest"]).is_file()
 
 
-def test_relative_results_files_are_taken_from_the_project(ours: Settings, tmp_path: Path) -> None:
+def test_our_own_results_file_is_shared_by_all_of_astros_containers(ours: Settings) -> None:
+    location = ours.connection("goenhance_results").host or ""
+    # Of the project, they mount dags, include, plugins and tests; everything else each has for itself.
+    assert Path(location).relative_to("/usr/local/airflow").parts[0] == "include"
+
+
+@pytest.mark.parametrize(
+    ("written", "used"),
+    [
+        ("/usr/local/airflow/include/goenhance_results.db", ".local/results.db"),
+        (".local/results.db", ".local/results.db"),
+        ("other/results.db", "other/results.db"),
+        ("/srv/results.db", "/srv/results.db"),
+    ],
+)
+def test_make_uses_a_results_file_of_the_project(tmp_path: Path, written: str, used: str) -> None:
+    settings = Settings((ConnectionSetting("goenhance_results", "sqlite", written),))
+    assert fit(settings, tmp_path, Ports()).connection("goenhance_results").host == str(tmp_path / used)
+
+
+def test_make_uses_our_own_file_below_local(ours: Settings, tmp_path: Path) -> None:
     fitted = fit(ours, tmp_path, Ports())
     assert fitted.connection("goenhance_results").host == str(tmp_path / ".local" / "results.db")
 

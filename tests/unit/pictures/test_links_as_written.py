@@ -10,7 +10,7 @@ import pytest
 import yarl
 
 from airflow_provider_goenhance.exceptions import CollectError
-from airflow_provider_goenhance.pictures.fetch import check_not_inward, fetch_picture, next_hop
+from airflow_provider_goenhance.pictures.fetch import check_hop, fetch_picture, next_hop
 
 if TYPE_CHECKING:
     from tests.unit.pictures.picture_server import PictureServer
@@ -24,12 +24,17 @@ async def test_a_redirect_out_of_the_web_is_not_followed(
     assert caught.value.error_code == "bad_link"
 
 
-def test_a_redirect_from_https_to_http_is_not_followed() -> None:
-    secure = yarl.URL("https://static.example.org/a.jpg?sig=SECRET")
+async def test_a_redirect_from_https_to_http_is_not_followed() -> None:
+    secure = yarl.URL("https://93.184.215.14/a.jpg?sig=SECRET")
     with pytest.raises(CollectError) as caught:
-        next_hop(secure, "http://static.example.org/a.jpg?sig=SECRET", str(secure))
+        await check_hop(secure, yarl.URL("http://93.184.215.14/a.jpg?sig=SECRET"), str(secure))
     assert caught.value.error_code == "unsafe_redirect"
+    assert "redirected from https to http; not followed" in caught.value.message
     assert "SECRET" not in caught.value.message
+
+
+def test_the_target_of_a_redirect_is_read_as_it_is_written() -> None:
+    secure = yarl.URL("https://static.example.org/a.jpg?sig=SECRET")
     assert next_hop(secure, "/b.jpg?sig=2", str(secure)) == yarl.URL("https://static.example.org/b.jpg?sig=2")
 
 
@@ -88,6 +93,28 @@ async def test_a_redirect_to_a_very_long_link_is_followed(
     assert await fetch_picture(session, server.link("/to")) == server.picture
 
 
+UNUSABLE = [
+    "http://img.example.com:99999/a.jpg",
+    "http://img.example.com:abc/a.jpg",
+    f"http://{'a' * 64}.example.com/a.jpg",
+    "http://img..example.com/a.jpg",
+    "http:///a.jpg",
+    "http://[::1/a.jpg",
+    "http:img.example.com/a.jpg",
+]
+
+
+@pytest.mark.parametrize("link", UNUSABLE)
+async def test_a_link_without_a_usable_host_or_port_is_a_bad_link(
+    server: PictureServer, session: aiohttp.ClientSession, link: str
+) -> None:
+    server.location = link.encode()
+    for asked in (link, server.link("/to")):
+        with pytest.raises(CollectError) as caught:
+            await fetch_picture(session, asked)
+        assert caught.value.error_code == "bad_link"
+
+
 @pytest.mark.parametrize("location", [b"", b"   "])
 async def test_a_redirect_to_nothing_is_a_failed_download(
     server: PictureServer, session: aiohttp.ClientSession, location: bytes
@@ -119,12 +146,12 @@ async def test_a_redirect_to_nothing_is_a_failed_download(
 )
 async def test_a_redirect_from_a_public_to_an_inner_address_is_not_followed(target: str) -> None:
     public = yarl.URL("http://93.184.215.14/a.jpg")
-    with pytest.raises(CollectError, match="redirected to a private address") as caught:
-        await check_not_inward(public, yarl.URL(target), str(public))
+    with pytest.raises(CollectError, match="redirected from a public to an internal address") as caught:
+        await check_hop(public, yarl.URL(target), str(public))
     assert caught.value.error_code == "unsafe_redirect"
     assert target not in caught.value.message
-    await check_not_inward(public, yarl.URL("http://93.184.215.15/"), str(public))
-    await check_not_inward(yarl.URL("http://10.0.0.8/a.jpg"), yarl.URL(target), str(public))
+    await check_hop(public, yarl.URL("http://93.184.215.15/"), str(public))
+    await check_hop(yarl.URL("http://10.0.0.8/a.jpg"), yarl.URL(target), str(public))
 
 
 async def test_a_public_host_that_redirects_into_the_local_network_is_not_followed(
@@ -133,7 +160,7 @@ async def test_a_public_host_that_redirects_into_the_local_network_is_not_follow
     server.location = f"{server.base}/user/secret.jpg".encode()
     # The server as a proxy: what it answers comes from a public address.
     async with aiohttp.ClientSession(proxy=server.base, auto_decompress=False) as session:
-        with pytest.raises(CollectError, match="redirected to a private address") as caught:
+        with pytest.raises(CollectError, match="redirected from a public to an internal address") as caught:
             await fetch_picture(session, "http://93.184.215.14/to")
     assert caught.value.error_code == "unsafe_redirect"
     assert server.asked == []

@@ -15,6 +15,8 @@ XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\x00"
 
 _EOI, _SOS, _COM = 0xD9, 0xDA, 0xFE
 _PROGRESSIVE = frozenset({0xC2, 0xCA})
+_LOSSLESS = frozenset({0xC3, 0xCB})
+_FRAMES = _PROGRESSIVE | _LOSSLESS | {0xC0, 0xC1, 0xC9}
 _APP0, _APP1, _APP11, _APP14, _APP15 = 0xE0, 0xE1, 0xEB, 0xEE, 0xEF
 # The last value of a picture may end in a zero byte, and a stuffed zero may stand in front of it.
 _MOST_ZEROS = 2
@@ -69,6 +71,21 @@ def end_of_image(data: bytes) -> int | None:
             return None
         position = found.end() - 2
     return position
+
+
+def size_of_rare_coding(data: bytes) -> tuple[int, int] | None:
+    """
+    Return the size of a JPEG of a coding that common decoders lack: lossless, or 12 bits a sample.
+
+    :returns: ``None`` for all others
+    """
+    for segment in header_segments(data):
+        if segment.marker in _FRAMES:
+            frame = segment.payload(data)
+            size = int.from_bytes(frame[3:5], "big"), int.from_bytes(frame[1:3], "big")
+            rare = segment.marker in _LOSSLESS or frame[:1] == b"\x0c"
+            return size if rare and all(size) else None
+    return None
 
 
 def bare(data: bytes) -> bytes:

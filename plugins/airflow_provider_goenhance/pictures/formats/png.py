@@ -16,6 +16,19 @@ XMP_KEYWORD = b"XML:com.adobe.xmp\x00"
 
 # A packed packet that unpacks to more than this is an attack, not metadata.
 _MAX_UNPACKED = 4 * 1024 * 1024
+#: Bytes of unpacked rows up to which :func:`repacked` packs a picture again.
+_MAX_ROWS = 128 * 1024 * 1024
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+# The passes of an interlaced picture: first column and row, step to the next.
+_ADAM7 = (
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)  # fmt: skip
 
 
 class Chunk(NamedTuple):
@@ -74,6 +87,48 @@ def bare(data: bytes) -> bytes:
         _check_stream(chunk.content for chunk in pixels)
     parts = [encoded_chunk(chunk.type, _without_padding(chunk, data)) for chunk in found]
     return b"".join([SIGNATURE, *parts, encoded_chunk(b"IEND", b"")])
+
+
+def repacked(data: bytes) -> bytes:
+    """
+    Return the picture alone, its data packed again.
+
+    Some encoders write a wrong check sum behind the data; Apple's (chunk ``CgBI``) write none, nor the two bytes in
+    front. Every row is there, and the programs that such files are made for show it.
+
+    :raises BrokenContainerError: rows are missing, or it is too large to be packed again
+    """
+    found = list(chunks(bare(data)))
+    expected = _bytes_of_rows(found[0].content)
+    if not 0 < expected <= _MAX_ROWS:
+        raise BrokenContainerError("it does not decode to its end")
+    packed = b"".join(chunk.content for chunk in found if chunk.type == b"IDAT")
+    headless = any(chunk.type == b"CgBI" for chunk in chunks(data))
+    try:
+        rows = zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed[0 if headless else 2 :], expected)
+    except zlib.error:
+        rows = b""
+    if len(rows) < expected:
+        raise BrokenContainerError("it ends within its picture data")
+    parts = [encoded_chunk(chunk.type, chunk.content) for chunk in found if chunk.type in {b"IHDR", b"PLTE"}]
+    pixels = encoded_chunk(b"IDAT", zlib.compress(rows, 1))
+    return b"".join([SIGNATURE, *parts, pixels, encoded_chunk(b"IEND", b"")])
+
+
+def _bytes_of_rows(header: bytes) -> int:
+    """Return the length of all unpacked rows, each with its filter byte; 0 for a header that is not valid."""
+    if len(header) < 13:
+        return 0
+    width, height = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big")
+    bits = header[8] * _CHANNELS.get(header[9], 0)
+    if not bits:
+        return 0
+    total = 0
+    for left, top, across, down in _ADAM7 if header[12] else ((0, 0, 1, 1),):
+        columns, rows = -(-(width - left) // across), -(-(height - top) // down)
+        if columns > 0 and rows > 0:
+            total += rows * (1 + -(-columns * bits // 8))
+    return total
 
 
 def _without_padding(chunk: Chunk, data: bytes) -> bytes:
