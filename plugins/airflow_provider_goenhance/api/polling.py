@@ -64,6 +64,13 @@ class WaitOutcome:
     doubted: dict[str, int] = field(default_factory=dict)
     last_error: str | None = None
 
+    def doubt(self, img_uuid: str) -> str:
+        """Return a sentence on how often a job was said to be unknown, ``""`` if it never was."""
+        times = self.doubted.get(img_uuid, 0)
+        counted = "once" if times == 1 else f"{times} times"
+        said = f"GoEnhance said 'job not found' {counted}, not often or long enough to be believed."
+        return said if times else ""
+
     def __str__(self) -> str:
         text = f"{len(self.succeeded)} done, {len(self.failed)} failed, {len(self.running)} running"
         return text + (f", {len(self.declined)} not known to GoEnhance" if self.declined else "")

@@ -165,16 +165,19 @@ def test_maintenance_however_long_never_makes_a_later_run_pay_again(
     assert_taken_over(swap, img_uuid)
 
 
+@pytest.mark.parametrize("deferrable", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_row_says_how_often_its_job_was_not_found_and_why_that_is_not_believed(
-    task: Callable[..., LightTask], kind: str
+    task: Callable[..., LightTask], kind: str, deferrable: bool
 ) -> None:
-    swap = task(kind=kind, timeout=0.05)
+    swap = task(kind=kind, deferrable=deferrable, timeout=0.05)
     swap.sandbox.put_faults(detail=NO_ANSWERS["not found"])
 
     ending = swap.attempt()
 
-    assert re.search(r"GoEnhance said 'job not found' \d+ times?, too briefly", swap.row()["error_message"])
+    assert re.search(
+        r"GoEnhance said 'job not found' (once|\d+ times), not often", swap.row()["error_message"]
+    )
     assert "GoEnhance said 'job not found'" in ending.message
     assert swap.row()["error_code"] == "job_timed_out"
 
