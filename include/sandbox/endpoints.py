@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import FileResponse, Response
 
 from . import openapi
-from .jobs import LOAD_MODE_NOTE, Job, job_data
+from .jobs import LOAD_MODE_NOTE, Job, job_data, shown_img_uuid
 from .placeholder import placeholder_picture
 from .state import OutOfCreditsError, Sandbox
 from .wire import BadSubmitError, carries_token, envelope, expired_link, no_credits, read_submit, token_error
@@ -50,7 +50,7 @@ async def submit(request: Request) -> Response:
         return envelope(500, "", status=500)
     except OutOfCreditsError:
         return no_credits(at_200=sandbox.switches.out_of_credits == "code_at_200")
-    data: dict[str, str | int] = {"img_uuid": job.img_uuid}
+    data: dict[str, str | int] = {"img_uuid": shown_img_uuid(job)}
     if sandbox.switches.show_cost:
         data["cost"] = job.cost
     return envelope(0, "Success", data)

@@ -52,6 +52,17 @@ class Job:
         self.result_path = f"user/{day}/{uuid.uuid4()}_0.{extension}"
 
 
+def new_img_uuid(switches: Switches) -> str:
+    """Return the id of a new job, in the form of the current switches."""
+    unique = uuid.uuid4()
+    return str(unique) if switches.img_uuid == "uuid" else str(10**17 + unique.int % 10**17)
+
+
+def shown_img_uuid(job: Job) -> str | int:
+    """Return the id as the responses show it: one of digits is a JSON number."""
+    return int(job.img_uuid) if job.img_uuid.isdigit() else job.img_uuid
+
+
 JOB_COLUMNS = tuple(f.name for f in fields(Job) if f.name != "processing_at")
 
 
@@ -75,7 +86,7 @@ def job_data(job: Job, switches: Switches, link: str | None, now: float) -> dict
     `sandbox` are additions of the sandbox, documented in docs/sandbox.md.
     """
     data: dict[str, Any] = {
-        "img_uuid": job.img_uuid,
+        "img_uuid": shown_img_uuid(job),
         "status": status_word(job, switches, now),
         "type": JOB_TYPE,
         "start_time": iso_time(job.accepted_at),

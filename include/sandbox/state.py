@@ -7,11 +7,10 @@ import secrets
 import shutil
 import sqlite3
 import time
-import uuid
 from typing import TYPE_CHECKING, Any
 
 from .faults import FaultPlan
-from .jobs import Job
+from .jobs import Job, new_img_uuid
 from .ledger import LEDGER_FILE, Ledger
 from .links import LinkSigner
 from .runner import Runner
@@ -70,7 +69,7 @@ class Sandbox:
         fault = self.plan.for_job()
         job = Job(
             sequence=self._sequence,
-            img_uuid=str(uuid.uuid4()),
+            img_uuid=new_img_uuid(self.switches),
             source_img=source_img,
             reference_img=reference_img,
             accepted_at=time.time(),

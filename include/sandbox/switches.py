@@ -50,16 +50,19 @@ class Fault(Rule):
         description="slow: the delay; default 0.05. hang: the duration; null: until the client disconnects.",
     )
     status: Literal[200, 301, 302, 303, 307, 308] | Annotated[int, Field(ge=400, le=599)] | None = Field(
-        default=None, description="http_error: default 500. html: default 200. redirect: default 302."
+        default=None,
+        description="http_error: default 500. business_error, html: default 200. redirect: default 302.",
     )
     location: HeaderValue = Field(default="/elsewhere", description="redirect: where it points.")
     retry_after: Annotated[int, Field(ge=0, le=86_400)] | HeaderValue | None = Field(
         default=None,
         description="rate_limited: Retry-After in seconds, or any text, such as a date; null: no header.",
     )
-    code: int = Field(
-        default=1, description="business_error: the `code` inside HTTP 200.", ge=-(10**6), le=10**6
+    code: int = Field(default=1, description="business_error: the `code`.", ge=-(10**6), le=10**6)
+    data: dict[str, Any] = Field(
+        default={}, max_length=50, description="edited: fields of `data` and their values."
     )
+    as_text: bool = Field(default=False, description="edited: send `data` as the text of a JSON object.")
     msg: str | None = Field(default=None, max_length=500, description="`msg` of http_error, business_error.")
     reset: bool = Field(default=False, description="disconnect: TCP reset instead of an orderly shutdown.")
     bytes: int = Field(default=64 * MEGABYTE, ge=0, le=1024 * MEGABYTE, description="zeros: number of bytes.")
@@ -69,7 +72,7 @@ class Fault(Rule):
 CommonKind = Literal["slow", "disconnect", "hang", "http_error", "rate_limited", "html"]
 # The whole response of the app, in a form that a strict HTTP client may refuse to read.
 DeliveredKind = Literal["early_hints", "long_header", "false_encoding", "unfinished_chunks", "short_body"]
-ApiKind = Literal[CommonKind, DeliveredKind, "bad_json", "business_error", "redirect"]
+ApiKind = Literal[CommonKind, DeliveredKind, "bad_json", "business_error", "edited", "redirect"]
 SubmitKind = ApiKind | Literal["missing_img_uuid", "no_credits"]
 FileKind = Literal[CommonKind, "expired_link", "zeros", "redirect_loop", "truncated"]
 JobKind = Literal["failed", "stuck"]
@@ -139,6 +142,9 @@ class Switches(BaseModel):
     image: FileFaults = Field(default=[], description="Faults of GET /images/...")
     job: JobFaults = Field(default=[], description="Outcomes of accepted jobs other than success.")
 
+    img_uuid: Literal["uuid", "number"] = Field(
+        default="uuid", description="The `img_uuid` of new jobs; number: digits, sent as a JSON number."
+    )
     job_seconds: Seconds = Field(default=2.0, description="Minimum duration of a job.")
     job_seconds_max: Seconds | None = Field(
         default=None, description="If set, durations are drawn between job_seconds and this."

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from ..exceptions import AuthenticationError, GoEnhanceError, JobNotFoundError
 from .models import Job, JobState
-from .pace import MOST_CALLS, Pace, pace_of_loop
+from .pace import MOST_CALLS, SLOWEST, Pace, pace_of_loop
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,9 @@ MAX_POLL_INTERVAL = 60.0
 NOT_FOUND_LIMIT = 5
 #: ... over at least this many seconds: what is lost for good can be paid for again.
 NOT_FOUND_SECONDS = 300.0
+#: A busy loop and a failing service make polls rarer, but a job is polled once in this many seconds, or in its own
+#: interval where that is longer.
+LONGEST_PAUSE = MAX_POLL_INTERVAL * SLOWEST
 #: Seconds between two log lines about progress, and between two warnings about failed calls.
 PROGRESS_EVERY = 30.0
 #: After the deadline every open job is polled once more, for at most this many seconds ...
@@ -60,6 +63,13 @@ class WaitOutcome:
     running: list[str] = field(default_factory=list)
     doubted: dict[str, int] = field(default_factory=dict)
     last_error: str | None = None
+
+    def doubt(self, img_uuid: str) -> str:
+        """Return a sentence on how often a job was said to be unknown, ``""`` if it never was."""
+        times = self.doubted.get(img_uuid, 0)
+        counted = "once" if times == 1 else f"{times} times"
+        said = f"GoEnhance said 'job not found' {counted}, not often or long enough to be believed."
+        return said if times else ""
 
     def __str__(self) -> str:
         text = f"{len(self.succeeded)} done, {len(self.failed)} failed, {len(self.running)} running"
@@ -130,7 +140,9 @@ class _Wait:
 
     def poll_again(self, img_uuid: str, *, factor: float = 1.0) -> None:
         now = time.monotonic()
-        interval = next_interval(now - self.started, self.poll_interval) * factor * self.pace.factor
+        normal = next_interval(now - self.started, self.poll_interval)
+        # The loop is busy for seconds, and the pace of this moment would hold for a wait of hours.
+        interval = min(normal * factor * self.pace.factor, max(normal, LONGEST_PAUSE))
         interval *= random.uniform(0.9, 1.1)  # noqa: S311  not cryptography
         heapq.heappush(self._due, (now + interval, img_uuid))
 

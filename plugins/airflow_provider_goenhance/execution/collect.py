@@ -25,7 +25,6 @@ from ..exceptions import (
 from ..results.ledger import Outcome
 from ..results.recovery import JOB_NOT_FOUND
 from ..results.states import Status
-from .messages import pluralize
 from .task_loop import TaskLoop
 
 if TYPE_CHECKING:
@@ -89,10 +88,8 @@ def _outcome_of_wait(swap: Swap, waited: WaitOutcome) -> Outcome | None:
         )
     if img_uuid in waited.running:
         trouble = f" The last poll failed: {waited.last_error}" if waited.last_error else ""
-        if times := waited.doubted.get(img_uuid):
-            trouble += (
-                f" GoEnhance said 'job not found' {pluralize(times, 'time')}, too briefly to be believed."
-            )
+        if doubt := waited.doubt(img_uuid):
+            trouble += f" {doubt}"
         return Outcome(
             swap.swap_id,
             img_uuid,

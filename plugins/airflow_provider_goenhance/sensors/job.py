@@ -136,8 +136,11 @@ class GoEnhanceJobSensor(RetryPolicyMixin, BaseSensorOperator):
         return states
 
     def _raise_timed_out(self, img_uuids: Sequence[str], outcome: WaitOutcome) -> None:
-        first = outcome.running[0]
+        # A job that may be unknown is the one to look at.
+        first = next(iter(outcome.doubted), outcome.running[0])
         trouble = f" The last status call failed: {outcome.last_error}" if outcome.last_error else ""
+        if doubt := outcome.doubt(first):
+            trouble += f" {doubt}"
         message = (
             f"{len(outcome.running)} of {len(img_uuids)} jobs still run after {float(self.timeout):g} s, the first: "
             f"{first}. They keep running at GoEnhance; a retry waits again and pays nothing.{trouble}"

@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from airflow_provider_goenhance.api.client import GoEnhanceClient
 from airflow_provider_goenhance.api.models import Submission
+from airflow_provider_goenhance.api.polling import NOT_FOUND_LIMIT
 from airflow_provider_goenhance.exceptions import (
     BadRequestError,
     BatchFailedError,
     GoEnhanceError,
     RateLimitedError,
+    ServiceBusyError,
     SubmitOutcomeUnknownError,
     UnexpectedResponseError,
 )
@@ -37,11 +39,13 @@ class Fault:
 
     :param switch: the sandbox's ``submit`` switch
     :param status: the struck row after the first attempt
+    :param in_a_batch: the same where the pairs behind it are accepted: the round after them may send it again
     :param accepted: how many of its POSTs the sandbox accepted in the first attempt
     :param attempts: the row's own count of POSTs that may have been accepted
     :param error: what the single operator raises, ``None`` for success
     :param after_retry: the row after a second attempt, the fault gone
     :param ends_the_batch: whether the pairs after it are left for a later attempt
+    :param beside: other switches of the sandbox, which apply to all of its answers
     """
 
     switch: dict[str, Any]
@@ -51,6 +55,8 @@ class Fault:
     error: type[GoEnhanceError] | None = None
     after_retry: str = ""
     ends_the_batch: bool = False
+    in_a_batch: str = ""
+    beside: dict[str, Any] = field(default_factory=dict)
 
     @property
     def expected_after_retry(self) -> str:
@@ -58,6 +64,22 @@ class Fault:
 
 
 UNKNOWN = SubmitOutcomeUnknownError
+REFUSED_NOW: dict[str, Any] = {
+    "status": "planned",
+    "accepted": 0,
+    "attempts": 0,
+    "error": ServiceBusyError,
+    "after_retry": "succeeded",
+    "in_a_batch": "succeeded",
+}
+NO_FAULT = {"kind": "slow", "seconds": 0}
+#: More answers than it takes to believe that a job is lost, if they said so.
+MAINTENANCE = {
+    "kind": "business_error",
+    "code": 1001,
+    "msg": "system maintenance, try again later",
+    "count": 2 * NOT_FOUND_LIMIT,
+}
 FAULTS = {
     "connection lost before accepting": Fault(
         {"kind": "disconnect", "when": "before"}, "unknown", 0, 1, UNKNOWN
@@ -107,6 +129,33 @@ FAULTS = {
     "408 after accepting": Fault(
         {"kind": "http_error", "status": 408, "when": "after"}, "unknown", 1, 1, UNKNOWN
     ),
+    "system busy": Fault(
+        {"kind": "business_error", "code": 10001, "msg": "system busy, please try again later"}, **REFUSED_NOW
+    ),
+    "system maintenance": Fault(
+        {"kind": "business_error", "code": 1001, "msg": "system maintenance, try again later"}, **REFUSED_NOW
+    ),
+    "425 that comes too early": Fault({"kind": "http_error", "status": 425}, **REFUSED_NOW),
+    "404 of a path that moved": Fault({"kind": "http_error", "status": 404}, **REFUSED_NOW),
+    "data that is a text": Fault({"kind": "edited", "as_text": True}, "succeeded", 1, 1),
+    "a cost beyond 32 bits": Fault({"kind": "edited", "data": {"cost": 3_000_000_000}}, "succeeded", 1, 1),
+    "a cost in words": Fault({"kind": "edited", "data": {"cost": "4 credits"}}, "succeeded", 1, 1),
+    "a UUID that is a number": Fault(NO_FAULT, "succeeded", 1, 1, beside={"img_uuid": "number"}),
+    "jobs that ended in the year 1": Fault(
+        NO_FAULT,
+        "succeeded",
+        1,
+        1,
+        beside={"detail": {"kind": "edited", "data": {"end_time": "0001-01-01T00:00:00Z"}}},
+    ),
+    "status calls under maintenance": Fault(NO_FAULT, "succeeded", 1, 1, beside={"detail": MAINTENANCE}),
+    "status calls that find no job": Fault(
+        NO_FAULT,
+        "succeeded",
+        1,
+        1,
+        beside={"detail": {"kind": "business_error", "code": 404, "msg": "Job not found", "count": 3}},
+    ),
 }
 FINAL = (UNKNOWN, BadRequestError)
 
@@ -133,8 +182,9 @@ def struck(
 
     def make(kind: str) -> LightTask:
         made = task(kind=kind, deferrable=deferrable)
-        connect(made.sandbox, request_timeout=REQUEST_TIMEOUT)
-        made.sandbox.put_faults(submit={"count": 1, **fault.switch})
+        # One try for each status call: the wait itself must bear an answer that is not about the job.
+        connect(made.sandbox, request_timeout=REQUEST_TIMEOUT, get_attempts=1)
+        made.sandbox.put_faults(submit={"count": 1, **fault.switch}, **fault.beside)
         if fault.switch["kind"] == "hang":
             _let_the_time_of_the_first_submit_run_out(made, monkeypatch)
         return made
@@ -192,6 +242,8 @@ def test_in_a_batch_one_struck_pair_costs_no_other_pair_anything(
     struck: Callable[..., LightTask], fault: Fault
 ) -> None:
     batch = struck("batch")
+    if fault.in_a_batch == "succeeded":
+        fault = replace(fault, status="succeeded", accepted=1, attempts=1, error=None)
 
     first = batch.attempt()
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -125,6 +126,23 @@ def test_a_job_that_never_ends_times_out_and_a_retry_waits_on(
     assert not is_final(caught.value)
     with pytest.raises(AirflowSkipException):
         sense(img_uuids, timeout=0.05, soft_fail=True, **way)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_time_out_names_the_job_that_was_not_found_too_seldom_to_be_believed(
+    sandbox: SandboxProcess, way: dict[str, Any]
+) -> None:
+    sandbox.put_faults(job={"kind": "stuck"})
+
+    with pytest.raises(JobTimedOutError) as caught:
+        sense([*submit(sandbox, 1), STRANGER], timeout=0.3, **way)
+
+    assert caught.value.img_uuid == STRANGER
+    assert re.search(
+        rf"2 of 2 jobs still run after 0.3 s, the first: {STRANGER}.* "
+        r"GoEnhance said 'job not found' (once|\d+ times), not often or long enough to be believed\.$",
+        str(caught.value),
+    )
 
 
 @pytest.mark.parametrize("way", WAYS[:2])

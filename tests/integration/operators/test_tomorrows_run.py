@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,17 @@ from airflow_provider_goenhance.operators.plan import GoEnhancePlanOperator
 from .light_runner import LightTask, LightTaskInstance
 
 KINDS = ["single", "batch"]
+#: Answers to status calls that are not about the job, and one that is not to be believed at once.
+NO_ANSWERS = {
+    "maintenance": {"kind": "business_error", "code": 1001, "msg": "system maintenance, try again later"},
+    "not found": {"kind": "business_error", "code": 404, "msg": "Job not found"},
+}
+
+
+@pytest.fixture
+def _believed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five answers that say "job not found" are enough: the five minutes are in the unit tests of the wait."""
+    monkeypatch.setattr(polling, "NOT_FOUND_SECONDS", 0.0)
 
 
 def next_run(swap: LightTask, number: int = 2, **arguments: Any) -> Any:
@@ -100,11 +112,12 @@ def test_a_picture_that_is_gone_from_storage_is_fetched_again(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("trouble", ["no picture", "no storage", "never done"])
+@pytest.mark.parametrize("trouble", ["no picture", "no storage", "never done", "maintenance", "not found"])
 def test_however_many_nights_a_job_is_not_collected_it_is_paid_for_once(
-    task: Callable[..., LightTask], kind: str, trouble: str
+    task: Callable[..., LightTask], connect: Any, kind: str, trouble: str
 ) -> None:
     swap = task(kind=kind)
+    connect(swap.sandbox, get_attempts=1)
     img_uuid = None
     for night in range(1, 5):
         if trouble == "no picture":
@@ -114,17 +127,17 @@ def test_however_many_nights_a_job_is_not_collected_it_is_paid_for_once(
             swap.arguments["storage"] = str(swap.folder / "file" / "kept")
         else:
             swap.arguments["timeout"] = 0.05
-            swap.sandbox.put_faults(job_seconds=3600)
+            swap.sandbox.put_faults(job_seconds=3600, detail=NO_ANSWERS.get(trouble))
         assert next_run(swap, number=night).error is not None
         assert swap.row()["status"] == "failed"
         img_uuid = img_uuid or swap.row()["img_uuid"]
         assert swap.row()["img_uuid"] == img_uuid
-    swap.sandbox.put_faults(result=None, job_seconds=0)
+    swap.sandbox.put_faults(result=None, job_seconds=0, detail=None)
     swap.arguments["storage"] = str(swap.folder / "kept")
 
     ending = next_run(swap, number=5)
 
-    if trouble == "never done":
+    if trouble in {"never done", *NO_ANSWERS}:
         assert swap.row()["img_uuid"] == img_uuid
     else:
         assert ending.error is None
@@ -132,6 +145,44 @@ def test_however_many_nights_a_job_is_not_collected_it_is_paid_for_once(
     assert swap.accepted() == len(swap.pairs)
 
 
+@pytest.mark.usefixtures("_believed_at_once")
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_maintenance_however_long_never_makes_a_later_run_pay_again(
+    task: Callable[..., LightTask], connect: Any, kind: str, deferrable: bool
+) -> None:
+    swap = task(kind=kind, deferrable=deferrable, wait_for_completion=False)
+    connect(swap.sandbox, get_attempts=1)
+    swap.attempt()
+    img_uuid = swap.row()["img_uuid"]
+    answers = len(swap.pairs) * 3 * polling.NOT_FOUND_LIMIT
+    swap.sandbox.put_faults(detail={**NO_ANSWERS["maintenance"], "count": answers})
+
+    ending = next_run(swap, wait_for_completion=True)
+
+    assert ending.error is None
+    assert swap.sandbox.faults()["detail"][0]["fired"] == answers
+    assert_taken_over(swap, img_uuid)
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_row_says_how_often_its_job_was_not_found_and_why_that_is_not_believed(
+    task: Callable[..., LightTask], kind: str, deferrable: bool
+) -> None:
+    swap = task(kind=kind, deferrable=deferrable, timeout=0.05)
+    swap.sandbox.put_faults(detail=NO_ANSWERS["not found"])
+
+    ending = swap.attempt()
+
+    assert re.search(
+        r"GoEnhance said 'job not found' (once|\d+ times), not often", swap.row()["error_message"]
+    )
+    assert "GoEnhance said 'job not found'" in ending.message
+    assert swap.row()["error_code"] == "job_timed_out"
+
+
+@pytest.mark.usefixtures("_believed_at_once")
 @pytest.mark.parametrize("deferrable", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_job_that_goenhance_no_longer_knows_is_submitted_again_at_once(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 
@@ -78,6 +79,59 @@ def test_a_business_error_hides_inside_http_200(client, sandbox, when, accepted)
     answer = client.post(SUBMIT, json=BODY)
     assert (answer.status_code, answer.json()) == (200, {"code": 1006, "msg": "Quota", "data": None})
     assert len(sandbox.submissions()) == accepted
+
+
+@pytest.mark.parametrize(("when", "accepted"), ACCEPTED)
+def test_a_refusal_can_have_any_status_code_and_message(client, sandbox, when, accepted):
+    sandbox.put_faults(
+        submit={"kind": "business_error", "status": 425, "code": 10001, "msg": "system busy", "when": when}
+    )
+    answer = client.post(SUBMIT, json=BODY)
+    assert (answer.status_code, answer.json()) == (425, {"code": 10001, "msg": "system busy", "data": None})
+    assert len(sandbox.submissions()) == accepted
+
+
+def test_a_status_call_can_say_that_a_known_job_is_not_found(client, sandbox):
+    img_uuid = sandbox.submit(**PAIR)
+    sandbox.put_faults(detail={"kind": "business_error", "code": 404, "msg": "Job not found", "count": 1})
+    answer = client.get(DETAIL, params={"img_uuid": img_uuid})
+    assert (answer.status_code, answer.json()["code"]) == (200, 404)
+    assert sandbox.detail(img_uuid)["img_uuid"] == img_uuid
+
+
+@pytest.mark.parametrize("cost", [3_000_000_000, "4 credits", None])
+def test_an_accepted_submit_can_have_any_value_beside_its_uuid(client, sandbox, cost):
+    sandbox.put_faults(submit={"kind": "edited", "data": {"cost": cost}})
+    data = client.post(SUBMIT, json=BODY).json()["data"]
+    assert data == {"img_uuid": sandbox.submissions()[0]["img_uuid"], "cost": cost}
+
+
+def test_the_data_of_a_response_can_be_a_text(client, sandbox):
+    sandbox.put_faults(submit={"kind": "edited", "as_text": True})
+    data = client.post(SUBMIT, json=BODY).json()["data"]
+    assert json.loads(data) == {"img_uuid": sandbox.submissions()[0]["img_uuid"]}
+
+
+def test_a_job_can_end_at_the_zero_of_time(sandbox):
+    img_uuid = sandbox.submit(**PAIR)
+    sandbox.wait_for(img_uuid)
+    sandbox.put_faults(detail={"kind": "edited", "data": {"end_time": "0001-01-01T00:00:00Z"}})
+    detail = sandbox.detail(img_uuid)
+    assert (detail["status"], detail["end_time"]) == ("success", "0001-01-01T00:00:00Z")
+
+
+def test_a_refusal_has_no_data_that_could_be_edited(client, sandbox):
+    sandbox.put_faults(credits=0, submit={"kind": "edited", "data": {"cost": 1}, "as_text": True})
+    answer = client.post(SUBMIT, json=BODY)
+    assert (answer.status_code, answer.json()) == (402, {"code": 402, "msg": "Insufficient credits"})
+
+
+def test_a_uuid_can_be_a_number(client, sandbox):
+    sandbox.put_faults(img_uuid="number")
+    img_uuid = client.post(SUBMIT, json=BODY).json()["data"]["img_uuid"]
+    assert [entry["img_uuid"] for entry in sandbox.submissions()] == [str(img_uuid)]
+    assert client.get(DETAIL, params={"img_uuid": img_uuid}).json()["data"]["img_uuid"] == img_uuid
+    assert isinstance(img_uuid, int)
 
 
 @pytest.mark.parametrize(("when", "accepted"), ACCEPTED)

@@ -18,6 +18,7 @@ from airflow_provider_goenhance.api.models import Job
 from airflow_provider_goenhance.api.pace import SLOWEST, TICK, Pace, pace_of_loop
 from airflow_provider_goenhance.api.polling import (
     LAST_ROUND_SECONDS,
+    LONGEST_PAUSE,
     NOT_FOUND_LIMIT,
     NOT_FOUND_SECONDS,
     PROGRESS_EVERY,
@@ -37,7 +38,9 @@ from airflow_provider_goenhance.exceptions import (
 )
 from tests.unit.clock import until
 
-pytestmark = pytest.mark.looptime(start=86_400.0)
+# No idle cycles before the clock moves on: they are for threads, which this loop has none of, and with 42 of them each
+# second of a long wait takes 10 ms.
+pytestmark = pytest.mark.looptime(start=86_400.0, noop_cycles=0)
 
 Answer = str | GoEnhanceError
 
@@ -238,6 +241,35 @@ async def test_trouble_between_the_answers_neither_counts_nor_starts_the_count_a
     outcome = await wait(vendor.get_job, ["lost"], deadline=now() + 900, poll_interval=8.0)
     assert list(outcome.declined) == ["lost"]
     assert vendor.asked[-1][0] - vendor.asked[0][0] < 2 * NOT_FOUND_SECONDS
+
+
+@pytest.mark.parametrize("jobs", [1, 5])
+@pytest.mark.parametrize("interval", [60.0, 119.0, 600.0])
+async def test_a_long_interval_is_kept_until_the_end_of_the_wait(interval: float, jobs: int) -> None:
+    img_uuids = [f"job-{number}" for number in range(jobs)]
+    vendor = Vendor(**{img_uuid: ["processing"] for img_uuid in img_uuids})
+    began = now()
+    outcome = await wait(vendor.get_job, img_uuids, deadline=began + 5 * interval, poll_interval=interval)
+    assert outcome.running == img_uuids
+    assert now() - began == pytest.approx(5 * interval, abs=1.0)
+    assert all(3 <= polls <= 7 for polls in vendor.counts.values())
+
+
+@pytest.mark.parametrize("interval", [60.0, 600.0])
+async def test_a_moment_in_which_the_loop_is_busy_does_not_delay_a_poll_by_hours(interval: float) -> None:
+    vendor = Vendor(job=["processing", "processing", "success"])
+
+    async def get_job(img_uuid: str) -> Job:
+        for _ in range(20):
+            pace_of_loop().adjust(1.0)
+        return await vendor.get_job(img_uuid)
+
+    began = now()
+    outcome = await wait(get_job, ["job"], deadline=began + 40 * 3600, poll_interval=interval)
+    assert outcome.succeeded == ["job"]
+    first, *later = [moment for moment, _ in vendor.asked]
+    assert first - began <= interval
+    assert later[-1] - first <= 2 * 1.1 * max(interval, LONGEST_PAUSE) + 1
 
 
 @pytest.mark.parametrize("seconds", [-60.0, 0.5, NOT_FOUND_SECONDS - 10])
