@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import http.client
 import os
 import re
 import socket
 import ssl
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -146,6 +148,8 @@ def _connection_cause(error: BaseException) -> Cause | None:
         return Cause("the connection was refused", passes=True)
     if isinstance(error, TimeoutError):
         return Cause("the answer timed out", passes=True)
+    if isinstance(error, gzip.BadGzipFile | zlib.error):
+        return Cause("the answer is packed with gzip, and damaged", passes=True)
     if isinstance(error, ConnectionError | EOFError | http.client.IncompleteRead):
         return Cause("the connection was cut before the file was complete", passes=True)
     if isinstance(error, http.client.InvalidURL):

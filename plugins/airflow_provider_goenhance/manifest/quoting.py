@@ -21,6 +21,10 @@ _URL = rf"{_SCHEME}[^\s,]*+"
 # A URL as a column of its own, beside another column. A URL in a sentence has a blank or a word on either side.
 _URL_COLUMN = re.compile(rf",{_SCHEME}|(?:^|,){_URL},(?=\S)|(?:^|,)\s*{_URL}\s*,\s*{_SCHEME}", re.IGNORECASE)
 _URL_FIRST = re.compile(rf"\s*{_URL}\s*,", re.IGNORECASE)
+# What stands behind a quote that should not be there, and in front of the next one: no sentence begins with a comma,
+# or ends with one.
+_ROW_REST = re.compile(rf"\s*,\s*{_URL}\s*(?:,|\Z)", re.IGNORECASE)
+_ROW_START = re.compile(rf"\s*{_URL}\s*,\s*\Z", re.IGNORECASE)
 # A comma between two columns: in a sentence a blank follows it, in a number three digits.
 _TIGHT_COMMA = re.compile(r",(?!\s)(?!(?<=\d,)\d{3}(?!\d))")
 
@@ -121,6 +125,8 @@ def _looks_like_rows(value: str, width: int) -> bool:
     """Return whether a quoted value contains a row, or what a row begins or ends with."""
     segments = _LINE_END.split(value.replace('""', '"'))
     if any(_URL_COLUMN.search(segment) for segment in segments):
+        return True
+    if _ROW_REST.match(segments[0]) or _ROW_START.match(segments[-1]):
         return True
     # The first line is the end of the row that the quote belongs to; the others are what it may have swallowed.
     return any(_has_all_columns(segment, width) for segment in segments[1:])

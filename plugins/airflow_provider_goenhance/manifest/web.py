@@ -112,7 +112,10 @@ def _fetch(url: str, location: str) -> tuple[Any, HTTPMessage]:
                 to = error.headers.get("Location")
             if error.code not in _REDIRECTS or not to:
                 raise
-        hop = _sendable(urljoin(target, quote(to.encode("latin-1"), safe=_SENT_AS_IT_IS)))
+        try:
+            hop = _sendable(urljoin(target, quote(to.encode("latin-1"), safe=_SENT_AS_IT_IS)))
+        except ValueError:
+            raise _refused("to an address that cannot be read", location) from None
         if reason := refused_hop(target, hop):
             raise _refused(reason, location)
         if not is_internal(urlsplit(target).hostname or ""):

@@ -7,6 +7,7 @@ import csv
 import io
 import re
 from functools import partial
+from itertools import permutations
 
 import pytest
 from hypothesis import example, given, settings
@@ -113,6 +114,36 @@ def test_a_damaged_quote_refuses_the_file_with_the_line(manifest_file, body, sai
         read_manifest(location)
     assert str(caught.value).startswith(f"manifest {location}, {said}")
     assert re.search(r": [^:]+$", str(caught.value))  # and what to do
+
+
+@pytest.mark.parametrize("separator", [",", ", ", ",  "])
+@pytest.mark.parametrize(
+    "order", [*permutations(("source_img", "reference_img", "pair_id", "note"))], ids=",".join
+)
+def test_quotes_alone_in_two_rows_swallow_none_in_any_order_of_the_columns(manifest_file, order, separator):
+    def row(number, note):
+        source, reference = PAIRS[number]
+        values = {"source_img": source, "reference_img": reference, "pair_id": f"p{number}", "note": note}
+        return separator.join(values[name] for name in order)
+
+    lines = [",".join(order), row(0, '"'), row(1, '"'), row(2, '""'), row(3, '"1,5"')]
+    with pytest.raises(ManifestError, match="line 2"):
+        read_manifest(manifest_file("\n".join(lines) + "\n"))
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "see A, then\nwrite to Ada",
+        "first line\nA",
+        "A\nB",
+        "two links:\nA,\nB",
+        "one, two,\nthree",
+    ],
+)
+def test_a_note_of_several_lines_with_links_in_it_is_read(manifest_file, note):
+    body = with_urls(f'A,B,x,"{note}"\nA,C,y,"ok"\n')
+    assert [pair.pair_id for pair in read_manifest(manifest_file(HEADER + body)).pairs] == ["x", "y"]
 
 
 def test_a_damaged_quote_behind_the_first_chunk_refuses_the_file_too(manifest_file, monkeypatch):

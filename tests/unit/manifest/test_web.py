@@ -65,6 +65,21 @@ def test_an_object_that_was_stored_packed_is_named_by_what_is_in_it(server):
     assert [pair.pair_id for pair in read_manifest(server.url + "/pairs.csv.gz").pairs] == ["p1"]
 
 
+@pytest.mark.parametrize("place", [0, 12, -6])
+def test_an_answer_that_was_damaged_when_packed_is_read_again(server, place):
+    packed = bytearray(gzip.compress(GOOD.encode()))
+    packed[place + 2 if place == 0 else place] ^= 0x55
+    server.script["/a.csv"] = response(bytes(packed), content_encoding="gzip")
+    error = fault(server.url + "/a.csv")
+    assert "cannot be read: the answer is packed with gzip, and damaged. A retry reads it again" in str(error)
+    assert not is_final(error)
+
+
+def test_a_redirect_to_an_address_that_cannot_be_read_is_refused(server):
+    server.script["/a.csv"] = response("", 302, location="http://[::1/b.csv")
+    assert "it redirects to an address that cannot be read" in str(fault(server.url + "/a.csv"))
+
+
 def test_an_answer_that_unpacks_to_more_than_the_limit_is_refused(server, monkeypatch):
     monkeypatch.setattr(web, "MAX_BYTES", 1 << 20)
     server.script["/a.csv"] = response(gzip.compress(bytes(3 << 20)), content_encoding="gzip")
