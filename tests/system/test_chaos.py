@@ -99,7 +99,9 @@ def planned_all(engine: sa.Engine, pairs: int) -> bool:
         return int(count) >= pairs
 
 
-@pytest.mark.parametrize("pairs,kills", [(PAIRS, KILLS), (PAIRS // 3, 0)], ids=["killed", "only told to end"])
+@pytest.mark.parametrize(
+    ("pairs", "kills"), [(PAIRS, KILLS), (PAIRS // 3, 0)], ids=["killed", "only told to end"]
+)
 def test_a_night_of_kills_pays_no_pair_twice_and_loses_no_job(
     tmp_path: Path, results_database: sa.Engine, capsys: pytest.CaptureFixture[str], pairs: int, kills: int
 ) -> None:
