@@ -227,12 +227,18 @@ def _of_submit(numbers: frozenset[int], words: str) -> Refusal:
         return Refusal.BUSY
     if _DEFECT.search(words):
         return Refusal.DECLINED
-    if not _NOUN.search(words) and (_PAYMENT.search(words) or _BAD_KEY.search(words)):
-        # Of every pair: else each one of a batch would be declined, one by one.
-        return Refusal.CREDITS if _PAYMENT.search(words) else Refusal.TOKEN
-    if 403 in numbers:
-        return _of_forbidden(words)
-    return _of_other_words(numbers, words)
+    if refusal := _of_every_pair(words):
+        return refusal
+    return _of_forbidden(words) if 403 in numbers else _of_other_words(numbers, words)
+
+
+def _of_every_pair(words: str) -> Refusal | None:
+    """Return what a submit's response says of the account: each pair of a batch would be declined, one by one."""
+    if _NOUN.search(words):
+        return None
+    if _PAYMENT.search(words):
+        return Refusal.CREDITS
+    return Refusal.TOKEN if _BAD_KEY.search(words) else None
 
 
 def _of_forbidden(words: str) -> Refusal:
