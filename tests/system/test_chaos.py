@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -38,16 +39,16 @@ TERMINAL = {"succeeded", "failed", "unknown", "rejected", "reused"}
 
 
 @pytest.fixture
-def results_database(tmp_path: Path) -> Iterator[sa.Engine]:
+def results_database() -> Iterator[sa.Engine]:
     """A real PostgreSQL of this test's own."""
-    folder = tmp_path / "postgres"
-    folder.mkdir()
-    server = get_server(folder, cleanup_mode="delete")
-    url = sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg2")
-    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
-    yield engine
-    engine.dispose()
-    server.cleanup()
+    # Not in `tmp_path`: another pytest of the same user closes that folder to PostgreSQL's user.
+    with tempfile.TemporaryDirectory(prefix="goenhance-postgres-") as folder:
+        server = get_server(Path(folder, "data"), cleanup_mode="delete")
+        url = sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg2")
+        engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+        yield engine
+        engine.dispose()
+        server.cleanup()
 
 
 def connection_of(url: sa.URL) -> str:
