@@ -114,15 +114,18 @@ class Attempt:
             swaps = self._collect(waiting, self._ask(waiting, deadline))
             first_look = False
 
-    def take_event(self, event: Any) -> None:
+    def take_event(self, event: Any, *, leave_running: bool = False) -> None:
         """
         Collect the jobs that the trigger has waited for.
 
+        :param leave_running: leave rows ``submitted`` whose jobs still run, instead of recording that their wait ended
         :raises GoEnhanceError: the error that the event stands for, with the state of the rows
         """
         try:
             waited = outcome_of(event)
             waiting = self._waiting(self.store.load(), first_look=True)
+            if leave_running:
+                waiting = [swap for swap in waiting if swap.img_uuid not in waited.running]
             collect_jobs(self.account, self.store, waiting, waited, self.storage_options, loop=self._loop)
         except GoEnhanceError as error:
             raise with_next_step(error, self.store.load(), self.policies) from None

@@ -97,16 +97,18 @@ class GoEnhanceCollectOperator(JobOperatorBase):
 
         :param event: what the trigger sent
         """
-        from ..triggers.deferral import enforce_execution_deadline
-
-        enforce_execution_deadline(self, context)
         from ..execution.events import outcome_of
+        from ..triggers.deferral import execution_timed_out, has_time_left
 
+        in_time = has_time_left(self, context)
         with self._opened() as (account, ledger):
             credentials = self.signing_credentials()
             waited = outcome_of(event)
             waiting = self._waiting(ledger, account, context)
-            return self._collect(account, ledger, waiting, waited, credentials, give_up=True)
+            collected = self._collect(account, ledger, waiting, waited, credentials, give_up=in_time)
+        if waited.running and not in_time:
+            raise execution_timed_out(self)
+        return collected
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[Account, Ledger]]:

@@ -116,14 +116,22 @@ class FaceSwapOperatorBase(JobOperatorBase):
         Record what the trigger has seen, collect the pictures, and submit what is left.
 
         :param event: what the trigger sent
+        :raises AirflowTaskTimeout: when the ``execution_timeout`` has passed and there is more to do than to collect
+            what has ended
         """
-        from ..triggers.deferral import enforce_execution_deadline
+        from ..triggers.deferral import execution_timed_out, has_time_left
 
-        enforce_execution_deadline(self, context)
+        in_time = has_time_left(self, context)
         with self._open_resources():
             attempt = self._prepare(context)
-            attempt.take_event(event)
-            return self._process(attempt, context, first_look=False)
+            attempt.take_event(event, leave_running=not in_time)
+            if in_time:
+                return self._process(attempt, context, first_look=False)
+            swaps = attempt.store.load()
+            if any(swap.status in {"planned", "submitted"} for swap in swaps):
+                raise execution_timed_out(self)
+            self.push_img_uuids(context, swaps)
+            return self._conclude(swaps, context)
 
     def on_kill(self) -> None:
         """Stop submitting, mark the submits in flight as unknown, and log what continues without this task."""
@@ -155,6 +163,9 @@ class FaceSwapOperatorBase(JobOperatorBase):
             submitted=submitted,
             defer=defer if self.deferrable else None,
         )
+        return self._conclude(swaps, context)
+
+    def _conclude(self, swaps: Sequence[Swap], context: Context) -> Any:
         ti = context["ti"]
         return self.conclude(swaps, tries_left=ti.try_number <= (ti.max_tries or 0))
 

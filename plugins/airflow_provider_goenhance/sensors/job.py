@@ -76,12 +76,13 @@ class GoEnhanceJobSensor(RetryPolicyMixin, BaseSensorOperator):
 
         :param event: what the trigger sent
         """
-        from ..triggers.deferral import enforce_execution_deadline
-
-        enforce_execution_deadline(self, context)
         from ..execution.events import outcome_of
+        from ..triggers.deferral import execution_timed_out, has_time_left
 
-        return self._conclude(self._checked_img_uuids(), outcome_of(event))
+        outcome = outcome_of(event)
+        if outcome.running and not has_time_left(self, context):
+            raise execution_timed_out(self)
+        return self._conclude(self._checked_img_uuids(), outcome)
 
     def _wait(self, img_uuids: Sequence[str], deadline: float) -> WaitOutcome:
         from ..execution.wait import wait_round

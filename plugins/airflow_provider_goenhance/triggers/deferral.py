@@ -65,24 +65,32 @@ def execution_deadline(task: BaseOperator, context: Context) -> float | None:
     return float((started + task.execution_timeout).timestamp())
 
 
-def enforce_execution_deadline(task: BaseOperator, context: Context) -> None:
+def has_time_left(task: BaseOperator, context: Context) -> bool:
     """
-    Give a resumed task only what is left of its ``execution_timeout``.
+    Give a resumed task only what is left of its ``execution_timeout``, and return whether anything is.
 
-    :raises AirflowTaskTimeout: when nothing is left
+    A task without time left still records and collects what has ended while it was deferred, because that is paid for
+    and the links expire: only the time in the queue may have made it late. Airflow's alarm, which starts again with
+    each resume, bounds that.
     """
     deadline = execution_deadline(task, context)
     if deadline is None:
-        return
+        return True
     left = deadline - time.time()
     if left <= 0:
-        raise AirflowTaskTimeout(
-            f"The execution_timeout of {task.execution_timeout} passed while task {task.task_id!r} was deferred. Its "
-            "jobs continue at GoEnhance and are paid for. A retry or clear re-attaches to them and pays nothing."
-        )
+        return False
     # Airflow's alarm, where one is set. It is set for the whole time again.
     if (
         threading.current_thread() is threading.main_thread()
         and signal.getitimer(signal.ITIMER_REAL)[0] > left
     ):
         signal.setitimer(signal.ITIMER_REAL, left)
+    return True
+
+
+def execution_timed_out(task: BaseOperator) -> AirflowTaskTimeout:
+    """Return the error of a task whose ``execution_timeout`` passed while some of its jobs still ran."""
+    return AirflowTaskTimeout(
+        f"The execution_timeout of {task.execution_timeout} passed while task {task.task_id!r} was deferred. Its jobs "
+        "continue at GoEnhance and are paid for. A retry or clear re-attaches to them and pays nothing."
+    )

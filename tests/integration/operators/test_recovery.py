@@ -299,6 +299,35 @@ def test_an_execution_timeout_that_passes_while_the_task_is_deferred_fails_it_an
     assert swap.accepted() == 1 + len(swap.pairs)
 
 
+@pytest.mark.parametrize("kind", ["single", "batch"])
+def test_pictures_of_jobs_that_ended_are_collected_although_the_execution_timeout_has_passed(
+    task: Callable[..., LightTask], kind: str
+) -> None:
+    """The time in the queue may have made the resume late; the jobs are paid for, and their links expire."""
+    swap = task(kind=kind, deferrable=True, wait_for_completion=False)
+    assert swap.attempt().error is None
+    for row in swap.rows().values():
+        swap.sandbox.wait_for(row["img_uuid"])
+    swap.arguments |= {"wait_for_completion": True, "execution_timeout": dt.timedelta(microseconds=1)}
+
+    assert swap.attempt().error is None
+
+    assert {row["status"] for row in swap.rows().values()} == {"succeeded"}
+    assert swap.accepted() == len(swap.pairs)
+
+
+def test_what_ended_is_collected_before_a_timeout_is_raised_for_the_rest(
+    task: Callable[..., LightTask],
+) -> None:
+    swap = task(kind="batch", deferrable=True, execution_timeout=dt.timedelta(seconds=2))
+    swap.sandbox.put_faults(job={"kind": "stuck", "count": 1})
+
+    with pytest.raises(AirflowTaskTimeout):
+        swap.attempt()
+
+    assert sorted(row["status"] for row in swap.rows().values()) == ["submitted", "succeeded", "succeeded"]
+
+
 def test_a_declined_pair_is_sent_again_only_after_a_clear(task: Callable[..., LightTask]) -> None:
     swap = task()
     swap.sandbox.put_faults(submit={"kind": "business_error", "count": 1})
