@@ -36,7 +36,7 @@ def pluralize(count: int, noun: str, plural: str | None = None) -> str:
 
 def counts_line(run_id: str, counts: Mapping[Status, int] | Mapping[str, int]) -> str:
     """Return the line that sums up a run. Other programs read it: its form is fixed."""
-    shown = (Status.SUCCEEDED, Status.REUSED, Status.FAILED, Status.REJECTED, Status.UNKNOWN)
+    shown = (Status.SUCCEEDED, Status.REUSED, Status.FAILED, Status.REJECTED, Status.HELD, Status.UNKNOWN)
     by_status = " ".join(f"{status}={counts.get(status, 0)}" for status in shown)
     return f"run {run_id}: pairs={sum(counts.values())} {by_status}"
 

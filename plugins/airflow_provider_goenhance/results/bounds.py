@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from .schema import UtcDateTime
+from .columns import UtcDateTime
 from .swap import clean
 
 #: The range of an INTEGER column.

@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
+from .columns import UtcDateTime
 from .engines import CONNECT_SECONDS
-from .schema import UtcDateTime
 
 #: The longest pause of the client before it sends a submit again, seconds.
 LONGEST_PAUSE = 120.0

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from tenacity import RetryCallState, Retrying, stop_after_attempt, wait_exponential
 
 from ..exceptions import ResultsTableError
+from .account_tables import account_tables
 from .engines import make_engine
 from .schema import DEFAULT_TABLE, swaps_table
 from .transient_errors import OutOfReachError, is_about_encoding, is_transient, leads_to_standby
@@ -71,6 +72,7 @@ class ResultsDatabase:
         self.name = name
         self.url = sa.make_url(url)
         self.swaps = swaps_table(table, schema)
+        self.shared = account_tables(table, schema)
         self._sleep = sleep
         self._engine: sa.Engine | None = None
         # Re-entrant: `on_kill` runs in a signal handler, in a thread that may be opening the table at that moment.
@@ -205,7 +207,7 @@ class ResultsDatabase:
         )
 
     def _ensure_table(self, engine: sa.Engine) -> None:
-        """Create the table, or the columns that are new in this release, where they are missing."""
+        """Create the tables, or the tables and columns that are new in this release, where they are missing."""
         missing = self._missing(engine)
         if MARKER in (missing or []):
             # Before the column is added, so that an upgrade that was cut begins again.
@@ -225,9 +227,19 @@ class ResultsDatabase:
                 return
 
     def _missing(self, engine: sa.Engine) -> list[str] | None:
-        """Return the names of the columns that the table lacks, ``None`` if there is no table."""
-        columns = self._in_transaction(engine.connect, self._missing_columns, write=False)
-        return None if columns is None else [column.name for column in columns]
+        """Return the names of the columns and of the tables beside it that are missing, ``None`` without a table."""
+
+        def look(connection: sa.Connection) -> list[str] | None:
+            columns = self._missing_columns(connection)
+            if columns is None:
+                return None
+            return [*(column.name for column in columns), *self._missing_tables(connection)]
+
+        return self._in_transaction(engine.connect, look, write=False)
+
+    def _missing_tables(self, connection: sa.Connection) -> list[str]:
+        present = set(sa.inspect(connection).get_table_names(self.swaps.schema))
+        return [name for name in self.shared.names() if name not in present]
 
     def _missing_columns(self, connection: sa.Connection) -> list[sa.Column[Any]] | None:
         """Return the columns that the table lacks, ``None`` if there is no table."""
@@ -246,7 +258,7 @@ class ResultsDatabase:
 
     def _create(self, connection: sa.Connection) -> None:
         missing = self._missing_columns(connection)
-        if missing is None:
+        if missing is None or self._missing_tables(connection):
             self.swaps.metadata.create_all(connection, checkfirst=True)
         for column in missing or []:
             self._add_column(connection, column)

@@ -3,56 +3,16 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import json
 from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
 
+from .columns import StringTuple, UtcDateTime
+
 DEFAULT_TABLE = "goenhance_swaps"
 #: Percent of a PostgreSQL page that new rows fill; updates of a row use the rest.
 FILL_FACTOR = 50
-
-
-class UtcDateTime(sa.types.TypeDecorator[dt.datetime]):
-    """An aware UTC datetime on every database, SQLite's naive text included."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: dt.datetime | None, dialect: sa.Dialect) -> dt.datetime | None:
-        """Refuse a naive value rather than guess its zone."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"The results table stores only datetimes with a time zone; got {value!r}.")
-        value = value.astimezone(dt.UTC)
-        return value.replace(tzinfo=None) if dialect.name in {"sqlite", "mysql", "mariadb"} else value
-
-    def process_result_value(self, value: dt.datetime | None, dialect: sa.Dialect) -> dt.datetime | None:
-        """Return the aware datetime that was stored."""
-        if value is None:
-            return None
-        try:
-            return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
-        except OverflowError:  # the first or last day that there is, in another zone
-            return value.replace(tzinfo=dt.UTC)
-
-
-class StringTuple(sa.types.TypeDecorator[tuple[str, ...]]):
-    """A tuple of strings, stored as JSON text; an empty one as NULL."""
-
-    impl = sa.Text
-    cache_ok = True
-
-    def process_bind_param(self, value: tuple[str, ...] | None, dialect: sa.Dialect) -> str | None:
-        """Return the JSON text."""
-        return json.dumps(value) if value else None
-
-    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> tuple[str, ...]:
-        """Return the tuple that was stored."""
-        return tuple(json.loads(value)) if value else ()
 
 
 # MySQL's DATETIME drops fractions and its keys cannot hold TEXT: hence lengths on everything that is indexed.
@@ -110,6 +70,13 @@ def swaps_table(name: str = DEFAULT_TABLE, schema: str | None = None) -> sa.Tabl
         sa.Column("finished_at", _Time),
         # Set on a row that a later plan of its run no longer holds: it counts no more.
         sa.Column("superseded_at", _Time),
+        # Credits that its submit has reserved in the budgets, and the day (UTC) whose budget that was.
+        sa.Column("reserved_cost", sa.BigInteger),
+        sa.Column("reserved_day", sa.String(10)),
+        # What a person, or the account's credits, said about a submit whose outcome was unknown.
+        sa.Column("resolution", sa.String(32)),
+        sa.Column("resolved_by", sa.String(250)),
+        sa.Column("resolved_at", _Time),
     ]
     table = sa.Table(
         name,

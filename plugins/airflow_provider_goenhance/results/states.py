@@ -18,9 +18,13 @@ class Status(enum.StrEnum):
     UNKNOWN = "unknown"  #: Its POST may have been accepted and paid for; no answer says so.
     REJECTED = "rejected"  #: The manifest's row cannot be used; it is never sent.
     REUSED = "reused"  #: An earlier run's picture serves; nothing was paid.
+    #: Not sent, because an earlier submit of the pair may have been paid for, or a budget is reached; nothing was paid.
+    HELD = "held"
 
 
-TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.UNKNOWN, Status.REJECTED, Status.REUSED})
+TERMINAL = frozenset(
+    {Status.SUCCEEDED, Status.FAILED, Status.UNKNOWN, Status.REJECTED, Status.REUSED, Status.HELD}
+)
 
 #: What happens to a submit whose outcome is unknown: it is left for a person, or sent (and maybe paid for) again.
 OnUnknownSubmit = Literal["hold", "resubmit"]

@@ -89,6 +89,11 @@ class Swap:
     submitted_at: dt.datetime | None = None
     finished_at: dt.datetime | None = None
     superseded_at: dt.datetime | None = None
+    reserved_cost: int | None = None
+    reserved_day: str | None = None
+    resolution: str | None = None
+    resolved_by: str | None = None
+    resolved_at: dt.datetime | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Swap:

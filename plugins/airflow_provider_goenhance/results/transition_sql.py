@@ -14,9 +14,9 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from . import bulk_update
 from .bounds import fit
 from .clock import database_time
+from .columns import UtcDateTime
 from .database import IN_LIST
 from .plan_transitions import Repeated
-from .schema import UtcDateTime
 from .transition_memory import former_job, is_taken
 from .transition_rules import Append, DatabaseTimePlus, FromOwner, FromRow, FromStep, Now, Plus, Rule
 from .transitions import (

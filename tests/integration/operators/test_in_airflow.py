@@ -138,7 +138,7 @@ def test_the_batch_dag_swaps_a_manifest_and_names_each_pair(airflow: AirflowEnvi
     from_xcom = {entry["img_uuid"] for batch in run.values("swap") for entry in batch}
     assert from_xcom == {row["img_uuid"] for row in airflow.rows()} == img_uuids(airflow)
     assert all(Path(row["result_uri"].removeprefix("file://")).is_file() for row in airflow.rows())
-    assert f"run {run.run_id}: pairs=3 succeeded=3 reused=0 failed=0 rejected=0 unknown=0" in run.text
+    assert f"run {run.run_id}: pairs=3 succeeded=3 reused=0 failed=0 rejected=0 held=0 unknown=0" in run.text
 
     again = airflow.run(
         "goenhance_face_swap_batch", manifest=manifest(airflow, bad=True), allowed_failure_share=0.2

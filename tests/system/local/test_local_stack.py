@@ -24,7 +24,7 @@ from include.local.paths import this_checkout
 
 ROOT = this_checkout().root
 CLOSING = re.compile(
-    r"run (\S+): pairs=(\d+) succeeded=(\d+) reused=(\d+) failed=(\d+) rejected=(\d+) unknown=(\d+)"
+    r"run (\S+): pairs=(\d+) succeeded=(\d+) reused=(\d+) failed=(\d+) rejected=(\d+) held=(\d+) unknown=(\d+)"
 )
 
 Local = Callable[..., subprocess.Popen[str]]

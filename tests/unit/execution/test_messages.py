@@ -201,12 +201,12 @@ def test_the_counts_line_has_the_form_other_programs_read() -> None:
     counts = {"succeeded": 9, "reused": 2, "failed": 1, "rejected": 3, "unknown": 1, "planned": 4}
     assert (
         counts_line("run_1", counts)
-        == "run run_1: pairs=20 succeeded=9 reused=2 failed=1 rejected=3 unknown=1"
+        == "run run_1: pairs=20 succeeded=9 reused=2 failed=1 rejected=3 held=0 unknown=1"
     )
 
 
 def test_the_counts_line_of_a_run_without_rows_counts_nothing() -> None:
-    assert counts_line("run_1", {}) == "run run_1: pairs=0 succeeded=0 reused=0 failed=0 rejected=0 unknown=0"
+    assert counts_line("run_1", {}) == "run run_1: pairs=0 succeeded=0 reused=0 failed=0 rejected=0 held=0 unknown=0"
 
 
 @pytest.mark.parametrize("status", ["planned", "failed"])

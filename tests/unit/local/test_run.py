@@ -89,7 +89,7 @@ def test_a_run_that_succeeds_exits_with_zero_and_ends_with_its_counts(followed: 
     code, output = followed(["queued", "running", "success"], statuses=("succeeded", "failed"))
     assert code == 0
     last = output.splitlines()[-1]
-    assert last == "run r1: pairs=2 succeeded=1 reused=0 failed=1 rejected=0 unknown=0"
+    assert last == "run r1: pairs=2 succeeded=1 reused=0 failed=1 rejected=0 held=0 unknown=0"
 
 
 def test_a_run_that_fails_exits_with_one_says_why_and_still_ends_with_its_counts(followed: Follow) -> None:

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The tables beside the results table that belong to an account: what all runs and workers share.
+
+They have the results table's name with a suffix and are created with it. The results table stays the ledger of record.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import sqlalchemy as sa
+
+from .columns import UtcDateTime
+from .schema import swaps_table
+
+_Account = sa.String(32)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountTables:
+    """
+    The tables that a results table has beside it.
+
+    :param pairs: one row for each pair that an account has claimed: the swap that claimed it last
+    :param accounts: one row for each account: its pace, and the price that it was last charged
+    :param leases: the tasks that send, or wait for jobs, now, with the share of the account's limits that each has
+    :param budgets: what was reserved and spent for a run, or on a day
+    :param balances: the credit balance as it was read
+    """
+
+    pairs: sa.Table
+    accounts: sa.Table
+    leases: sa.Table
+    budgets: sa.Table
+    balances: sa.Table
+
+    def names(self) -> list[str]:
+        """Return the names of all of them."""
+        return [table.name for table in (self.pairs, self.accounts, self.leases, self.budgets, self.balances)]
+
+
+@lru_cache(maxsize=8)
+def account_tables(name: str, schema: str | None = None) -> AccountTables:
+    """
+    Return the definitions, which share the metadata of the results table.
+
+    :param name: name of the results table
+    :param schema: its database schema
+    """
+    metadata = swaps_table(name, schema).metadata
+    pairs = sa.Table(
+        f"{name}_pairs",
+        metadata,
+        sa.Column("account", _Account, primary_key=True),
+        sa.Column("pair_fingerprint", sa.String(64), primary_key=True),
+        # The swap that claimed the pair last, and the one before it, which the claim had to name.
+        sa.Column("swap_id", sa.String(36), nullable=False),
+        sa.Column("previous_swap_id", sa.String(36)),
+        mysql_charset="utf8mb4",
+    )
+    accounts = sa.Table(
+        f"{name}_accounts",
+        metadata,
+        sa.Column("account", _Account, primary_key=True),
+        # Credits for one swap, as GoEnhance last reported them.
+        sa.Column("price", sa.BigInteger),
+        # By the database's clock: when the next POST may start, and until when a 429 stops them all.
+        sa.Column("next_turn_at", UtcDateTime),
+        sa.Column("paused_until", UtcDateTime),
+        # The share of the limits that is in use since a 429, 0 to 1, and since when.
+        sa.Column("pace", sa.Float),
+        sa.Column("pace_since", UtcDateTime),
+        mysql_charset="utf8mb4",
+    )
+    leases = sa.Table(
+        f"{name}_leases",
+        metadata,
+        sa.Column("account", _Account, primary_key=True),
+        # Unique name of the execution, as in `claimed_by`.
+        sa.Column("owner", sa.String(400), primary_key=True),
+        # The run that it belongs to: limits are shared fairly between runs, not between tasks.
+        sa.Column("dag_id", sa.String(250)),
+        sa.Column("run_id", sa.String(250)),
+        # POSTs that it may have under way, POSTs that it could use, and jobs that it has submitted and not collected.
+        sa.Column("slots", sa.Integer, nullable=False),
+        sa.Column("wanted", sa.Integer, nullable=False),
+        sa.Column("jobs", sa.Integer, nullable=False, server_default=sa.text("0")),
+        # By the database's clock.
+        sa.Column("since", UtcDateTime),
+        sa.Column("expires_at", UtcDateTime),
+        mysql_charset="utf8mb4",
+    )
+    budgets = sa.Table(
+        f"{name}_budgets",
+        metadata,
+        # A digest of what it is for, and the same for people: `run ...`, or `day ... of account ...`.
+        sa.Column("budget_id", sa.String(64), primary_key=True),
+        sa.Column("title", sa.Text),
+        # Reserved before the POST, and kept unless it certainly was not accepted.
+        sa.Column("pairs", sa.BigInteger, nullable=False),
+        sa.Column("cost", sa.BigInteger, nullable=False),
+        mysql_charset="utf8mb4",
+    )
+    balances = sa.Table(
+        f"{name}_balances",
+        metadata,
+        sa.Column("reading_id", sa.String(36), primary_key=True),
+        sa.Column("account", _Account, nullable=False),
+        sa.Column("dag_id", sa.String(250)),
+        sa.Column("run_id", sa.String(250)),
+        # `plan`, `report` or `reconcile`.
+        sa.Column("moment", sa.String(16), nullable=False),
+        sa.Column("balance", sa.BigInteger, nullable=False),
+        sa.Column("read_at", UtcDateTime),
+        sa.Index(f"ix_{name}_balances_account", "account", "read_at"),
+        mysql_charset="utf8mb4",
+    )
+    return AccountTables(pairs, accounts, leases, budgets, balances)
