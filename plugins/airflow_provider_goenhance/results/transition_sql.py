@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -16,6 +17,7 @@ from .bounds import fit
 from .clock import database_time
 from .columns import UtcDateTime
 from .database import IN_LIST
+from .pair_keys import claim_pairs
 from .plan_transitions import Repeated
 from .transition_memory import former_job, is_taken
 from .transition_rules import Append, DatabaseTimePlus, FromOwner, FromRow, FromStep, Now, Plus, Rule
@@ -40,9 +42,22 @@ def apply(
     """
     Take the steps of a claim owner in one transaction: results of POSTs first, then claims.
 
-    :return: for each step, in order, whether the row is now where the step puts it; of two claims of one row only
-        the first is granted
+    Locks are taken in the same order by everyone: the pairs' keys, sorted, then rows of the results table.
+
+    :return: for each step, in order, whether the row is now where the step puts it; of two claims of one row, or of
+        one pair, only the first is granted
     """
+    allowed = claim_pairs(connection, swaps, owner, steps)
+    if all(allowed):
+        return _apply(connection, swaps, owner, steps)
+    taken = iter(_apply(connection, swaps, owner, list(itertools.compress(steps, allowed))))
+    return [may and next(taken) for may in allowed]
+
+
+def _apply(
+    connection: sa.Connection, swaps: sa.Table, owner: ClaimOwner, steps: Sequence[Transition]
+) -> list[bool]:
+    """Take steps; return for each whether the row is now where the step puts it."""
     moved = _update_by_kind(connection, swaps, owner, steps)
     unsure = {step.swap_id for step in steps if (type(step), step.swap_id) not in moved}
     rows = _read(connection, swaps, unsure)
