@@ -55,6 +55,10 @@ class ErrorCode(enum.StrEnum):
     BAD_REQUEST = "bad_request"
     #: The submit may have been accepted and paid for: check the vendor's console, then decide on a resubmit.
     SUBMIT_OUTCOME_UNKNOWN = "submit_outcome_unknown"
+    #: An earlier submit of the same pair has an unknown outcome, so this row was not sent: settle that submit.
+    UNKNOWN_SUBMIT = "unknown_submit"
+    #: Another task has the same pair in flight, so this row was not sent: a retry or clear looks again.
+    IN_FLIGHT = "in_flight"
     #: GoEnhance ran the job and it failed: check the two pictures; ``failed_job_resubmits`` pays for another try.
     JOB_FAILED = "job_failed"
     #: The job still ran when the wait ended: a retry waits again and pays nothing.
@@ -293,6 +297,23 @@ class SubmitOutcomeUnknownError(GoEnhanceError):
 
     error_code = ErrorCode.SUBMIT_OUTCOME_UNKNOWN
     maybe_accepted = True
+
+
+class PairHeldError(GoEnhanceError):
+    """
+    A pair was not sent, because of another submit of the same pair. Nothing was paid.
+
+    :param error_code: the exact cause, e.g. ``in_flight``
+    """
+
+    error_code: str = ErrorCode.UNKNOWN_SUBMIT
+
+    def __init__(self, message: str, *, error_code: str = ErrorCode.UNKNOWN_SUBMIT, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.error_code = error_code
+
+    def _details(self) -> dict[str, Any]:
+        return {**super()._details(), "error_code": self.error_code}
 
 
 class JobFailedError(GoEnhanceError):

@@ -94,13 +94,13 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
         with open_ledger(str(self.results_conn_id)) as ledger:
             self._settle(ledger, key)
             counts = ledger.counts(key, task_id=self.swap_task_id)
-            self._log_failures(ledger, key)
+            held = self._log_failures(ledger, key)
             if flag(self.contact_sheet, "contact_sheet"):
                 self._store_contact_sheet(
                     ti, key, ledger.of_run(key, task_id=self.swap_task_id, counted=True)
                 )
         self.log.info("%s", counts_line(key.run_id, counts))
-        self._raise_if_failed(counts, self._never_started(ti))
+        self._raise_if_failed(counts, held, self._never_started(ti))
         summary = {"pairs": sum(counts.values()), **{str(status): count for status, count in counts.items()}}
         if not summary["pairs"]:
             # A dry run: no Dag may be scheduled on it. Airflow sends an event for each outlet of a task that succeeds.
@@ -151,28 +151,33 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
         if left:
             ledger.mark_abandoned(left)
 
-    def _log_failures(self, ledger: Ledger, key: RunKey) -> None:
+    def _log_failures(self, ledger: Ledger, key: RunKey) -> int:
+        """Log the rows that did not succeed; return how many of them are held until a person acts."""
         from ..execution.messages import describe
+        from ..results.recovery import needs_a_person
         from ..results.states import Status
 
         failures = ledger.of_run(
             key,
             task_id=self.swap_task_id,
-            statuses=[Status.UNKNOWN, Status.FAILED, Status.REJECTED, Status.PLANNED],
+            statuses=[Status.UNKNOWN, Status.FAILED, Status.REJECTED, Status.PLANNED, Status.HELD],
             counted=True,
         )
         for swap in failures[:NAMED_FAILURES]:
             self.log.warning("%s", describe(swap))
         if len(failures) > NAMED_FAILURES:
             self.log.warning("... and %d more, all in the results table.", len(failures) - NAMED_FAILURES)
+        return sum(map(needs_a_person, failures))
 
-    def _raise_if_failed(self, counts: dict[Status, int], never_started: Sequence[str] = ()) -> None:
+    def _raise_if_failed(
+        self, counts: dict[Status, int], held: int, never_started: Sequence[str] = ()
+    ) -> None:
         from ..execution.messages import pluralize
         from ..results.states import Status
 
         pairs = sum(counts.values())
         planned, submitted = counts[Status.PLANNED], counts[Status.SUBMITTED]
-        failures = counts[Status.FAILED] + counts[Status.UNKNOWN] + counts[Status.REJECTED]
+        failures = counts[Status.FAILED] + counts[Status.UNKNOWN] + counts[Status.REJECTED] + held
         allowed = number(self.allowed_failure_share, "allowed_failure_share", most=1)
         if planned:
             raise BatchFailedError(
@@ -196,8 +201,9 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
         if not within_share(failures, pairs, allowed):
             raise BatchFailedError(
                 f"{failures} of {pluralize(pairs, 'pair')} did not succeed ({counts[Status.FAILED]} failed, "
-                f"{counts[Status.UNKNOWN]} unknown, {counts[Status.REJECTED]} rejected), more than the allowed share "
-                f"of {allowed:g}. The reasons are above and in the results table. A retry changes nothing. Clearing "
-                "the swap tasks collects pictures that were paid for and not stored, and sends declined pairs again. "
-                "A new run reuses the pictures and adopts the jobs that are paid for, and pays for the others."
+                f"{counts[Status.UNKNOWN]} unknown, {held} held, {counts[Status.REJECTED]} rejected), more than the "
+                f"allowed share of {allowed:g}. The reasons are above and in the results table. A retry changes nothing. "
+                "Clearing the swap tasks collects pictures that were paid for and not stored, sends declined pairs again, and "
+                "looks again at held ones: settle their unknown submits first. A new run reuses the pictures and "
+                "adopts the jobs that are paid for, holds the pairs with unknown submits, and pays for the others."
             )
