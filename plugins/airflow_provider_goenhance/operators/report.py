@@ -202,8 +202,9 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
             raise BatchFailedError(
                 f"{failures} of {pluralize(pairs, 'pair')} did not succeed ({counts[Status.FAILED]} failed, "
                 f"{counts[Status.UNKNOWN]} unknown, {held} held, {counts[Status.REJECTED]} rejected), more than the "
-                f"allowed share of {allowed:g}. The reasons are above and in the results table. A retry changes nothing. "
-                "Clearing the swap tasks collects pictures that were paid for and not stored, sends declined pairs again, and "
-                "looks again at held ones: settle their unknown submits first. A new run reuses the pictures and "
-                "adopts the jobs that are paid for, holds the pairs with unknown submits, and pays for the others."
+                f"allowed share of {allowed:g}. The reasons are above and in the results table. A retry changes "
+                "nothing. Clearing the swap tasks collects pictures that were paid for and not stored, sends declined "
+                "pairs again, and looks again at held ones: settle their unknown submits first. A new run reuses the "
+                "pictures and adopts the jobs that are paid for, holds the pairs with unknown submits, and pays for "
+                "the others."
             )
