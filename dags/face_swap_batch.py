@@ -9,7 +9,8 @@ each pair to GoEnhance once, waits without occupying workers, stores the picture
 would pay for, without submitting anything.
 
 **If a run fails**, no pair is paid for twice. Clear the failed tasks to continue the run, or trigger a new one. A new
-run reuses stored pictures, adopts jobs that were paid for but not collected, and pays only for the remaining pairs.
+run reuses stored pictures, adopts jobs that were paid for but not collected, holds pairs that may have been paid for,
+and pays only for the remaining pairs.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ with DAG(
     schedule="0 2 * * *",
     start_date=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
     catchup=False,
-    # Concurrent runs of the same manifest would only adopt each other's jobs.
+    # A choice, not a safeguard: runs of the same pairs at once would adopt each other's jobs, and pay once.
     max_active_runs=1,
     tags=["goenhance", "face-swap"],
     doc_md=__doc__,
@@ -88,8 +89,8 @@ with DAG(
             "hold",
             enum=["hold", "resubmit"],
             title="Submits with an unknown outcome",
-            description_md="`hold`: leave them for manual review. `resubmit`: submit them again, possibly paying "
-            "twice.",
+            description_md="`hold`: leave them for manual review, and hold the same pairs in later runs. `resubmit`: "
+            "submit them again, possibly paying twice.",
             section="Options that can cost more",
         ),
         "allowed_failure_share": Param(
@@ -109,6 +110,7 @@ with DAG(
         limit="{{ params.limit or 0 }}",
         check_only="{{ params.dry_run }}",
         reuse="{{ params.reuse }}",
+        on_unknown_submit="{{ params.on_unknown_submit }}",
         require_consent="{{ params.require_consent }}",
     )
 
@@ -116,6 +118,7 @@ with DAG(
         task_id="swap",
         deferrable=True,
         wait_for_completion="{{ params.wait }}",
+        reuse="{{ params.reuse }}",
         on_unknown_submit="{{ params.on_unknown_submit }}",
         # A bad pair must not fail its task; the report decides whether the run failed.
         allowed_failure_share=1.0,
