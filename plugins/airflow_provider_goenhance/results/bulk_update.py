@@ -14,26 +14,26 @@ Postgres  1.12         1.81
 SQLite    1.18         1.26
 ========  ====  ===========
 
-Other databases receive an UPDATE per row, and do not report which rows were updated.
+Other databases receive an UPDATE per row, and do not report how many rows were updated.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.sql.dml import ReturningUpdate
 
 #: Name -> SQL expression of a value that differs from row to row.
 Cells = dict[str, sa.ColumnElement[Any]]
 #: Names of the bound parameters that hold the JSON text and, on Postgres, the keys.
 _JSON, _KEYS = "row_values", "row_keys"
+_to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 def reads_json(dialect: str) -> bool:
-    """Return whether the values travel as one JSON text, and the statement reports the rows it updated."""
+    """Return whether the values travel as one JSON text, and the number of updated rows is reported."""
     return dialect in {"sqlite", "postgresql"}
 
 
@@ -86,34 +86,37 @@ def key_matches(dialect: str, key: sa.Column[Any], cell: sa.ColumnElement[Any]) 
 
 def execute_json(
     connection: sa.Connection,
-    update: ReturningUpdate[Any],
-    keys: Iterable[str],
-    rows: Sequence[Mapping[str, Any]],
-    fixed: Mapping[str, Any],
-) -> set[str]:
+    update: sa.Update,
+    rows: Sequence[Sequence[Any]],
+    fixed: dict[str, Any],
+) -> int:
     """
     Update all rows with one statement over :func:`json_cells`.
 
-    :param update: returns the primary key
-    :param keys: primary keys of the rows
-    :param rows: values of each row, in the order of the cells
+    :param rows: values of each row, in the order of the cells; the primary key first
     :param fixed: parameters that are the same for all rows
-    :return: primary keys of the rows that were updated
+    :return: how many rows were updated
     """
-    text = json.dumps([list(row.values()) for row in rows], separators=(",", ":"))
-    parameters = {_JSON: text, **fixed}
+    parameters = {_JSON: _to_json(rows), **fixed}
     if connection.dialect.name == "postgresql":
-        parameters[_KEYS] = list(keys)
-    return set(connection.execute(update, parameters).scalars())
+        parameters[_KEYS] = [row[0] for row in rows]
+    return connection.execute(update, parameters).rowcount
 
 
 def execute_many(
-    connection: sa.Connection, update: sa.Update, rows: Sequence[Mapping[str, Any]], fixed: Mapping[str, Any]
+    connection: sa.Connection,
+    update: sa.Update,
+    names: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    fixed: dict[str, Any],
 ) -> None:
-    """Update rows with a statement each, over :func:`parameter_cells`."""
-    connection.execute(
-        update, [{_parameter(name): value for name, value in row.items()} | dict(fixed) for row in rows]
-    )
+    """
+    Update rows with a statement each, over :func:`parameter_cells`.
+
+    :param names: names of the values of a row
+    """
+    parameters = [_parameter(name) for name in names]
+    connection.execute(update, [dict(zip(parameters, row, strict=True)) | fixed for row in rows])
 
 
 def _parameter(name: str) -> str:
