@@ -97,7 +97,7 @@ def _update_by_kind(
 ) -> set[type[Transition]]:
     """Take steps; return the kinds of which it is not certain that each step was taken just now."""
     now = dt.datetime.now(dt.UTC)
-    dialect = connection.dialect.name
+    dialect = connection.dialect
     unsure: set[type[Transition]] = set()
     for kind in _ORDER:
         some = by_kind.get(kind)
@@ -106,9 +106,8 @@ def _update_by_kind(
         values = _values_of(swaps, kind.rule)
         rows, fixed = values.rows(some), values.fixed(owner, now)
         updated = -1
-        if bulk_update.reads_json(dialect):
-            statement = _json_statement(swaps, kind.rule, dialect)
-            updated = bulk_update.execute_json(connection, statement, rows, fixed)
+        if bulk_update.reads_json(dialect.name):
+            updated = _json_update(swaps, kind.rule, dialect).execute(connection, rows, fixed)
         else:
             bulk_update.execute_many(connection, _statement(swaps, kind.rule), values.names, rows, fixed)
         # A row counts once, even if two of the steps are for it.
@@ -167,12 +166,12 @@ def _statement(swaps: sa.Table, rule: Rule) -> sa.Update:
     return _derive(swaps, rule, cells).where(swaps.c.swap_id == cells["swap_id"])
 
 
-@lru_cache(maxsize=64)
-def _json_statement(swaps: sa.Table, rule: Rule, dialect: str) -> sa.Update:
+@lru_cache(maxsize=32)
+def _json_update(swaps: sa.Table, rule: Rule, dialect: sa.Dialect) -> bulk_update.JsonUpdate:
     """Return the UPDATE of all rows in a JSON text."""
-    cells = bulk_update.json_cells(dialect, _columns(swaps, rule))
-    matches = bulk_update.key_matches(dialect, swaps.c.swap_id, cells["swap_id"])
-    return _derive(swaps, rule, cells).where(matches)
+    cells = bulk_update.json_cells(dialect.name, _columns(swaps, rule))
+    matches = bulk_update.key_matches(dialect.name, swaps.c.swap_id, cells["swap_id"])
+    return bulk_update.JsonUpdate(_derive(swaps, rule, cells).where(matches), dialect)
 
 
 def _columns(swaps: sa.Table, rule: Rule) -> dict[str, sa.Column[Any]]:
@@ -225,8 +224,9 @@ def _expression(swaps: sa.Table, source: Any, column: sa.Column[Any], cells: bul
             return now
         case DatabaseTimePlus():
             return database_time(sa.bindparam(f"owner_{source.seconds.field}", type_=sa.Float))
-        case None:
-            return None
+        case None | ():
+            # In the statement's text: each bound parameter costs a few microseconds whenever it is executed.
+            return sa.null()
         case _:
             return sa.literal(source, column.type)
 
