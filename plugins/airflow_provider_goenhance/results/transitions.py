@@ -148,7 +148,7 @@ class Accepted:
     @classmethod
     def of(cls, swap_id: str, submission: Submission) -> Accepted:
         """Return the step for the POST's answer."""
-        return cls(swap_id, **dataclasses.asdict(submission))
+        return cls(swap_id, submission.img_uuid, submission.cost)
 
 
 @dataclass(frozen=True, slots=True)
