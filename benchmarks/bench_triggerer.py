@@ -148,7 +148,12 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=10_000)
     parser.add_argument("--per-task", type=int, default=500)
     parser.add_argument("--seconds", type=float, default=60.0, help="how long to measure")
-    parser.add_argument("--freeze-heap", action="store_true", help="set [goenhance] freeze_heap")
+    parser.add_argument(
+        "--freeze-heap",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="[goenhance] freeze_heap",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-triggerer-") as folder:
