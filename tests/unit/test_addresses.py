@@ -34,9 +34,7 @@ def test_a_redirect_is_refused_for_a_reason(origin: str, target: str, reason: st
     assert Trail().refused_hop(origin, target) == reason
 
 
-def test_a_host_that_was_connected_to_at_a_public_address_stays_public_whatever_its_name_resolves_to() -> (
-    None
-):
+def test_a_host_that_was_reached_at_a_public_address_is_public_whatever_its_name_resolves_to() -> None:
     trail = Trail()
     trail.connected("93.184.215.14")
     assert trail.refused_hop(INTERNAL, "https://127.0.0.1/b") == "from a public to an internal address"
