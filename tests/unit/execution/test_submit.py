@@ -99,6 +99,22 @@ def test_every_pair_is_submitted_and_its_job_stored(ledger: Ledger) -> None:
     assert {row.cost for row in ledger.of_run(KEY)} == {2}
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (TimeoutError(), "The submit ended in an unexpected TimeoutError. "),
+        (KeyError("data"), "The submit ended in an unexpected KeyError: 'data'. "),
+    ],
+)
+def test_an_unexpected_error_leaves_a_sentence_on_the_row(
+    ledger: Ledger, error: Exception, said: str
+) -> None:
+    submit(ledger, failing(error, 3))
+    row = ledger.of_run(KEY)[3]
+    assert row.status is Status.UNKNOWN
+    assert str(row.error_message).startswith(said + "The submit may have been accepted")
+
+
 def test_the_claim_is_in_the_database_before_the_post_leaves(ledger: Ledger) -> None:
     other = Ledger(ResultsDatabase(ledger.database.url, name="another process"))
 
