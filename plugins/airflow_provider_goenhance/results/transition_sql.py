@@ -13,6 +13,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from . import bulk_update
 from .bounds import fit
+from .budgets import within_budgets
 from .clock import database_time
 from .columns import UtcDateTime
 from .database import IN_LIST
@@ -43,7 +44,7 @@ def apply(
     :return: for each step, in order, whether the row is now where the step puts it; of two claims of one row only
         the first is granted
     """
-    moved = _update_by_kind(connection, swaps, owner, steps)
+    moved = _update_by_kind(connection, swaps, owner, within_budgets(connection, swaps, owner, steps))
     unsure = {step.swap_id for step in steps if (type(step), step.swap_id) not in moved}
     rows = _read(connection, swaps, unsure)
     claimed: set[str] = set()

@@ -34,6 +34,7 @@ from .transition_rules import (
 
 if TYPE_CHECKING:
     from ..api.models import Submission
+    from .spending import Spending
     from .swap import Swap
 
 #: The error message of a row whose execution ended in the middle of its submit.
@@ -54,12 +55,24 @@ class ClaimOwner:
     :param account: fingerprint of the account that pays
     :param max_tries: the task instance's ``max_tries``, which later distinguishes a clear from a retry
     :param claim_seconds: how long a claim lasts, see :func:`.clock.claim_seconds`
+    :param spending: the budgets that its claims count for; ``None`` without a results table
     """
 
     name: str
     account: str | None = None
     max_tries: int | None = None
     claim_seconds: float = CLAIM_SECONDS_0_1_0
+    spending: Spending | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def reserved_day(self) -> str | None:
+        """Return the day whose budget a claim reserves in now, ``None`` where it reserves nothing."""
+        return self.spending.day if self.spending is not None else None
+
+    @property
+    def reserved_cost(self) -> int | None:
+        """Return the credits that a claim reserves now."""
+        return self.spending.price if self.spending is not None and self.spending.day else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +99,8 @@ class Claim:
             "claim_expires_at": DatabaseTimePlus(FromOwner("claim_seconds")),
             "account": FromOwner("account"),
             "max_tries": FromOwner("max_tries"),
+            "reserved_cost": FromOwner("reserved_cost"),
+            "reserved_day": FromOwner("reserved_day"),
             "img_uuid": None,
             "cost": None,
             "submitted_at": None,
@@ -185,6 +200,8 @@ def _submit_failed(
             "error_code": FromStep("error_code"),
             "error_message": TextFromStep("message"),
             "finished_at": NOW if final else None,
+            # Not accepted: what it reserved in the budgets is given back in the same transaction.
+            **({"reserved_cost": None, "reserved_day": None} if correction else {}),
         },
         taken_if={"status": status, **_BY_CLAIM_OWNER},
     )
