@@ -56,9 +56,9 @@ def account_tables(name: str, schema: str | None = None) -> AccountTables:
         metadata,
         sa.Column("account", _Account, primary_key=True),
         sa.Column("pair_fingerprint", sa.String(64), primary_key=True),
-        # The swap that claimed the pair last, and the one before it, which the claim had to name.
+        # The swap that claimed the pair last, and how often the pair was claimed: a claim must name that number.
         sa.Column("swap_id", sa.String(36), nullable=False),
-        sa.Column("previous_swap_id", sa.String(36)),
+        sa.Column("claims", sa.BigInteger, nullable=False),
         mysql_charset="utf8mb4",
     )
     accounts = sa.Table(

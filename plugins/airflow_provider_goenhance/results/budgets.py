@@ -31,19 +31,20 @@ if TYPE_CHECKING:
 
 def within_budgets(
     connection: sa.Connection, swaps: sa.Table, owner: ClaimOwner, steps: Sequence[Transition]
-) -> Sequence[Transition]:
+) -> list[bool]:
     """
-    Count the steps of a claim owner, before they are taken in this transaction; return those that may be taken.
+    Count the steps of a claim owner, before they are taken in this transaction.
 
-    Claims for which there is no room are left out. Only steps that their rows will take are counted, so that a
-    transaction which runs twice counts once.
+    Only steps that their rows will take are counted, so that a transaction which runs twice counts once.
+
+    :return: for each step whether it may be taken; only a claim may not, for which there is no room
     """
     spending = owner.spending
     if spending is None:
-        return steps
+        return [True] * len(steps)
     _learn_price(spending, steps)
     if not spending:
-        return steps
+        return [True] * len(steps)
     spending.day = today()
     spending.days.add(spending.day)
     limits = spending.scopes(spending.day)
@@ -55,36 +56,39 @@ def within_budgets(
         row = rows.get(step.swap_id)
         if row is not None and not isinstance(step, Claim) and is_allowed(row, step, owner):
             book.add(_scopes_of([row]), *_correction(row, step))
-    granted = _grant(book, spending, limits, owner, steps, rows)
+    granted = _grant(book, limits, owner, spending, steps, rows)
     book.write()
     return granted
 
 
 def _grant(
     book: _Book,
-    spending: Spending,
     limits: Mapping[Scope, Limits],
     owner: ClaimOwner,
+    spending: Spending,
     steps: Sequence[Transition],
     rows: Mapping[str, Any],
-) -> list[Transition]:
-    """Return the steps without the claims for which there is no room, and count the others."""
-    granted: list[Transition] = []
+) -> list[bool]:
+    """Count the claims for which there is room; return for each step whether it may be taken."""
     counted: set[str] = set()
-    for step in steps:
+
+    def may(step: Transition) -> bool:
         row = rows.get(step.swap_id)
-        if isinstance(step, Claim) and row is not None and is_allowed(row, step, owner):
-            if step.swap_id in counted:
-                continue
-            if (reached := book.first_reached(limits, spending.price)) is not None:
-                spending.refused.add(step.swap_id)
-                spending.reached = reached
-                continue
-            spending.refused.discard(step.swap_id)
-            counted.add(step.swap_id)
-            book.add(limits, 1, spending.price or 0)
-        granted.append(step)
-    return granted
+        if not isinstance(step, Claim) or row is None or not is_allowed(row, step, owner):
+            # What the row does not take need not be counted, and may be what the first run of the transaction took.
+            return True
+        if step.swap_id in counted:
+            return False
+        if (reached := book.first_reached(limits, spending.price)) is not None:
+            spending.refused.add(step.swap_id)
+            spending.reached = reached
+            return False
+        spending.refused.discard(step.swap_id)
+        counted.add(step.swap_id)
+        book.add(limits, 1, spending.price or 0)
+        return True
+
+    return [may(step) for step in steps]
 
 
 def _learn_price(spending: Spending, steps: Sequence[Transition]) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -17,6 +18,7 @@ from .budgets import within_budgets
 from .clock import database_time
 from .columns import UtcDateTime
 from .database import IN_LIST
+from .pair_keys import claim_pairs
 from .plan_transitions import Repeated
 from .transition_memory import former_job, is_taken
 from .transition_rules import Append, DatabaseTimePlus, FromOwner, FromRow, FromStep, Now, Plus, Rule
@@ -41,10 +43,26 @@ def apply(
     """
     Take the steps of a claim owner in one transaction: results of POSTs first, then claims.
 
-    :return: for each step, in order, whether the row is now where the step puts it; of two claims of one row only
-        the first is granted
+    Locks are taken in the same order by everyone: the pairs' keys, then the budgets, then rows of the results
+    table.
+
+    :return: for each step, in order, whether the row is now where the step puts it; of two claims of one row, or of
+        one pair, only the first is granted
     """
-    moved = _update_by_kind(connection, swaps, owner, within_budgets(connection, swaps, owner, steps))
+    allowed = claim_pairs(connection, swaps, owner, steps)
+    some = steps if all(allowed) else list(itertools.compress(steps, allowed))
+    affordable = within_budgets(connection, swaps, owner, some)
+    some = some if all(affordable) else list(itertools.compress(some, affordable))
+    taken = iter(_apply(connection, swaps, owner, some))
+    within = iter([may and next(taken) for may in affordable])
+    return [may and next(within) for may in allowed]
+
+
+def _apply(
+    connection: sa.Connection, swaps: sa.Table, owner: ClaimOwner, steps: Sequence[Transition]
+) -> list[bool]:
+    """Take steps; return for each whether the row is now where the step puts it."""
+    moved = _update_by_kind(connection, swaps, owner, steps)
     unsure = {step.swap_id for step in steps if (type(step), step.swap_id) not in moved}
     rows = _read(connection, swaps, unsure)
     claimed: set[str] = set()

@@ -83,6 +83,8 @@ class Claim:
     :param from_status: the state that the row was read in; if it has moved since, the claim is not granted
     :param attempts: the row's ``attempts`` as read: a row that another attempt has submitted meanwhile may be in the
         same state again, with the policy's allowance used up
+    :param pair_fingerprint: the row's pair, whose key the claim needs, see :mod:`.pair_keys`
+    :param claims_seen: how often the pair had been claimed when it was decided to submit it
     """
 
     rule: ClassVar[Rule] = Rule(
@@ -121,11 +123,13 @@ class Claim:
     swap_id: str
     from_status: Status = Status.PLANNED
     attempts: int = 0
+    pair_fingerprint: str | None = None
+    claims_seen: int = 0
 
     @classmethod
-    def of(cls, swap: Swap) -> Claim:
+    def of(cls, swap: Swap, claims_seen: int = 0) -> Claim:
         """Return the claim of a row as it was read."""
-        return cls(swap.swap_id, swap.status, swap.attempts)
+        return cls(swap.swap_id, swap.status, swap.attempts, swap.pair_fingerprint, claims_seen)
 
     @property
     def attempts_after(self) -> int:
