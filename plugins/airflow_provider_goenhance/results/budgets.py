@@ -223,7 +223,8 @@ def open_budgets(database: ResultsDatabase, spending: Spending) -> None:
     all its rows.
     """
     swaps, budgets = database.swaps, database.shared.budgets
-    scopes = spending.scopes(today())
+    day = today()
+    scopes = spending.scopes(day)
     known = {
         row["budget_id"]
         for row in database.read(
@@ -235,7 +236,7 @@ def open_budgets(database: ResultsDatabase, spending: Spending) -> None:
         return
     of_run, of_day = scopes
     c = swaps.c
-    midnight = dt.datetime.combine(dt.datetime.now(dt.UTC).date(), dt.time(), dt.UTC)
+    midnight = dt.datetime.combine(dt.date.fromisoformat(day), dt.time(), dt.UTC)
     where = {
         of_run: [c.dag_id == spending.key.dag_id, c.run_id == spending.key.run_id],
         of_day: [c.account == spending.account, c.claimed_at >= midnight],
