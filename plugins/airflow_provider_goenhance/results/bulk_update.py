@@ -137,6 +137,11 @@ class JsonUpdate:
         return {name: convert[name](value) if name in convert else value for name, value in values.items()}
 
 
+def json_parameters(rows: Sequence[Sequence[Any]]) -> dict[str, str]:
+    """Return the bound parameter of :func:`json_cells`, for rows of values in the order of the cells."""
+    return {_JSON: json.dumps(rows, separators=(",", ":"))}
+
+
 def execute_many(
     connection: sa.Connection,
     update: sa.Update,

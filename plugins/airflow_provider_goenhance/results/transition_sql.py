@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from operator import attrgetter
@@ -13,9 +14,11 @@ import sqlalchemy as sa
 
 from . import bulk_update
 from .bounds import bound_of
+from .budgets import within_budgets
 from .clock import database_time
 from .columns import UtcDateTime
 from .database import IN_LIST
+from .pair_keys import claim_pairs
 from .plan_transitions import Repeated
 from .transition_memory import former_job, is_taken
 from .transition_rules import Append, DatabaseTimePlus, FromOwner, FromRow, FromStep, Now, Plus, Rule
@@ -40,9 +43,25 @@ def apply(
     """
     Take the steps of a claim owner in one transaction: results of POSTs first, then claims.
 
-    :return: for each step, in order, whether the row is now where the step puts it; of two claims of one row only
-        the first is granted
+    Locks are taken in the same order by everyone: the pairs' keys, then the budgets, then rows of the results
+    table.
+
+    :return: for each step, in order, whether the row is now where the step puts it; of two claims of one row, or of
+        one pair, only the first is granted
     """
+    allowed = claim_pairs(connection, swaps, owner, steps)
+    some = steps if all(allowed) else list(itertools.compress(steps, allowed))
+    affordable = within_budgets(connection, swaps, owner, some)
+    some = some if all(affordable) else list(itertools.compress(some, affordable))
+    taken = iter(_apply(connection, swaps, owner, some))
+    within = iter([may and next(taken) for may in affordable])
+    return [may and next(within) for may in allowed]
+
+
+def _apply(
+    connection: sa.Connection, swaps: sa.Table, owner: ClaimOwner, steps: Sequence[Transition]
+) -> list[bool]:
+    """Take steps; return for each whether the row is now where the step puts it."""
     by_kind: dict[type[Transition], list[Transition]] = {}
     for step in steps:
         by_kind.setdefault(type(step), []).append(step)
