@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from ..results.resolution import Billed, NotBilled, Resolution, ResolutionStep, WrittenOff
 from ..results.settlement import owner_of_job, settle
 from ..results.states import Status
-from .messages import pluralize
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -61,9 +60,9 @@ def resolve_unknown(
     Settle unknown submits: all rows of a selection, or none.
 
     ``not_billed`` returns them to ``planned``: a clear or a new run sends the pairs. ``billed`` records the job that
-    the submit became: a clear, the collect operator or a new run collects its picture. ``written_off`` fails them: a new
-    run sends the pairs, and may pay for them a second time. Rows that are ``held`` because of them are free at their
-    next look.
+    the submit became: a clear, the collect operator or a new run collects its picture. ``written_off`` fails them: a
+    new run sends the pairs, and may pay for them a second time. Rows ``held`` because of them are free at their next
+    look.
 
     :param by: who says so; stored with the row
     :param img_uuid: the UUID of the job, for ``billed``
@@ -151,8 +150,8 @@ def _checked_uuid(resolution: Resolution, img_uuid: str | None) -> str | None:
         return None
     if not given:
         raise ResolutionError(
-            "A billed submit needs the img_uuid of its job, from the vendor's console. Without it the picture cannot be "
-            "collected: settle the submit as written_off."
+            "A billed submit needs the img_uuid of its job, from the vendor's console. Without it the picture cannot "
+            "be collected: settle the submit as written_off."
         )
     if len(given) > MAX_UUID or len(given.split()) != 1 or not given.isprintable():
         raise ResolutionError(
