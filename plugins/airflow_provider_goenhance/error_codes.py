@@ -38,6 +38,8 @@ class ErrorCode(enum.StrEnum):
     BAD_REQUEST = "bad_request"
     #: The submit may have been accepted and paid for: check the vendor's console, then decide on a resubmit.
     SUBMIT_OUTCOME_UNKNOWN = "submit_outcome_unknown"
+    #: A person wrote off a submit that may have been paid for: a new run sends the pair again.
+    WRITTEN_OFF = "written_off"
     #: GoEnhance ran the job and it failed: check the two pictures; ``failed_job_resubmits`` pays for another try.
     JOB_FAILED = "job_failed"
     #: The job still ran when the wait ended: a retry waits again and pays nothing.

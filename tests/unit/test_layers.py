@@ -23,6 +23,7 @@ LAYERS = (
     {"hooks", "retry_policy"},
     {"triggers", "links"},
     {"operators", "sensors"},
+    {"cli"},
     {"web"},
     {"plugin"},
 )

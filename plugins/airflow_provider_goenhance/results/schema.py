@@ -80,6 +80,7 @@ def swaps_table(name: str = DEFAULT_TABLE, schema: str | None = None) -> sa.Tabl
         sa.Column("resolution", sa.String(32)),
         sa.Column("resolved_by", sa.String(250)),
         sa.Column("resolved_at", _Time),
+        sa.Column("resolution_note", sa.Text),
     ]
     table = sa.Table(
         name,
