@@ -123,6 +123,8 @@ class _Round:
         The outcome of one row and the claim of the next are one commit: the ``img_uuid`` is safe before this slot
         takes another pair, and the claim is safe before that pair's POST.
         """
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  a coroutine of asyncio.gather
         outcome: Transition | None = None
         while True:
             swap = self._next()
@@ -150,7 +152,7 @@ class _Round:
             if swap is None:
                 return
             if granted:
-                outcome = await self._send(swap)
+                outcome = await self._send(swap, task)
             else:
                 self.report.taken_elsewhere += 1
             self._show_progress()
@@ -160,10 +162,8 @@ class _Round:
             return None
         return next(self._swaps, None)
 
-    async def _send(self, swap: Swap) -> Transition:
+    async def _send(self, swap: Swap, task: asyncio.Task[Any]) -> Transition:
         gate = SendGate(self._has_ended)
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101  a coroutine of asyncio.gather
         current_gate.set(gate)
         self._sending[task] = gate
         try:
@@ -186,7 +186,7 @@ class _Round:
             del self._sending[task]
         self._trouble_in_a_row = 0
         self.report.submitted[swap.swap_id] = submission.img_uuid
-        log.debug("Submitted %s as job %s.", swap.label, submission.img_uuid)
+        log.debug("Submitted %r as job %s.", swap.pair_id, submission.img_uuid)
         return Accepted.of(swap.swap_id, submission)
 
     def _failed(self, swap: Swap, error: GoEnhanceError) -> Transition:
