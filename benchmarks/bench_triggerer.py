@@ -162,7 +162,9 @@ def main() -> None:
     print(f"{'':28}" + "".join(f"{phase:>20}" for phase in phases))
     for name in found[phases[0]]:
         print(f"{name:28}" + "".join(f"{found[phase][name]:>20,.2f}" for phase in phases))
-    print(f"Tracked objects at the end: {found['tracked_objects']:,}, and {found['frozen_objects']:,} frozen.")
+    print(
+        f"Tracked objects at the end: {found['tracked_objects']:,}, and {found['frozen_objects']:,} frozen."
+    )
     print(f"The triggerer complained of a blocked thread {found['triggerer_complaints']} times from then on.")
     if options.json:
         options.json.write_text(json.dumps(found, indent=2) + "\n")
