@@ -12,7 +12,7 @@ from ..exceptions import BatchFailedError
 from ..links import ContactSheetLink
 from ..retry_policy import RetryPolicyMixin
 from ..settings import default_storage
-from .arguments import flag, number, text
+from .arguments import flag, number, seconds, text
 from .face_swap_batch import within_share
 
 if TYPE_CHECKING:
@@ -43,6 +43,12 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
     :param storage: where the pictures are stored, as for the swap operators (templated)
     :param storage_conn_id: Airflow connection of the storage (templated)
     :param expect_finished: fail while rows are still ``submitted``; ``False`` for a run that only submits (templated)
+    :param goenhance_conn_id: connection of the account (templated)
+    :param check_account: read the credit balance, and log what it says about the submits, if the plan has read it too
+        (default ``True``); it never fails the run
+    :param settle_by_credits: return the run's unknown submits to ``planned`` if the balance shows that none of them was
+        accepted (default ``False``) (templated)
+    :param job_timeout: how long a job may run, seconds: it may be charged for when it ends (default 3600) (templated)
     :return: the counts by state, and the total as ``pairs``
     :raises BatchFailedError: when too many pairs failed, the run ended before all rows were sent, or a task upstream
         of the swaps failed
@@ -56,6 +62,9 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
         "contact_sheet",
         "storage",
         "storage_conn_id",
+        "goenhance_conn_id",
+        "settle_by_credits",
+        "job_timeout",
     )
     operator_extra_links = (ContactSheetLink(),)
     ui_color = "#fef7e0"
@@ -71,6 +80,10 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
         contact_sheet: bool | str = True,
         storage: str | None = None,
         storage_conn_id: str | None = None,
+        goenhance_conn_id: str = "goenhance_default",
+        check_account: bool = True,
+        settle_by_credits: bool | str = False,
+        job_timeout: float | str = 3600.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -82,6 +95,10 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
         self.contact_sheet = contact_sheet
         self.storage = storage
         self.storage_conn_id = storage_conn_id
+        self.goenhance_conn_id = goenhance_conn_id
+        self.check_account = check_account
+        self.settle_by_credits = settle_by_credits
+        self.job_timeout = job_timeout
 
     def run_task(self, context: Context) -> dict[str, int]:
         """Report the run."""
@@ -95,6 +112,8 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
             self._settle(ledger, key)
             counts = ledger.counts(key, task_id=self.swap_task_id)
             self._log_failures(ledger, key)
+            if self.check_account:
+                self._compare_with_balance(ledger, key)
             if flag(self.contact_sheet, "contact_sheet"):
                 self._store_contact_sheet(
                     ti, key, ledger.of_run(key, task_id=self.swap_task_id, counted=True)
@@ -107,6 +126,18 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
             self.outlets = [outlet for outlet in self.outlets if not isinstance(outlet, Asset)]
         self._update_assets(context, {**summary, "run_id": key.run_id, "dag_id": key.dag_id})
         return summary
+
+    def _compare_with_balance(self, ledger: Ledger, key: RunKey) -> None:
+        from ..hooks.goenhance import GoEnhanceHook
+        from .credit_check import compare_with_balance
+
+        compare_with_balance(
+            GoEnhanceHook(str(self.goenhance_conn_id)),
+            ledger,
+            key,
+            job_seconds=seconds(self.job_timeout, "job_timeout"),
+            settle=flag(self.settle_by_credits, "settle_by_credits"),
+        )
 
     def _store_contact_sheet(self, ti: Any, key: RunKey, swaps: Sequence[Swap]) -> None:
         from ..execution.contact_sheet import keep_contact_sheet
