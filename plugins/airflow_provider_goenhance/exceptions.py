@@ -67,6 +67,8 @@ class ErrorCode(enum.StrEnum):
     TOO_MANY_FAILURES = "too_many_failures"
     #: The row left the manifest before it was sent: put it back and plan again to send it.
     WITHDRAWN = "withdrawn"
+    #: A budget has no room for the pair, so it was not sent: raise the budget and clear the task, or start a new run.
+    BUDGET_REACHED = "budget_reached"
 
     # -- the picture: the job is paid for, and a retry collects the picture without paying again --
 
@@ -344,6 +346,12 @@ class BatchFailedError(GoEnhanceError):
     """More swaps of a batch or a run failed than its ``allowed_failure_share`` permits."""
 
     error_code = ErrorCode.TOO_MANY_FAILURES
+
+
+class BudgetReachedError(GoEnhanceError):
+    """A budget had no room for some pairs, and ``on_budget_reached="fail"`` says that this is a failure."""
+
+    error_code = ErrorCode.BUDGET_REACHED
 
 
 class ManifestError(ValueError):
