@@ -52,6 +52,8 @@ class ErrorCode(enum.StrEnum):
     TOO_MANY_FAILURES = "too_many_failures"
     #: The row left the manifest before it was sent: put it back and plan again to send it.
     WITHDRAWN = "withdrawn"
+    #: A budget has no room for the pair, so it was not sent: raise the budget and clear the task, or start a new run.
+    BUDGET_REACHED = "budget_reached"
 
     # -- the picture: the job is paid for, and a retry collects the picture without paying again --
 

@@ -239,6 +239,12 @@ class BatchFailedError(GoEnhanceError):
     error_code = ErrorCode.TOO_MANY_FAILURES
 
 
+class BudgetReachedError(GoEnhanceError):
+    """A budget had no room for some pairs, and ``on_budget_reached="fail"`` says that this is a failure."""
+
+    error_code = ErrorCode.BUDGET_REACHED
+
+
 class ManifestError(ValueError):
     """The manifest cannot be used: missing, empty, wrong columns, not UTF-8."""
 

@@ -92,6 +92,22 @@ def _connection_type() -> dict[str, Any]:
                 "Default: derived from host and token.",
                 "schema": {"type": ["string", "null"], "default": None},
             },
+            "max_pairs_per_day": {
+                "label": "Pairs per day",
+                "description": "The most pairs that all tasks may pay for on one day (UTC). Default: no limit.",
+                "schema": {"type": ["integer", "null"], "minimum": 1, "default": None},
+            },
+            "max_cost_per_day": {
+                "label": "Credits per day",
+                "description": "The most credits that all tasks may spend on one day (UTC). Default: no limit.",
+                "schema": {"type": ["integer", "null"], "minimum": 1, "default": None},
+            },
+            "credits_per_swap": {
+                "label": "Credits per swap",
+                "description": "Price of one swap, used until GoEnhance has reported what it charges. Needed for "
+                "budgets in credits.",
+                "schema": {"type": ["integer", "null"], "minimum": 1, "default": None},
+            },
         },
     }
 

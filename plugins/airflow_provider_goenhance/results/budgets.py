@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from .account_tables import AccountTables, account_tables, insert_missing
 from .bounds import LARGEST
 from .database import IN_LIST
-from .spending import Amount, Limits, Reached, Scope, Spending, day_scope, run_scope, today
+from .spending import Amount, Caps, Reached, Scope, Spending, day_scope, run_scope, today
 from .states import Status
 from .transition_memory import is_allowed
 from .transitions import Accepted, Claim, ClaimOwner, Declined, NotSent, Transition
@@ -63,7 +63,7 @@ def within_budgets(
 
 def _grant(
     book: _Book,
-    limits: Mapping[Scope, Limits],
+    limits: Mapping[Scope, Caps],
     owner: ClaimOwner,
     spending: Spending,
     steps: Sequence[Transition],
@@ -162,7 +162,7 @@ class _Book:
             for row in self._connection.execute(query.with_for_update())
         }
 
-    def first_reached(self, limits: Mapping[Scope, Limits], price: int | None) -> Reached | None:
+    def first_reached(self, limits: Mapping[Scope, Caps], price: int | None) -> Reached | None:
         """Return a budget that has no room for another pair, ``None`` if all have."""
         for scope, limit in limits.items():
             used = self.used[scope.budget_id]
@@ -253,7 +253,7 @@ def _spent(database: ResultsDatabase, where: list[sa.ColumnElement[bool]], price
     return Amount(int(row["pairs"] or 0), int(row["cost"] or 0))
 
 
-def used_so_far(database: ResultsDatabase, spending: Spending) -> list[tuple[Scope, Limits, Amount]]:
+def used_so_far(database: ResultsDatabase, spending: Spending) -> list[tuple[Scope, Caps, Amount]]:
     """Return the limited budgets of a run and of today, with what is reserved and spent."""
     scopes = spending.scopes(today())
     c = database.shared.budgets.c

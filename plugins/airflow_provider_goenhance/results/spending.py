@@ -16,7 +16,7 @@ _NO_LIMIT = 2**62
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Caps:
     """
     The most that one budget allows; ``None`` for no limit.
 
@@ -75,7 +75,7 @@ class Reached:
     """
 
     title: str
-    limits: Limits
+    limits: Caps
     used: Amount
     price: int | None = None
 
@@ -133,8 +133,8 @@ class Spending:
 
     account: str
     key: RunKey
-    per_run: Limits = Limits()
-    per_day: Limits = Limits()
+    per_run: Caps = Caps()
+    per_day: Caps = Caps()
     price: int | None = None
     day: str | None = None
     days: set[str] = field(default_factory=set)
@@ -145,7 +145,7 @@ class Spending:
         """Return whether anything is limited."""
         return bool(self.per_run or self.per_day)
 
-    def scopes(self, day: str) -> dict[Scope, Limits]:
+    def scopes(self, day: str) -> dict[Scope, Caps]:
         """
         Return both budgets.
 

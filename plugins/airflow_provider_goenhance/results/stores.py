@@ -47,6 +47,12 @@ class SwapStore(Protocol):
     def record_outcomes(self, outcomes: Sequence[Outcome]) -> None:
         """Record what became of jobs."""
 
+    def hold_for_budget(self, swap_ids: Sequence[str], message: str) -> None:
+        """Hold rows for which a budget has no room."""
+
+    def record_price(self, account: str, price: int) -> None:
+        """Record the credits that an account was charged for one swap."""
+
 
 def abandoned_rows(
     swaps: Sequence[Swap], owner: ClaimOwner, task_key: str, now: dt.datetime | None = None
@@ -112,3 +118,13 @@ class TableStore:
     def record_outcomes(self, outcomes: Sequence[Outcome]) -> None:
         """Record what became of jobs."""
         self.ledger.record_outcomes(outcomes)
+
+    def hold_for_budget(self, swap_ids: Sequence[str], message: str) -> None:
+        """Hold rows for which a budget has no room."""
+        self.ledger.hold_for_budget(swap_ids, message)
+
+    def record_price(self, account: str, price: int) -> None:
+        """Record the credits that an account was charged for one swap."""
+        from .prices import store_price
+
+        store_price(self.ledger.database, account, price)

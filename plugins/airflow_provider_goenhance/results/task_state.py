@@ -96,6 +96,12 @@ class TaskStateStore:
         for outcome in outcomes:
             self._take(outcome)
 
+    def hold_for_budget(self, swap_ids: Sequence[str], message: str) -> None:
+        """Do nothing: without a results table there are no budgets."""
+
+    def record_price(self, account: str, price: int) -> None:
+        """Do nothing: without a results table nobody would read it."""
+
     def take(self, step: Transition, owner: ClaimOwner) -> bool:
         """Take one step; return whether the row is now where the step puts it."""
         if self._take(step, owner):

@@ -17,7 +17,7 @@ from airflow_provider_goenhance.results.ledger import Ledger, RunKey
 from airflow_provider_goenhance.results.prices import learned_price, store_price
 from airflow_provider_goenhance.results.spending import (
     Amount,
-    Limits,
+    Caps,
     Spending,
     day_scope,
     run_scope,
@@ -84,7 +84,7 @@ def statuses(ledger: Ledger) -> list[str]:
 def test_claims_beyond_the_pairs_of_a_run_are_refused_before_their_posts(
     database: TestDatabase, ledger: Ledger
 ) -> None:
-    who = owner(per_run=Limits(max_pairs=4))
+    who = owner(per_run=Caps(max_pairs=4))
 
     assert database.take(who, claims(ledger)) == [True] * 4 + [False] * 6
     assert statuses(ledger) == ["submitting"] * 4 + ["planned"] * 6
@@ -94,7 +94,7 @@ def test_claims_beyond_the_pairs_of_a_run_are_refused_before_their_posts(
 
 
 def test_credits_are_reserved_at_the_price_of_one_swap(database: TestDatabase, ledger: Ledger) -> None:
-    who = owner(per_run=Limits(max_cost=10), price=3)
+    who = owner(per_run=Caps(max_cost=10), price=3)
 
     assert sum(database.take(who, claims(ledger))) == 3
     assert used(database) == (3, 9)
@@ -108,14 +108,14 @@ def test_credits_are_reserved_at_the_price_of_one_swap(database: TestDatabase, l
 def test_a_cap_on_credits_without_a_price_lets_nothing_through(
     database: TestDatabase, ledger: Ledger
 ) -> None:
-    assert not any(database.take(owner(per_run=Limits(max_cost=10)), claims(ledger)))
+    assert not any(database.take(owner(per_run=Caps(max_cost=10)), claims(ledger)))
 
 
 @pytest.mark.parametrize("step", [NotSent, Declined])
 def test_a_post_that_was_not_accepted_gives_back_what_it_reserved_and_the_next_claim_has_it(
     database: TestDatabase, ledger: Ledger, step: type[NotSent | Declined]
 ) -> None:
-    who = owner(per_run=Limits(max_pairs=1, max_cost=5), price=5)
+    who = owner(per_run=Caps(max_pairs=1, max_cost=5), price=5)
     database.take(who, claims(ledger, 0))
 
     assert database.take(who, [step(swap_id(0), "code", "why"), *claims(ledger, 1)]) == [True, True]
@@ -125,18 +125,18 @@ def test_a_post_that_was_not_accepted_gives_back_what_it_reserved_and_the_next_c
 
 
 def test_a_submit_of_unknown_outcome_keeps_its_reservation(database: TestDatabase, ledger: Ledger) -> None:
-    who = owner(per_run=Limits(max_pairs=1))
+    who = owner(per_run=Caps(max_pairs=1))
     database.take(who, claims(ledger, 0))
     database.take(who, [OutcomeUnknown(swap_id(0), "submit_outcome_unknown", "lost")])
 
-    assert database.take(owner("another", per_run=Limits(max_pairs=1)), claims(ledger, 1)) == [False]
+    assert database.take(owner("another", per_run=Caps(max_pairs=1)), claims(ledger, 1)) == [False]
     assert used(database) == (1, 0)
 
 
 def test_the_cost_that_goenhance_reports_replaces_the_reserved_one_and_is_the_next_price(
     database: TestDatabase, ledger: Ledger
 ) -> None:
-    who = owner(per_run=Limits(max_cost=20), price=2)
+    who = owner(per_run=Caps(max_cost=20), price=2)
     database.take(who, claims(ledger, 0))
 
     results = database.take(who, [Accepted(swap_id(0), "job-1", 7), *claims(ledger, 1, 2)])
@@ -150,7 +150,7 @@ def test_the_cost_that_goenhance_reports_replaces_the_reserved_one_and_is_the_ne
 def test_a_transaction_that_runs_twice_counts_once(
     database: TestDatabase, ledger: Ledger, fate: Fate
 ) -> None:
-    who = owner(per_run=Limits(max_pairs=4))
+    who = owner(per_run=Caps(max_pairs=4))
 
     assert database.take(who, claims(ledger), fate) == [True] * 4 + [False] * 6
     assert used(database).pairs == 4
@@ -164,7 +164,7 @@ def test_a_worker_that_is_killed_leaves_reserved_exactly_what_may_have_been_sent
     database: TestDatabase, ledger: Ledger, fate: Fate, counted: int
 ) -> None:
     with pytest.raises(ProcessDied):
-        database.take(owner(per_run=Limits(max_pairs=4)), claims(ledger), fate)
+        database.take(owner(per_run=Caps(max_pairs=4)), claims(ledger), fate)
 
     assert used(database).pairs == counted == statuses(ledger).count("submitting")
 
@@ -174,7 +174,7 @@ def test_the_budget_of_a_day_holds_over_all_runs_of_the_account(
 ) -> None:
     other = RunKey("dag", "other")
     ledger.plan(other, [planned(number, run_id="other") for number in range(ROWS)], task_id="swap")
-    limit = Limits(max_pairs=7)
+    limit = Caps(max_pairs=7)
     first = database.take(owner(per_day=limit), claims(ledger, *range(5)))
     second = database.take(owner("b", other, per_day=limit), claims(ledger, key=other))
 
@@ -185,7 +185,7 @@ def test_the_budget_of_a_day_holds_over_all_runs_of_the_account(
 def test_what_was_reserved_before_midnight_is_given_back_to_that_day(
     database: TestDatabase, ledger: Ledger
 ) -> None:
-    who = owner(per_day=Limits(max_pairs=3))
+    who = owner(per_day=Caps(max_pairs=3))
     with time_machine.travel(dt.datetime(2026, 11, 27, 23, 59, tzinfo=dt.UTC), tick=False) as clock:
         database.take(who, claims(ledger, 0, 1, 2))
         clock.shift(120)
@@ -202,7 +202,7 @@ def test_several_workers_at_once_do_not_exceed_a_budget(make_database: MakeDatab
 
     def work(number: int) -> None:
         database = make_database()
-        who = owner(f"worker {number}", per_run=Limits(max_pairs=5))
+        who = owner(f"worker {number}", per_run=Caps(max_pairs=5))
         mine = claims(ledger, *range(number, ROWS, 4))
         barrier.wait(30)
         for claim in mine:
@@ -246,7 +246,7 @@ def test_no_budget_costs_no_statement(database: TestDatabase, ledger: Ledger) ->
 def test_a_submit_that_a_person_says_was_not_billed_gives_its_reservation_back_once(
     database: TestDatabase, ledger: Ledger
 ) -> None:
-    who = owner(per_run=Limits(max_pairs=2), price=4)
+    who = owner(per_run=Caps(max_pairs=2), price=4)
     database.take(who, claims(ledger, 0, 1))
     database.take(who, [OutcomeUnknown(swap_id(0), "submit_outcome_unknown", "lost")])
 
@@ -262,7 +262,7 @@ def test_a_budget_that_is_set_late_counts_what_was_spent_before(
     before = ClaimOwner("before", "account", 1)
     database.take(before, claims(ledger, 0, 1, 2))
     database.take(before, [Accepted(swap_id(0), "job-1", 6)])
-    spending = Spending("account", KEY, Limits(max_pairs=4), Limits(max_cost=20), price=5)
+    spending = Spending("account", KEY, Caps(max_pairs=4), Caps(max_cost=20), price=5)
 
     for _ in range(2):
         open_budgets(database, spending)
@@ -283,8 +283,8 @@ def test_a_row_of_another_state_is_neither_counted_nor_refused(
     database: TestDatabase, ledger: Ledger
 ) -> None:
     stale = claims(ledger, 0)
-    database.take(owner("first", per_run=Limits(max_pairs=1)), stale)
-    late = owner("late", per_run=Limits(max_pairs=1))
+    database.take(owner("first", per_run=Caps(max_pairs=1)), stale)
+    late = owner("late", per_run=Caps(max_pairs=1))
 
     assert database.run(lambda connection: apply(connection, database.swaps, late, stale)) == [False]
     assert (used(database).pairs, spending_of(late).refused) == (1, set())

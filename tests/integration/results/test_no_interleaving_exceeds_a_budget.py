@@ -23,7 +23,7 @@ from airflow_provider_goenhance.results import budgets
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
 from airflow_provider_goenhance.results.spending import (
     Amount,
-    Limits,
+    Caps,
     Spending,
     day_scope,
     run_scope,
@@ -48,7 +48,7 @@ DAYS = [(dt.datetime.now(dt.UTC).date() + dt.timedelta(days=days)).isoformat() f
 RUNS = (RunKey("dag", "one"), RunKey("dag", "two"))
 ROWS = 6
 PRICE = 3
-PER_RUN, PER_DAY = Limits(max_pairs=4, max_cost=14), Limits(max_pairs=6)
+PER_RUN, PER_DAY = Caps(max_pairs=4, max_cost=14), Caps(max_pairs=6)
 FATES: tuple[Fate, ...] = ("ok",) * 10 + ("cut_before", "cut_after", "crash_before", "crash_after")
 #: A row that has reserved something is in one of these states.
 MAY_BE_PAID_FOR = {Status.SUBMITTING, Status.UNKNOWN, Status.SUBMITTED}
