@@ -109,18 +109,16 @@ def match_columns(header: Sequence[str], columns: ColumnNames | None = None) -> 
     forms = [_form(name) for name in names]
     position: dict[str, int] = {}
     free = set(range(len(names)))
-    for known, wanted in (columns or {}).items():
-        found = _places(names, free, clean_name(wanted)) or _places(forms, free, _form(wanted))
-        _take(known, found, names, position, free)
-    for known in KNOWN:
-        if known in (columns or {}):
-            continue
-        found = _places(names, free, known) or _places(forms, free, known)
-        found = found or [place for place in sorted(free) if _MEANT.get(forms[place]) == known]
+    asked = columns or {}
+    for known in (*asked, *(name for name in KNOWN if name not in asked)):
+        wanted = clean_name(asked.get(known, known))
+        found = _places(names, free, wanted) or _places(forms, free, _form(wanted))
+        if not found and known not in asked:
+            found = [place for place in sorted(free) if _MEANT.get(forms[place]) == known]
         _take(known, found, names, position, free)
     others = sorted(free)
-    labels = zip(label_names([names[place] or f"column {place + 1}" for place in others]), others, strict=True)
-    return Columns(names, position, tuple(labels))
+    labels = label_names([names[place] or f"column {place + 1}" for place in others])
+    return Columns(names, position, tuple(zip(labels, others, strict=True)))
 
 
 def find_columns(
@@ -151,7 +149,9 @@ def find_columns(
     if missing:
         raise ManifestError(_missing_message(found.header, missing, where, wanted, quote=quote))
     if found.labels:
-        log.info("Manifest %s: the columns %s travel as labels", location, _listed([n for n, _ in found.labels]))
+        log.info(
+            "Manifest %s: the columns %s travel as labels", location, _listed([n for n, _ in found.labels])
+        )
     return found
 
 
@@ -191,9 +191,7 @@ def _take(known: str, found: list[int], names: list[str], position: dict[str, in
         free.discard(found[0])
 
 
-def _missing_message(
-    names: list[str], missing: list[str], where: str, wanted: Wanted, *, quote: bool
-) -> str:
+def _missing_message(names: list[str], missing: list[str], where: str, wanted: Wanted, *, quote: bool) -> str:
     what = "column" if len(missing) == 1 else "columns"
     called = [(wanted.names or {}).get(name, name) for name in missing]
     start = f"{where}: the {what} {' and '.join(called)}"
@@ -238,6 +236,9 @@ def _rename_hint(names: list[str], missing: list[str]) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     # The header may be the start of a binary file: show it escaped and cut.
-    shown = [ascii(name[:40]) if not name.isprintable() else name[:40] or "(no name)" for name in names[:_MOST_NAMES_SHOWN]]
+    shown = [
+        ascii(name[:40]) if not name.isprintable() else name[:40] or "(no name)"
+        for name in names[:_MOST_NAMES_SHOWN]
+    ]
     more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
     return ", ".join(shown) + more

@@ -41,7 +41,7 @@ class _Unpacked(io.RawIOBase):
         self._stream = stream
         self._compression = compression
         self._location = location
-        self._inner: Any = gzip.open(stream) if compression == GZIP else _zstd(stream, location)
+        self._inner: Any = gzip.GzipFile(fileobj=stream) if compression == GZIP else _zstd(stream, location)
         self._left = MAX_UNPACKED
 
     def readable(self) -> bool:
@@ -57,7 +57,9 @@ class _Unpacked(io.RawIOBase):
             ) from None
         self._left -= len(data)
         if self._left < 0:
-            raise ManifestError(f"manifest {self._location} unpacks to more than {MAX_UNPACKED >> 30} GB: split it")
+            raise ManifestError(
+                f"manifest {self._location} unpacks to more than {MAX_UNPACKED >> 30} GB: split it"
+            )
         buffer[: len(data)] = data
         return len(data)
 

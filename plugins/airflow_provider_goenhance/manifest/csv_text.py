@@ -190,9 +190,7 @@ def read_header(
     else:
         text.put_back(first)
         text.delimiter = _delimiter_of(first, columns, delimiter)
-    records = Records(
-        _header_lines(text, location), before=before, number=before, delimiter=text.delimiter
-    )
+    records = Records(_header_lines(text, location), before=before, number=before, delimiter=text.delimiter)
     header = next(iter(records), None)
     if header is not None and (fault := records.quoting_fault(len(header))) and not delimiter_hint(header):
         raise ManifestError(f"manifest {location}, row 1: {fault.reason}")

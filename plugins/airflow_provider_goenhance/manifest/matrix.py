@@ -80,12 +80,16 @@ def combine(
         sides = _pictures(read_file(faces, both), faces, (_FACES, _TARGETS), checker)
     else:
         sides = [
-            _pictures(read_file(file, Wanted(_names_of(names, side), (side.column,))), file, (side,), checker)[0]
+            _pictures(
+                read_file(file, Wanted(_names_of(names, side), (side.column,))), file, (side,), checker
+            )[0]
             for file, side in ((faces, _FACES), (targets, _TARGETS))
         ]
     for side, pictures in zip((_FACES, _TARGETS), sides, strict=True):
         if not pictures:
-            raise ManifestError(f"the matrix of manifest {faces.location} has no {side.called} that can be used")
+            raise ManifestError(
+                f"the matrix of manifest {faces.location} has no {side.called} that can be used"
+            )
     count = len(sides[0]) * len(sides[1])
     if count > MAX_PAIRS and not (limit and limit <= MAX_PAIRS):
         raise ManifestError(
@@ -113,7 +117,9 @@ def _pictures(
             for side, pictures, first in zip(sides, found, seen, strict=True):
                 _add(row, side, pictures, first, checker)
                 if len(pictures) > MAX_SIDE:
-                    raise ManifestError(f"manifest {file.location} has more than {MAX_SIDE} {side.called}s: split it")
+                    raise ManifestError(
+                        f"manifest {file.location} has more than {MAX_SIDE} {side.called}s: split it"
+                    )
     return found
 
 
@@ -125,7 +131,9 @@ def _refused(row: Row, sides: tuple[Side, ...], checker: RowChecker) -> bool:
     urls = {_FACES.column: source, _TARGETS.column: reference}
     if not any(urls[side.column] for side in sides):
         column = sides[0].column
-        return checker.reject(row, (column, ErrorCode.MISSING_VALUE, f"{' and '.join(s.column for s in sides)} is blank"))
+        return checker.reject(
+            row, (column, ErrorCode.MISSING_VALUE, f"{' and '.join(s.column for s in sides)} is blank")
+        )
     if found := pair_id_problem(pair_id):
         return checker.reject(row, ("pair_id", found[0], f"pair_id {found[1]}"))
     return False

@@ -18,7 +18,8 @@ from .read_excel import read_excel
 from .read_json import read_json
 from .read_parquet import read_parquet
 from .source import Source, find_source
-from .tables import SUFFIX as ROWS_SUFFIX, read_rows
+from .tables import SUFFIX as ROWS_SUFFIX
+from .tables import read_rows
 from .validate import Checked, PairIds, RowChecker
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,9 @@ class Options:
     def __post_init__(self) -> None:
         """Raise ``ValueError`` for options that cannot be meant."""
         if self.limit is not None and self.limit < 1:
-            raise ValueError(f"limit must be at least 1, or None to read the whole manifest; got {self.limit}.")
+            raise ValueError(
+                f"limit must be at least 1, or None to read the whole manifest; got {self.limit}."
+            )
         check_column_names(self.columns)
 
 
@@ -132,9 +135,7 @@ class ManifestStream:
     def _checked(self, ids: PairIds | None) -> Iterator[Checked]:
         ids = PairIds() if ids is None else ids
         ids.begin(self.location)
-        checker = RowChecker(
-            self._options.limit, require_consent=self._options.require_consent, ids=ids
-        )
+        checker = RowChecker(self._options.limit, require_consent=self._options.require_consent, ids=ids)
         states = [(file, file.state()) for file in (self._source, self._targets) if file and file.state]
         named: list[RejectedRow] = []
         count = 0
@@ -164,7 +165,9 @@ class ManifestStream:
 
     def _chunks(self, checker: RowChecker) -> Generator[Rows]:
         if self._options.matrix:
-            yield from combine(self._source, self._targets, self._options.columns, self._options.limit, read_file, checker)
+            yield from combine(
+                self._source, self._targets, self._options.columns, self._options.limit, read_file, checker
+            )
         else:
             yield from read_file(self._source, Wanted(self._options.columns))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..exceptions import ManifestError
@@ -27,9 +28,7 @@ CHUNK_ROWS = 50_000
 NAMED_FAULTS = 20
 
 
-def read_csv(
-    source: Source, wanted: Wanted = ANY_NAMES, *, chunk_rows: int = CHUNK_ROWS
-) -> Generator[Rows]:
+def read_csv(source: Source, wanted: Wanted = ANY_NAMES, *, chunk_rows: int = CHUNK_ROWS) -> Generator[Rows]:
     """
     Read a CSV manifest chunk by chunk; blank rows are counted and left out.
 
@@ -53,9 +52,7 @@ def read_csv(
         yield from read_by_record(source, chunk_rows, wanted, after=last_row)
 
 
-def read_by_pandas(
-    source: Source, chunk_rows: int, wanted: Wanted = ANY_NAMES
-) -> Iterator[tuple[int, Rows]]:
+def read_by_pandas(source: Source, chunk_rows: int, wanted: Wanted = ANY_NAMES) -> Iterator[tuple[int, Rows]]:
     """
     Yield each chunk with the number of its last row, blank rows included.
 
@@ -99,9 +96,7 @@ def read_by_record(
     """
     with open_text(source) as text:
         columns = _columns(text, source, wanted)
-        records = Records(
-            text, before=text.header_lines, number=text.header_row, delimiter=text.delimiter
-        )
+        records = Records(text, before=text.header_lines, number=text.header_row, delimiter=text.delimiter)
         faults: list[str] = []
         for chunk in _chunks(_checked(records, source, columns, text.delimiter, faults), chunk_rows, after):
             numbers = [number for number, _ in chunk]
@@ -134,9 +129,7 @@ def _checked(
         faults.append(fault.replace(f"manifest {source.location}, ", "Also: ", 1) if faults else fault)
         if len(faults) == NAMED_FAULTS:
             return
-        records = Records(
-            records.rest(), before=records.line, number=records.number, delimiter=delimiter
-        )
+        records = Records(records.rest(), before=records.line, number=records.number, delimiter=delimiter)
 
 
 def _chunks(
@@ -178,20 +171,29 @@ def _rows(
     texts = [column(name) for name in ("source_img", "reference_img", "pair_id", "consent_ref")]
     texts.append([value.strip(f"{delimiter} \t\r\n") for value in values[columns.width]])
     texts += [column(name) for name in ("source_key", "reference_key")]
-    others = [[value.strip() for value in values[position]] for _, position in columns.labels]
-    names = [name for name, _ in columns.labels]
-    if others:
-        texts.append([labels_text(dict(zip(names, row, strict=True))) for row in zip(*others, strict=True)])
-    blank = {
-        index
-        for index, cells in enumerate(zip(*texts, strict=True))
-        if not any(cells) and not any(column[index].strip() for column in values[: columns.width])
-    }
+    if columns.labels:
+        texts.append(_labels(columns, values))
+    blank = _blank_rows(texts, values[: columns.width])
     if blank:
         kept = [index for index in range(len(numbers)) if index not in blank]
         numbers = [numbers[index] for index in kept]
         texts = [[text[index] for index in kept] for text in texts]
-    return Rows(numbers, *texts, damaged=damaged)
+    return replace(Rows(numbers, *texts), damaged=damaged)  # type: ignore[arg-type]  no text is the last field
+
+
+def _labels(columns: Columns, values: list[list[str]]) -> list[str]:
+    names = [name for name, _ in columns.labels]
+    others = [[value.strip() for value in values[position]] for _, position in columns.labels]
+    return [labels_text(dict(zip(names, row, strict=True))) for row in zip(*others, strict=True)]
+
+
+def _blank_rows(texts: list[list[str]], values: list[list[str]]) -> set[int]:
+    # Not every column has a text: labels beyond the limits have none, and make a row all the same.
+    return {
+        index
+        for index, cells in enumerate(zip(*texts, strict=True))
+        if not any(cells) and not any(column[index].strip() for column in values)
+    }
 
 
 def _quoting_message(location: str, columns: Columns, records: Records, fault: Fault) -> str:

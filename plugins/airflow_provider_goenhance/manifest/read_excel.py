@@ -26,7 +26,9 @@ MAX_ROWS = 1 << 20
 MAX_UNPACKED = 1 << 30
 
 
-def read_excel(source: Source, wanted: Wanted = ANY_NAMES, *, chunk_rows: int = CHUNK_ROWS) -> Generator[Rows]:
+def read_excel(
+    source: Source, wanted: Wanted = ANY_NAMES, *, chunk_rows: int = CHUNK_ROWS
+) -> Generator[Rows]:
     """
     Read a workbook in chunks. Rows have the numbers that Excel shows; blank rows are left out.
 
@@ -42,9 +44,7 @@ def read_excel(source: Source, wanted: Wanted = ANY_NAMES, *, chunk_rows: int = 
             if not names:
                 names = [as_text(value) for value in values]
                 if any(names):
-                    find_columns(
-                        names, source.location, quote=not source.from_web, wanted=wanted, row=number
-                    )
+                    find_columns(names, source.location, quote=not source.from_web, wanted=wanted, row=number)
                     continue
                 raise ManifestError(
                     f"manifest {source.location}, row {number} is blank: the column names must be in row 1"
@@ -53,7 +53,9 @@ def read_excel(source: Source, wanted: Wanted = ANY_NAMES, *, chunk_rows: int = 
             if len(rows) >= chunk_rows:
                 yield rows.take()
         if not names:
-            raise ManifestError(f"manifest {source.location} is empty: it needs a header row and at least one pair")
+            raise ManifestError(
+                f"manifest {source.location} is empty: it needs a header row and at least one pair"
+            )
         if len(rows):
             yield rows.take()
 
@@ -83,9 +85,13 @@ def _check_archive(source: Source, stream: IO[bytes]) -> None:
     if "mimetype" in names:
         raise ManifestError(f"manifest {source.location} is an OpenDocument file: save it as .xlsx or CSV")
     if "xl/workbook.xml" not in names:
-        raise ManifestError(f"manifest {source.location} is a zip file and no Excel workbook (.xlsx): unpack it")
+        raise ManifestError(
+            f"manifest {source.location} is a zip file and no Excel workbook (.xlsx): unpack it"
+        )
     if sum(part.file_size for part in parts) > MAX_UNPACKED:
-        raise ManifestError(f"manifest {source.location} unpacks to more than {MAX_UNPACKED >> 20} MB: save it as CSV")
+        raise ManifestError(
+            f"manifest {source.location} unpacks to more than {MAX_UNPACKED >> 20} MB: save it as CSV"
+        )
     stream.seek(0)
 
 
@@ -96,11 +102,11 @@ def _named(source: Source) -> Iterator[None]:
         yield
     except ManifestError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         text = type(error).__name__ if source.from_web else f"{type(error).__name__}: {str(error)[:200]}"
         raise ManifestError(
-            f"manifest {source.location} is not an Excel workbook that can be read ({text}): save it again as .xlsx, or "
-            "as CSV"
+            f"manifest {source.location} is not an Excel workbook that can be read ({text}): save it again, or as "
+            "CSV"
         ) from None
 
 
@@ -128,5 +134,7 @@ def _rows_of(sheet: Any, source: Source) -> Iterator[tuple[int, tuple[Any, ...]]
         if row is None:
             return
         if row[0] > MAX_ROWS:
-            raise ManifestError(f"manifest {source.location} claims to have more than {MAX_ROWS} rows: it is damaged")
+            raise ManifestError(
+                f"manifest {source.location} claims to have more than {MAX_ROWS} rows: it is damaged"
+            )
         yield row

@@ -116,7 +116,9 @@ def _lines(text: IO[str], line: str, source: Source, *, after: int) -> Iterator[
     number = after + 1
     while line:
         if len(line) >= MAX_ROW:
-            raise ManifestError(f"manifest {source.location}, row {number} is longer than {MAX_ROW} characters")
+            raise ManifestError(
+                f"manifest {source.location}, row {number} is longer than {MAX_ROW} characters"
+            )
         yield number, _object_of(line)
         line, number = text.readline(MAX_ROW), number + 1
 
@@ -207,7 +209,9 @@ class _Buffer:
         while True:
             self._place = self._skip_space()
             if self._place < len(self._rest):
-                raise ManifestError(f"manifest {self._source.location} cannot be read: text follows the end of its array")
+                raise ManifestError(
+                    f"manifest {self._source.location} cannot be read: text follows the end of its array"
+                )
             if not self._more():
                 return
 
@@ -218,7 +222,9 @@ class _Buffer:
     def _more(self) -> bool:
         """Read the next block; return whether there was one."""
         if len(self._rest) - self._place > MAX_ROW:
-            raise ManifestError(f"manifest {self._source.location} has a row of more than {MAX_ROW} characters")
+            raise ManifestError(
+                f"manifest {self._source.location} has a row of more than {MAX_ROW} characters"
+            )
         block = self._text.read(_BLOCK)
         if block:
             self._rest = self._rest[self._place :] + block
@@ -238,5 +244,7 @@ def _other_json(start: str, source: Source) -> str:
             f"manifest {source.location} is one JSON object: it must be an array of objects, or an object a line "
             "(JSON Lines)"
         )
-    shown = "" if source.from_web else f"; it begins with {ascii(start[:20])}"
-    return f"manifest {source.location} is not JSON{shown}: it must be an array of objects, or an object a line"
+    shown = "" if source.from_web else f"; it begins with {start[:20]!a}"
+    return (
+        f"manifest {source.location} is not JSON{shown}: it must be an array of objects, or an object a line"
+    )

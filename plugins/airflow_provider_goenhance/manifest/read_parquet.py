@@ -21,14 +21,18 @@ if TYPE_CHECKING:
 CHUNK_ROWS = 50_000
 
 
-def read_parquet(source: Source, wanted: Wanted = ANY_NAMES, *, chunk_rows: int = CHUNK_ROWS) -> Generator[Rows]:
+def read_parquet(
+    source: Source, wanted: Wanted = ANY_NAMES, *, chunk_rows: int = CHUNK_ROWS
+) -> Generator[Rows]:
     """
     Read a Parquet file in chunks. Rows are numbered from 1; those without any value are left out.
 
     :raises ManifestError: if the file as a whole cannot be used
     """
     if source.compression:
-        raise ManifestError(f"manifest {source.location} is a Parquet file inside another compression: unpack it")
+        raise ManifestError(
+            f"manifest {source.location} is a Parquet file inside another compression: unpack it"
+        )
     with source.open() as stream, _parquet_file(source, stream) as file:
         names = list(file.schema_arrow.names)
         columns = find_columns(names, source.location, quote=not source.from_web, wanted=wanted)
@@ -69,7 +73,7 @@ def _named(source: Source) -> Iterator[None]:
     """Name every error of a damaged file: pyarrow raises built-in classes and its own."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         text = type(error).__name__ if source.from_web else f"{type(error).__name__}: {str(error)[:200]}"
         raise ManifestError(
             f"manifest {source.location} is not a Parquet file that can be read ({text}): write it again"
@@ -89,7 +93,9 @@ def _rows(columns: Columns, before: int, count: int, values: list[list[Any]]) ->
     numbers, source, reference, pair_id, consent, source_key, reference_key, labels, unreadable = (
         list(column) for column in (zip(*kept, strict=True) if kept else [()] * len(every))
     )
-    return Rows(numbers, source, reference, pair_id, consent, [], source_key, reference_key, labels, unreadable)
+    return Rows(
+        numbers, source, reference, pair_id, consent, [], source_key, reference_key, labels, unreadable
+    )
 
 
 def _texts(name: str, values: list[list[Any]], position: int | None, unreadable: list[str]) -> list[str]:

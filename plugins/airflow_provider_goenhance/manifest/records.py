@@ -97,6 +97,4 @@ class RecordRows:
         except ManifestError:
             return
         if not position.keys() & set(self._wanted.required or REQUIRED):
-            find_columns(
-                names, self._source.location, quote=not self._source.from_web, wanted=self._wanted
-            )
+            find_columns(names, self._source.location, quote=not self._source.from_web, wanted=self._wanted)

@@ -69,9 +69,12 @@ class Source:
 
     def sha256(self) -> str:
         """Return the hex digest of the file's bytes, as they are stored."""
+        digest = hashlib.sha256()
         try:
             with self.opener() as stream:
-                return hashlib.file_digest(stream, "sha256").hexdigest()
+                while block := stream.read(_BLOCK):
+                    digest.update(block)
+                return digest.hexdigest()
         except OSError as error:
             raise cause_of(error).error(self.location) from error
 

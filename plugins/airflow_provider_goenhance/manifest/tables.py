@@ -57,7 +57,9 @@ def read_rows(source: Source, wanted: Wanted = ANY_NAMES, *, chunk_rows: int = C
     with source.open() as stream:
         names = json.loads(stream.readline())
         if not names:
-            raise ManifestError(f"manifest {source.location} returned no columns: it must be a query that returns rows")
+            raise ManifestError(
+                f"manifest {source.location} returned no columns: it must be a query that returns rows"
+            )
         find_columns(names, source.location, wanted=wanted)
         rows = RecordRows(source, wanted)
         for number, line in enumerate(stream, start=1):

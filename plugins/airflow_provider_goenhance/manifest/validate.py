@@ -130,8 +130,9 @@ class RowChecker:
         for row in rows:
             _, source, reference, pair_id, consent, overflow, source_key, reference_key, _, unreadable = row
             plain = plain_url(source) and plain_url(reference) and plain_id(pair_id)
-            odd = overflow or unreadable or not (consent.isascii() and (source_key + reference_key).isascii())
-            # Two links of one picture differ at most in their queries and fragments.
+            odd = (
+                overflow or unreadable or not (consent + source_key + reference_key).isascii()
+            )  # Two links of one picture differ at most in their queries and fragments.
             sound = plain and not odd and _address(source) != _address(reference)
             if not sound and (problems := row_problems(row)):
                 self._reject(row, problems)
@@ -218,7 +219,9 @@ def check_pairs(records: Sequence[Mapping[str, Any]], *, location: str) -> Manif
             source_key=column("source_key"),
             reference_key=column("reference_key"),
             labels=[
-                labels_text({str(name): label_text(value) for name, value in record.items() if name not in KNOWN})
+                labels_text(
+                    {str(name): label_text(value) for name, value in record.items() if name not in KNOWN}
+                )
                 for record in records
             ],
         )
@@ -228,7 +231,7 @@ def check_pairs(records: Sequence[Mapping[str, Any]], *, location: str) -> Manif
 
 def row_problems(row: Row) -> list[Problem]:
     """Return all problems of one row of trimmed values, except duplicates."""
-    _, source, reference, pair_id, consent, overflow, source_key, reference_key, _, unreadable = row
+    _, source, reference, pair_id, _, overflow, _, _, _, unreadable = row
     if unreadable and not (source or reference):
         return [("", ErrorCode.UNREADABLE_ROW, unreadable)]
     if overflow:
@@ -238,24 +241,37 @@ def row_problems(row: Row) -> list[Problem]:
             "put values that contain a comma in double quotes as a whole"
         )
         return [("", ErrorCode.TOO_MANY_VALUES, clause)]
-    checks = [
+    checks = (
         ("source_img", url_problem(source)),
         ("reference_img", url_problem(reference)),
         ("pair_id", pair_id_problem(pair_id)),
-    ]
-    others = {"consent_ref": consent, "source_key": source_key, "reference_key": reference_key}
-    for column, value in others.items():
-        if found := _HALF_CHARACTER.search(value):
-            checks.append((column, (ErrorCode.UNSAFE_CHARACTERS, f"has U+{ord(found[0]):04X}, half a character, inside")))
+    )
     problems = [(column, found[0], f"{column} {found[1]}") for column, found in checks if found]
-    if unreadable:
-        named = {clause.partition(" ")[0] for clause in unreadable.split("; ")}
-        problems = [problem for problem in problems if problem[0] not in named]
-        problems.insert(0, (unreadable.partition(" ")[0], ErrorCode.UNREADABLE_ROW, unreadable))
-    if source and not _HALF_CHARACTER.search(source + reference) and url_identity(source) == url_identity(reference):
+    problems += _half_characters(row)
+    if (
+        not _HALF_CHARACTER.search(source + reference)
+        and source
+        and url_identity(source) == url_identity(reference)
+    ):
         clause = "reference_img is the same picture as source_img: there is no face to swap"
         problems.append(("reference_img", ErrorCode.SAME_PICTURE, clause))
-    return problems
+    return _with_unreadable(problems, unreadable) if unreadable else problems
+
+
+def _half_characters(row: Row) -> list[Problem]:
+    others = {"consent_ref": row[4], "source_key": row[6], "reference_key": row[7]}
+    return [
+        (column, ErrorCode.UNSAFE_CHARACTERS, f"{column} has U+{ord(found[0]):04X}, half a character, inside")
+        for column, value in others.items()
+        if (found := _HALF_CHARACTER.search(value))
+    ]
+
+
+def _with_unreadable(problems: list[Problem], unreadable: str) -> list[Problem]:
+    """Put the columns that could not be read first: what was found in them instead is no further problem."""
+    named = {clause.partition(" ")[0] for clause in unreadable.split("; ")}
+    first: Problem = (unreadable.partition(" ")[0], ErrorCode.UNREADABLE_ROW, unreadable)
+    return [first, *(problem for problem in problems if problem[0] not in named)]
 
 
 def _duplicate(pair_id: str, first: str, *, derived: bool) -> Problem:

@@ -31,11 +31,14 @@ def as_text(value: object) -> str:
         return str(int(value))
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace").strip()
-    if isinstance(value, dt.datetime) and not (value.hour or value.minute or value.second or value.microsecond):
+    return _time_text(value) if isinstance(value, dt.date | dt.time) else str(value).strip()
+
+
+def _time_text(value: dt.date | dt.time) -> str:
+    # A workbook has no dates without a time of day.
+    if isinstance(value, dt.datetime) and value.time() == dt.time():
         return value.date().isoformat()
-    if isinstance(value, dt.date | dt.time):
-        return value.isoformat()
-    return str(value).strip()
+    return value.isoformat()
 
 
 def _decimal_text(value: Decimal) -> str:
@@ -53,7 +56,9 @@ def column_text(value: object) -> str:
     if isinstance(value, str):
         return value.strip()
     if value is not None and not isinstance(value, _PLAIN):
-        kind = {"list": "a list", "dict": "an object"}.get(type(value).__name__, f"of type {type(value).__name__}")
+        kind = {"list": "a list", "dict": "an object"}.get(
+            type(value).__name__, f"of type {type(value).__name__}"
+        )
         raise NotTextError(f"is {kind}, not a text")
     if isinstance(value, bytes):
         try:

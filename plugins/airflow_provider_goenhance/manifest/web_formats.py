@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from http.client import HTTPMessage
-from urllib.parse import parse_qs, parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from ..exceptions import ManifestError
 from .formats import ending_of, looks_like_json
@@ -33,6 +33,9 @@ _PROGRAMS = frozenset(
     {".php", ".asp", ".aspx", ".ashx", ".axd", ".cgi", ".pl", ".py", ".jsp", ".do", ".action", ".dll", ".exe"}
 )
 _SHEET = re.compile(r"(?P<sheet>/spreadsheets/(?:u/\d+/)?d/(?P<published>e/)?[\w-]+)(?:/(?P<action>\w*))?/?")
+# The last part of the path of a link that shows a sheet.
+_SHOWN = frozenset({"", "edit", "view", "preview", "htmlview", "copy"})
+_PUBLISHED = frozenset({"pub", "pubhtml"})
 _GID = re.compile(r"(?:^|[&#?])gid=(\d+)")
 
 
@@ -45,21 +48,18 @@ def sheet_export(url: str) -> str:
     """
     parts = urlsplit(url)
     link = _SHEET.fullmatch(parts.path)
-    if link is None or (parts.hostname or "").lower() != "docs.google.com":
+    query = dict(parse_qsl(parts.query))
+    if link is None or (parts.hostname or "").lower() != "docs.google.com" or "output" in query:
         return url
     action = link["action"] or ""
-    if action not in {"", "edit", "view", "preview", "htmlview", "copy", "pubhtml", "pub"}:
+    if action not in _SHOWN | _PUBLISHED:
         return url  # an export already
-    query = parse_qs(parts.query)
-    if action == "pub" and "output" in query:
-        return url
-    gid = _GID.search(parts.fragment) or _GID.search(parts.query)
-    published = bool(link["published"]) or action in {"pub", "pubhtml"}
+    published = action in _PUBLISHED or bool(link["published"])
     wanted = {"output" if published else "format": "csv"}
-    if gid:
-        wanted |= {"gid": gid[1]}
-        wanted |= {"single": "true"} if published else {}
-    wanted |= {"resourcekey": key[0] for name, key in query.items() if name == "resourcekey"}
+    if gid := _GID.search(parts.fragment) or _GID.search(parts.query):
+        wanted |= {"gid": gid[1], **({"single": "true"} if published else {})}
+    if "resourcekey" in query:
+        wanted["resourcekey"] = query["resourcekey"]
     path = f"{link['sheet']}/{'pub' if published else 'export'}"
     return urlunsplit((parts.scheme, parts.netloc, path, urlencode(wanted), ""))
 
