@@ -94,6 +94,8 @@ class ErrorCode(enum.StrEnum):
     MISSING_VALUE = "missing_value"
     #: The row has more values than the header has columns: quote values that contain a comma.
     TOO_MANY_VALUES = "too_many_values"
+    #: The row, or a value of it, is not what its format promises, such as a line of JSON: correct it.
+    UNREADABLE_ROW = "unreadable_row"
     #: The value is too long: shorten it.
     TOO_LONG = "too_long"
     #: The value contains a space, a control character or the like: remove or encode it.
