@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import sqlalchemy as sa
 
 from ..exceptions import JobFailedError
+from .budget_transitions import OverBudget
 from .clock import CLAIM_SECONDS_0_1_0, database_time
 from .database import IN_LIST, ResultsDatabase
 from .plan import Plan, PlanResult, RunKey
@@ -303,6 +304,14 @@ class Ledger:
                 for row in self.database.read(query)
             ]
         return found
+
+    def hold_for_budget(self, swap_ids: Sequence[str], message: str) -> None:
+        """
+        Hold rows that were not sent because a budget has no room for them.
+
+        :param message: the reason, with the figures
+        """
+        self.take([OverBudget(swap_id, message) for swap_id in swap_ids])
 
     def take(self, steps: Sequence[Step]) -> None:
         """Take steps that anyone may take, each where its row is still as it was read."""

@@ -91,6 +91,8 @@ def decide(
 
 
 def _decide_at_first_look(swap: Swap, policies: Policies, cleared: bool) -> Action:
+    if swap.status is Status.HELD:
+        return Action.SUBMIT
     if swap.status is Status.UNKNOWN:
         return Action.SUBMIT if policies.on_unknown_submit == "resubmit" else Action.LEAVE
     if swap.img_uuid and not swap.result_uri:
@@ -116,11 +118,6 @@ def retry_can_help(swap: Swap, policies: Policies) -> bool:
     if swap.status is Status.HELD:
         return swap.error_code == ErrorCode.IN_FLIGHT
     return swap.status is Status.SUBMITTING or after_retry(swap, policies) is not Action.LEAVE
-
-
-def needs_a_person(swap: Swap) -> bool:
-    """Return whether a row was held for a reason that somebody has to look into, not for a limit that was set."""
-    return swap.status is Status.HELD and swap.error_code in {ErrorCode.UNKNOWN_SUBMIT, ErrorCode.IN_FLIGHT}
 
 
 def after_clear(swap: Swap, policies: Policies) -> Action:
