@@ -37,6 +37,7 @@ class Comparison:
     :param unknown: the rows that it is about
     :param after: the second of the two balances
     :param quiet_from: from then on, no job of an unknown submit can run any more
+    :param job_seconds: how long a job may run
     """
 
     key: RunKey
@@ -45,6 +46,7 @@ class Comparison:
     unknown: Sequence[Swap]
     after: Reading
     quiet_from: dt.datetime | None
+    job_seconds: float
 
     @property
     def line(self) -> str:
@@ -97,7 +99,7 @@ def compare_run(
         balances.learn_price(price)
         log.info("A swap costs %d credits, as the balance of this run shows.", price)
         round_ = round_of(before.balance, after.balance, charges, price)
-    return Comparison(key, round_, compare(round_), unknown, after, quiet_from)
+    return Comparison(key, round_, compare(round_), unknown, after, quiet_from, job_seconds)
 
 
 def settle_by_credits(
@@ -115,7 +117,7 @@ def settle_by_credits(
     found = obstacles(
         comparison.round,
         comparison.finding,
-        in_flight=Balances(ledger.database, account).in_flight(),
+        in_flight=Balances(ledger.database, account).in_flight(comparison.job_seconds),
         read_at=comparison.after.read_at,
         quiet_from=comparison.quiet_from,
     )

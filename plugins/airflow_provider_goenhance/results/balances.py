@@ -126,11 +126,17 @@ class Balances:
 
         self._database.run(work)
 
-    def in_flight(self) -> int:
-        """Return how many rows of the account, of any run, are being submitted or wait for their job."""
+    def in_flight(self, job_seconds: float) -> int:
+        """
+        Return how many rows of the account, of any run, are being submitted or have a job that may still run.
+
+        :param job_seconds: how long a job may run; a row that no task has waited for since then is not counted
+        """
         c = self._swaps.c
+        oldest = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=job_seconds)
+        running = sa.and_(c.status == Status.SUBMITTED, c.submitted_at >= oldest)
         query = sa.select(sa.func.count().label("n")).where(
-            c.account == self._account, c.status.in_([Status.SUBMITTING, Status.SUBMITTED])
+            c.account == self._account, sa.or_(c.status == Status.SUBMITTING, running)
         )
         return int(self._database.read(query)[0]["n"])
 
