@@ -81,9 +81,6 @@ def _planned(pair: Pair, manifest: Manifest, key: RunKey, task_id: str) -> Swap:
         task_id,
         scope=task_id,
         status=Status.PLANNED,
-        consent_ref=pair.consent_ref,
-        source_key=pair.source_key,
-        reference_key=pair.reference_key,
     )
 
 
@@ -106,10 +103,7 @@ def _row(
     row: Pair | RejectedRow, manifest: Manifest, key: RunKey, task_id: str, *, scope: str, **columns: Any
 ) -> Swap:
     fingerprint = pair_fingerprint(
-        row.source_img,
-        row.reference_img,
-        source_key=columns.get("source_key"),
-        reference_key=columns.get("reference_key"),
+        row.source_img, row.reference_img, source_key=row.source_key, reference_key=row.reference_key
     )
     return Swap(
         swap_id=swap_id_for(key.dag_id, key.run_id, scope, row.pair_id, fingerprint),
@@ -122,6 +116,11 @@ def _row(
         source_img=row.source_img,
         reference_img=row.reference_img,
         pair_fingerprint=fingerprint,
+        consent_ref=row.consent_ref,
+        source_key=row.source_key,
+        reference_key=row.reference_key,
+        labels=row.labels,
+        manifest_sha256=manifest.sha256,
         **columns,
     )
 
@@ -155,8 +154,8 @@ def _warn_of_new_links(rows: Sequence[Swap], ledger: Ledger, key: RunKey, task_i
             continue
         log.warning(
             "%s is planned as other pictures than in run %s: its links differ only in the parameters %s. If the "
-            "pictures are the same, it is paid for again; to prevent that, give it a source_key or reference_key that "
-            "stays the same.",
+            "pictures are the same, they are paid for again. A source_key or reference_key that stays the same "
+            "prevents that; adding one to a pair that was paid for makes it a new pair, which is paid for once more.",
             row.label,
             before.run_id,
             ", ".join(name[:40] for name in parameters[:NAMED_PARAMETERS]),

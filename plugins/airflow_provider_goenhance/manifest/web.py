@@ -6,22 +6,22 @@ from __future__ import annotations
 import base64
 import gzip
 import re
+import socket
 import string
-import tempfile
 import time
 import urllib.request
 import zlib
 from dataclasses import dataclass
-from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPSConnection, IncompleteRead
-from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 from urllib.error import HTTPError
-from urllib.parse import parse_qsl, quote, unquote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from ..addresses import InternalAddressError, is_internal, refuse_internal_peer, refused_hop
+from ..addresses import InternalAddressError, Trail, current_trail
 from ..exceptions import ManifestError
 from .faults import Cause, cause_of, status_cause
+from .spool import new_file, opener_of
+from .web_formats import refuse_other_content, sheet_export, suffix_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,17 +36,8 @@ _BLOCK = 1 << 18
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _WITH_CONTENT = frozenset({200, 203})
 _SENT_AS_IT_IS = string.ascii_letters + string.digits + string.punctuation
-_CSV_TYPES = frozenset(
-    {"text/csv", "application/csv", "application/x-csv", "text/x-csv", "text/comma-separated-values"}
-)
 _GZIP = b"\x1f\x8b"
 _OTHER_PACKING = re.compile(r"\b(br|deflate|zstd|compress)\b", re.IGNORECASE)
-# The ending of a file, such as `.xlsx`; `.2` in `/v1.2` is none.
-_FILE_ENDING = re.compile(r"\.[a-z][a-z0-9]{0,7}")
-# These name the program that made the answer, and say nothing about its format.
-_PROGRAMS = frozenset(
-    {".php", ".asp", ".aspx", ".ashx", ".axd", ".cgi", ".pl", ".py", ".jsp", ".do", ".action", ".dll", ".exe"}
-)
 _HEADERS = {"User-Agent": "airflow-provider-goenhance", "Accept": "text/csv, */*;q=0.5"}
 
 
@@ -73,7 +64,7 @@ def download(url: str, location: str) -> Download:
     :raises ManifestError: for one that does not, and for a web page instead of a file
     """
     try:
-        file, headers = _fetch(url, location)
+        file, headers = _fetch(sheet_export(url), location)
     except HTTPError as error:
         raise status_cause(error.code).error(location) from None
     except ManifestError:
@@ -81,25 +72,23 @@ def download(url: str, location: str) -> Download:
     except (OSError, EOFError, HTTPException, ValueError, zlib.error) as error:
         # Not chained: the library's text may contain the signed address.
         raise cause_of(error).error(location) from None
-    with _reopen(file) as stream:
-        _refuse_other_content(stream.read(_BLOCK), headers, location)
-    return Download(partial(_reopen, file), _suffix(url, headers))
-
-
-def _reopen(file: Any) -> IO[bytes]:
-    # A partial of this function holds the temporary file, which is deleted when nothing does.
-    return Path(file.name).open("rb")
+    opener = opener_of(file)
+    suffix = suffix_of(url, headers)
+    with opener() as stream:
+        refuse_other_content(stream.read(_BLOCK), suffix, headers, location)
+    return Download(opener, suffix)
 
 
 def _fetch(url: str, location: str) -> tuple[Any, HTTPMessage]:
     deadline = time.monotonic() + TOTAL_TIMEOUT
-    opener = _opener(public_only=False)
+    trail = Trail()
+    current_trail.set(trail)
     url, login = _without_login(url)
     target = _sendable(url)
     for _ in range(MAX_REDIRECTS + 1):
         request = urllib.request.Request(target, headers={**_HEADERS, **login})  # noqa: S310 - http(s) handlers only
         try:
-            with opener.open(request, timeout=SILENCE_TIMEOUT) as response:
+            with _opener().open(request, timeout=SILENCE_TIMEOUT) as response:
                 if response.status not in _WITH_CONTENT:
                     raise Cause(f"HTTP status {response.status}, the answer has no file", passes=True).error(
                         location
@@ -116,10 +105,8 @@ def _fetch(url: str, location: str) -> tuple[Any, HTTPMessage]:
             hop = _sendable(urljoin(target, quote(to.encode("latin-1"), safe=_SENT_AS_IT_IS)))
         except ValueError:
             raise _refused("to an address that cannot be read", location) from None
-        if reason := refused_hop(target, hop):
+        if reason := trail.refused_hop(target, hop):
             raise _refused(reason, location)
-        if not is_internal(urlsplit(target).hostname or ""):
-            opener = _opener(public_only=True)
         if urlsplit(hop).netloc != urlsplit(target).netloc:
             login = {}
         target = hop
@@ -133,13 +120,13 @@ def _refused(reason: str, location: str) -> ManifestError:
     )
 
 
-def _opener(*, public_only: bool) -> urllib.request.OpenerDirector:
+def _opener() -> urllib.request.OpenerDirector:
     """Return an opener that honours proxies and follows no redirect by itself."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
-        _PublicHandler() if public_only else urllib.request.HTTPHandler(),
-        _PublicTlsHandler() if public_only else urllib.request.HTTPSHandler(),
+        _Handler(),
+        _TlsHandler(),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPErrorProcessor(),
     ):
@@ -147,26 +134,31 @@ def _opener(*, public_only: bool) -> urllib.request.OpenerDirector:
     return opener
 
 
-class _PublicConnection(HTTPConnection):
+class _Connection(HTTPConnection):
     def connect(self) -> None:
         super().connect()
-        refuse_internal_peer(self.sock)
+        _check_peer(self.sock)
 
 
-class _PublicTlsConnection(HTTPSConnection):
+class _TlsConnection(HTTPSConnection):
     def connect(self) -> None:
         super().connect()
-        refuse_internal_peer(self.sock)
+        _check_peer(self.sock)
 
 
-class _PublicHandler(urllib.request.HTTPHandler):
+class _Handler(urllib.request.HTTPHandler):
     def http_open(self, req: urllib.request.Request) -> Any:
-        return self.do_open(HTTPConnection if _by_proxy(req) else _PublicConnection, req)
+        return self.do_open(HTTPConnection if _by_proxy(req) else _Connection, req)
 
 
-class _PublicTlsHandler(urllib.request.HTTPSHandler):
+class _TlsHandler(urllib.request.HTTPSHandler):
     def https_open(self, req: urllib.request.Request) -> Any:
-        return self.do_open(HTTPSConnection if _by_proxy(req) else _PublicTlsConnection, req)
+        return self.do_open(HTTPSConnection if _by_proxy(req) else _TlsConnection, req)
+
+
+def _check_peer(connection: socket.socket) -> None:
+    if trail := current_trail.get():
+        trail.connected(str(connection.getpeername()[0]))
 
 
 def _by_proxy(request: urllib.request.Request) -> bool:
@@ -175,7 +167,7 @@ def _by_proxy(request: urllib.request.Request) -> bool:
 
 
 def _save(response: Any, deadline: float, location: str) -> Any:
-    file = tempfile.NamedTemporaryFile(prefix="goenhance-manifest-")  # noqa: SIM115 - kept open while it is read
+    file = new_file()
     # Not `read`, which waits until the whole block has arrived, however slowly.
     while block := response.read1(_BLOCK):
         file.write(block)
@@ -206,7 +198,7 @@ def _unpacked(file: Any, location: str) -> Any:
     if file.read(len(_GZIP)) != _GZIP:
         return file
     file.seek(0)
-    unpacked = tempfile.NamedTemporaryFile(prefix="goenhance-manifest-")  # noqa: SIM115 - kept open while it is read
+    unpacked = new_file()
     with file, gzip.open(file) as content:
         while block := content.read(_BLOCK):
             unpacked.write(block)
@@ -233,35 +225,3 @@ def _sendable(url: str) -> str:
     if not netloc.isascii():
         netloc = netloc.encode("idna").decode("ascii")
     return quote(url.replace(parts.netloc, netloc, 1), safe=_SENT_AS_IT_IS)
-
-
-def _refuse_other_content(start: bytes, headers: HTTPMessage, location: str) -> None:
-    first = start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
-    kind = {b"<": "a web page", b"{": "JSON", b"[": "JSON"}.get(first)
-    if kind:
-        raise ManifestError(
-            f"manifest {location}: the server sent {kind} ({headers.get_content_type()}) instead of a CSV file. It may "
-            "be a login page or an error: use the address of the file itself, readable without a login (for a Google "
-            "sheet, share it by link and use /export?format=csv)"
-        )
-
-
-def _suffix(url: str, headers: HTTPMessage) -> str:
-    """Return the extension that stands for the file's format; no extension at all means CSV."""
-    parts = urlsplit(url)
-    values = [value.lower() for _, value in parse_qsl(parts.query)]
-    named = (headers.get_filename() or "").lower()
-    if (
-        headers.get_content_type() in _CSV_TYPES
-        or named.endswith(".csv")
-        or any(value == "csv" or value.endswith(".csv") for value in values)
-    ):
-        return ".csv"
-    path = unquote(parts.path).lower()
-    if "gzip" in headers.get("Content-Encoding", "").lower():
-        path = path.removesuffix(".gz")
-    for name in (named, path):
-        ending = PurePosixPath(name).suffix
-        if _FILE_ENDING.fullmatch(ending) and ending not in _PROGRAMS:
-            return ending
-    return ".csv"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ _YES = frozenset({"true", "1", "yes", "on"})
 _NO = frozenset({"false", "0", "no", "off", "none", ""})
 #: The longest duration, seconds: a year. A date that is computed from a longer one may not exist.
 LONGEST_SECONDS = 365 * 86_400.0
+#: The largest upper limit: an INTEGER column holds it.
+LARGEST_LIMIT = 2**31 - 1
 
 
 def flag(value: object, name: str) -> bool:
@@ -77,6 +80,23 @@ def whole(value: Any, name: str) -> int:
     return int(read)
 
 
+def limit(value: Any, name: str) -> int | None:
+    """
+    Read an optional upper limit: a whole number of at least 1; blank, and a rendered ``None``, are no limit.
+
+    :param name: the argument, for the message
+    :raises ValueError: when it is not such a number
+    """
+    if text(value) is None:
+        return None
+    read = number(value, name)
+    if not read.is_integer() or not 1 <= read <= LARGEST_LIMIT:
+        raise ValueError(
+            f"{name} must be a whole number from 1 to {LARGEST_LIMIT}, or None for no limit; got {value!r}."
+        )
+    return int(read)
+
+
 def choice(value: object, name: str, choices: Collection[str]) -> str:
     """
     Read one of a few words. A typing error here could cost money, so nothing else is accepted.
@@ -87,6 +107,23 @@ def choice(value: object, name: str, choices: Collection[str]) -> str:
     if value not in choices:
         raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}; got {value!r}.")
     return str(value)
+
+
+def mapping(value: object, name: str) -> dict[str, str] | None:
+    """
+    Read an optional mapping of names, or the JSON text of one.
+
+    :param name: the argument, for the message
+    :raises ValueError: when it is neither
+    """
+    if isinstance(value, str):
+        try:
+            value = json.loads(word) if (word := text(value)) else None
+        except ValueError:
+            raise ValueError(f"{name} must be a mapping, or the JSON text of one; got {value!r}.") from None
+    if value is None or isinstance(value, Mapping):
+        return {str(key): item for key, item in value.items()} if value else None
+    raise ValueError(f"{name} must be a mapping, or the JSON text of one; got {value!r}.")
 
 
 def as_written(written: Any, rendered: Any, render: Callable[[str], str] | None = None) -> Any:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..exceptions import ErrorCode
 from ..url_identity import identity_of
 from .states import Status
 
@@ -70,6 +71,8 @@ class Swap:
     consent_ref: str | None = None
     source_key: str | None = None
     reference_key: str | None = None
+    labels: str | None = None
+    manifest_sha256: str | None = None
     img_uuid: str | None = None
     former_uuids: str | None = None
     attempts: int = 0
@@ -112,6 +115,11 @@ class Swap:
         """Return whether its job was paid for by another row."""
         adopted = self.reused_from and self.img_uuid  # a claim for a submit of its own clears the job
         return bool(adopted) and not self.attempts and self.status is not Status.REUSED
+
+    @property
+    def over_budget(self) -> bool:
+        """Return whether it was not sent because a budget had no room for it."""
+        return self.status is Status.HELD and self.error_code == ErrorCode.BUDGET_REACHED
 
     @property
     def label(self) -> str:
