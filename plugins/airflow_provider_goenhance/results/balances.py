@@ -56,7 +56,7 @@ class Charges:
 
 class Balances:
     """
-    Reads and writes balances, and the price that was learned from them.
+    Reads and writes the balances of an account, and reads its submits.
 
     :param account: fingerprint of the account
     """
@@ -65,7 +65,6 @@ class Balances:
         self._database = database
         self._account = account
         self._balances = database.shared.balances
-        self._accounts = database.shared.accounts
         self._swaps = database.swaps
 
     def record(self, key: RunKey | None, moment: Moment, balance: int) -> Reading:
@@ -103,28 +102,6 @@ class Balances:
         if moment is not None:
             query = query.where(c.moment == moment)
         return [Reading(**row) for row in self._database.read(query.order_by(c.read_at))]
-
-    def price(self) -> int | None:
-        """Return the credits for one swap that were last reported or learned, ``None`` if they are not known."""
-        c = self._accounts.c
-        rows = self._database.read(sa.select(c.price).where(c.account == self._account))
-        price: int | None = rows[0]["price"] if rows else None
-        return price
-
-    def learn_price(self, price: int) -> None:
-        """Store the credits for one swap."""
-        c = self._accounts.c
-
-        def work(connection: sa.Connection) -> None:
-            known = connection.execute(sa.select(c.account).where(c.account == self._account)).first()
-            if known is None:
-                connection.execute(sa.insert(self._accounts).values(account=self._account, price=price))
-            else:
-                connection.execute(
-                    sa.update(self._accounts).where(c.account == self._account).values(price=price)
-                )
-
-        self._database.run(work)
 
     def in_flight(self, job_seconds: float) -> int:
         """
