@@ -38,6 +38,10 @@ class ErrorCode(enum.StrEnum):
     BAD_REQUEST = "bad_request"
     #: The submit may have been accepted and paid for: check the vendor's console, then decide on a resubmit.
     SUBMIT_OUTCOME_UNKNOWN = "submit_outcome_unknown"
+    #: An earlier submit of the same pair has an unknown outcome, so this row was not sent: settle that submit.
+    UNKNOWN_SUBMIT = "unknown_submit"
+    #: Another task has the same pair in flight, so this row was not sent: a retry or clear looks again.
+    IN_FLIGHT = "in_flight"
     #: A person wrote off a submit that may have been paid for: a new run sends the pair again.
     WRITTEN_OFF = "written_off"
     #: GoEnhance ran the job and it failed: check the two pictures; ``failed_job_resubmits`` pays for another try.

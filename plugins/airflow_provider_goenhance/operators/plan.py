@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..hooks.goenhance import GoEnhanceHook
     from ..manifest.model import Manifest
     from ..results.ledger import Ledger, RunKey
-    from ..results.states import Reuse
+    from ..results.states import OnUnknownSubmit, Reuse
     from ..results.swap import Swap
 
 #: Rejected rows that the log lists one by one; all are in the results table.
@@ -49,7 +49,9 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
     :param pairs_per_task: pairs in one mapped task; 0 (default) chooses a suitable number (templated)
     :param limit: plan at most this many pairs, 0 (default) for all (templated)
     :param check_only: dry run: read and check everything, log the plan, write and submit nothing (templated)
-    :param reuse: ``succeeded`` (default) or ``never``, see the swap operators (templated)
+    :param reuse: ``succeeded`` (default) or ``never``, see the swap operators, which must be given the same (templated)
+    :param on_unknown_submit: ``hold`` (default) or ``resubmit``, see the swap operators, which must be given the same
+        (templated)
     :param require_consent: reject rows without a ``consent_ref`` (default ``False``) (templated)
     :param check_account: read the credit balance before anything is submitted, so that a refused token or an
         empty account fails this task (default ``True``)
@@ -76,6 +78,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         "limit",
         "check_only",
         "reuse",
+        "on_unknown_submit",
         "require_consent",
         "settle_by_credits",
         "job_timeout",
@@ -105,6 +108,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         limit: int | str = 0,
         check_only: bool | str = False,
         reuse: Reuse | str = "succeeded",
+        on_unknown_submit: OnUnknownSubmit | str = "hold",
         goenhance_conn_id: str = "goenhance_default",
         results_conn_id: str = "goenhance_results",
         storage_conn_id: str | None = None,
@@ -129,6 +133,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         self.limit = limit
         self.check_only = check_only
         self.reuse = reuse
+        self.on_unknown_submit = on_unknown_submit
         self.goenhance_conn_id = goenhance_conn_id
         self.results_conn_id = results_conn_id
         self.storage_conn_id = storage_conn_id
@@ -147,6 +152,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         from ..results.ledger import RunKey
 
         reuse = choice(self.reuse, "reuse", ("succeeded", "never"))
+        on_unknown_submit = choice(self.on_unknown_submit, "on_unknown_submit", ("hold", "resubmit"))
         check_only = flag(self.check_only, "check_only")
         whole(self.pairs_per_task, "pairs_per_task")
         manifests = self._read(context)
@@ -158,7 +164,6 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
             if not check_only:
                 settle_expired_claims(ledger)
                 self._settle_by_credits(hook, ledger)
-            reused = reuse == "succeeded"
             rows = [
                 row
                 for manifest in manifests
@@ -167,8 +172,9 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
                     key,
                     self.swap_task_id,
                     known_in=ledger,
-                    reuse_from=ledger if reused else None,
-                    account=hook.account().fingerprint if reused else "",
+                    account=hook.account().fingerprint,
+                    reuse=reuse == "succeeded",
+                    on_unknown_submit=on_unknown_submit,  # type: ignore[arg-type]
                     storage_conn_id=text(self.storage_conn_id),
                     marking=self.marking and not check_only,
                 )
@@ -265,16 +271,17 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         from ..results.states import Status
 
         counts = Counter(row.status for row in rows)
-        work = counts[Status.PLANNED] + counts[Status.SUBMITTED]
+        work = counts[Status.PLANNED] + counts[Status.SUBMITTED] + counts[Status.HELD]
         size = self._size(work)
         self.log.info(
             "Dry run: nothing is written or submitted. This run would submit, and pay for, %s in %s of up to %d; "
-            "%s and %s at no cost; %s rejected.",
+            "%s and %s at no cost; %s held, because an earlier submit may have been paid for; %s rejected.",
             pluralize(counts[Status.PLANNED], "pair"),
             pluralize(-(-work // size), "task"),
             size,
             pluralize(counts[Status.SUBMITTED], "earlier job is adopted", "earlier jobs are adopted"),
             pluralize(counts[Status.REUSED], "earlier picture is reused", "earlier pictures are reused"),
+            pluralize(counts[Status.HELD], "pair is", "pairs are"),
             pluralize(counts[Status.REJECTED], "row is", "rows are"),
         )
         if self.check_account:
@@ -308,11 +315,12 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         )
         added = Counter(row.status for row in batched)
         self.log.info(
-            "Results table: %s added, of which %s and %s; %d known already, %d withdrawn, %d restored, "
+            "Results table: %s added, of which %s, %s and %s; %d known already, %d withdrawn, %d restored, "
             "%d rejected rows no longer in the manifest, %d with new links.",
             pluralize(result.added, "row"),
             pluralize(added[Status.REUSED], "reuses an earlier picture", "reuse earlier pictures"),
             pluralize(added[Status.SUBMITTED], "adopts an earlier job", "adopt earlier jobs"),
+            pluralize(added[Status.HELD], "is held", "are held"),
             result.known,
             result.withdrawn,
             result.restored,
