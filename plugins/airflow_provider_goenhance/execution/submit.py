@@ -193,7 +193,7 @@ class _Round:
         except Exception as error:
             # A bug of ours, before or after the POST was sent: as unknown as a lost connection.
             log.exception("%s: the submit ended in an unexpected error.", swap.label)
-            return self._unknown(swap, SubmitOutcomeUnknownError(f"{type(error).__name__}: {error}."))
+            return self._unknown(swap, _unexpected(error))
         finally:
             del self._sending[task]
         self._trouble_in_a_row = 0
@@ -269,6 +269,11 @@ class _Round:
                     seconds=now - self._began,
                 ),
             )
+
+
+def _unexpected(error: Exception) -> SubmitOutcomeUnknownError:
+    said = f": {error}" if str(error).strip() else ""
+    return SubmitOutcomeUnknownError(f"The submit ended in an unexpected {type(error).__name__}{said}.")
 
 
 def _not_sent(swap: Swap, error: GoEnhanceError) -> NotSent:

@@ -21,9 +21,8 @@ from .account_tables import AccountTables, account_tables, insert_missing
 from .bounds import LARGEST
 from .database import IN_LIST
 from .spending import Amount, Caps, Reached, Scope, Spending, day_scope, run_scope, today
-from .states import Status
 from .transition_memory import is_allowed
-from .transitions import Accepted, Claim, ClaimOwner, Declined, NotSent, Transition
+from .transitions import Accepted, Claim, ClaimOwner, Declined, NotSent, Step, Transition
 
 if TYPE_CHECKING:
     from .database import ResultsDatabase
@@ -110,24 +109,29 @@ def _correction(row: Any, step: Transition) -> tuple[int, int]:
             return 0, 0
 
 
-def give_back(connection: sa.Connection, swaps: sa.Table, swap_ids: Sequence[str]) -> None:
+def give_back(connection: sa.Connection, swaps: sa.Table, steps: Sequence[Step]) -> None:
     """
-    Give back what some ``unknown`` rows have reserved, because their submits were not accepted after all.
+    Give back what rows have reserved, because their submits were not accepted after all.
 
-    Call it in the transaction that moves the rows, and before it moves them: budgets are locked before swaps. Rows in
-    another state are left alone. The reservations are removed from the rows, so that a transaction which runs twice
-    gives back once.
+    Call it in the transaction that takes the steps, and before it takes them: budgets are locked before swaps. The
+    reservations are removed from the rows, so that a transaction which runs twice gives back once.
+
+    :param steps: the steps that say so; only those that their rows will take count
     """
+    ids = [step.swap_id for step in steps]
+    scopes = list(_scopes_of(_reservations(connection, swaps, ids, lock=False).values()))
+    if not scopes:
+        return
     book = _Book(connection, account_tables(swaps.name, swaps.schema))
-    book.lock(list(_scopes_of(_reservations(connection, swaps, swap_ids, lock=False).values())))
-    rows = {
-        swap_id: row
-        for swap_id, row in _reservations(connection, swaps, swap_ids).items()
-        if row.status == Status.UNKNOWN and row.reserved_day is not None
-    }
-    for row in rows.values():
-        book.add(_scopes_of([row]), -1, -(row.reserved_cost or 0))
-    for some in _slices(list(rows)):
+    book.lock(scopes)
+    rows = _reservations(connection, swaps, ids)
+    given: list[str] = []
+    for step in steps:
+        row = rows.pop(step.swap_id, None)
+        if row is not None and row.reserved_day is not None and is_allowed(row, step):
+            book.add(_scopes_of([row]), -1, -(row.reserved_cost or 0))
+            given.append(step.swap_id)
+    for some in _slices(given):
         nothing = {"reserved_cost": None, "reserved_day": None}
         connection.execute(sa.update(swaps).where(swaps.c.swap_id.in_(some)).values(nothing))
     book.write()

@@ -18,10 +18,14 @@ if TYPE_CHECKING:
     from .transitions import ClaimOwner, Outcome, Transition
 
 
+#: For each step of a slot whether its row is now where the step puts it, or the error that the steps ended in.
+Written = list[bool] | BaseException
+
+
 class Writer(Protocol):
     """Commits the steps of rows."""
 
-    def write_all(self, requests: Sequence[Sequence[Transition]]) -> list[Future[list[bool]]]:
+    def write_all(self, requests: Sequence[Sequence[Transition]]) -> Future[list[Written]]:
         """Commit several slots' steps; see :meth:`.group_commit.GroupCommit.write_all`."""
 
 

@@ -95,6 +95,7 @@ class Swap:
     resolution: str | None = None
     resolved_by: str | None = None
     resolved_at: dt.datetime | None = None
+    resolution_note: str | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Swap:

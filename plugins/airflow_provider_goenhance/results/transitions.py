@@ -20,6 +20,7 @@ from ..exceptions import JobFailedError, SubmitOutcomeUnknownError
 from .budget_transitions import OverBudget
 from .clock import CLAIM_SECONDS_0_1_0
 from .plan_transitions import PlanStep
+from .resolution import ResolutionStep
 from .states import Status
 from .transition_rules import (
     NOW,
@@ -168,7 +169,7 @@ class Accepted:
     @classmethod
     def of(cls, swap_id: str, submission: Submission) -> Accepted:
         """Return the step for the POST's answer."""
-        return cls(swap_id, **dataclasses.asdict(submission))
+        return cls(swap_id, submission.img_uuid, submission.cost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,4 +351,4 @@ def without_side_values(step: Transition) -> Transition:
 #: The steps of a submit, which a claim owner takes through the group commit.
 Transition = Claim | Accepted | NotSent | Declined | OutcomeUnknown
 #: Every step of a row.
-Step = Transition | FormerJob | Abandoned | Outcome | OverBudget | PlanStep
+Step = Transition | FormerJob | Abandoned | Outcome | OverBudget | PlanStep | ResolutionStep
