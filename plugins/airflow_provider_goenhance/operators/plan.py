@@ -162,14 +162,13 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
             )
             if check_only:
                 self._check_only(rows)
-                price.show(
-                    {row.pair_fingerprint for row in rows if row.status == "planned"}, self.check_account
-                )
+                pairs = {row.pair_fingerprint for row in rows if row.status == "planned"}
+                self.log.info("%s", price.of_dry_run(pairs, self.check_account))
                 return []
             batches = self._write(ledger, key, rows)
             self._refuse_if_nothing_can_be_swapped(rows, manifest)
             unpaid = ledger.unpaid_pairs(key, task_id=self.swap_task_id)
-            estimate = price.check(unpaid, self.check_account)
+            estimate = price.of_run(unpaid, self.check_account)
         self.log.info("%s", estimate)
         if price.needs_approval(estimate):
             self._ask(context, manifest, estimate)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from ..hooks.goenhance import GoEnhanceHook
     from ..results.ledger import Ledger, RunKey
     from ..results.spending import Caps
-
-log = logging.getLogger(__name__)
 
 
 class RunPrice:
@@ -48,17 +45,17 @@ class RunPrice:
                 "Set credits_per_swap (credits for one swap) on the connection."
             )
 
-    def show(self, pairs: Collection[str], check_account: bool) -> None:
+    def of_dry_run(self, pairs: Collection[str], check_account: bool) -> Estimate:
         """
-        Log what a dry run would cost.
+        Return what a run would cost.
 
         :param pairs: fingerprints of the pairs that it would pay for
         :param check_account: whether the balance is read
         """
         balance = self._hook.get_credits().count if check_account else None
-        log.info("%s", self._estimate(len(pairs), balance))
+        return self._estimate(len(pairs), balance)
 
-    def check(self, unpaid: int, check_account: bool) -> Estimate:
+    def of_run(self, unpaid: int, check_account: bool) -> Estimate:
         """
         Return what the run costs.
 
