@@ -101,6 +101,39 @@ with DAG(
             "them again.",
             section="Options that can cost more",
         ),
+        "max_pairs": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            title="Budget: pairs",
+            description="The most pairs that this run may pay for. Blank: no limit.",
+            section="Budget and approval",
+        ),
+        "max_cost": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            title="Budget: credits",
+            description_md="The most credits that this run may spend. Needs a known price, see `credits_per_swap` of "
+            "the connection. Blank: no limit.",
+            section="Budget and approval",
+        ),
+        "on_budget_reached": Param(
+            "hold",
+            enum=["hold", "fail"],
+            title="When a budget is reached",
+            description_md="`hold`: the other pairs are `held`, and the run does not fail. `fail`: the run fails.",
+            section="Budget and approval",
+        ),
+        "approve_above": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            title="Approval above",
+            description="A run that would cost more than this many credits waits for a person's approval. Blank: none "
+            "does.",
+            section="Budget and approval",
+        ),
         "allowed_failure_share": Param(
             0.1,
             type="number",
@@ -121,6 +154,9 @@ with DAG(
         on_unknown_submit="{{ params.on_unknown_submit }}",
         require_consent="{{ params.require_consent }}",
         settle_by_credits="{{ params.settle_by_credits }}",
+        max_pairs="{{ params.max_pairs }}",
+        max_cost="{{ params.max_cost }}",
+        approve_above="{{ params.approve_above }}",
     )
 
     swap = GoEnhanceFaceSwapBatchOperator.partial(
@@ -129,6 +165,9 @@ with DAG(
         wait_for_completion="{{ params.wait }}",
         reuse="{{ params.reuse }}",
         on_unknown_submit="{{ params.on_unknown_submit }}",
+        max_pairs="{{ params.max_pairs }}",
+        max_cost="{{ params.max_cost }}",
+        on_budget_reached="{{ params.on_budget_reached }}",
         # A bad pair must not fail its task; the report decides whether the run failed.
         allowed_failure_share=1.0,
         # Deferred tasks count too, so this limits the jobs in flight, not only the submits.
@@ -141,6 +180,7 @@ with DAG(
         expect_rows="{{ not params.dry_run }}",
         expect_finished="{{ params.wait }}",
         settle_by_credits="{{ params.settle_by_credits }}",
+        on_budget_reached="{{ params.on_budget_reached }}",
         trigger_rule="all_done",
         # Other Dags can be scheduled on this asset; its events carry the counts.
         outlets=[Asset("goenhance_face_swaps")],
