@@ -42,7 +42,12 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "sensors": [{"integration-name": "GoEnhance", "python-modules": [f"{_PACKAGE}.sensors.job"]}],
-        "triggers": [{"integration-name": "GoEnhance", "python-modules": [f"{_PACKAGE}.triggers.face_swap"]}],
+        "triggers": [
+            {
+                "integration-name": "GoEnhance",
+                "python-modules": [f"{_PACKAGE}.triggers.face_swap", f"{_PACKAGE}.triggers.manifest"],
+            }
+        ],
         "extra-links": [f"{_PACKAGE}.links.SwappedPicturesLink", f"{_PACKAGE}.links.ContactSheetLink"],
         "connection-types": [_connection_type()],
         "config": _config(),
