@@ -2,7 +2,7 @@
 """
 ### Nightly face swaps from a manifest
 
-This Dag reads a CSV of image pairs (`source_img`: the face, `reference_img`: the target, optional `pair_id`), submits
+This Dag reads a table of image pairs (`source_img`: the face, `reference_img`: the target, optional `pair_id`), submits
 each pair to GoEnhance once, waits without occupying workers, stores the pictures, and reports the results.
 
 **To run your own manifest**, trigger the Dag and fill in the form. *Dry run* checks a manifest and shows what a run
@@ -39,8 +39,9 @@ with DAG(
             None,
             type=["null", "string"],
             title="Manifest",
-            description_md="Path or URL (`s3://`, `gs://`, ...) of a CSV with the columns `source_img`, "
-            "`reference_img` and optionally `pair_id`. Defaults to the Airflow variable `goenhance_manifest`.",
+            description_md="Path or URL (`https://`, `s3://`, `gs://`, a Google sheet, ...) of a CSV, JSON, Parquet or "
+            "Excel file with the columns `source_img`, `reference_img` and optionally `pair_id`. Defaults to the "
+            "manifest whose arrival started the run, and otherwise to the Airflow variable `goenhance_manifest`.",
         ),
         "pairs_per_task": Param(
             0,
@@ -69,6 +70,12 @@ with DAG(
             type="boolean",
             title="Dry run",
             description="Check the manifest and show what a run would pay for. Nothing is written or submitted.",
+        ),
+        "strict": Param(
+            False,
+            type="boolean",
+            title="Strict",
+            description="Stop before anything is paid if any row of the manifest would be rejected.",
         ),
         "require_consent": Param(
             False,
@@ -146,7 +153,9 @@ with DAG(
 ):
     plan = GoEnhancePlanOperator(
         task_id="plan",
-        manifest="{{ params.manifest or var.value.get('goenhance_manifest', '') }}",
+        # Blank if the arrival of a manifest started the run: the operator reads that one.
+        manifest="{{ params.manifest or '' if triggering_asset_events else "
+        "params.manifest or var.value.get('goenhance_manifest', '') }}",
         pairs_per_task="{{ params.pairs_per_task }}",
         limit="{{ params.limit or 0 }}",
         check_only="{{ params.dry_run }}",
@@ -157,6 +166,7 @@ with DAG(
         max_pairs="{{ params.max_pairs }}",
         max_cost="{{ params.max_cost }}",
         approve_above="{{ params.approve_above }}",
+        strict="{{ params.strict }}",
     )
 
     swap = GoEnhanceFaceSwapBatchOperator.partial(
