@@ -58,6 +58,8 @@ class ErrorCode(enum.StrEnum):
     WITHDRAWN = "withdrawn"
     #: A budget has no room for the pair, so it was not sent: raise the budget and clear the task, or start a new run.
     BUDGET_REACHED = "budget_reached"
+    #: Nobody approved what the run would cost, so nothing was sent: clear the plan task to be asked again.
+    NOT_APPROVED = "not_approved"
 
     # -- the picture: the job is paid for, and a retry collects the picture without paying again --
 

@@ -262,6 +262,12 @@ class BudgetReachedError(GoEnhanceError):
     error_code = ErrorCode.BUDGET_REACHED
 
 
+class NotApprovedError(GoEnhanceError):
+    """A person refused what a run would cost, or nobody answered in time. Nothing was sent."""
+
+    error_code = ErrorCode.NOT_APPROVED
+
+
 class ManifestError(ValueError):
     """The manifest cannot be used: missing, empty, wrong columns, not UTF-8."""
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -11,11 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from ..exceptions import BatchFailedError
 from ..retry_policy import RetryPolicyMixin
 from ..settings import default_storage
-from .arguments import choice, flag, mapping, seconds, text, whole
+from .approval import ask, not_approved, read_answer
+from .arguments import choice, flag, limit, mapping, seconds, text, whole
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import BaseNotifier, Context
 
+    from ..execution.price import Estimate
     from ..hooks.goenhance import GoEnhanceHook
     from ..manifest.model import Manifest
     from ..results.ledger import Ledger, RunKey
@@ -55,6 +58,12 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
     :param require_consent: reject rows without a ``consent_ref`` (default ``False``) (templated)
     :param check_account: read the credit balance before anything is submitted, so that a refused token or an
         empty account fails this task (default ``True``)
+    :param max_pairs: budget of the run, as for the swap operators; the estimate of its cost keeps to it (templated)
+    :param max_cost: the same in credits (templated)
+    :param approve_above: a run that would cost more than this many credits waits for a person's approval, in Airflow's
+        *Required Actions*; default: none does (templated)
+    :param approval_timeout: how long an approval is waited for (default 12 hours); an unanswered question is a no
+    :param approval_notifiers: called when the question is asked, as ``notifiers`` of Airflow's ``ApprovalOperator``
     :param marking: replace a reused picture that an earlier run kept without the disclosure mark by a marked copy
         (default ``True``)
     :param settle_by_credits: before planning, return unknown submits of earlier runs to ``planned`` where the account's
@@ -65,6 +74,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
     :raises ManifestError: when the manifest cannot be used
     :raises ManifestUnavailableError: when it cannot be read at the moment; Airflow retries the task
     :raises BatchFailedError: when none of its rows can be swapped
+    :raises NotApprovedError: when a person refuses what the run would cost, or nobody answers
     :raises GoEnhanceError: when the account cannot be used
     """
 
@@ -88,6 +98,9 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         "reference_manifest",
         "strict",
         "storage",
+        "max_pairs",
+        "max_cost",
+        "approve_above",
     )
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"manifest_sql": "sql"}
@@ -118,6 +131,11 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         settle_by_credits: bool | str = False,
         job_timeout: float | str = 3600.0,
         storage: str | None = None,
+        max_pairs: int | str | None = None,
+        max_cost: int | str | None = None,
+        approve_above: int | str | None = None,
+        approval_timeout: dt.timedelta = dt.timedelta(hours=12),
+        approval_notifiers: Sequence[BaseNotifier] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -143,6 +161,11 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         self.settle_by_credits = settle_by_credits
         self.job_timeout = job_timeout
         self.storage = storage
+        self.max_pairs = max_pairs
+        self.max_cost = max_cost
+        self.approve_above = approve_above
+        self.approval_timeout = approval_timeout
+        self.approval_notifiers = approval_notifiers
 
     def run_task(self, context: Context) -> list[dict[str, Any]]:
         """Plan the run."""
@@ -150,17 +173,22 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         from ..hooks.goenhance import GoEnhanceHook
         from ..hooks.results import open_ledger
         from ..results.ledger import RunKey
+        from ..results.spending import Caps
+        from .run_price import RunPrice
 
         reuse = choice(self.reuse, "reuse", ("succeeded", "never"))
         on_unknown_submit = choice(self.on_unknown_submit, "on_unknown_submit", ("hold", "resubmit"))
         check_only = flag(self.check_only, "check_only")
         whole(self.pairs_per_task, "pairs_per_task")
+        caps = Caps(limit(self.max_pairs, "max_pairs"), limit(self.max_cost, "max_cost"))
+        approve_above = limit(self.approve_above, "approve_above")
         manifests = self._read(context)
         key = RunKey(context["ti"].dag_id, context["ti"].run_id)
         if not check_only:
             self._keep_rejected(manifests, key, context)
         hook = GoEnhanceHook(str(self.goenhance_conn_id))
         with open_ledger(str(self.results_conn_id)) as ledger:
+            price = RunPrice(ledger, hook, key, caps, approve_above)
             if not check_only:
                 settle_expired_claims(ledger)
                 self._settle_by_credits(hook, ledger)
@@ -180,12 +208,49 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
                 )
             ]
             if check_only:
-                return self._check_only(rows, hook)
+                self._check_only(rows)
+                pairs = {row.pair_fingerprint for row in rows if row.status == "planned"}
+                self.log.info("%s", price.of_dry_run(pairs, self.check_account))
+                return []
             batches = self._write(ledger, key, rows)
             self._refuse_if_nothing_can_be_swapped(rows, manifests)
-            if self.check_account:
-                self._check_account(hook, ledger, key)
+            unpaid = ledger.unpaid_pairs(key, task_id=self.swap_task_id)
+            estimate = price.of_run(unpaid, self.check_account)
+        self.log.info("%s", estimate)
+        if price.needs_approval(estimate):
+            self._ask(context, manifests, estimate)
         return batches
+
+    def resume_task(self, context: Context, event: Any) -> list[dict[str, Any]]:
+        """
+        Return the batches of a run that a person has approved.
+
+        :raises NotApprovedError: when nobody has
+        """
+        from ..hooks.results import open_ledger
+        from ..results.ledger import RunKey
+
+        answer = read_answer(event)
+        if not answer.approved:
+            raise not_approved(answer, self.approval_timeout)
+        self.log.info("Approved by %s.", answer.by)
+        with open_ledger(str(self.results_conn_id)) as ledger:
+            key = RunKey(context["ti"].dag_id, context["ti"].run_id)
+            return self._batches(ledger.of_run(key, task_id=self.swap_task_id))
+
+    def _ask(self, context: Context, manifests: Sequence[Manifest], estimate: Estimate) -> None:
+        """Park this task until a person has approved what the run costs."""
+        self.log.info("More than approve_above=%s: waiting for a person's approval.", self.approve_above)
+        ask(
+            self,
+            context,
+            subject=estimate.question,
+            body=f"Run `{context['ti'].run_id}` of Dag `{context['ti'].dag_id}`, manifest "
+            f"{', '.join(f'`{manifest.location}`' for manifest in manifests)}.\n\n"
+            f"{estimate}\n\nWithout an answer within {self.approval_timeout}, nothing is sent.",
+            timeout=self.approval_timeout,
+            notifiers=self.approval_notifiers,
+        )
 
     def _settle_by_credits(self, hook: GoEnhanceHook, ledger: Ledger) -> None:
         from .credit_check import settle_before_planning
@@ -266,7 +331,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
                 "... and %d more, all in the results table.", len(manifest.rejected) - NAMED_ROWS
             )
 
-    def _check_only(self, rows: Sequence[Swap], hook: GoEnhanceHook) -> list[dict[str, Any]]:
+    def _check_only(self, rows: Sequence[Swap]) -> None:
         from ..execution.messages import pluralize
         from ..results.states import Status
 
@@ -284,9 +349,6 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
             pluralize(counts[Status.HELD], "pair is", "pairs are"),
             pluralize(counts[Status.REJECTED], "row is", "rows are"),
         )
-        if self.check_account:
-            self.log.info("The account has %s left.", pluralize(hook.get_credits().count, "credit"))
-        return []
 
     def _size(self, pairs: int) -> int:
         from ..manifest.chunk import choose_pairs_per_task
@@ -341,32 +403,3 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
             members = list(group)
             batches.append({"batch": number, "label": batch_label(members[0], members[-1], number)})
         return batches
-
-    def _check_account(self, hook: GoEnhanceHook, ledger: Ledger, key: RunKey) -> None:
-        from ..exceptions import GoEnhanceError, OutOfCreditsError
-        from ..execution.messages import pluralize
-        from ..results.states import Status
-        from .credit_check import store_planned_balance
-
-        planned = ledger.counts(key, task_id=self.swap_task_id)[Status.PLANNED]
-        if not planned:
-            return  # nothing is left to pay for, so the balance does not matter
-        stay = f"{pluralize(planned, 'row')} of this run {'stays' if planned == 1 else 'stay'} planned"
-        try:
-            credits_ = hook.get_credits()
-        except GoEnhanceError as error:
-            steps = (
-                "A retry or clear continues from there"
-                if error.retryable
-                else "Fix the cause, then clear this task"
-            )
-            error.message = f"{error.message} {stay}, and nothing was paid for. {steps}."
-            error.args = (error.message,)
-            raise
-        self.log.info("The account has %s left.", pluralize(credits_.count, "credit"))
-        store_planned_balance(hook, ledger, key, credits_.count)
-        if credits_.count <= 0:
-            raise OutOfCreditsError(
-                f"The GoEnhance account of {hook.account()} has no credits left. {stay}, and nothing was paid for. Top "
-                "it up, then clear this task."
-            )

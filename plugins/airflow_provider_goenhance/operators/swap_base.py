@@ -275,8 +275,12 @@ class FaceSwapOperatorBase(JobOperatorBase):
     def _spending(self, account: Account, context: Context, caps: Caps) -> Spending | None:
         """Return what this task may spend, with its budgets ready."""
         from ..execution.spending import spending_of
+        from ..results.budgets import open_budgets
 
-        return spending_of(self._ledger, account, self.run_key(context), caps)
+        spending = spending_of(self._ledger, account, self.run_key(context), caps)
+        if spending and self._ledger is not None:
+            open_budgets(self._ledger.database, spending)
+        return spending
 
     def raise_if_over_budget(self, swaps: Sequence[Swap]) -> None:
         """

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import sqlalchemy as sa
 
-from ..exceptions import JobFailedError
+from ..exceptions import ErrorCode, JobFailedError
 from .budget_transitions import OverBudget
 from .clock import CLAIM_SECONDS_0_1_0, database_time
 from .database import IN_LIST, ResultsDatabase
@@ -138,10 +138,7 @@ class Ledger:
                     c.pair_fingerprint.in_(some),
                     c.account == account,
                     c.status != Status.REUSED,
-                    sa.or_(
-                        c.img_uuid.is_not(None),
-                        sa.and_(c.status == Status.UNKNOWN, c.resolution.is_(None)),
-                    ),
+                    sa.or_(c.img_uuid.is_not(None), c.status == Status.UNKNOWN),
                 )
                 .subquery()
             )
@@ -222,6 +219,18 @@ class Ledger:
             query = query.where(self.swaps.c.task_id == task_id)
         found = {row["status"]: row["n"] for row in self.database.read(query.group_by(self.swaps.c.status))}
         return {status: int(found.get(status, 0)) for status in Status}
+
+    def unpaid_pairs(self, key: RunKey, *, task_id: str) -> int:
+        """Return how many pairs of a task were not sent yet: planned, or held for a budget."""
+        c = self.swaps.c
+        over_budget = sa.and_(c.status == Status.HELD, c.error_code == ErrorCode.BUDGET_REACHED)
+        query = sa.select(sa.func.count(c.pair_fingerprint.distinct()).label("pairs")).where(
+            *self._of(key),
+            c.task_id == task_id,
+            c.superseded_at.is_(None),
+            sa.or_(c.status == Status.PLANNED, over_budget),
+        )
+        return int(self.database.read(query)[0]["pairs"])
 
     def _of(self, key: RunKey) -> tuple[sa.ColumnElement[bool], ...]:
         return (self.swaps.c.dag_id == key.dag_id, self.swaps.c.run_id == key.run_id)
