@@ -43,15 +43,13 @@ def decide_pairs(
     :param reuse: whether pictures and jobs of other tasks and runs serve
     :param on_unknown_submit: what happens to a pair whose latest submit may have been accepted
     :param storage_conn_id: Airflow connection of the storage
-    :param planning: whether the rows are new; of rows that were planned before only those count whose pair another
-        row has claimed since
+    :param planning: whether the rows are new; for rows that were planned before nothing has changed as long as their
+        pair was never claimed
     """
-    own = {row.pair_fingerprint: row.swap_id for row in rows if row.status is Status.PLANNED}
+    as_planned = {row.pair_fingerprint for row in rows if row.status is Status.PLANNED}
 
     def whole(pair: str, key: PairKey | None) -> bool:
-        if planning or pair not in own:
-            return True
-        return key is not None and key.swap_id != own[pair]
+        return planning or pair not in as_planned or key is not None
 
     ids = {row.swap_id for row in rows}
     histories = read_histories(

@@ -306,3 +306,46 @@ def test_a_plan_gives_jobs_that_are_taken_over_their_tasks_and_counts_them(
     swap.ti = LightTaskInstance("swap", run_id="run-2")
     statuses = sorted(row["status"] for row in swap.rows().values())
     assert statuses == ["planned", "submitted", "submitted", "submitted"]
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_that_reuses_nothing_pays_once_the_jobs_of_the_run_before_have_ended(
+    task: Callable[..., LightTask], kind: str, deferrable: bool
+) -> None:
+    swap = task(kind=kind, deferrable=deferrable, wait_for_completion=False)
+    swap.sandbox.put_faults(job_seconds=1)
+    swap.attempt()
+    before = {entry["img_uuid"] for entry in swap.sandbox.submissions()}
+
+    ending = next_run(swap, reuse="never", wait_for_completion=True)
+
+    assert ending.error is None
+    assert {row["status"] for row in swap.rows().values()} == {"succeeded"}
+    assert before.isdisjoint({row["img_uuid"] for row in swap.rows().values()})
+    assert swap.accepted() == 2 * len(swap.pairs)
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_while_the_jobs_of_the_run_before_do_not_end_such_a_run_is_held_and_a_retry_looks_again(
+    task: Callable[..., LightTask], kind: str, deferrable: bool
+) -> None:
+    swap = task(kind=kind, deferrable=deferrable, wait_for_completion=False)
+    swap.let_no_job_end()
+    swap.attempt()
+    accepted = swap.accepted()
+
+    ending = next_run(swap, reuse="never", wait_for_completion=True, timeout=0.3)
+
+    assert ending.error is not None
+    assert not is_final(ending.error)
+    assert "looks again" in ending.message
+    assert {(row["status"], row["error_code"]) for row in swap.rows().values()} == {("held", "in_flight")}
+    assert swap.accepted() == accepted
+
+    swap.let_jobs_end()
+    swap.arguments["timeout"] = 120
+    assert swap.attempt().error is None
+    assert {row["status"] for row in swap.rows().values()} == {"succeeded"}
+    assert swap.accepted() == accepted + len(swap.pairs)

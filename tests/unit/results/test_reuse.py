@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import pytest
 
 from airflow_provider_goenhance.results.reuse import (
+    NextStep,
     adopting,
+    holding,
     job_of,
+    next_step,
     picture_of,
     reusing,
     unknown_submit,
@@ -19,10 +23,10 @@ from airflow_provider_goenhance.results.swap import Swap
 
 
 def row(status: str, img_uuid: str | None = "job", **fields: Any) -> Swap:
-    given = {"attempts": 1, "swap_id": "the-earlier-row", **fields}
+    given = {"attempts": 1, "swap_id": "the-earlier-row", "run_id": "yesterday", **fields}
     return Swap(
         dag_id="dag",
-        run_id="yesterday",
+        task_id="swap",
         pair_id="p1",
         source_img="https://example.com/face.jpg",
         reference_img="https://example.com/scene.jpg",
@@ -127,3 +131,81 @@ def test_a_row_that_reuses_a_picture_is_finished_and_has_paid_nothing() -> None:
     )
     assert (reused.reused_from, reused.result_sha256) == ("the-earlier-row", "0" * 64)
     assert not reused.adopted_job
+
+
+# -- what becomes of a row, given what other rows have done with its pair ---------------------------------------------
+
+HERE = row("planned", None, attempts=0, swap_id="this row", run_id="today")
+SENT_AT = dt.datetime(2026, 11, 27, 2, tzinfo=dt.UTC)
+
+
+def test_the_order_is_reuse_adopt_hold_submit() -> None:
+    lost = row("unknown", None, swap_id="lost", claimed_at=SENT_AT)
+    running = row("submitted", "running", swap_id="running")
+    assert next_step(HERE, [KEPT, running], holder=lost, picture=KEPT).step is NextStep.REUSE
+    assert next_step(HERE, [KEPT, running], holder=lost).step is NextStep.ADOPT
+    assert next_step(HERE, [], holder=lost).step is NextStep.HOLD
+    assert next_step(HERE, [], holder=lost, on_unknown_submit="resubmit").step is NextStep.SUBMIT
+    assert next_step(HERE, []).step is NextStep.SUBMIT
+
+
+@pytest.mark.parametrize(
+    ("holder", "reusing", "paying_again"),
+    [
+        (row("planned", None), NextStep.SUBMIT, NextStep.SUBMIT),
+        (row("held", None), NextStep.SUBMIT, NextStep.SUBMIT),
+        (row("rejected", None), NextStep.SUBMIT, NextStep.SUBMIT),
+        (row("failed", None, error_code="bad_request"), NextStep.SUBMIT, NextStep.SUBMIT),
+        (row("failed", error_code="job_failed"), NextStep.SUBMIT, NextStep.SUBMIT),
+        (row("failed", error_code="job_not_found"), NextStep.SUBMIT, NextStep.SUBMIT),
+        (row("failed", error_code="job_timed_out"), NextStep.ADOPT, NextStep.SUBMIT),
+        (row("submitting", None), NextStep.WAIT_FOR_SUBMIT, NextStep.WAIT_FOR_SUBMIT),
+        (row("submitted"), NextStep.ADOPT, NextStep.WAIT_FOR_JOB),
+        (row("succeeded"), NextStep.ADOPT, NextStep.SUBMIT),
+        (row("unknown", None), NextStep.HOLD, NextStep.HOLD),
+        (row("unknown", None, resolution="written_off"), NextStep.SUBMIT, NextStep.SUBMIT),
+        (row("failed", None, error_code="written_off"), NextStep.SUBMIT, NextStep.SUBMIT),
+    ],
+    ids=lambda value: f"{value.status} {value.error_code or ''}".strip() if isinstance(value, Swap) else "",
+)
+def test_the_state_of_the_row_that_claimed_the_pair_last_decides(
+    holder: Swap, reusing: NextStep, paying_again: NextStep
+) -> None:
+    assert next_step(HERE, [], holder=holder).step is reusing
+    assert next_step(HERE, [], holder=holder, reuse=False).step is paying_again
+
+
+def test_what_another_row_of_the_same_task_has_serves_also_where_nothing_is_reused() -> None:
+    twin = row("submitted", swap_id="twin", run_id="today")
+    assert next_step(HERE, [], holder=twin, reuse=False).step is NextStep.ADOPT
+
+
+def test_a_row_with_a_submit_of_its_own_pays_again_but_not_beside_another() -> None:
+    again = row("failed", "its job", attempts=1, swap_id="this row", error_code="job_failed")
+    assert next_step(again, [again], holder=again).step is NextStep.SUBMIT
+    assert next_step(again, [again, KEPT], holder=KEPT, picture=KEPT).step is NextStep.SUBMIT
+    assert next_step(again, [again], holder=row("submitted")).step is NextStep.WAIT_FOR_JOB
+
+
+def test_a_job_that_a_row_has_adopted_in_vain_is_not_adopted_by_it_again() -> None:
+    in_vain = row("failed", "job", attempts=0, swap_id="this row", error_code="job_not_found")
+    assert next_step(in_vain, [KEPT], holder=KEPT).step is NextStep.SUBMIT
+    assert next_step(in_vain, [], holder=row("submitted", "job")).step is NextStep.SUBMIT
+
+
+def test_a_submit_that_came_after_the_unknown_one_ends_the_hold() -> None:
+    lost = row("unknown", None, swap_id="lost", claimed_at=SENT_AT)
+    later = row("failed", "later", error_code="job_failed", submitted_at=SENT_AT + dt.timedelta(hours=1))
+    before = row("failed", "before", error_code="job_failed", submitted_at=SENT_AT - dt.timedelta(hours=1))
+    assert next_step(HERE, [later, lost]).step is NextStep.SUBMIT
+    assert next_step(HERE, [lost, before]).step is NextStep.HOLD
+    assert next_step(HERE, [lost, before], holder=row("planned", None)).step is NextStep.HOLD
+
+
+def test_a_held_row_says_whose_submit_holds_it_and_what_to_do() -> None:
+    lost = row("unknown", None, swap_id="lost", claimed_at=SENT_AT)
+    held = holding(HERE, next_step(HERE, [], holder=lost))
+    assert (held.status, held.error_code) == (Status.HELD, "unknown_submit")
+    assert "run yesterday of Dag dag at 2026-11-27 02:00:00 UTC" in str(held.error_message)
+    assert "airflow goenhance resolve" in str(held.error_message)
+    assert "on_unknown_submit='resubmit'" in str(held.error_message)
