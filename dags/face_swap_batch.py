@@ -125,6 +125,14 @@ with DAG(
             "does.",
             section="Budget and approval",
         ),
+        "settle_by_credits": Param(
+            False,
+            type="boolean",
+            title="Settle unknown submits by credits",
+            description_md="If the account's balance shows that none of a run's unknown submits was accepted, plan "
+            "them again.",
+            section="Options that can cost more",
+        ),
         "allowed_failure_share": Param(
             0.1,
             type="number",
@@ -146,6 +154,7 @@ with DAG(
         max_pairs="{{ params.max_pairs }}",
         max_cost="{{ params.max_cost }}",
         approve_above="{{ params.approve_above }}",
+        settle_by_credits="{{ params.settle_by_credits }}",
     )
 
     swap = GoEnhanceFaceSwapBatchOperator.partial(
@@ -168,6 +177,7 @@ with DAG(
         expect_rows="{{ not params.dry_run }}",
         expect_finished="{{ params.wait }}",
         on_budget_reached="{{ params.on_budget_reached }}",
+        settle_by_credits="{{ params.settle_by_credits }}",
         trigger_rule="all_done",
         # Other Dags can be scheduled on this asset; its events carry the counts.
         outlets=[Asset("goenhance_face_swaps")],

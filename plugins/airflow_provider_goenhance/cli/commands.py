@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import getpass
 import os
@@ -17,9 +18,11 @@ from airflow.utils.cli import action_cli, suppress_logs_and_warning
 from airflow.utils.providers_configuration_loader import providers_configuration_loaded
 
 from ..exceptions import GoEnhanceError, ResultsTableError
+from ..execution.reconcile import Comparison, compare_run, record_balance, settle_by_credits
 from ..execution.settle import ResolutionError, Selection, resolve_unknown, select_unknown, unknown_submits
 from ..hooks.goenhance import GoEnhanceHook
 from ..hooks.results import open_ledger
+from ..results.balances import Balances
 from ..results.ledger import RunKey
 from ..results.resolution import Resolution
 from ..results.swap import Swap
@@ -90,6 +93,66 @@ def resolve(args: Namespace) -> None:
     sys.stderr.write(f"{len(settled)} settled as {args.resolution}. {_NEXT_STEPS[args.resolution]}\n")
 
 
+@_command
+def reconcile(args: Namespace) -> None:
+    """Compare the credit balance with the submits, and settle unknown ones by it."""
+    if bool(args.dag_id) != bool(args.run_id):
+        raise ResolutionError(
+            "Name a run by --dag-id and --run-id together, or neither for all runs with unknowns."
+        )
+    hook = GoEnhanceHook(args.goenhance_conn_id)
+    account = hook.account().fingerprint
+    asked_by = args.by or getpass.getuser()
+    shown: list[dict[str, Any]] = []
+    refused = 0
+    with open_ledger(args.results_conn_id) as ledger:
+        keys = [RunKey(args.dag_id, args.run_id)] if args.run_id else []
+        keys = keys or Balances(ledger.database, account).runs_with_unknown()
+        now = record_balance(ledger, account, None, "reconcile", hook.get_credits().count)
+        for key in keys:
+            comparison = compare_run(ledger, account, key, now, job_seconds=args.job_timeout)
+            if comparison is None:
+                refused += 1
+                shown.append(_reconciled(key, "No balance was read before the submits of this run."))
+                continue
+            line, settled = comparison.line, 0
+            if args.settle:
+                try:
+                    settled = len(settle_by_credits(ledger, account, comparison, asked_by=asked_by))
+                except ResolutionError as error:
+                    refused += 1
+                    line = f"{line} {error}"
+            shown.append(_reconciled(key, line, comparison, settled))
+    _print_reconciled(shown, args.output)
+    if args.settle and refused:
+        raise ResolutionError(f"{refused} of {len(keys)} runs not settled.")
+
+
+def _reconciled(
+    key: RunKey, line: str, comparison: Comparison | None = None, settled: int = 0
+) -> dict[str, Any]:
+    return {
+        "dag_id": key.dag_id,
+        "run_id": key.run_id,
+        "unknown": comparison.round.unknown if comparison else "",
+        "accepted_from": comparison.finding.low if comparison else "",
+        "accepted_to": comparison.finding.high if comparison else "",
+        "settled": settled,
+        "line": line,
+    }
+
+
+def _print_reconciled(shown: Sequence[dict[str, Any]], output: str) -> None:
+    if output in {"json", "yaml"}:
+        AirflowConsole().print_as(data=list(shown), output=output)
+        return
+    for run in shown:
+        done = f" Planned again: {run['settled']}." if run["settled"] else ""
+        sys.stdout.write(f"{run['dag_id']} {run['run_id']}: {run['line']}{done}\n")
+    if not shown:
+        sys.stdout.write("No run has unknown submits.\n")
+
+
 def _selection(args: Namespace) -> Selection:
     if args.swap_ids:
         if args.dag_id or args.run_id or args.pair_id:
@@ -129,11 +192,11 @@ def _settled(row: Swap) -> dict[str, Any]:
         "pair_id": row.pair_id,
         "resolution": row.resolution,
         "status": str(row.status),
-        "img_uuid": row.img_uuid,
+        "img_uuid": row.img_uuid or "",
         "resolved_by": row.resolved_by,
         "resolved_at": _time(row.resolved_at),
     }
 
 
-def _time(moment: Any) -> str | None:
-    return moment.isoformat(timespec="seconds") if moment else None
+def _time(moment: dt.datetime | None) -> str:
+    return moment.isoformat(timespec="seconds") if moment else ""

@@ -75,6 +75,35 @@ _RESOLVE = ActionCommand(
         ARG_VERBOSE,
     ),
 )
+_RECONCILE = ActionCommand(
+    name="reconcile",
+    help="Compare the credit balance with the submits, and settle unknown ones by it",
+    description=(
+        "Read the credit balance, which costs nothing, and show for each run with unknown submits how many of them it "
+        "shows as accepted. With --settle, those of a run of which none was accepted are planned again."
+    ),
+    func=lazy_load_command(f"{_COMMANDS}.reconcile"),
+    args=(
+        _DAG_ID,
+        _RUN_ID,
+        Arg(
+            ("--settle",),
+            action="store_true",
+            help="Plan unknown submits again where the balance shows that none was accepted",
+        ),
+        Arg(
+            ("--job-timeout",),
+            type=float,
+            default=3600.0,
+            help="How long a job may run, seconds: GoEnhance may charge for it when it ends (default: 3600)",
+        ),
+        _BY,
+        _ACCOUNT,
+        _RESULTS,
+        ARG_OUTPUT,
+        ARG_VERBOSE,
+    ),
+)
 
 
 def get_goenhance_cli_commands() -> list[GroupCommand]:
@@ -83,6 +112,6 @@ def get_goenhance_cli_commands() -> list[GroupCommand]:
         GroupCommand(
             name="goenhance",
             help="Settle GoEnhance submits whose outcome is unknown",
-            subcommands=[_UNKNOWNS, _RESOLVE],
+            subcommands=[_UNKNOWNS, _RESOLVE, _RECONCILE],
         )
     ]

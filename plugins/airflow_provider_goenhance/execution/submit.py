@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +67,7 @@ class SubmitReport:
     :param declined: number of pairs that GoEnhance refused
     :param unknown: number of pairs whose submit has no known outcome
     :param cost: credits for the jobs accepted now, as far as they are known
-    :param taken_elsewhere: number of rows that another attempt had claimed meanwhile
+    :param taken_elsewhere: number of rows that another attempt, or whose pairs another row, had claimed meanwhile
     :param over_budget: the rows for which a budget had no room
     :param stopped_by: why the remaining pairs were not sent, ``None`` if all were
     """
@@ -92,6 +92,7 @@ class _Round:
         total: int,
         concurrency: int,
         loop: TaskLoop | None,
+        claims_seen: Mapping[str, int],
         spending: Spending | None,
     ) -> None:
         self._submit = submit
@@ -104,6 +105,7 @@ class _Round:
         self._commits = AsyncGroupCommit(writer)
         # A row that is listed twice is submitted once: its claim owner would be granted it both times.
         self._swaps: Iterator[Swap] = iter({swap.swap_id: swap for swap in swaps}.values())
+        self._claims_seen = claims_seen
         self._total = total
         self._trouble_in_a_row = 0
         self._breaker = UNKNOWN_IN_A_ROW
@@ -131,12 +133,14 @@ class _Round:
         The outcome of one row and the claim of the next are one commit: the ``img_uuid`` is safe before this slot
         takes another pair, and the claim is safe before that pair's POST.
         """
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  a coroutine of asyncio.gather
         outcome: Transition | None = None
         while True:
             swap = self._next()
             steps: list[Transition] = [outcome] if outcome else []
             if swap is not None:
-                steps.append(Claim.of(swap))
+                steps.append(Claim.of(swap, self._claims_seen.get(swap.swap_id, 0)))
             if not steps:
                 return
             try:
@@ -158,7 +162,7 @@ class _Round:
             if swap is None:
                 return
             if granted:
-                outcome = await self._send(swap)
+                outcome = await self._send(swap, task)
             elif self._spending is not None and swap.swap_id in self._spending.refused:
                 # This slot ends. Should a POST of another slot not be accepted, that slot's next claim has the room.
                 self.report.over_budget.append(swap)
@@ -172,10 +176,8 @@ class _Round:
             return None
         return next(self._swaps, None)
 
-    async def _send(self, swap: Swap) -> Transition:
+    async def _send(self, swap: Swap, task: asyncio.Task[Any]) -> Transition:
         gate = SendGate(self._has_ended)
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101  a coroutine of asyncio.gather
         current_gate.set(gate)
         self._sending[task] = gate
         try:
@@ -201,7 +203,7 @@ class _Round:
         cost = submission.cost if submission.cost is not None else self._price
         if cost is not None:
             self.report.cost = (self.report.cost or 0) + cost
-        log.debug("Submitted %s as job %s.", swap.label, submission.img_uuid)
+        log.debug("Submitted %r as job %s.", swap.pair_id, submission.img_uuid)
         return Accepted.of(swap.swap_id, submission)
 
     def _failed(self, swap: Swap, error: GoEnhanceError) -> Transition:
@@ -302,6 +304,7 @@ async def submit_swaps(
     *,
     concurrency: int,
     loop: TaskLoop | None = None,
+    claims_seen: Mapping[str, int] | None = None,
     spending: Spending | None = None,
 ) -> SubmitReport:
     """
@@ -316,9 +319,10 @@ async def submit_swaps(
     :param concurrency: number of concurrent POSTs
     :param loop: the loop that runs this, and says when the task ends
     :param spending: the budgets that the writer counts for; ``None`` without budgets
+    :param claims_seen: by ``swap_id``, how often the row's pair had been claimed when it was decided to submit it
     :raises ResultsTableError: when the database stays out of reach; jobs that could not be recorded are in the log
     """
-    round_ = _Round(submit, writer, swaps, len(swaps), concurrency, loop, spending)
+    round_ = _Round(submit, writer, swaps, len(swaps), concurrency, loop, claims_seen or {}, spending)
     slots = [round_.slot() for _ in range(min(slots_for(concurrency), len(swaps)))]
     # Not a TaskGroup: an error in one slot must not cancel another slot's POST, which is paid all the same.
     for result in await asyncio.gather(*slots, return_exceptions=True):
@@ -328,11 +332,18 @@ async def submit_swaps(
 
 
 def submit_round(
-    account: Account, store: SwapStore, owner: ClaimOwner, swaps: list[Swap], *, loop: TaskLoop
+    account: Account,
+    store: SwapStore,
+    owner: ClaimOwner,
+    swaps: list[Swap],
+    *,
+    loop: TaskLoop,
+    claims_seen: Mapping[str, int] | None = None,
 ) -> SubmitReport:
     """
     Submit rows through an account, and commit the result of each.
 
+    :param claims_seen: see :func:`submit_swaps`
     :param loop: runs the round; when the task ends, nothing more is sent, and POSTs that were written are awaited
     :raises ResultsTableError: when the rows cannot be written
     """
@@ -349,6 +360,7 @@ def submit_round(
                     swaps,
                     concurrency=account.max_concurrency,
                     loop=loop,
+                    claims_seen=claims_seen,
                     spending=spending,
                 )
 

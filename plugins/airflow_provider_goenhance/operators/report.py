@@ -12,7 +12,7 @@ from ..exceptions import BatchFailedError, BudgetReachedError
 from ..links import ContactSheetLink
 from ..retry_policy import RetryPolicyMixin
 from ..settings import default_storage
-from .arguments import choice, flag, number, text
+from .arguments import choice, flag, number, seconds, text
 from .face_swap_batch import within_share
 
 if TYPE_CHECKING:
@@ -45,6 +45,12 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
     :param on_budget_reached: ``hold`` (default): rows that a budget held back fail nothing; ``fail`` fails the run
         (templated)
     :param expect_finished: fail while rows are still ``submitted``; ``False`` for a run that only submits (templated)
+    :param goenhance_conn_id: connection of the account (templated)
+    :param check_account: read the credit balance, and log what it says about the submits, if the plan has read it too
+        (default ``True``); it never fails the run
+    :param settle_by_credits: return the run's unknown submits to ``planned`` if the balance shows that none of them was
+        accepted (default ``False``) (templated)
+    :param job_timeout: how long a job may run, seconds: it may be charged for when it ends (default 3600) (templated)
     :return: the counts by state, and the total as ``pairs``
     :raises BatchFailedError: when too many pairs failed, the run ended before all rows were sent, or a task upstream
         of the swaps failed
@@ -59,6 +65,9 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
         "contact_sheet",
         "storage",
         "storage_conn_id",
+        "goenhance_conn_id",
+        "settle_by_credits",
+        "job_timeout",
     )
     operator_extra_links = (ContactSheetLink(),)
     ui_color = "#fef7e0"
@@ -75,6 +84,10 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
         contact_sheet: bool | str = True,
         storage: str | None = None,
         storage_conn_id: str | None = None,
+        goenhance_conn_id: str = "goenhance_default",
+        check_account: bool = True,
+        settle_by_credits: bool | str = False,
+        job_timeout: float | str = 3600.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -87,6 +100,10 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
         self.contact_sheet = contact_sheet
         self.storage = storage
         self.storage_conn_id = storage_conn_id
+        self.goenhance_conn_id = goenhance_conn_id
+        self.check_account = check_account
+        self.settle_by_credits = settle_by_credits
+        self.job_timeout = job_timeout
 
     def run_task(self, context: Context) -> dict[str, int]:
         """Report the run."""
@@ -103,6 +120,8 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
             counts = ledger.counts(key, task_id=self.swap_task_id)
             held = ledger.of_run(key, task_id=self.swap_task_id, statuses=[Status.HELD], counted=True)
             self._log_failures(ledger, key)
+            if self.check_account:
+                self._compare_with_balance(ledger, key)
             if flag(self.contact_sheet, "contact_sheet"):
                 self._store_contact_sheet(
                     ti, key, ledger.of_run(key, task_id=self.swap_task_id, counted=True)
@@ -125,6 +144,18 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
             self.outlets = [outlet for outlet in self.outlets if not isinstance(outlet, Asset)]
         self._update_assets(context, {**summary, "run_id": key.run_id, "dag_id": key.dag_id})
         return summary
+
+    def _compare_with_balance(self, ledger: Ledger, key: RunKey) -> None:
+        from ..hooks.goenhance import GoEnhanceHook
+        from .credit_check import compare_with_balance
+
+        compare_with_balance(
+            GoEnhanceHook(str(self.goenhance_conn_id)),
+            ledger,
+            key,
+            job_seconds=seconds(self.job_timeout, "job_timeout"),
+            settle=flag(self.settle_by_credits, "settle_by_credits"),
+        )
 
     def _store_contact_sheet(self, ti: Any, key: RunKey, swaps: Sequence[Swap]) -> None:
         from ..execution.contact_sheet import keep_contact_sheet
@@ -170,15 +201,17 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
             ledger.mark_abandoned(left)
 
     def _log_failures(self, ledger: Ledger, key: RunKey) -> None:
+        """Log the rows that did not succeed; those that a budget holds back have a line of their own."""
         from ..execution.messages import describe
         from ..results.states import Status
 
         failures = ledger.of_run(
             key,
             task_id=self.swap_task_id,
-            statuses=[Status.UNKNOWN, Status.FAILED, Status.REJECTED, Status.PLANNED],
+            statuses=[Status.UNKNOWN, Status.FAILED, Status.REJECTED, Status.PLANNED, Status.HELD],
             counted=True,
         )
+        failures = [swap for swap in failures if not swap.over_budget]
         for swap in failures[:NAMED_FAILURES]:
             self.log.warning("%s", describe(swap))
         if len(failures) > NAMED_FAILURES:
@@ -218,9 +251,10 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
         if not within_share(failures, pairs - over_budget, allowed):
             raise BatchFailedError(
                 f"{failures} of {pluralize(pairs - over_budget, 'pair')} did not succeed ({counts[Status.FAILED]} "
-                f"failed, {counts[Status.UNKNOWN]} unknown, {counts[Status.REJECTED]} rejected, {held} held), more "
+                f"failed, {counts[Status.UNKNOWN]} unknown, {held} held, {counts[Status.REJECTED]} rejected), more "
                 f"than the allowed share of {allowed:g}. The reasons are above and in the results table. A retry "
-                "changes nothing. Clearing "
-                "the swap tasks collects pictures that were paid for and not stored, and sends declined pairs again. "
-                "A new run reuses the pictures and adopts the jobs that are paid for, and pays for the others."
+                "changes nothing. Clearing the swap tasks collects pictures that were paid for and not stored, sends "
+                "declined pairs again, and looks again at held ones: settle their unknown submits first. A new run "
+                "reuses the pictures and adopts the jobs that are paid for, holds the pairs with unknown submits, and "
+                "pays for the others."
             )

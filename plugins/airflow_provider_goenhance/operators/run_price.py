@@ -10,6 +10,7 @@ from ..exceptions import GoEnhanceError, OutOfCreditsError
 from ..execution.messages import pluralize
 from ..execution.price import Estimate, estimate
 from ..execution.spending import spending_of
+from .credit_check import store_planned_balance
 
 if TYPE_CHECKING:
     from ..hooks.goenhance import GoEnhanceHook
@@ -34,6 +35,7 @@ class RunPrice:
     ) -> None:
         self._ledger = ledger
         self._hook = hook
+        self._key = key
         self._approve_above = approve_above
         spending = spending_of(ledger, hook.account(), key, caps)
         assert spending is not None  # noqa: S101  there is a results table
@@ -85,6 +87,7 @@ class RunPrice:
             error.message = f"{error.message} {stay}, and nothing was paid for. {steps}."
             error.args = (error.message,)
             raise
+        store_planned_balance(self._hook, self._ledger, self._key, credits_.count)
         if credits_.count <= 0:
             raise OutOfCreditsError(
                 f"The GoEnhance account of {self._hook.account()} has no credits left. {stay}, and nothing was paid "

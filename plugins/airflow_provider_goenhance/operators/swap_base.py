@@ -301,9 +301,9 @@ class FaceSwapOperatorBase(JobOperatorBase):
     def _policies(self) -> Policies:
         from ..results.recovery import Policies
 
-        choice(self.reuse, "reuse", ("succeeded", "never"))
         return Policies(
             choice(self.on_unknown_submit, "on_unknown_submit", ("hold", "resubmit")),  # type: ignore[arg-type]
             choice(self.on_clear, "on_clear", ("reattach", "resubmit")),  # type: ignore[arg-type]
             whole(self.failed_job_resubmits, "failed_job_resubmits"),
+            choice(self.reuse, "reuse", ("succeeded", "never")),  # type: ignore[arg-type]
         )

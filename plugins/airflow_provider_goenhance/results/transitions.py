@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..exceptions import JobFailedError, SubmitOutcomeUnknownError
 from .budget_transitions import OverBudget
 from .clock import CLAIM_SECONDS_0_1_0
+from .pair_transitions import PairStep
 from .plan_transitions import PlanStep
 from .resolution import ResolutionStep
 from .states import Status
@@ -351,4 +352,4 @@ def without_side_values(step: Transition) -> Transition:
 #: The steps of a submit, which a claim owner takes through the group commit.
 Transition = Claim | Accepted | NotSent | Declined | OutcomeUnknown
 #: Every step of a row.
-Step = Transition | FormerJob | Abandoned | Outcome | OverBudget | PlanStep | ResolutionStep
+Step = Transition | FormerJob | Abandoned | Outcome | OverBudget | PlanStep | PairStep | ResolutionStep
