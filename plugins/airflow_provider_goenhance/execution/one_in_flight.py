@@ -99,7 +99,8 @@ class OneInFlight:
                 return report.stopped_by
             if not looked.in_flight and not report.taken_elsewhere:
                 return None
-            due = self._unchanged(looked)
+            over = {swap.swap_id for swap in report.over_budget}
+            due = [row for row in self._unchanged(looked) if row.swap_id not in over]
             if report.submitted:
                 held_at = 0.0
             elif due:
