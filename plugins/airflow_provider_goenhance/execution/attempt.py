@@ -126,7 +126,9 @@ class Attempt:
                 defer(waited_for, deadline)
             log.info("Waiting for %s in this worker.", pluralize(len(waited_for), "job"))
             waited = self._ask(waited_for, deadline)
-            swaps = self._pairs.after_wait(waited, self._collect(waiting, waited))
+            swaps = self._collect(waiting, waited)
+            if self._pairs.after_wait(waited, self._rows(swaps, Action.SUBMIT, first_look=False)):
+                swaps = self.store.load()
             first_look = False
 
     def take_event(self, event: Any, *, leave_running: bool = False) -> None:
@@ -144,7 +146,7 @@ class Attempt:
                 waiting = [swap for swap in waiting if swap.img_uuid not in waited.running]
             collect_jobs(self.account, self.store, waiting, waited, self.storage_options, loop=self._loop)
             if not leave_running:
-                self._pairs.after_wait(waited, swaps)
+                self._pairs.after_wait(waited, self._rows(swaps, Action.SUBMIT, first_look=False))
         except GoEnhanceError as error:
             raise with_next_step(error, self.store.load(), self.policies) from None
 

@@ -76,6 +76,7 @@ class OneInFlight:
     send: Callable[[list[Swap], Mapping[str, int]], SubmitReport]
     ask: Callable[[Sequence[Swap]], WaitOutcome]
     _behind: dict[str, Decision] = field(default_factory=dict)
+    _given_up: set[str] = field(default_factory=set)
 
     def submit(self, due: list[Swap]) -> GoEnhanceError | None:
         """
@@ -89,6 +90,7 @@ class OneInFlight:
         if ledger is None:
             return self.send(due, {}).stopped_by
         held_at = 0.0
+        due = [row for row in due if row.swap_id not in self._given_up]
         while due:
             if self.loop.ended:
                 return TaskEndedError("The task was told to end before all pairs were sent.")
@@ -122,22 +124,23 @@ class OneInFlight:
         if self.store.ledger is None or not self._behind:
             return swaps
         self._hold(self.store.ledger, [row for row in swaps if row.swap_id in self._behind], self._behind)
+        self._behind = {}
         return self.store.load()
 
-    def after_wait(self, waited: WaitOutcome, swaps: list[Swap]) -> list[Swap]:
+    def after_wait(self, waited: WaitOutcome, due: Sequence[Swap]) -> bool:
         """
         Record which jobs ahead have failed, and hold the rows behind those that still run.
 
-        :param swaps: the rows as they are; a deferral has forgotten which of them are behind
-        :return: the rows as they are then
+        :param due: the rows that are due; a deferral has forgotten which of them are behind
+        :return: whether rows may have changed
         """
+        self._behind = {}
         ledger = self.store.ledger
-        rows = [row for row in swaps if row.status is Status.PLANNED]
-        if ledger is None or not rows or not (waited.running or waited.failed or waited.declined):
-            return swaps
+        if ledger is None or not due or not (waited.running or waited.failed or waited.declined):
+            return False
         decisions = {
             swap_id: decision
-            for swap_id, decision in self._decisions(ledger, rows).items()
+            for swap_id, decision in self._decisions(ledger, due).items()
             if decision.step is NextStep.WAIT_FOR_JOB
         }
         ahead = [decision.other for decision in decisions.values() if decision.other]
@@ -147,8 +150,8 @@ class OneInFlight:
             for swap_id, decision in decisions.items()
             if decision.other and decision.other.img_uuid in waited.running
         }
-        self._hold(ledger, [row for row in rows if row.swap_id in running], running)
-        return self.store.load()
+        self._hold(ledger, [row for row in due if row.swap_id in running], running)
+        return True
 
     def _look(self, ledger: Ledger, rows: Sequence[Swap]) -> _Looked:
         """Decide about rows, and write what is decided."""
@@ -232,6 +235,8 @@ class OneInFlight:
         ]
 
     def _hold(self, ledger: Ledger, rows: Sequence[Swap], decisions: Mapping[str, Decision]) -> None:
+        """Hold rows, and look at them no more in this execution; one with a submit of its own keeps its state."""
+        self._given_up |= {row.swap_id for row in rows}
         may = [row for row in rows if not row.attempts and row.status in {Status.PLANNED, Status.HELD}]
         unsure = Decision(NextStep.WAIT_FOR_SUBMIT)
         ledger.take([step_to(row, holding(row, decisions.get(row.swap_id, unsure))) for row in may])

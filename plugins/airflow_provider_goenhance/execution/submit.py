@@ -233,7 +233,7 @@ class _Round:
             swap.swap_id,
             SubmitOutcomeUnknownError.error_code,
             f"{error} The submit may have been accepted and paid for; compare with the vendor's console, then "
-            f"run it again with on_unknown_submit='resubmit' if it was not.{said}",
+            f"settle it with `airflow goenhance resolve`.{said}",
         )
 
     def _count_trouble(self, error: GoEnhanceError) -> None:

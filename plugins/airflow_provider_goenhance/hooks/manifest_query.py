@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 #: Rows that are fetched from the database at once.
 FETCH_ROWS = 2000
 # DB-API classes for trouble with the connection rather than with the statement, in every driver.
-_PASSING = frozenset({"OperationalError", "InterfaceError", "TimeoutError", "ConnectionError"})
+_PASSING = frozenset({"InterfaceError", "TimeoutError", "ConnectionError"})
 
 
 def query_manifest(sql: str, conn_id: str) -> Source:
@@ -56,7 +56,7 @@ def _hook(conn_id: str, location: str) -> Any:
         hook = conn.get_hook()
     except Exception as error:  # noqa: BLE001  the provider is missing, or its hook rejects the connection
         raise ManifestError(f"manifest {location} cannot be read: {excerpt(str(error))}") from None
-    if not hasattr(hook, "get_conn") or not (hasattr(hook, "get_sqlalchemy_engine") or hasattr(hook, "run")):
+    if not hasattr(hook, "get_conn") or not hasattr(hook, "get_records"):
         raise ManifestError(
             f"manifest {location} cannot be read: a connection of type {conn.conn_type!r} takes no SQL. Use one of a "
             "database"
@@ -106,7 +106,8 @@ def _named(location: str) -> Iterator[None]:
         raise
     except Exception as error:  # noqa: BLE001  every driver has its own classes
         cause: Any = getattr(error, "orig", None) or error
-        text = excerpt(f"{type(cause).__name__}: {cause}")
+        # The lines that follow repeat the query.
+        text = excerpt(f"{type(cause).__name__}: {cause}".partition("\n")[0])
         if _passes(error, cause):
             raise ManifestUnavailableError(
                 f"manifest {location} cannot be read: {text}. A retry reads it again."
@@ -119,6 +120,7 @@ def _passes(error: Exception, cause: Any) -> bool:
 
     from ..results.transient_errors import is_transient
 
-    if isinstance(error, sa.exc.DBAPIError):
-        return is_transient(error, 1)
-    return any(base.__name__ in _PASSING for base in type(cause).__mro__)
+    classes = {base.__name__ for base in type(cause).__mro__}
+    if not isinstance(error, sa.exc.DBAPIError) and "OperationalError" in classes:
+        error = sa.exc.OperationalError("", {}, cause)
+    return is_transient(error, 1) if isinstance(error, sa.exc.DBAPIError) else bool(classes & _PASSING)

@@ -161,16 +161,11 @@ def open_text(source: Source) -> Iterator[ManifestText]:
 
     :raises ManifestError: where the bytes are not UTF-8 text, naming row, column and byte
     """
-    delimiter = ","
     try:
-        with source.open() as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as inner:
-            text = ManifestText(inner)
-            try:
-                yield text
-            finally:
-                delimiter = text.delimiter
+        with source.open() as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
+            yield ManifestText(text)
     except (UnicodeDecodeError, NulByteError):
-        raise ManifestError(_bad_byte_message(source, delimiter)) from None
+        raise ManifestError(_bad_byte_message(source)) from None
 
 
 def read_header(
@@ -232,13 +227,16 @@ def _header_lines(text: ManifestText, location: str) -> Iterator[str]:
         yield line
 
 
-def _bad_byte_message(source: Source, delimiter: str) -> str:
+def _bad_byte_message(source: Source) -> str:
     with source.open() as stream:
         offset, byte, kind = _find_bad_byte(stream)
     if kind:
         return f"manifest {source.location} is {kind}"
     with source.open() as stream:
-        row, column = _place_of(stream, offset, delimiter)
+        first = stream.readline(_HEADER_LIMIT).decode("utf-8-sig", "replace")
+    named = _SEP_LINE.fullmatch(first)
+    with source.open() as stream:
+        row, column = _place_of(stream, offset, named[1] if named else _delimiter_of(first, None, ""))
     where = f"manifest {source.location}, row {row}" + (f", column {column}" if column else "")
     if byte == 0:
         return (

@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from ..redaction import label_value
+
 #: Limits, so that a row of the results table stays small: columns, characters of a name, of a value, of the text.
 MAX_LABELS = 32
 LONGEST_NAME = 64
@@ -24,7 +26,7 @@ def labels_text(values: Mapping[str, str]) -> str:
     for name, value in values.items():
         if not value or len(kept) == MAX_LABELS:
             continue
-        short = _clean(value, LONGEST_VALUE)
+        short = _clean(label_value(value), LONGEST_VALUE)
         key = _clean(name, LONGEST_NAME)
         size += len(json.dumps(key, ensure_ascii=False)) + len(json.dumps(short, ensure_ascii=False)) + 4
         if size > LONGEST_TEXT:

@@ -178,7 +178,8 @@ def _rows(
         kept = [index for index in range(len(numbers)) if index not in blank]
         numbers = [numbers[index] for index in kept]
         texts = [[text[index] for index in kept] for text in texts]
-    return replace(Rows(numbers, *texts), damaged=damaged)  # type: ignore[arg-type]  no text is the last field
+    rows = Rows(numbers, *texts)  # type: ignore[arg-type]
+    return replace(rows, damaged=damaged)
 
 
 def _labels(columns: Columns, values: list[list[str]]) -> list[str]:

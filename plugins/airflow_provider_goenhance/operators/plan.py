@@ -90,9 +90,6 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         "reuse",
         "on_unknown_submit",
         "require_consent",
-        "max_pairs",
-        "max_cost",
-        "approve_above",
         "settle_by_credits",
         "job_timeout",
         "manifest_sql",
@@ -101,6 +98,9 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         "reference_manifest",
         "strict",
         "storage",
+        "max_pairs",
+        "max_cost",
+        "approve_above",
     )
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"manifest_sql": "sql"}
@@ -128,14 +128,14 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         require_consent: bool | str = False,
         check_account: bool = True,
         marking: bool = True,
+        settle_by_credits: bool | str = False,
+        job_timeout: float | str = 3600.0,
+        storage: str | None = None,
         max_pairs: int | str | None = None,
         max_cost: int | str | None = None,
         approve_above: int | str | None = None,
         approval_timeout: dt.timedelta = dt.timedelta(hours=12),
         approval_notifiers: Sequence[BaseNotifier] = (),
-        settle_by_credits: bool | str = False,
-        job_timeout: float | str = 3600.0,
-        storage: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -158,14 +158,14 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         self.require_consent = require_consent
         self.check_account = check_account
         self.marking = marking
+        self.settle_by_credits = settle_by_credits
+        self.job_timeout = job_timeout
+        self.storage = storage
         self.max_pairs = max_pairs
         self.max_cost = max_cost
         self.approve_above = approve_above
         self.approval_timeout = approval_timeout
         self.approval_notifiers = approval_notifiers
-        self.settle_by_credits = settle_by_credits
-        self.job_timeout = job_timeout
-        self.storage = storage
 
     def run_task(self, context: Context) -> list[dict[str, Any]]:
         """Plan the run."""
@@ -241,12 +241,12 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
     def _ask(self, context: Context, manifests: Sequence[Manifest], estimate: Estimate) -> None:
         """Park this task until a person has approved what the run costs."""
         self.log.info("More than approve_above=%s: waiting for a person's approval.", self.approve_above)
-        names = ", ".join(f"`{manifest.location}`" for manifest in manifests)
         ask(
             self,
             context,
             subject=estimate.question,
-            body=f"Run `{context['ti'].run_id}` of Dag `{context['ti'].dag_id}`, manifest {names}.\n\n"
+            body=f"Run `{context['ti'].run_id}` of Dag `{context['ti'].dag_id}`, manifest "
+            f"{', '.join(f'`{manifest.location}`' for manifest in manifests)}.\n\n"
             f"{estimate}\n\nWithout an answer within {self.approval_timeout}, nothing is sent.",
             timeout=self.approval_timeout,
             notifiers=self.approval_notifiers,

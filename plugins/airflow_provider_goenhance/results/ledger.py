@@ -138,10 +138,7 @@ class Ledger:
                     c.pair_fingerprint.in_(some),
                     c.account == account,
                     c.status != Status.REUSED,
-                    sa.or_(
-                        c.img_uuid.is_not(None),
-                        sa.and_(c.status == Status.UNKNOWN, c.resolution.is_(None)),
-                    ),
+                    sa.or_(c.img_uuid.is_not(None), c.status == Status.UNKNOWN),
                 )
                 .subquery()
             )

@@ -124,7 +124,7 @@ def job_of(earlier: Sequence[Swap]) -> Swap | None:
 
 
 def unknown_submit(earlier: Sequence[Swap]) -> Swap | None:
-    """Return the row with the pair's latest submit, if its outcome is unknown and nobody has settled it."""
+    """Return the row with the pair's latest submit, if its outcome is unknown."""
     submits = [swap for swap in earlier if swap.img_uuid or swap.status is Status.UNKNOWN]
     # Reversed, because `max` returns the first of equals.
     latest = max(reversed(submits), key=_submitted_at, default=None)
@@ -132,8 +132,12 @@ def unknown_submit(earlier: Sequence[Swap]) -> Swap | None:
 
 
 def holds(swap: Swap) -> bool:
-    """Return whether a row holds its pair: its submit may have been paid for, and nobody has settled the matter."""
-    return swap.status is Status.UNKNOWN and swap.resolution is None
+    """
+    Return whether a row holds its pair: its submit may have been paid for.
+
+    A settled row is no longer ``unknown``. A ``resolution`` on one that is came with an earlier submit.
+    """
+    return swap.status is Status.UNKNOWN
 
 
 def _submitted_at(swap: Swap) -> dt.datetime:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 #: The error message of a row whose execution ended in the middle of its submit.
 ABANDONED_MESSAGE = (
     "The worker ended between sending this submit and storing its job: it may have been accepted and paid for. Compare "
-    "with the vendor's console, then run it again with on_unknown_submit='resubmit' if it was not."
+    "with the vendor's console, then settle it with `airflow goenhance resolve`."
 )
 
 _BY_CLAIM_OWNER = {"claimed_by": FromOwner("name")}

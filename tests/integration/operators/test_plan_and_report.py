@@ -134,7 +134,7 @@ def test_a_manifest_without_one_good_row_is_refused_and_its_rows_say_why(
     [
         (None, "broken.csv"),
         (b"", "empty"),
-        (b"source_img,target\na,b\n", "reference_img is missing"),
+        (b"source_img,pictures\na,b\n", "reference_img is missing"),
         (b"source_img,reference_img\n\xff\xfe,b\n", "UTF-8"),
     ],
     ids=["missing", "empty", "without a column", "not UTF-8"],
