@@ -16,6 +16,9 @@ class Limiter:
     :param per_second: paced requests started per second, ``0`` for no limit
     """
 
+    #: Whether the limits are the account's, for all tasks: a POST that was refused is left to the caller then.
+    shared = False
+
     def __init__(self, max_concurrency: int, per_second: float = 0.0) -> None:
         self._slots = asyncio.Semaphore(max(1, max_concurrency))
         self._interval = 1.0 / per_second if per_second > 0 else 0.0

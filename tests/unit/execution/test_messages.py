@@ -206,7 +206,10 @@ def test_the_counts_line_has_the_form_other_programs_read() -> None:
 
 
 def test_the_counts_line_of_a_run_without_rows_counts_nothing() -> None:
-    assert counts_line("run_1", {}) == "run run_1: pairs=0 succeeded=0 reused=0 failed=0 rejected=0 held=0 unknown=0"
+    assert (
+        counts_line("run_1", {})
+        == "run run_1: pairs=0 succeeded=0 reused=0 failed=0 rejected=0 held=0 unknown=0"
+    )
 
 
 @pytest.mark.parametrize("status", ["planned", "failed"])

@@ -1,0 +1,494 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Keep a round of submits within its share of the account's limits.
+
+A row waits here before it is claimed: for a place among the task's slots, for the end of a pause, and for its turn on
+the wire. The claim is made shortly before that turn. Where the commit took too long, the claimed row takes another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from ..api.capacity import Capacity
+from ..api.client import MAX_WAIT, wait_after
+from ..api.limiter import Limiter
+from ..api.send_gate import current_gate
+from ..exceptions import GoEnhanceError, RateLimitedError, ResultsTableError, UnreachableError
+from ..results.lease_thread import LeaseThread
+from ..results.leases import AccountLeases, Holder, Request
+
+if TYPE_CHECKING:
+    from ..api.account import Account
+    from ..results.database import ResultsDatabase
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: One more claimed row for this many concurrent POSTs: it waits for its commit while they are under way.
+SPARE_SLOT_FOR = 3
+#: Seconds between two looks at the lease: with a full share, with a smaller one, with none, and while it shrinks.
+LOOK_EVERY, LOOK_FOR_MORE, LOOK_FOR_ANY, LOOK_WHILE_SHRINKING = 2.0, 1.0, 0.5, 0.1
+#: A row is claimed this many seconds before its turn.
+CLAIM_AHEAD = 0.2
+#: A turn that is used later than this is lost: it would come too close to the next one's.
+LATEST = 0.1
+#: Turns for this many seconds are reserved at a time.
+TURNS_SECONDS = 0.25
+#: Seconds in which requests for a turn are gathered.
+GATHER_SECONDS = 0.002
+#: Seconds that the commit of a claim takes, until it was measured, and at most.
+FIRST_LEAD, LONGEST_LEAD = 0.02, 0.15
+#: Seconds that the end of a round waits for its lease to be released.
+RELEASE_SECONDS = 2.0
+#: Seconds between two log lines of a task that has no share.
+SAY_EVERY = 30.0
+
+#: The turn that was reserved for the row which the running asyncio task submits.
+_turn: ContextVar[float | None] = ContextVar("turn", default=None)
+#: When that row's POST was sent.
+_sent_at: ContextVar[float] = ContextVar("sent_at", default=0.0)
+
+
+def slots_for(concurrency: int) -> int:
+    """
+    Return how many rows are claimed at once, which is also how many a killed worker can leave ``unknown``.
+
+    A slot that waits for its commit has no POST under way: a few extra slots keep the concurrency fully used.
+    """
+    return concurrency + concurrency // SPARE_SLOT_FOR
+
+
+class Limits(Protocol):
+    """
+    What a round of submits asks before it claims a row.
+
+    :ivar rows_left: rows that the round has not taken yet
+    :ivar limiter: the limiter for the client, ``None`` for its own
+    :ivar stop: ends the round, with the reason
+    """
+
+    rows_left: int
+    limiter: Limiter | None
+    stop: Callable[[GoEnhanceError], None]
+
+    def admit_now(self) -> bool:
+        """Return whether a row may be claimed at once; each that is admitted leaves again."""
+
+    async def admit(self) -> bool:
+        """Wait until a row may be claimed; return false when none will be."""
+
+    def leave(self) -> None:
+        """Note that an admitted row has its answer, or was not sent."""
+
+    def claimed(self, seconds: float) -> None:
+        """Note how long the commit of a claim took."""
+
+    def refused(self, error: RateLimitedError, attempt: int) -> bool:
+        """Slow down after a 429; return whether the row is sent again by this round."""
+
+    def close(self) -> None:
+        """Admit no further rows."""
+
+
+class TaskLimits:
+    """The limits of a task that has no results table: those of its client."""
+
+    limiter: Limiter | None = None
+
+    def __init__(self) -> None:
+        self.rows_left = 0
+        self.stop: Callable[[GoEnhanceError], None] = _ignore
+
+    def admit_now(self) -> bool:
+        """Return true: the client's limiter makes the POST wait."""
+        return True
+
+    async def admit(self) -> bool:
+        """Return true."""
+        return True
+
+    def leave(self) -> None:
+        """Do nothing."""
+
+    def claimed(self, seconds: float) -> None:
+        """Do nothing."""
+
+    def refused(self, error: RateLimitedError, attempt: int) -> bool:
+        """Return false: the client has tried again itself."""
+        return False
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class AccountLimits:
+    """
+    The share of one execution in the limits of its account, renewed while it is open.
+
+    :param database: the database of the results table
+    :param account: the account, with its limits
+    :param holder: this execution
+    :param rows: number of rows that it is about to submit
+    """
+
+    def __init__(
+        self,
+        database: ResultsDatabase,
+        account: Account,
+        holder: Holder,
+        rows: int,
+    ) -> None:
+        self.rows_left = rows
+        self.limiter: Limiter | None = _WireLimiter(self)
+        self.stop: Callable[[GoEnhanceError], None] = _ignore
+        self._account = account
+        self._holder = holder
+        self.limit = max(1, account.max_concurrency)
+        self.rate = account.requests_per_second
+        self.turns = _Turns(self) if self.rate > 0 else None
+        self._thread = LeaseThread(database, account.fingerprint, account.request_timeout)
+        self._wire = Capacity(0)
+        self._admission = Capacity(0)
+        self._promised = 0
+        self._slots = 0
+        self._recorded = 0
+        self.pace = 1.0
+        self._valid_until = 0.0
+        self._paused_until = 0.0
+        self._said = time.monotonic()
+        self._closed = False
+        self._reopen: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # -- the lease ---------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> AccountLimits:
+        try:
+            await self._renew()
+        except BaseException:
+            self._thread.call(lambda leases: leases.release(self._holder))
+            self._thread.close()
+            raise
+        self._tasks.add(asyncio.create_task(self._keep_lease()))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._reopen is not None:
+            self._reopen.cancel()
+        # POSTs that were abandoned may still be under way: their slots stay taken until the lease expires.
+        if not self._wire.used:
+            released = asyncio.wrap_future(self._thread.call(lambda leases: leases.release(self._holder)))
+            await asyncio.wait([released], timeout=RELEASE_SECONDS)
+            if not released.done():
+                log.warning("The results table did not reply: the lease of this task expires by itself.")
+            elif error := released.exception():
+                log.warning("%s The lease of this task expires by itself.", error)
+        self._thread.close()
+
+    async def _keep_lease(self) -> None:
+        while True:
+            await asyncio.sleep(self._until_look() * random.uniform(0.9, 1.1))  # noqa: S311  not cryptography
+            try:
+                await self._renew()
+            except ResultsTableError as error:
+                log.warning("%s Nothing more is sent once the lease of this task has expired.", error)
+            self._say_if_waiting()
+
+    def _until_look(self) -> float:
+        if self._recorded > max(self._slots, self._wire.used):
+            return LOOK_WHILE_SHRINKING
+        if not self._slots:
+            return LOOK_FOR_ANY
+        return LOOK_FOR_MORE if self._slots < self._wanted() else LOOK_EVERY
+
+    def _wanted(self) -> int:
+        return min(self.limit, max(0, self.rows_left) + self._wire.used)
+
+    async def _renew(self) -> None:
+        valid = time.monotonic() < self._valid_until
+        request = Request(
+            held=max(self._wire.used, self._slots if valid else 0), wanted=self._wanted(), limit=self.limit
+        )
+        lease = await self.call(lambda leases: leases.renew(self._holder, request))
+        self._slots, self._recorded, self.pace = lease.slots, lease.recorded, lease.pace
+        self._valid_until = lease.valid_until
+        if lease.paused_seconds:
+            self._pause(lease.paused_seconds)
+        self._apply()
+
+    async def call(self, work: Callable[[AccountLeases], T]) -> T:
+        """Call the account's leases in their thread."""
+        return await asyncio.wrap_future(self._thread.call(work))
+
+    def is_open(self) -> bool:
+        """Return whether a POST may start: the lease is valid, and the account is not paused."""
+        return self._paused_until <= time.monotonic() < self._valid_until
+
+    def _apply(self) -> None:
+        """Let through what the lease allows, and come back when a pause ends or the lease would expire."""
+        now = time.monotonic()
+        slots = self._slots if self.is_open() else 0
+        self._wire.resize(slots)
+        # With a rate, a row that is admitted has a turn: it must not wait for a place on the wire too.
+        self._admission.resize(slots if self.turns else slots_for(slots))
+        if self._reopen is not None:
+            self._reopen.cancel()
+        moment = self._paused_until if self._paused_until > now else self._valid_until
+        if moment > now:
+            loop = asyncio.get_running_loop()
+            self._reopen = loop.call_later(moment - now + 0.001, self._apply)
+
+    def _pause(self, seconds: float) -> None:
+        self._paused_until = max(self._paused_until, time.monotonic() + seconds)
+        if seconds > MAX_WAIT:
+            self.stop(
+                RateLimitedError(
+                    f"GoEnhance asked {self._account} to wait, for {seconds:.0f} s more. The pairs that are left "
+                    "were not sent.",
+                    retry_after=seconds,
+                )
+            )
+
+    def _say_if_waiting(self) -> None:
+        now = time.monotonic()
+        if self._wire.used or self._slots or now - self._said < SAY_EVERY:
+            return
+        self._said = now
+        log.info(
+            "Other tasks use all %d concurrent requests of %s: %d pairs wait.",
+            self.limit,
+            self._account,
+            self.rows_left,
+        )
+
+    # -- before a claim ----------------------------------------------------------------------------------------
+
+    def admit_now(self) -> bool:
+        """Return whether a row may be claimed at once."""
+        return self.turns is None and not self._is_done() and self._admission.enter_now()
+
+    async def admit(self) -> bool:
+        """Wait until a row may be claimed; return false when none will be."""
+        if self._is_done() or not await self._admission.enter():
+            return False
+        if self._is_done() or (self.turns is not None and not await self._has_turn(self.turns)):
+            self._admission.leave()
+            return False
+        return True
+
+    async def _has_turn(self, turns: _Turns) -> bool:
+        """Wait until shortly before this row's turn."""
+        self._promised += 1
+        try:
+            while True:
+                turn = await turns.take()
+                await turns.sleep_until(turn - CLAIM_AHEAD)
+                if self._closed:
+                    return False
+                if self.is_open() and time.monotonic() <= turn + LATEST / 2:
+                    _turn.set(turn)
+                    return True
+                while not self.is_open() and not self._closed:
+                    await turns.sleep_until(time.monotonic() + 0.1)
+        finally:
+            self._promised -= 1
+
+    def _is_done(self) -> bool:
+        """Return whether no row is left for one more slot."""
+        if self.rows_left > self._promised and not self._closed:
+            return False
+        # Those who wait have nothing to wait for.
+        self._admission.give_up()
+        return True
+
+    def leave(self) -> None:
+        """Note that an admitted row has its answer, or was not sent."""
+        _turn.set(None)
+        self._admission.leave()
+
+    def claimed(self, seconds: float) -> None:
+        """Note how long the commit of a claim took."""
+        if self.turns is not None:
+            self.turns.note_commit(seconds)
+
+    def close(self) -> None:
+        """Admit no further rows."""
+        self._closed = True
+        self._admission.give_up()
+        self._wire.give_up()
+        if self.turns is not None:
+            self.turns.close()
+
+    # -- on the wire -------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def post(self) -> AsyncIterator[None]:
+        """Wait for a place on the wire and for the turn of the row that is being submitted, and hold the place."""
+        if not await self._wire.enter():
+            _stop_if_closed()
+            await self._wire.enter()  # the round goes on for the rows that it has claimed
+        try:
+            await self._wait_for_turn()
+            _sent_at.set(time.monotonic())
+            yield
+        finally:
+            self._wire.leave()
+
+    async def _wait_for_turn(self) -> None:
+        turn = _turn.get()
+        _turn.set(None)
+        while True:
+            _stop_if_closed()
+            if not self.is_open():
+                await asyncio.sleep(0.05)
+                continue
+            if self.turns is None:
+                return
+            try:
+                turn = await self.turns.take(claimed=True) if turn is None else turn
+            except ResultsTableError as error:
+                raise UnreachableError(f"{error} The pair had no turn, and was not sent.") from None
+            await asyncio.sleep(max(0.0, turn - time.monotonic()))
+            if time.monotonic() <= turn + LATEST and self.is_open():
+                return
+            turn = None
+
+    # -- 429 ---------------------------------------------------------------------------------------------------
+
+    def refused(self, error: RateLimitedError, attempt: int) -> bool:
+        """Slow the account down after a 429; return whether the row is sent again by this round."""
+        wait = wait_after(error, attempt)
+        sent_before = time.monotonic() - _sent_at.get()
+        self._paused_until = max(self._paused_until, time.monotonic() + wait)
+        self._apply()
+        task = asyncio.create_task(self._slow_down(wait, sent_before))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return wait <= MAX_WAIT and attempt < self._account.submit_attempts
+
+    async def _slow_down(self, seconds: float, sent_before: float) -> None:
+        try:
+            await self.call(lambda leases: leases.slow_down(seconds, sent_before=sent_before))
+            await self._renew()
+        except ResultsTableError as error:
+            log.warning("%s The other tasks of the account do not know of its pause.", error)
+
+
+class _WireLimiter(Limiter):
+    """The limiter of a client whose POSTs have their places from the account."""
+
+    shared = True
+
+    def __init__(self, limits: AccountLimits) -> None:
+        super().__init__(1)
+        self._limits = limits
+
+    @asynccontextmanager
+    async def slot(self, *, paced: bool = False) -> AsyncIterator[None]:
+        """Hold a place for one request: a submit, because a round sends nothing else."""
+        if not paced:
+            yield
+            return
+        async with self._limits.post():
+            yield
+
+
+class _Turns:
+    """The turns on the wire of one execution, reserved a few at a time."""
+
+    def __init__(self, limits: AccountLimits) -> None:
+        self._limits = limits
+        self._waiting: deque[asyncio.Future[float]] = deque()
+        self._pump: asyncio.Task[None] | None = None
+        self._ended: asyncio.Event = asyncio.Event()
+        self._lead = FIRST_LEAD
+
+    def note_commit(self, seconds: float) -> None:
+        """Note how long a commit took: a turn that is sooner than that could not be used."""
+        self._lead = min(LONGEST_LEAD, max(seconds * 1.5, self._lead * 0.95, FIRST_LEAD))
+
+    async def take(self, *, claimed: bool = False) -> float:
+        """
+        Return when the next POST may start, by ``time.monotonic``.
+
+        :param claimed: for a row that is claimed already, which goes first
+        """
+        turn: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        if claimed:
+            self._waiting.appendleft(turn)
+        elif self._ended.is_set():
+            return 0.0
+        else:
+            self._waiting.append(turn)
+        if self._pump is None or self._pump.done():
+            self._pump = asyncio.create_task(self._reserve())
+        return await turn
+
+    async def sleep_until(self, moment: float) -> None:
+        """Wait, unless the round ends before."""
+        seconds = moment - time.monotonic()
+        if seconds > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), seconds)
+
+    def close(self) -> None:
+        """Reserve no turns for rows that are not claimed yet."""
+        self._ended.set()
+        waiting, self._waiting = self._waiting, deque()
+        for turn in waiting:
+            if not turn.done():
+                turn.set_result(0.0)
+
+    async def _reserve(self) -> None:
+        try:
+            while self._waiting:
+                await asyncio.sleep(GATHER_SECONDS)
+                self._waiting = deque(turn for turn in self._waiting if not turn.done())
+                if self._waiting:
+                    await self._reserve_some()
+        except Exception as error:  # noqa: BLE001  those who wait must receive it, or they wait forever
+            for turn in self._waiting:
+                if not turn.done():
+                    turn.set_exception(error)
+            self._waiting.clear()
+
+    async def _reserve_some(self) -> None:
+        limits = self._limits
+        rate = limits.rate
+        count = min(len(self._waiting), max(1, int(rate * limits.pace * TURNS_SECONDS)))
+        most_ahead = 2 * limits.limit + count
+        lead = self._lead
+        turns = await limits.call(
+            lambda leases: leases.take_turns(count, rate, lead=lead, most_ahead=most_ahead)
+        )
+        for moment in turns:
+            while self._waiting:
+                turn = self._waiting.popleft()
+                if not turn.done():
+                    turn.set_result(moment)
+                    break
+        # Not too far ahead, or one task would keep those of another from their turns.
+        await self.sleep_until(turns[-1] - TURNS_SECONDS)
+
+
+def _ignore(_reason: GoEnhanceError) -> None:
+    """Take no notice: no round has begun."""
+
+
+def _stop_if_closed() -> None:
+    if gate := current_gate.get():
+        gate.wait_again()
