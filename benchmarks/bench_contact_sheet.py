@@ -9,6 +9,7 @@ Each measurement runs in a process of its own, so that its peak memory is its ow
 from __future__ import annotations
 
 import argparse
+import asyncio
 import http.server
 import io
 import json
@@ -71,13 +72,14 @@ def sheet_by_pillow(urls: list[str], result: Path) -> int:
 
 
 def sheet_by_us(urls: list[str], result: Path) -> int:
-    from airflow_provider_goenhance.pictures.contact_sheet import SheetRow, make_contact_sheet
+    from airflow_provider_goenhance.pictures.contact_sheet import SheetRow, fetch_inputs, make_contact_sheet
 
     rows = [
         SheetRow(str(number), "succeeded", True, urls[number], urls[-1 - number], result.as_uri())
         for number in range(ROWS)
     ]
-    return make_contact_sheet("bench", {}, rows, all_inputs_seconds=600).count(b"<img")
+    inputs = asyncio.run(fetch_inputs(rows, seconds=600))
+    return make_contact_sheet("bench", {}, rows, inputs).count(b"<img")
 
 
 def measure(way: str, folder: str, name: str) -> None:

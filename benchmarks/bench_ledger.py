@@ -31,6 +31,7 @@ from airflow_provider_goenhance.results.database import ResultsDatabase
 from airflow_provider_goenhance.results.group_commit import GroupCommit
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
 from airflow_provider_goenhance.results.states import Status
+from airflow_provider_goenhance.results.stores import Written
 from airflow_provider_goenhance.results.swap import Swap, pair_fingerprint, swap_id_for
 from airflow_provider_goenhance.results.transition_sql import apply
 from airflow_provider_goenhance.results.transitions import ClaimOwner, Transition
@@ -56,11 +57,11 @@ class CommitPerRow:
     def __exit__(self, *_: object) -> None:
         self._thread.shutdown()
 
-    def write_all(self, requests: Sequence[Sequence[Transition]]) -> list[Future[list[bool]]]:
-        return [self._thread.submit(self._each, steps) for steps in requests]
+    def write_all(self, requests: Sequence[Sequence[Transition]]) -> Future[list[Written]]:
+        return self._thread.submit(self._each, requests)
 
-    def _each(self, steps: Sequence[Transition]) -> list[bool]:
-        return [self._one(step) for step in steps]
+    def _each(self, requests: Sequence[Sequence[Transition]]) -> list[Written]:
+        return [[self._one(step) for step in steps] for steps in requests]
 
     def _one(self, step: Transition) -> bool:
         return self.database.run(lambda c: apply(c, self.database.swaps, self.owner, [step]))[0]

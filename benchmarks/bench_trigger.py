@@ -30,6 +30,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_goenhance.api.account import Account
 from airflow_provider_goenhance.api.client import GoEnhanceClient, open_client
 from airflow_provider_goenhance.triggers.face_swap import GoEnhanceJobsTrigger
+from benchmarks.triggerer.gc_watch import GcWatch, gc_figures, tracked_objects
 from include.sandbox.process import SandboxProcess
 
 POLL_INTERVAL = 5.0
@@ -118,9 +119,12 @@ async def measure(triggers: list[BaseTrigger], seconds: float) -> dict[str, floa
         asyncio.create_task(watch_lag(lags, 0.01)),
         asyncio.create_task(watch_lag(naps, TRIGGERER_NAP)),
     ]
+    collections = GcWatch()
+    collections.start()
     started, polls_before, cpu = time.perf_counter(), polls, time.process_time()
     await asyncio.sleep(seconds)
     took = time.perf_counter() - started
+    collections.stop()
     figures = {
         "polls_per_second": (polls - polls_before) / took,
         "lag_p50_ms": share(lags, 0.5) * 1000,
@@ -129,6 +133,8 @@ async def measure(triggers: list[BaseTrigger], seconds: float) -> dict[str, floa
         "lag_max_at_start_ms": max(starting) * 1000,
         "triggerer_complaints": sum(nap + TRIGGERER_NAP > TRIGGERER_LIMIT for nap in naps),
         "cpu_share": (time.process_time() - cpu) / took,
+        **gc_figures(collections.take(), took),
+        **tracked_objects(),
         "memory_before_mib": before,
         "memory_peak_mib": resident("VmHWM"),
     }

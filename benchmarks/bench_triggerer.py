@@ -22,6 +22,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
+from benchmarks.triggerer.gc_watch import gc_figures
 from include.sandbox.process import SandboxProcess
 from tests.system.real_airflow import RealAirflow, wait_until
 
@@ -37,17 +38,16 @@ def write_manifest(path: Path, pairs: int) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
-def settings(folder: Path, sandbox: SandboxProcess, per_task: int) -> dict[str, str]:
+def settings(folder: Path, sandbox: SandboxProcess, options: argparse.Namespace) -> dict[str, str]:
     """Return the environment of the measured Airflow."""
     account = {"conn_type": "goenhance", "host": sandbox.url, "password": sandbox.token}
     return {
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).strip(os.pathsep),
         "AIRFLOW__CORE__PARALLELISM": "2",
         "AIRFLOW__GOENHANCE__STORAGE": str(folder / "swaps"),
-        # A triggerer of its own for GoEnhance, as docs/performance.md assumes.
-        "AIRFLOW__GOENHANCE__FREEZE_HEAP": "True",
+        "AIRFLOW__GOENHANCE__FREEZE_HEAP": str(options.freeze_heap),
         "AIRFLOW_VAR_GOENHANCE_MANIFEST": str(folder / "manifest.csv"),
-        "AIRFLOW_VAR_PAIRS_PER_TASK": str(per_task),
+        "AIRFLOW_VAR_PAIRS_PER_TASK": str(options.per_task),
         "AIRFLOW_CONN_GOENHANCE_RESULTS": f"sqlite:///{folder / 'results.db'}",
         "AIRFLOW_CONN_GOENHANCE_DEFAULT": json.dumps({**account, "extra": {"max_concurrency": 32}}),
     }
@@ -84,6 +84,7 @@ def figures(lines: list[dict[str, Any]], before_mib: float) -> dict[str, float]:
         "memory_mib": max(line["resident_mib"] for line in lines),
         "memory_for_the_jobs_mib": max(line["resident_mib"] for line in lines) - before_mib,
         "cpu_share": (lines[-1]["cpu"] - lines[0]["cpu"]) / took,
+        **gc_figures([pause for line in lines for pause in line["gc_ms"]], took),
     }
 
 
@@ -104,7 +105,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         RealAirflow(
             folder / "airflow",
             ROOT / "benchmarks/triggerer/dags",
-            settings(folder, sandbox, options.per_task),
+            settings(folder, sandbox, options),
         ) as airflow,
     ):
         metadata = airflow.paths.metadata
@@ -125,6 +126,8 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         time.sleep(options.seconds)
         lines = seen(record)
         stop.touch()
+        wait_until(lambda: "objects" in seen(record)[-1], seconds=30, what="the end of the watch")
+        objects = seen(record)[-1]["objects"]
         complaints = complaints_in(airflow.paths.component_logs)
         accepted = len(sandbox.submissions())
     assert accepted == options.jobs, f"{accepted} jobs accepted, not {options.jobs}"
@@ -134,6 +137,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         "jobs": options.jobs,
         "triggers": tasks,
         "triggerer_complaints": len(ours),
+        **objects,
         "while_they_arrive": figures([line for line in lines if began <= line["time"] < steady_from], before),
         "all_in_flight": figures([line for line in lines if line["time"] >= steady_from], before),
     }
@@ -144,6 +148,12 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=10_000)
     parser.add_argument("--per-task", type=int, default=500)
     parser.add_argument("--seconds", type=float, default=60.0, help="how long to measure")
+    parser.add_argument(
+        "--freeze-heap",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="[goenhance] freeze_heap",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-triggerer-") as folder:
@@ -152,6 +162,9 @@ def main() -> None:
     print(f"{'':28}" + "".join(f"{phase:>20}" for phase in phases))
     for name in found[phases[0]]:
         print(f"{name:28}" + "".join(f"{found[phase][name]:>20,.2f}" for phase in phases))
+    print(
+        f"Tracked objects at the end: {found['tracked_objects']:,}, and {found['frozen_objects']:,} frozen."
+    )
     print(f"The triggerer complained of a blocked thread {found['triggerer_complaints']} times from then on.")
     if options.json:
         options.json.write_text(json.dumps(found, indent=2) + "\n")

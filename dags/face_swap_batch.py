@@ -92,6 +92,14 @@ with DAG(
             "twice.",
             section="Options that can cost more",
         ),
+        "settle_by_credits": Param(
+            False,
+            type="boolean",
+            title="Settle unknown submits by credits",
+            description_md="If the account's balance shows that none of a run's unknown submits was accepted, plan "
+            "them again.",
+            section="Options that can cost more",
+        ),
         "allowed_failure_share": Param(
             0.1,
             type="number",
@@ -110,6 +118,7 @@ with DAG(
         check_only="{{ params.dry_run }}",
         reuse="{{ params.reuse }}",
         require_consent="{{ params.require_consent }}",
+        settle_by_credits="{{ params.settle_by_credits }}",
     )
 
     swap = GoEnhanceFaceSwapBatchOperator.partial(
@@ -128,6 +137,7 @@ with DAG(
         allowed_failure_share="{{ params.allowed_failure_share }}",
         expect_rows="{{ not params.dry_run }}",
         expect_finished="{{ params.wait }}",
+        settle_by_credits="{{ params.settle_by_credits }}",
         trigger_rule="all_done",
         # Other Dags can be scheduled on this asset; its events carry the counts.
         outlets=[Asset("goenhance_face_swaps")],

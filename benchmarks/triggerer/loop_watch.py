@@ -13,6 +13,8 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from benchmarks.triggerer.gc_watch import GcWatch, tracked_objects
+
 NAP = 0.01
 
 
@@ -24,7 +26,7 @@ def resident_mib(field: str = "VmRSS") -> float:
 
 class LoopWatchTrigger(BaseTrigger):
     """
-    Once a second, write a line of JSON: the time, the loop's lags in ms, requests made, memory, CPU time.
+    Once a second, write a line of JSON: the time, the loop's lags in ms, requests made, collections, memory, CPU time.
 
     :param record: the file to write
     :param stop: the wait is over when this file exists
@@ -49,6 +51,8 @@ class LoopWatchTrigger(BaseTrigger):
 
         # Every session of this process asks through it, also those opened before.
         aiohttp.ClientSession._request = pluralize
+        collections = GcWatch()
+        collections.start()
         try:
             while not await asyncio.to_thread(Path(self.stop).exists):
                 lags = await lags_of_a_second()
@@ -56,11 +60,16 @@ class LoopWatchTrigger(BaseTrigger):
                     "time": time.time(),
                     "lags_ms": lags,
                     "asked": asked,
+                    "gc_ms": collections.take(),
                     "resident_mib": resident_mib(),
                     "cpu": time.process_time(),
                 }
                 await asyncio.to_thread(append, self.record, json.dumps(line))
+            # Once, because it blocks the loop.
+            objects = tracked_objects()
+            await asyncio.to_thread(append, self.record, json.dumps({"objects": objects}))
         finally:
+            collections.stop()
             aiohttp.ClientSession._request = plain
         yield TriggerEvent("watched")
 

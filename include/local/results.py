@@ -96,4 +96,5 @@ def _url(connection: ConnectionSetting) -> sa.URL:
         host=connection.host,
         port=connection.port,
         database=connection.schema,
+        query={name: str(connection.extra[name]) for name in ("unix_socket",) if name in connection.extra},
     )

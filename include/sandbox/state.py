@@ -64,7 +64,8 @@ class Sandbox:
         cost = self.switches.cost
         if self._credits < cost:
             raise OutOfCreditsError
-        self._credits -= cost
+        taken = cost if self.switches.charged == "at_submit" else 0
+        self._credits -= taken
         self._sequence += 1
         fault = self.plan.for_job()
         job = Job(
@@ -84,7 +85,7 @@ class Sandbox:
             await self.ledger.keep(job, credits=self._credits)
         except sqlite3.Error:
             del self.jobs[job.img_uuid]
-            self._credits += cost
+            self._credits += taken
             raise
         # A reset may have deleted the job meanwhile; it must not start then.
         if job.img_uuid in self.jobs:
@@ -147,7 +148,8 @@ class Sandbox:
         if job.state == "success":
             job.link_from, job.link_until = self._link_window(job.ended_at or 0)
             self._by_result[job.result_path] = job
-        elif self.switches.refund_failed:
+            self._credits -= job.cost if self.switches.charged == "at_end" else 0
+        elif self.switches.refund_failed and self.switches.charged == "at_submit":
             job.refunded = True
             self._credits += job.cost
         self.ledger.keep(job, credits=self._credits)

@@ -189,6 +189,11 @@ class Switches(BaseModel):
     )
     credits: int = Field(default=0, ge=0, le=10**15, description="The balance.")
     cost: int = Field(default=1, ge=0, le=10**6, description="Cost of a submit in credits.")
+    charged: Literal["at_submit", "at_end"] = Field(
+        default="at_submit",
+        description="When the credits of a job are taken (the vendor does not document it); at_end: once it succeeded. "
+        "Change it only while no job is in progress.",
+    )
     show_cost: bool = Field(default=False, description="Include `cost` in the submit response.")
     out_of_credits: Literal["http_402", "code_at_200"] = "http_402"
     refund_failed: bool = Field(default=False, description="Refund the credits of a failed job.")

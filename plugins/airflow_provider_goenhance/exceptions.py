@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Errors by cause, and the list of all ``error_code`` values.
+Errors by cause. Their ``error_code`` values are listed in :mod:`airflow_provider_goenhance.error_codes`.
 
 The rest of the package relies on two attributes of each class:
 
@@ -19,116 +19,9 @@ The bases are plain ``RuntimeError`` and ``ValueError``, as in newer providers: 
 
 from __future__ import annotations
 
-import enum
 from typing import Any, Self
 
-
-class ErrorCode(enum.StrEnum):
-    """Every value of the ``error_code`` column. The comment above each says what it means and what to do."""
-
-    # -- the account and the service --
-
-    #: A GoEnhance error of no more specific kind: read the message.
-    GOENHANCE_ERROR = "goenhance_error"
-    #: GoEnhance refused the API token: put a valid key into the connection's password field, then clear the task.
-    TOKEN_REFUSED = "token_refused"  # noqa: S105  not a secret
-    #: The account has no credits left: top it up, then clear the task.
-    OUT_OF_CREDITS = "out_of_credits"
-    #: Too many requests for this account: a later retry sends the rest; lower the limits of the connection.
-    RATE_LIMITED = "rate_limited"
-    #: GoEnhance takes no submits at the moment, or the path is wrong: a retry sends the rest.
-    SERVICE_BUSY = "service_busy"
-    #: No connection was made, so nothing was sent: check host, proxy and network; a retry goes on.
-    UNREACHABLE = "unreachable"
-    #: The task was stopped before this pair was sent: clear the task to send it.
-    TASK_ENDED = "task_ended"
-    #: The connection broke after the request may have been sent: a status call is repeated, a submit is not.
-    CONNECTION_LOST = "connection_lost"
-    #: GoEnhance answered with a server error: a retry repeats what cannot have been paid for.
-    SERVER_ERROR = "server_error"
-    #: The answer did not come from GoEnhance: check the connection's host and any proxy.
-    NOT_GOENHANCE_ANSWER = "not_goenhance_answer"
-
-    # -- the pair and its job --
-
-    #: GoEnhance declined the request, and nothing was paid: correct the pair, then clear the task.
-    BAD_REQUEST = "bad_request"
-    #: The submit may have been accepted and paid for: check the vendor's console, then decide on a resubmit.
-    SUBMIT_OUTCOME_UNKNOWN = "submit_outcome_unknown"
-    #: GoEnhance ran the job and it failed: check the two pictures; ``failed_job_resubmits`` pays for another try.
-    JOB_FAILED = "job_failed"
-    #: The job still ran when the wait ended: a retry waits again and pays nothing.
-    JOB_TIMED_OUT = "job_timed_out"
-    #: GoEnhance does not know the job, although it was paid for: contact the vendor with the ``img_uuid``.
-    JOB_NOT_FOUND = "job_not_found"
-    #: The wait ended early in the triggerer: a retry waits again and pays nothing.
-    WAIT_FAILED = "wait_failed"
-    #: More pairs failed than ``allowed_failure_share`` permits: read the reasons of the rows.
-    TOO_MANY_FAILURES = "too_many_failures"
-    #: The row left the manifest before it was sent: put it back and plan again to send it.
-    WITHDRAWN = "withdrawn"
-
-    # -- the picture: the job is paid for, and a retry collects the picture without paying again --
-
-    #: The picture was not collected, for a reason of no more specific kind: read the message.
-    COLLECT_FAILED = "collect_failed"
-    #: The finished job has no link to a picture: retry, then contact the vendor with the ``img_uuid``.
-    NO_LINK = "no_link"
-    #: The link to the picture is not an http(s) URL: contact the vendor with the ``img_uuid``.
-    BAD_LINK = "bad_link"
-    #: The signed link was refused: a retry asks for a new one.
-    LINK_EXPIRED = "link_expired"
-    #: The download failed: a retry downloads it again.
-    DOWNLOAD_FAILED = "download_failed"
-    #: The download took too long: a retry downloads it again.
-    DOWNLOAD_TIMED_OUT = "download_timed_out"
-    #: The link redirects too often: retry, then contact the vendor.
-    REDIRECT_LOOP = "redirect_loop"
-    #: The link redirects to an address that is not safe to follow: contact the vendor.
-    UNSAFE_REDIRECT = "unsafe_redirect"
-    #: The file is larger than the limit for one picture: look at it in the vendor's console.
-    TOO_LARGE = "too_large"
-    #: The file is not a picture of a known format: look at it in the vendor's console.
-    NOT_AN_IMAGE = "not_an_image"
-    #: The picture is incomplete or damaged: a retry downloads it again.
-    TRUNCATED_IMAGE = "truncated_image"
-    #: The picture has more pixels than the limit: look at it in the vendor's console.
-    TOO_MANY_PIXELS = "too_many_pixels"
-    #: The picture could not be stored: check the storage, its connection and its free space, then retry.
-    NOT_KEPT = "not_kept"
-    #: The C2PA claim could not be signed: check the connection that ``signing_conn_id`` names, then retry.
-    NOT_SIGNED = "not_signed"
-    #: The C2PA claim in the picture cannot be read: retry; without ``signing_conn_id`` no claim is needed.
-    CLAIM_UNREADABLE = "claim_unreadable"
-
-    # -- the row of the manifest: never sent, nothing paid; correct the row and start a new run --
-
-    #: A required value is blank: fill it in.
-    MISSING_VALUE = "missing_value"
-    #: The row has more values than the header has columns: quote values that contain a comma.
-    TOO_MANY_VALUES = "too_many_values"
-    #: The value is too long: shorten it.
-    TOO_LONG = "too_long"
-    #: The value contains a space, a control character or the like: remove or encode it.
-    UNSAFE_CHARACTERS = "unsafe_characters"
-    #: The value is not an http:// or https:// URL: use one.
-    NOT_HTTP_URL = "not_http_url"
-    #: The URL has no host: complete it.
-    NO_HOST = "no_host"
-    #: The host or port of the URL is not usable: correct it.
-    BAD_HOST = "bad_host"
-    #: The URL begins with two schemes, such as ``http://https://``: remove one.
-    TWO_SCHEMES = "two_schemes"
-    #: The cell holds two URLs: put one URL in each cell.
-    TWO_URLS = "two_urls"
-    #: The URL contains a user name or password, which GoEnhance would see: use a URL without them.
-    CREDENTIALS_IN_URL = "credentials_in_url"
-    #: Source and reference are the same picture: use two.
-    SAME_PICTURE = "same_picture"
-    #: An earlier row has the same ``pair_id``: each row needs its own.
-    DUPLICATE_PAIR_ID = "duplicate_pair_id"
-    #: The run requires a ``consent_ref`` and the row has none: fill it in.
-    NO_CONSENT = "no_consent"
+from .error_codes import ErrorCode as ErrorCode
 
 
 class GoEnhanceError(RuntimeError):
@@ -344,6 +237,12 @@ class BatchFailedError(GoEnhanceError):
     """More swaps of a batch or a run failed than its ``allowed_failure_share`` permits."""
 
     error_code = ErrorCode.TOO_MANY_FAILURES
+
+
+class BudgetReachedError(GoEnhanceError):
+    """A budget had no room for some pairs, and ``on_budget_reached="fail"`` says that this is a failure."""
+
+    error_code = ErrorCode.BUDGET_REACHED
 
 
 class ManifestError(ValueError):

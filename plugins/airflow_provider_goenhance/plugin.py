@@ -8,6 +8,7 @@ from typing import Any
 from airflow.plugins_manager import AirflowPlugin
 
 from .links import URL_PREFIX, ContactSheetLink, SwappedPicturesLink
+from .triggers.gc_tuning import freeze_heap_at_start
 from .web.lazy import LazyApp
 
 
@@ -20,3 +21,8 @@ class GoEnhancePlugin(AirflowPlugin):
         {"app": LazyApp(), "url_prefix": URL_PREFIX, "name": "GoEnhance face swaps"}
     ]
     operator_extra_links: list[Any] = [SwappedPicturesLink(), ContactSheetLink()]  # noqa: RUF012
+
+    @classmethod
+    def on_load(cls, *args: Any, **kwargs: Any) -> None:
+        """Prepare a triggerer for thousands of waiting jobs; Airflow calls this once in each process."""
+        freeze_heap_at_start()

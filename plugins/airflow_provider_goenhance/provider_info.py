@@ -44,6 +44,7 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [{"integration-name": "GoEnhance", "python-modules": [f"{_PACKAGE}.sensors.job"]}],
         "triggers": [{"integration-name": "GoEnhance", "python-modules": [f"{_PACKAGE}.triggers.face_swap"]}],
         "extra-links": [f"{_PACKAGE}.links.SwappedPicturesLink", f"{_PACKAGE}.links.ContactSheetLink"],
+        "cli": [f"{_PACKAGE}.cli.definition.get_goenhance_cli_commands"],
         "connection-types": [_connection_type()],
         "config": _config(),
     }
@@ -91,6 +92,22 @@ def _connection_type() -> dict[str, Any]:
                 "Default: derived from host and token.",
                 "schema": {"type": ["string", "null"], "default": None},
             },
+            "max_pairs_per_day": {
+                "label": "Pairs per day",
+                "description": "The most pairs that all tasks may pay for on one day (UTC). Default: no limit.",
+                "schema": {"type": ["integer", "null"], "minimum": 1, "default": None},
+            },
+            "max_cost_per_day": {
+                "label": "Credits per day",
+                "description": "The most credits that all tasks may spend on one day (UTC). Default: no limit.",
+                "schema": {"type": ["integer", "null"], "minimum": 1, "default": None},
+            },
+            "credits_per_swap": {
+                "label": "Credits per swap",
+                "description": "Price of one swap, used until GoEnhance has reported what it charges. Needed for "
+                "budgets in credits.",
+                "schema": {"type": ["integer", "null"], "minimum": 1, "default": None},
+            },
         },
     }
 
@@ -109,14 +126,14 @@ def _config() -> dict[str, Any]:
                     "default": "",
                 },
                 "freeze_heap": {
-                    "description": "Let the first GoEnhance trigger in a triggerer call gc.freeze() once, so that full "
-                    "garbage collections no longer scan all of Airflow and block every trigger for some tenths of a "
-                    "second. Garbage that exists at that moment is never freed, so enable it only in a triggerer that "
-                    "runs mostly GoEnhance triggers.",
+                    "description": "Let the plugin call gc.freeze() when a triggerer starts, before any trigger runs, "
+                    "so that full garbage collections no longer scan all of Airflow and block every trigger for some "
+                    "tenths of a second. Only what is loaded at the start, which stays loaded anyway, is excluded from "
+                    "collections. Other components are left alone.",
                     "version_added": "0.1.0",
                     "type": "boolean",
-                    "example": "True",
-                    "default": "False",
+                    "example": "False",
+                    "default": "True",
                 },
             },
         }

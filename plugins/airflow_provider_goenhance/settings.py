@@ -17,7 +17,7 @@ def default_storage() -> str:
 
 
 def may_freeze_heap() -> bool:
-    """Return whether a triggerer may call ``gc.freeze()``: ``[goenhance] freeze_heap``."""
+    """Return whether a triggerer may call ``gc.freeze()`` when it starts: ``[goenhance] freeze_heap``."""
     from airflow.providers.common.compat.sdk import conf
 
-    return bool(conf.getboolean(SECTION, "freeze_heap", fallback=False))
+    return bool(conf.getboolean(SECTION, "freeze_heap", fallback=True))

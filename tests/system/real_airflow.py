@@ -94,11 +94,15 @@ class RealAirflow:
     ) -> None:
         self.close()
 
-    def start(self, name: str) -> None:
-        """Start a component, or start it again."""
+    def start(self, name: str, *, another: bool = False) -> None:
+        """
+        Start a component, or start it again.
+
+        :param another: beside the one that runs already
+        """
         options = ["--skip-serve-logs"] if name in {"scheduler", "triggerer"} else []
         log = self.paths.component_logs / f"{name}-{time.monotonic_ns()}.log"
-        self.components[name] = processes.start(
+        self.components[f"{name} {len(self.components)}" if another else name] = processes.start(
             name, [*AIRFLOW, name, *options], environment=self.environment, cwd=ROOT, log=log
         )
 

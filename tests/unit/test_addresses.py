@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_goenhance.addresses import is_internal, refused_hop
+from airflow_provider_goenhance.addresses import InternalAddressError, Trail, is_internal
 
 PUBLIC = "https://93.184.215.14/a"
 INTERNAL = "https://10.0.0.7/a"
@@ -31,7 +31,29 @@ INTERNAL = "https://10.0.0.7/a"
     ],
 )
 def test_a_redirect_is_refused_for_a_reason(origin: str, target: str, reason: str) -> None:
-    assert refused_hop(origin, target) == reason
+    assert Trail().refused_hop(origin, target) == reason
+
+
+def test_a_host_that_was_reached_at_a_public_address_is_public_whatever_its_name_resolves_to() -> None:
+    trail = Trail()
+    trail.connected("93.184.215.14")
+    assert trail.refused_hop(INTERNAL, "https://127.0.0.1/b") == "from a public to an internal address"
+
+
+def test_after_a_public_address_no_connection_to_an_internal_one_is_accepted() -> None:
+    trail = Trail()
+    trail.connected("10.0.0.7")
+    trail.connected("10.0.0.8")
+    trail.connected("93.184.215.14")
+    with pytest.raises(InternalAddressError):
+        trail.connected("10.0.0.7")
+
+
+def test_a_download_that_came_from_a_public_address_by_a_proxy_stays_at_public_ones() -> None:
+    trail = Trail()
+    assert trail.refused_hop(PUBLIC, "https://1.1.1.1/b") == ""
+    with pytest.raises(InternalAddressError):
+        trail.connected("::ffff:127.0.0.1")
 
 
 @pytest.mark.parametrize(

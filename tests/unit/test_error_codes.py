@@ -14,7 +14,7 @@ from airflow_provider_goenhance import exceptions
 from airflow_provider_goenhance.exceptions import ErrorCode, GoEnhanceError
 
 PACKAGE = Path(airflow_provider_goenhance.__file__).parent
-FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "exceptions.py")
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "error_codes.py")
 CLASSES = [
     value
     for value in vars(exceptions).values()

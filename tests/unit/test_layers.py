@@ -14,7 +14,7 @@ import airflow_provider_goenhance
 PACKAGE = Path(airflow_provider_goenhance.__file__).parent
 #: From the ground up. A package may import from layers below its own, and from itself.
 LAYERS = (
-    {"url_identity"},
+    {"url_identity", "error_codes"},
     {"exceptions", "redaction", "addresses"},
     {"api"},
     {"manifest", "results", "pictures"},
@@ -23,12 +23,13 @@ LAYERS = (
     {"hooks", "retry_policy"},
     {"triggers", "links"},
     {"operators", "sensors"},
+    {"cli"},
     {"web"},
     {"plugin"},
 )
 LAYER_OF = {package: layer for layer, packages in enumerate(LAYERS) for package in packages}
 #: Packages that know nothing of Airflow. Manifest and pictures use its ObjectStoragePath, and nothing else of it.
-PLAIN = {"exceptions", "url_identity", "redaction", "addresses", "api", "results", "execution"}
+PLAIN = {"exceptions", "error_codes", "url_identity", "redaction", "addresses", "api", "results", "execution"}
 #: Data about the package, which needs nothing of it.
 OUTSIDE = {"__init__", "provider_info"}
 

@@ -31,6 +31,9 @@ class Account:
     :param request_timeout: seconds for one request, connecting included (default 60)
     :param submit_attempts: how often one submit is sent while it is certain that none was accepted (default 6)
     :param get_attempts: how often one status or credits call is sent (default 4)
+    :param max_pairs_per_day: the most submits that may be accepted on one day (UTC), ``None`` for no limit
+    :param max_cost_per_day: the most credits that they may cost, ``None`` for no limit
+    :param credits_per_swap: credits for one swap, until GoEnhance has reported what it charges
     :param headers: further headers of every request
     :param request_options: further ``aiohttp`` request options: ``proxy``, ``ssl``, ...
     :param verify: verify the server's certificate; or the file or folder with the CA certificates for it
@@ -47,6 +50,9 @@ class Account:
     request_timeout: float = DEFAULT_REQUEST_TIMEOUT
     submit_attempts: int = DEFAULT_SUBMIT_ATTEMPTS
     get_attempts: int = DEFAULT_GET_ATTEMPTS
+    max_pairs_per_day: int | None = None
+    max_cost_per_day: int | None = None
+    credits_per_swap: int | None = None
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     request_options: dict[str, Any] = field(default_factory=dict, repr=False)
     verify: bool | str = True

@@ -88,6 +88,11 @@ def next_interval(age: float, poll_interval: float) -> float:
     return min(max(MAX_POLL_INTERVAL, poll_interval), poll_interval * age / OLD_AFTER)
 
 
+def progress_line(done: int, failed: int, total: int, _seconds: float) -> str:
+    """Return the line about the progress of a wait."""
+    return f"{done} of {total} jobs finished, {failed} of them failed."
+
+
 class _Wait:
     """The state of one wait: when each job is due, and what is known so far."""
 
@@ -98,6 +103,8 @@ class _Wait:
         self.pace = pace
         self.started = time.monotonic()
         self.faults_in_a_row = 0
+        self.progress: Callable[[int, int, int, float], str] = progress_line
+        self.progress_every = PROGRESS_EVERY
         self._last_line = self.started
         self._last_warning: float | None = None
         self._open = set(self.outcome.running)
@@ -202,12 +209,12 @@ class _Wait:
 
     def show_progress(self) -> None:
         now = time.monotonic()
-        if now - self._last_line >= PROGRESS_EVERY:
+        if now - self._last_line >= self.progress_every:
             self._last_line = now
             outcome = self.outcome
             done = len(outcome.succeeded) + len(outcome.failed) + len(outcome.declined)
             total = done + len(self._open)
-            log.info("%d of %d jobs finished, %d of them failed.", done, total, len(outcome.failed))
+            log.info("%s", self.progress(done, len(outcome.failed), total, now - self.started))
 
     def close(self) -> WaitOutcome:
         self.outcome.running = self.open_jobs
@@ -228,6 +235,8 @@ async def wait_for_jobs(
     max_concurrency: int = 10,
     host: str = "",
     calls_per_host: int = MOST_CALLS,
+    progress: Callable[[int, int, int, float], str] | None = None,
+    progress_every: float = PROGRESS_EVERY,
 ) -> WaitOutcome:
     """
     Poll jobs until each has succeeded, failed or is given up on, or the deadline has passed.
@@ -242,6 +251,9 @@ async def wait_for_jobs(
     :param max_concurrency: calls of this wait in flight at once
     :param host: the host that is polled
     :param calls_per_host: calls in flight at once to the host, from all waits of the event loop
+    :param progress: renders the log line about the jobs that have ended, those of them that failed, all jobs, and the
+        seconds since the wait began
+    :param progress_every: seconds between two such lines
     :raises AuthenticationError: at once: no job can be polled with this token
     """
     slots = max(1, max_concurrency)
@@ -258,6 +270,7 @@ async def wait_for_jobs(
     with pace_of_loop() as pace:
         calls = pace.calls_to(host, calls_per_host)
         wait = _Wait(img_uuids, deadline, max(0.05, poll_interval), pace)
+        wait.progress, wait.progress_every = progress or progress_line, progress_every
         await _until_deadline(wait, poll, slots)
         if wait.open_jobs:
             await _last_round(wait, poll, slots)
@@ -282,7 +295,7 @@ async def _until_deadline(wait: _Wait, poll: Callable[[str], Awaitable[None]], m
                 for task in done:
                     task.result()
             else:
-                await asyncio.sleep(max(0.0, min(pause, PROGRESS_EVERY)))
+                await asyncio.sleep(max(0.0, min(pause, wait.progress_every)))
             wait.show_progress()
     finally:
         await _cancel(under_way)

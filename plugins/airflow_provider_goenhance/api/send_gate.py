@@ -29,6 +29,8 @@ class SendGate:
     :ivar stopped: whether the submit was stopped before that; it then ends with ``CancelledError``
     """
 
+    __slots__ = ("_is_closed", "stopped", "written")
+
     def __init__(self, is_closed: Callable[[], bool]) -> None:
         self._is_closed = is_closed
         self.written = False

@@ -13,7 +13,7 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -25,10 +25,14 @@ from ..api.send_gate import current_gate
 from ..exceptions import GoEnhanceError, RateLimitedError, ResultsTableError, UnreachableError
 from ..results.lease_thread import LeaseThread
 from ..results.leases import AccountLeases, Holder, Request
+from ..results.stores import TableStore
 
 if TYPE_CHECKING:
     from ..api.account import Account
     from ..results.database import ResultsDatabase
+    from ..results.stores import SwapStore
+    from ..results.swap import Swap
+    from ..results.transitions import ClaimOwner
 
 log = logging.getLogger(__name__)
 
@@ -483,6 +487,19 @@ class _Turns:
                     break
         # Not too far ahead, or one task would keep those of another from their turns.
         await self.sleep_until(turns[-1] - TURNS_SECONDS)
+
+
+@asynccontextmanager
+async def open_limits(
+    account: Account, store: SwapStore, owner: ClaimOwner, swaps: Sequence[Swap]
+) -> AsyncIterator[Limits]:
+    """Take part in the limits of an account: with all tasks that share the results table, if there is one."""
+    if not isinstance(store, TableStore) or not swaps:
+        yield TaskLimits()
+        return
+    holder = Holder(owner.name, swaps[0].dag_id, swaps[0].run_id)
+    async with AccountLimits(store.ledger.database, account, holder, len(swaps)) as limits:
+        yield limits
 
 
 def _ignore(_reason: GoEnhanceError) -> None:

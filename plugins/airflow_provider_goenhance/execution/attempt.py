@@ -22,6 +22,7 @@ from ..results.transitions import ClaimOwner
 from .collect import collect_jobs
 from .events import outcome_of
 from .messages import pluralize, with_next_step
+from .progress import wait_line
 from .submit import SubmitReport, submit_round
 from .task_loop import TaskLoop
 from .wait import wait_round
@@ -223,6 +224,17 @@ class Attempt:
             deadline=deadline,
             poll_interval=self.poll_interval,
             loop=self._loop,
+            progress=self._wait_line(waiting),
+        )
+
+    def _wait_line(self, waiting: Sequence[Swap]) -> Callable[[int, int, int, float], str]:
+        """Return what renders the line about the progress of a wait, with what the jobs have cost."""
+        price = self.owner.spending.price if self.owner.spending is not None else None
+        costs = [swap.cost if swap.cost is not None else price for swap in waiting]
+        known = [cost for cost in costs if cost is not None]
+        cost = sum(known) if len(known) == len(costs) else None
+        return lambda done, failed, total, seconds: wait_line(
+            done, total, failed=failed, cost=cost, seconds=seconds
         )
 
     def _collect(self, waiting: Sequence[Swap], waited: WaitOutcome) -> list[Swap]:
@@ -235,5 +247,6 @@ def _log_report(report: SubmitReport) -> None:
     parts = [f"{len(report.submitted)} submitted"]
     parts += [f"{report.declined} declined"] if report.declined else []
     parts += [f"{report.unknown} with unknown outcome"] if report.unknown else []
+    parts += [f"{len(report.over_budget)} held for the budget"] if report.over_budget else []
     parts += [f"{report.taken_elsewhere} taken by another attempt"] if report.taken_elsewhere else []
     log.info("%s.", ", ".join(parts))

@@ -220,18 +220,15 @@ class _Collector:
 async def _collect_all(
     account: Account, store: SwapStore, swaps: Sequence[Swap], storage_options: StorageOptions
 ) -> None:
-    import aiohttp
-
-    from ..pictures.fetch import SESSION_OPTIONS
+    from ..pictures.session import open_session
 
     async with (
         open_client(account) as client,
-        # A separate session: the host that serves the pictures must not see GoEnhance's token.
-        aiohttp.ClientSession(
+        open_session(
             trust_env=account.trust_env,
             proxy=account.request_options.get("proxy"),
-            connector=_connector(account),
-            **SESSION_OPTIONS,
+            # The TLS settings of the connection apply to its pictures too.
+            tls=account.request_options.get("ssl", True),
         ) as downloads,
     ):
         try:
@@ -240,13 +237,6 @@ async def _collect_all(
             # One clear error instead of a tree: preferably not one that a row could have recorded.
             known, others = group.split((GoEnhanceError, ResultsTableError))
             raise (others or known or group).exceptions[0] from None
-
-
-def _connector(account: Account) -> aiohttp.TCPConnector:
-    import aiohttp
-
-    # The TLS settings of the connection apply to its pictures too; ``True`` is aiohttp's own default.
-    return aiohttp.TCPConnector(ssl=account.request_options.get("ssl", True))
 
 
 def _moment(text: str | None) -> dt.datetime | None:

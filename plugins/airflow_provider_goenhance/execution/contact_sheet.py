@@ -7,10 +7,11 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..pictures.contact_sheet import SheetRow, make_contact_sheet
+from ..pictures.contact_sheet import SheetRow, fetch_inputs, make_contact_sheet
 from ..pictures.names import folder_for, sheet_name_for
 from ..pictures.storage import keep_bytes
 from ..results.states import Status
+from .task_loop import TaskLoop
 
 if TYPE_CHECKING:
     from ..results.ledger import RunKey
@@ -43,7 +44,8 @@ def keep_contact_sheet(
         )
         for swap in swaps
     ]
-    sheet = make_contact_sheet(f"Face swaps of {key.run_id}", run_facts(swaps), rows, conn_id=conn_id)
+    inputs = TaskLoop().run(lambda: fetch_inputs(rows))
+    sheet = make_contact_sheet(f"Face swaps of {key.run_id}", run_facts(swaps), rows, inputs, conn_id=conn_id)
     name = f"{folder_for(key.run_id)}/{sheet_name_for(key.dag_id, task_id)}"
     return keep_bytes(sheet, storage, name, conn_id=conn_id)
 

@@ -155,8 +155,8 @@ def _warn_of_new_links(rows: Sequence[Swap], ledger: Ledger, key: RunKey, task_i
             continue
         log.warning(
             "%s is planned as other pictures than in run %s: its links differ only in the parameters %s. If the "
-            "pictures are the same, it is paid for again; to prevent that, give it a source_key or reference_key that "
-            "stays the same.",
+            "pictures are the same, they are paid for again. A source_key or reference_key that stays the same "
+            "prevents that; adding one to a pair that was paid for makes it a new pair, which is paid for once more.",
             row.label,
             before.run_id,
             ", ".join(name[:40] for name in parameters[:NAMED_PARAMETERS]),

@@ -7,8 +7,7 @@ import asyncio
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,15 +27,18 @@ from ..exceptions import (
     UnreachableError,
 )
 from ..results.group_commit import AsyncGroupCommit
-from ..results.leases import LOWEST_PACE, Holder
+from ..results.leases import LOWEST_PACE
 from ..results.states import Status
-from ..results.stores import TableStore, Writer
+from ..results.stores import Writer
 from ..results.swap import Swap
 from ..results.transitions import Accepted, Claim, Declined, NotSent, OutcomeUnknown, Transition
-from .account_limits import AccountLimits, TaskLimits, slots_for
+from .account_limits import TaskLimits, open_limits, slots_for
+from .progress import PROGRESS_EVERY, submit_line
+from .spending import conclude
 
 if TYPE_CHECKING:
     from ..api.account import Account
+    from ..results.spending import Spending
     from ..results.stores import SwapStore
     from ..results.transitions import ClaimOwner
     from .account_limits import Limits
@@ -47,7 +49,6 @@ log = logging.getLogger(__name__)
 #: Consecutive submits that were refused for now, or have no known outcome, after which the round ends: the service is
 #: in trouble.
 UNKNOWN_IN_A_ROW = 5
-PROGRESS_EVERY = 15.0
 #: Seconds beyond the request timeout that an interrupted round may take to commit the answers it still receives.
 WRITER_SECONDS = 15.0
 
@@ -68,14 +69,18 @@ class SubmitReport:
     :param submitted: ``swap_id`` -> ``img_uuid`` of the jobs accepted now
     :param declined: number of pairs that GoEnhance refused
     :param unknown: number of pairs whose submit has no known outcome
+    :param cost: credits for the jobs accepted now, as far as they are known
     :param taken_elsewhere: number of rows that another attempt had claimed meanwhile
+    :param over_budget: the rows for which a budget had no room
     :param stopped_by: why the remaining pairs were not sent, ``None`` if all were
     """
 
     submitted: dict[str, str] = field(default_factory=dict)
     declined: int = 0
     unknown: int = 0
+    cost: int | None = None
     taken_elsewhere: int = 0
+    over_budget: list[Swap] = field(default_factory=list)
     stopped_by: GoEnhanceError | None = None
 
 
@@ -91,9 +96,11 @@ class _Round:
         concurrency: int,
         loop: TaskLoop | None,
         limits: Limits,
+        spending: Spending | None,
     ) -> None:
         self._submit = submit
         self._limits = limits
+        self._spending = spending
         self._loop = loop
         self._sending: dict[asyncio.Task[Any], SendGate] = {}
         # As many as the client's limiter lets through: a claimed row waits here and not inside the client, because when
@@ -110,7 +117,7 @@ class _Round:
         self._trouble_in_a_row = 0
         self._breaker = UNKNOWN_IN_A_ROW
         self._busy: ServiceBusyError | None = None
-        self._last_line = time.monotonic()
+        self._began = self._last_line = time.monotonic()
         self.report = SubmitReport()
         self.broken = False
         if loop is not None:
@@ -137,6 +144,8 @@ class _Round:
         The outcome of one row and the claim of the next are one commit: the ``img_uuid`` is safe before this slot
         takes another pair, and the claim is safe before that pair's POST.
         """
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  a coroutine of asyncio.gather
         outcome: Transition | None = None
         while True:
             if not self._limits.admit_now():
@@ -156,11 +165,20 @@ class _Round:
             if swap is None and not self._swaps:
                 return
             if swap is not None and granted:
-                outcome = await self._send(swap)
-            elif swap is not None:
-                self._limits.leave()
-                self.report.taken_elsewhere += 1
+                outcome = await self._send(swap, task)
+            elif swap is not None and not self._left_out(swap):
+                return
             self._show_progress()
+
+    def _left_out(self, swap: Swap) -> bool:
+        """Note a row whose claim was not granted; return whether its slot goes on."""
+        self._limits.leave()
+        if self._spending is not None and swap.swap_id in self._spending.refused:
+            # This slot ends. Should a POST of another slot not be accepted, that slot's next claim has the room.
+            self.report.over_budget.append(swap)
+            return False
+        self.report.taken_elsewhere += 1
+        return True
 
     async def _admitted(self) -> bool:
         try:
@@ -205,10 +223,8 @@ class _Round:
         self._limits.rows_left -= 1
         return self._swaps.popleft()
 
-    async def _send(self, swap: Swap) -> Transition:
+    async def _send(self, swap: Swap, task: asyncio.Task[Any]) -> Transition:
         gate = SendGate(self._has_stopped)
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101  a coroutine of asyncio.gather
         current_gate.set(gate)
         self._sending[task] = gate
         try:
@@ -227,13 +243,16 @@ class _Round:
         except Exception as error:
             # A bug of ours, before or after the POST was sent: as unknown as a lost connection.
             log.exception("%s: the submit ended in an unexpected error.", swap.label)
-            return self._unknown(swap, SubmitOutcomeUnknownError(f"{type(error).__name__}: {error}."))
+            return self._unknown(swap, _unexpected(error))
         finally:
             del self._sending[task]
             self._limits.leave()
         self._trouble_in_a_row = 0
         self.report.submitted[swap.swap_id] = submission.img_uuid
-        log.debug("Submitted %s as job %s.", swap.label, submission.img_uuid)
+        cost = submission.cost if submission.cost is not None else self._price
+        if cost is not None:
+            self.report.cost = (self.report.cost or 0) + cost
+        log.debug("Submitted %r as job %s.", swap.pair_id, submission.img_uuid)
         return Accepted.of(swap.swap_id, submission)
 
     def _failed(self, swap: Swap, error: GoEnhanceError) -> Transition:
@@ -289,12 +308,35 @@ class _Round:
     def close(self) -> SubmitReport:
         """Return the report. Pairs that were refused for now are left for a later attempt."""
         self.report.stopped_by = self.report.stopped_by or self._busy
+        if self.report.over_budget and not self.broken and self.report.stopped_by is None:
+            self.report.over_budget += self._swaps
         return self.report
 
+    @property
+    def _price(self) -> int | None:
+        return self._spending.price if self._spending is not None else None
+
     def _show_progress(self) -> None:
-        if time.monotonic() - self._last_line >= PROGRESS_EVERY:
-            self._last_line = time.monotonic()
-            log.info("Submitted %d of %d pairs.", len(self.report.submitted), self._total)
+        now = time.monotonic()
+        if now - self._last_line >= PROGRESS_EVERY:
+            self._last_line = now
+            report = self.report
+            log.info(
+                "%s",
+                submit_line(
+                    len(report.submitted) + report.declined + report.unknown,
+                    self._total,
+                    paid=len(report.submitted),
+                    cost=report.cost,
+                    price=self._price,
+                    seconds=now - self._began,
+                ),
+            )
+
+
+def _unexpected(error: Exception) -> SubmitOutcomeUnknownError:
+    said = f": {error}" if str(error).strip() else ""
+    return SubmitOutcomeUnknownError(f"The submit ended in an unexpected {type(error).__name__}{said}.")
 
 
 def _not_sent(swap: Swap, error: GoEnhanceError) -> NotSent:
@@ -315,6 +357,7 @@ async def submit_swaps(
     concurrency: int,
     loop: TaskLoop | None = None,
     limits: Limits | None = None,
+    spending: Spending | None = None,
 ) -> SubmitReport:
     """
     Submit rows concurrently, and commit the result of each.
@@ -328,10 +371,11 @@ async def submit_swaps(
     :param concurrency: number of concurrent POSTs
     :param loop: the loop that runs this, and says when the task ends
     :param limits: the task's share of the account's limits; default: only ``concurrency``
+    :param spending: the budgets that the writer counts for; ``None`` without budgets
     :raises ResultsTableError: when the database stays out of reach; jobs that could not be recorded are in the log
     """
     limits = limits or TaskLimits()
-    round_ = _Round(submit, writer, swaps, len(swaps), concurrency, loop, limits)
+    round_ = _Round(submit, writer, swaps, len(swaps), concurrency, loop, limits, spending)
     limits.stop = round_.stop
     slots = [round_.slot() for _ in range(min(slots_for(concurrency), len(swaps)))]
     # Not a TaskGroup: an error in one slot must not cancel another slot's POST, which is paid all the same.
@@ -339,19 +383,6 @@ async def submit_swaps(
         if isinstance(result, BaseException):
             raise result
     return round_.close()
-
-
-@asynccontextmanager
-async def open_limits(
-    account: Account, store: SwapStore, owner: ClaimOwner, swaps: list[Swap]
-) -> AsyncIterator[Limits]:
-    """Take part in the limits of an account: with all tasks that share the results table, if there is one."""
-    if not isinstance(store, TableStore) or not swaps:
-        yield TaskLimits()
-        return
-    holder = Holder(owner.name, swaps[0].dag_id, swaps[0].run_id)
-    async with AccountLimits(store.ledger.database, account, holder, len(swaps)) as limits:
-        yield limits
 
 
 def submit_round(
@@ -363,6 +394,8 @@ def submit_round(
     :param loop: runs the round; when the task ends, nothing more is sent, and POSTs that were written are awaited
     :raises ResultsTableError: when the rows cannot be written
     """
+    spending = owner.spending
+    price_before = spending.price if spending is not None else None
 
     async def round_() -> SubmitReport:
         # Opened here, because an interruption of the main thread must not close it.
@@ -378,6 +411,10 @@ def submit_round(
                     concurrency=account.max_concurrency,
                     loop=loop,
                     limits=limits,
+                    spending=spending,
                 )
 
-    return loop.run(round_, drain_seconds=account.request_timeout + WRITER_SECONDS)
+    report = loop.run(round_, drain_seconds=account.request_timeout + WRITER_SECONDS)
+    if spending is not None:
+        conclude(store, spending, report.over_budget, price_before)
+    return report

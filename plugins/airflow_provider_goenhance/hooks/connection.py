@@ -23,6 +23,8 @@ from ..exceptions import AuthenticationError
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
+#: The largest number of a limit: an INTEGER column holds it.
+LARGEST_LIMIT = 2**31 - 1
 #: Our own fields of the connection's extra.
 ACCOUNT_FIELDS = (
     "max_concurrency",
@@ -31,6 +33,9 @@ ACCOUNT_FIELDS = (
     "submit_attempts",
     "get_attempts",
     "account_name",
+    "max_pairs_per_day",
+    "max_cost_per_day",
+    "credits_per_swap",
 )
 
 # Keys of the extra that the http provider uses as request options; it sends every other key as a header.
@@ -77,6 +82,20 @@ def _number(value: Any, name: str, default: float, conn_id: str) -> float:
 
 def _count(extra: Mapping[str, Any], name: str, default: int, conn_id: str) -> int:
     return int(_number(field_of(extra, name), name, default, conn_id)) or 1
+
+
+def _limit(extra: Mapping[str, Any], name: str, conn_id: str) -> int | None:
+    """Return a whole number of at least 1, ``None`` if the field is blank."""
+    value = field_of(extra, name)
+    if value is None:
+        return None
+    number = None if isinstance(value, bool) else str(value).strip().removesuffix(".0")
+    if number is None or not number.isdecimal() or not 1 <= int(number) <= LARGEST_LIMIT:
+        raise ValueError(
+            f"Connection {conn_id!r}: {name} must be a whole number from 1 to {LARGEST_LIMIT}, or blank for none; got "
+            f"{value!r}."
+        )
+    return int(number)
 
 
 def _flag(value: Any, name: str, conn_id: str) -> bool:
@@ -237,6 +256,9 @@ def account_of(conn: Connection, extra: Mapping[str, Any]) -> Account:
         max_concurrency=_count(extra, "max_concurrency", DEFAULT_MAX_CONCURRENCY, conn_id),
         submit_attempts=_count(extra, "submit_attempts", DEFAULT_SUBMIT_ATTEMPTS, conn_id),
         get_attempts=_count(extra, "get_attempts", DEFAULT_GET_ATTEMPTS, conn_id),
+        max_pairs_per_day=_limit(extra, "max_pairs_per_day", conn_id),
+        max_cost_per_day=_limit(extra, "max_cost_per_day", conn_id),
+        credits_per_swap=_limit(extra, "credits_per_swap", conn_id),
         requests_per_second=_number(
             field_of(extra, "requests_per_second"), "requests_per_second", 0.0, conn_id
         ),

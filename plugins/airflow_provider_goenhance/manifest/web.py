@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import gzip
 import re
+import socket
 import string
 import tempfile
 import time
@@ -19,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.error import HTTPError
 from urllib.parse import parse_qsl, quote, unquote, urljoin, urlsplit
 
-from ..addresses import InternalAddressError, is_internal, refuse_internal_peer, refused_hop
+from ..addresses import InternalAddressError, Trail, current_trail
 from ..exceptions import ManifestError
 from .faults import Cause, cause_of, status_cause
 
@@ -93,13 +94,14 @@ def _reopen(file: Any) -> IO[bytes]:
 
 def _fetch(url: str, location: str) -> tuple[Any, HTTPMessage]:
     deadline = time.monotonic() + TOTAL_TIMEOUT
-    opener = _opener(public_only=False)
+    trail = Trail()
+    current_trail.set(trail)
     url, login = _without_login(url)
     target = _sendable(url)
     for _ in range(MAX_REDIRECTS + 1):
         request = urllib.request.Request(target, headers={**_HEADERS, **login})  # noqa: S310 - http(s) handlers only
         try:
-            with opener.open(request, timeout=SILENCE_TIMEOUT) as response:
+            with _opener().open(request, timeout=SILENCE_TIMEOUT) as response:
                 if response.status not in _WITH_CONTENT:
                     raise Cause(f"HTTP status {response.status}, the answer has no file", passes=True).error(
                         location
@@ -116,10 +118,8 @@ def _fetch(url: str, location: str) -> tuple[Any, HTTPMessage]:
             hop = _sendable(urljoin(target, quote(to.encode("latin-1"), safe=_SENT_AS_IT_IS)))
         except ValueError:
             raise _refused("to an address that cannot be read", location) from None
-        if reason := refused_hop(target, hop):
+        if reason := trail.refused_hop(target, hop):
             raise _refused(reason, location)
-        if not is_internal(urlsplit(target).hostname or ""):
-            opener = _opener(public_only=True)
         if urlsplit(hop).netloc != urlsplit(target).netloc:
             login = {}
         target = hop
@@ -133,13 +133,13 @@ def _refused(reason: str, location: str) -> ManifestError:
     )
 
 
-def _opener(*, public_only: bool) -> urllib.request.OpenerDirector:
+def _opener() -> urllib.request.OpenerDirector:
     """Return an opener that honours proxies and follows no redirect by itself."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
-        _PublicHandler() if public_only else urllib.request.HTTPHandler(),
-        _PublicTlsHandler() if public_only else urllib.request.HTTPSHandler(),
+        _Handler(),
+        _TlsHandler(),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPErrorProcessor(),
     ):
@@ -147,26 +147,31 @@ def _opener(*, public_only: bool) -> urllib.request.OpenerDirector:
     return opener
 
 
-class _PublicConnection(HTTPConnection):
+class _Connection(HTTPConnection):
     def connect(self) -> None:
         super().connect()
-        refuse_internal_peer(self.sock)
+        _check_peer(self.sock)
 
 
-class _PublicTlsConnection(HTTPSConnection):
+class _TlsConnection(HTTPSConnection):
     def connect(self) -> None:
         super().connect()
-        refuse_internal_peer(self.sock)
+        _check_peer(self.sock)
 
 
-class _PublicHandler(urllib.request.HTTPHandler):
+class _Handler(urllib.request.HTTPHandler):
     def http_open(self, req: urllib.request.Request) -> Any:
-        return self.do_open(HTTPConnection if _by_proxy(req) else _PublicConnection, req)
+        return self.do_open(HTTPConnection if _by_proxy(req) else _Connection, req)
 
 
-class _PublicTlsHandler(urllib.request.HTTPSHandler):
+class _TlsHandler(urllib.request.HTTPSHandler):
     def https_open(self, req: urllib.request.Request) -> Any:
-        return self.do_open(HTTPSConnection if _by_proxy(req) else _PublicTlsConnection, req)
+        return self.do_open(HTTPSConnection if _by_proxy(req) else _TlsConnection, req)
+
+
+def _check_peer(connection: socket.socket) -> None:
+    if trail := current_trail.get():
+        trail.connected(str(connection.getpeername()[0]))
 
 
 def _by_proxy(request: urllib.request.Request) -> bool:

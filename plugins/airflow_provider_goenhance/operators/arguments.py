@@ -11,6 +11,8 @@ _YES = frozenset({"true", "1", "yes", "on"})
 _NO = frozenset({"false", "0", "no", "off", "none", ""})
 #: The longest duration, seconds: a year. A date that is computed from a longer one may not exist.
 LONGEST_SECONDS = 365 * 86_400.0
+#: The largest upper limit: an INTEGER column holds it.
+LARGEST_LIMIT = 2**31 - 1
 
 
 def flag(value: object, name: str) -> bool:
@@ -74,6 +76,23 @@ def whole(value: Any, name: str) -> int:
     read = number(value, name)
     if not read.is_integer():
         raise ValueError(f"{name} must be a whole number; got {value!r}.")
+    return int(read)
+
+
+def limit(value: Any, name: str) -> int | None:
+    """
+    Read an optional upper limit: a whole number of at least 1; blank, and a rendered ``None``, are no limit.
+
+    :param name: the argument, for the message
+    :raises ValueError: when it is not such a number
+    """
+    if text(value) is None:
+        return None
+    read = number(value, name)
+    if not read.is_integer() or not 1 <= read <= LARGEST_LIMIT:
+        raise ValueError(
+            f"{name} must be a whole number from 1 to {LARGEST_LIMIT}, or None for no limit; got {value!r}."
+        )
     return int(read)
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import conf
 
@@ -51,7 +51,7 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
     :param source_key: name that identifies the source picture instead of its URL, for a link that changes every time
         (templated); default: the URL without its signature
     :param reference_key: the same for the reference picture (templated)
-    :return: the job's ``img_uuid``
+    :return: the job's ``img_uuid``; a pair for which a budget has no room skips the task
     :raises GoEnhanceError: of the class that fits; the message says what was paid and what a retry will do
     :raises ValueError: when an argument is not valid, or nothing lasting would know of the submit
     """
@@ -205,7 +205,16 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
                 "%s is %s as job %s. %s", swap.label, swap.status, swap.img_uuid, swap.result_uri or ""
             )
             return swap.img_uuid
+        if swap.over_budget:
+            self._skip(swaps)
         raise error_of(swap, self._policies())
+
+    def _skip(self, swaps: Sequence[Swap]) -> NoReturn:
+        """End a task whose pair was not sent: there is no ``img_uuid`` for the tasks after it."""
+        from airflow.providers.common.compat.sdk import AirflowSkipException
+
+        self.raise_if_over_budget(swaps)
+        raise AirflowSkipException(swaps[0].error_message)
 
 
 class _LastingStateStore:

@@ -43,6 +43,7 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
         the try. Bad pairs never stop the others from being swapped (templated)
     :return: a list of ``{"pair_id": str, "img_uuid": str | None, "status": str}``, in the order of the manifest
     :raises BatchFailedError: when too many pairs failed
+    :raises BudgetReachedError: when a budget is reached, with ``on_budget_reached="fail"``
     :raises GoEnhanceError: when the account or the service stopped the batch
     """
 
@@ -181,12 +182,15 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
             ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "nothing to do",
         )
         policies = self._policies()
-        bad = [swap for swap in swaps if swap.status not in GOOD]
+        # A budget that is reached is no failure.
+        sent = [swap for swap in swaps if not swap.over_budget]
+        bad = [swap for swap in sent if swap.status not in GOOD]
         for swap in bad:
             self.log.warning("%s", describe_with_next_steps(swap, policies))
         if tries_left:
             self._raise_if_retry_helps(bad, swaps, policies)
-        self._raise_if_too_many(bad, swaps, policies)
+        self._raise_if_too_many(bad, sent, policies)
+        self.raise_if_over_budget(swaps)
         return [
             {"pair_id": swap.pair_id, "img_uuid": swap.img_uuid, "status": swap.status.value}
             for swap in swaps

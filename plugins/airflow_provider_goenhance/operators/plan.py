@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..exceptions import BatchFailedError
 from ..retry_policy import RetryPolicyMixin
-from .arguments import choice, flag, text, whole
+from .arguments import choice, flag, seconds, text, whole
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -45,6 +45,9 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         empty account fails this task (default ``True``)
     :param marking: replace a reused picture that an earlier run kept without the disclosure mark by a marked copy
         (default ``True``)
+    :param settle_by_credits: before planning, return unknown submits of earlier runs to ``planned`` where the account's
+        balance shows that none of them was accepted (default ``False``) (templated)
+    :param job_timeout: for ``settle_by_credits``, how long a job may run, seconds (default 3600) (templated)
     :return: a list of ``{"batch": int, "label": str}`` for ``expand_kwargs``
     :raises ManifestError: when the manifest cannot be used
     :raises ManifestUnavailableError: when it cannot be read at the moment; Airflow retries the task
@@ -63,6 +66,8 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         "check_only",
         "reuse",
         "require_consent",
+        "settle_by_credits",
+        "job_timeout",
     )
     ui_color = "#e6f4ea"
 
@@ -82,6 +87,8 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         require_consent: bool | str = False,
         check_account: bool = True,
         marking: bool = True,
+        settle_by_credits: bool | str = False,
+        job_timeout: float | str = 3600.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -98,6 +105,8 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         self.require_consent = require_consent
         self.check_account = check_account
         self.marking = marking
+        self.settle_by_credits = settle_by_credits
+        self.job_timeout = job_timeout
 
     def run_task(self, context: Context) -> list[dict[str, Any]]:
         """Plan the run."""
@@ -122,6 +131,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         with open_ledger(str(self.results_conn_id)) as ledger:
             if not check_only:
                 settle_expired_claims(ledger)
+                self._settle_by_credits(hook, ledger)
             reused = reuse == "succeeded"
             rows = plan_rows(
                 manifest,
@@ -140,6 +150,13 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
             if self.check_account:
                 self._check_account(hook, ledger, key)
         return batches
+
+    def _settle_by_credits(self, hook: GoEnhanceHook, ledger: Ledger) -> None:
+        from .credit_check import settle_before_planning
+
+        job_seconds = seconds(self.job_timeout, "job_timeout")
+        if flag(self.settle_by_credits, "settle_by_credits"):
+            settle_before_planning(hook, ledger, job_seconds)
 
     @staticmethod
     def _refuse_if_nothing_can_be_swapped(rows: Sequence[Swap], manifest: Manifest) -> None:
@@ -247,6 +264,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         from ..exceptions import GoEnhanceError, OutOfCreditsError
         from ..execution.messages import pluralize
         from ..results.states import Status
+        from .credit_check import store_planned_balance
 
         planned = ledger.counts(key, task_id=self.swap_task_id)[Status.PLANNED]
         if not planned:
@@ -264,6 +282,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
             error.args = (error.message,)
             raise
         self.log.info("The account has %s left.", pluralize(credits_.count, "credit"))
+        store_planned_balance(hook, ledger, key, credits_.count)
         if credits_.count <= 0:
             raise OutOfCreditsError(
                 f"The GoEnhance account of {hook.account()} has no credits left. {stay}, and nothing was paid for. Top "

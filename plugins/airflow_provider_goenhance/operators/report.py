@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import Asset
 
-from ..exceptions import BatchFailedError
+from ..exceptions import BatchFailedError, BudgetReachedError
 from ..links import ContactSheetLink
 from ..retry_policy import RetryPolicyMixin
 from ..settings import default_storage
-from .arguments import flag, number, text
+from .arguments import choice, flag, number, seconds, text
 from .face_swap_batch import within_share
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from ..results.ledger import Ledger, RunKey
-    from ..results.states import Status
+    from ..results.states import OnBudgetReached, Status
     from ..results.swap import Swap
 
 NAMED_FAILURES = 20
@@ -42,7 +42,15 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
         (default ``True``); it never fails the run. Its address is pushed to XCom as ``contact_sheet`` (templated)
     :param storage: where the pictures are stored, as for the swap operators (templated)
     :param storage_conn_id: Airflow connection of the storage (templated)
+    :param on_budget_reached: ``hold`` (default): rows that a budget held back fail nothing; ``fail`` fails the run
+        (templated)
     :param expect_finished: fail while rows are still ``submitted``; ``False`` for a run that only submits (templated)
+    :param goenhance_conn_id: connection of the account (templated)
+    :param check_account: read the credit balance, and log what it says about the submits, if the plan has read it too
+        (default ``True``); it never fails the run
+    :param settle_by_credits: return the run's unknown submits to ``planned`` if the balance shows that none of them was
+        accepted (default ``False``) (templated)
+    :param job_timeout: how long a job may run, seconds: it may be charged for when it ends (default 3600) (templated)
     :return: the counts by state, and the total as ``pairs``
     :raises BatchFailedError: when too many pairs failed, the run ended before all rows were sent, or a task upstream
         of the swaps failed
@@ -53,9 +61,13 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
         "allowed_failure_share",
         "expect_rows",
         "expect_finished",
+        "on_budget_reached",
         "contact_sheet",
         "storage",
         "storage_conn_id",
+        "goenhance_conn_id",
+        "settle_by_credits",
+        "job_timeout",
     )
     operator_extra_links = (ContactSheetLink(),)
     ui_color = "#fef7e0"
@@ -68,9 +80,14 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
         allowed_failure_share: float | str = 0.0,
         expect_rows: bool | str = True,
         expect_finished: bool | str = True,
+        on_budget_reached: OnBudgetReached | str = "hold",
         contact_sheet: bool | str = True,
         storage: str | None = None,
         storage_conn_id: str | None = None,
+        goenhance_conn_id: str = "goenhance_default",
+        check_account: bool = True,
+        settle_by_credits: bool | str = False,
+        job_timeout: float | str = 3600.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -79,34 +96,66 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
         self.allowed_failure_share = allowed_failure_share
         self.expect_rows = expect_rows
         self.expect_finished = expect_finished
+        self.on_budget_reached = on_budget_reached
         self.contact_sheet = contact_sheet
         self.storage = storage
         self.storage_conn_id = storage_conn_id
+        self.goenhance_conn_id = goenhance_conn_id
+        self.check_account = check_account
+        self.settle_by_credits = settle_by_credits
+        self.job_timeout = job_timeout
 
     def run_task(self, context: Context) -> dict[str, int]:
         """Report the run."""
-        from ..execution.messages import counts_line
+        from ..execution.messages import counts_line, pluralize
         from ..hooks.results import open_ledger
         from ..results.ledger import RunKey
+        from ..results.states import Status
 
+        on_budget_reached = choice(self.on_budget_reached, "on_budget_reached", ("hold", "fail"))
         ti = context["ti"]
         key = RunKey(ti.dag_id, ti.run_id)
         with open_ledger(str(self.results_conn_id)) as ledger:
             self._settle(ledger, key)
             counts = ledger.counts(key, task_id=self.swap_task_id)
+            held = ledger.of_run(key, task_id=self.swap_task_id, statuses=[Status.HELD], counted=True)
             self._log_failures(ledger, key)
+            if self.check_account:
+                self._compare_with_balance(ledger, key)
             if flag(self.contact_sheet, "contact_sheet"):
                 self._store_contact_sheet(
                     ti, key, ledger.of_run(key, task_id=self.swap_task_id, counted=True)
                 )
         self.log.info("%s", counts_line(key.run_id, counts))
-        self._raise_if_failed(counts, self._never_started(ti))
+        over = [swap for swap in held if swap.over_budget]
+        if over:
+            self.log.info(
+                "%s held for a budget. %s", pluralize(len(over), "row is", "rows are"), over[0].error_message
+            )
+        self._raise_if_failed(counts, self._never_started(ti), len(over))
+        if over and on_budget_reached == "fail":
+            raise BudgetReachedError(
+                f"{pluralize(len(over), 'row is', 'rows are')} held for a budget. {over[0].error_message} "
+                "on_budget_reached is 'fail'."
+            )
         summary = {"pairs": sum(counts.values()), **{str(status): count for status, count in counts.items()}}
         if not summary["pairs"]:
             # A dry run: no Dag may be scheduled on it. Airflow sends an event for each outlet of a task that succeeds.
             self.outlets = [outlet for outlet in self.outlets if not isinstance(outlet, Asset)]
         self._update_assets(context, {**summary, "run_id": key.run_id, "dag_id": key.dag_id})
         return summary
+
+    def _compare_with_balance(self, ledger: Ledger, key: RunKey) -> None:
+        from ..hooks.goenhance import GoEnhanceHook
+        from .credit_check import compare_with_balance
+
+        compare_with_balance(
+            GoEnhanceHook(str(self.goenhance_conn_id)),
+            ledger,
+            key,
+            job_seconds=seconds(self.job_timeout, "job_timeout"),
+            settle=flag(self.settle_by_credits, "settle_by_credits"),
+        )
 
     def _store_contact_sheet(self, ti: Any, key: RunKey, swaps: Sequence[Swap]) -> None:
         from ..execution.contact_sheet import keep_contact_sheet
@@ -166,13 +215,17 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
         if len(failures) > NAMED_FAILURES:
             self.log.warning("... and %d more, all in the results table.", len(failures) - NAMED_FAILURES)
 
-    def _raise_if_failed(self, counts: dict[Status, int], never_started: Sequence[str] = ()) -> None:
+    def _raise_if_failed(
+        self, counts: dict[Status, int], never_started: Sequence[str] = (), over_budget: int = 0
+    ) -> None:
         from ..execution.messages import pluralize
         from ..results.states import Status
 
         pairs = sum(counts.values())
         planned, submitted = counts[Status.PLANNED], counts[Status.SUBMITTED]
-        failures = counts[Status.FAILED] + counts[Status.UNKNOWN] + counts[Status.REJECTED]
+        # A budget that is reached is no failure; any other row that is held is one: a person must act.
+        held = counts[Status.HELD] - over_budget
+        failures = counts[Status.FAILED] + counts[Status.UNKNOWN] + counts[Status.REJECTED] + held
         allowed = number(self.allowed_failure_share, "allowed_failure_share", most=1)
         if planned:
             raise BatchFailedError(
@@ -193,11 +246,12 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
                 f"{submitted} of {pluralize(pairs, 'pair')} {'is' if submitted == 1 else 'are'} paid for and still "
                 "running. Clear the swap tasks to wait for the jobs and collect the pictures; that pays nothing."
             )
-        if not within_share(failures, pairs, allowed):
+        if not within_share(failures, pairs - over_budget, allowed):
             raise BatchFailedError(
-                f"{failures} of {pluralize(pairs, 'pair')} did not succeed ({counts[Status.FAILED]} failed, "
-                f"{counts[Status.UNKNOWN]} unknown, {counts[Status.REJECTED]} rejected), more than the allowed share "
-                f"of {allowed:g}. The reasons are above and in the results table. A retry changes nothing. Clearing "
+                f"{failures} of {pluralize(pairs - over_budget, 'pair')} did not succeed ({counts[Status.FAILED]} "
+                f"failed, {counts[Status.UNKNOWN]} unknown, {counts[Status.REJECTED]} rejected, {held} held), more "
+                f"than the allowed share of {allowed:g}. The reasons are above and in the results table. A retry "
+                "changes nothing. Clearing "
                 "the swap tasks collects pictures that were paid for and not stored, and sends declined pairs again. "
                 "A new run reuses the pictures and adopts the jobs that are paid for, and pays for the others."
             )

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..exceptions import BudgetReachedError
 from ..links import SwappedPicturesLink
-from .arguments import choice, flag, seconds, whole
+from .arguments import choice, flag, limit, seconds, whole
 from .base import JobOperatorBase
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from ..execution.attempt import Attempt
     from ..results.ledger import Ledger, RunKey
     from ..results.recovery import Policies
-    from ..results.states import OnClear, OnUnknownSubmit, Reuse
+    from ..results.spending import Caps, Spending
+    from ..results.states import OnBudgetReached, OnClear, OnUnknownSubmit, Reuse
     from ..results.stores import SwapStore
     from ..results.swap import Swap
 
@@ -47,6 +49,13 @@ class FaceSwapOperatorBase(JobOperatorBase):
     :param reuse: ``succeeded`` (default) uses an earlier run's stored picture of the same pair and account, or adopts
         its job if that was paid for and its picture not stored; ``never`` pays for every pair; needs a results table
         (templated)
+    :param max_pairs: budget of the run: the most submits that may be accepted, from all its tasks with a budget
+        (default: no limit); needs a results table, like every budget (templated)
+    :param max_cost: budget of the run in credits; needs a known price, see ``credits_per_swap`` of the connection
+        (default: no limit) (templated)
+    :param on_budget_reached: what happens when a budget of the run, or of the connection's day, has no room for a pair.
+        ``hold`` (default) leaves its row ``held``, and the task does not fail; ``fail`` fails the task once all other
+        rows are done (templated)
     :param map_index_template: default: a mapped task is named by its pair or batch
     """
 
@@ -57,6 +66,9 @@ class FaceSwapOperatorBase(JobOperatorBase):
         "on_clear",
         "failed_job_resubmits",
         "reuse",
+        "max_pairs",
+        "max_cost",
+        "on_budget_reached",
     )
 
     def __init__(
@@ -67,6 +79,9 @@ class FaceSwapOperatorBase(JobOperatorBase):
         on_clear: OnClear | str = "reattach",
         failed_job_resubmits: int | str = 0,
         reuse: Reuse | str = "succeeded",
+        max_pairs: int | str | None = None,
+        max_cost: int | str | None = None,
+        on_budget_reached: OnBudgetReached | str = "hold",
         map_index_template: str | None = "{{ task.label }}",
         **kwargs: Any,
     ) -> None:
@@ -75,7 +90,11 @@ class FaceSwapOperatorBase(JobOperatorBase):
         self.on_clear = on_clear
         self.failed_job_resubmits = failed_job_resubmits
         self.reuse = reuse
+        self.max_pairs = max_pairs
+        self.max_cost = max_cost
+        self.on_budget_reached = on_budget_reached
         self._attempt: Attempt | None = None
+        self._ledger: Ledger | None = None
         self._told_to_end = False
         self._finished = False
         self._resources: ExitStack | None = None
@@ -177,13 +196,15 @@ class FaceSwapOperatorBase(JobOperatorBase):
 
         policies = self._policies()  # an invalid policy must be found before anything is sent
         timeout = seconds(self.timeout, "timeout")
+        caps = self._caps()
         credentials = self.signing_credentials()
         account = self.account()
         ti = context["ti"]
         task_key = f"{self.task_id}[{self.map_index_of(context)}] "
+        store = self.open_store(context, account)
         self._attempt = Attempt(
             account=account,
-            store=self.open_store(context, account),
+            store=store,
             owner=ClaimOwner(
                 name=f"{task_key}try {ti.try_number} {uuid.uuid4().hex[:12]}",
                 account=account.fingerprint,
@@ -191,6 +212,7 @@ class FaceSwapOperatorBase(JobOperatorBase):
                 claim_seconds=claim_seconds(
                     account.request_timeout, account.submit_attempts, longest_turn(account)
                 ),
+                spending=self._spending(account, context, caps),
             ),
             task_key=task_key,
             policies=policies,
@@ -213,7 +235,8 @@ class FaceSwapOperatorBase(JobOperatorBase):
         from ..hooks.results import open_ledger
 
         assert self._resources is not None  # noqa: S101  run_task and resume_task set it
-        return self._resources.enter_context(open_ledger(str(self.results_conn_id)))
+        self._ledger = self._resources.enter_context(open_ledger(str(self.results_conn_id)))
+        return self._ledger
 
     @property
     def label(self) -> str:
@@ -241,6 +264,35 @@ class FaceSwapOperatorBase(JobOperatorBase):
         """Return the task's map index, ``None`` if it is not mapped."""
         index = context["ti"].map_index
         return index if index is not None and index >= 0 else None
+
+    def _caps(self) -> Caps:
+        """Return the budget of the run."""
+        from ..results.spending import Caps
+
+        choice(self.on_budget_reached, "on_budget_reached", ("hold", "fail"))
+        return Caps(limit(self.max_pairs, "max_pairs"), limit(self.max_cost, "max_cost"))
+
+    def _spending(self, account: Account, context: Context, caps: Caps) -> Spending | None:
+        """Return what this task may spend, with its budgets ready."""
+        from ..execution.spending import spending_of
+
+        return spending_of(self._ledger, account, self.run_key(context), caps)
+
+    def raise_if_over_budget(self, swaps: Sequence[Swap]) -> None:
+        """
+        Log the pairs for which a budget had no room.
+
+        :raises BudgetReachedError: when ``on_budget_reached`` says so
+        """
+        from ..execution.messages import pluralize
+
+        over = [swap for swap in swaps if swap.over_budget]
+        if not over:
+            return
+        words = f"{pluralize(len(over), 'pair')} of {len(swaps)} held. {over[0].error_message}"
+        if self.on_budget_reached == "fail":
+            raise BudgetReachedError(f"{words} on_budget_reached is 'fail'.")
+        self.log.warning("%s", words)
 
     def _policies(self) -> Policies:
         from ..results.recovery import Policies

@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
 from ..redaction import redact_link
-from .fetch import SESSION_OPTIONS, fetch_picture
+from .fetch import fetch_picture
 from .storage import read_picture
 from .thumbnail import NoPreviewError, thumbnail_of
 
@@ -73,11 +73,10 @@ def make_contact_sheet(
     title: str,
     facts: Mapping[str, str],
     rows: Sequence[SheetRow],
+    inputs: Mapping[str, str | None],
     *,
     conn_id: str | None = None,
     most_rows: int = MOST_ROWS,
-    input_bytes: int = INPUT_BYTES,
-    all_inputs_seconds: float = ALL_INPUTS_SECONDS,
 ) -> bytes:
     """
     Return the sheet. A picture that cannot be fetched or read is left blank, never an error.
@@ -85,15 +84,12 @@ def make_contact_sheet(
     :param title: its heading, e.g. the run
     :param facts: summary below the heading: label -> text
     :param rows: all swaps of the run
+    :param inputs: from :func:`fetch_inputs`
     :param conn_id: Airflow connection of the storage that holds the results
     :param most_rows: maximum number of rows, failures first
-    :param input_bytes: maximum size of an input
-    :param all_inputs_seconds: seconds for the inputs of all rows together
     :return: a self-contained HTML file, UTF-8
     """
-    shown = sorted(rows, key=lambda row: row.good)[:most_rows]
-    wanted = dict.fromkeys(url for row in shown if row.sent for url in (row.source_img, row.reference_img))
-    inputs = asyncio.run(_fetch_all(wanted, input_bytes, all_inputs_seconds))
+    shown = _shown(rows, most_rows)
     body = "".join(_row(row, inputs, conn_id) for row in shown)
     cut = f" {len(shown)} of {len(rows)} rows are shown, failures first." if len(shown) < len(rows) else ""
     said = " · ".join(f"{escape(label)} {escape(value)}" for label, value in facts.items())
@@ -104,6 +100,10 @@ def make_contact_sheet(
         f"<th>Source (face)<th>Reference (target)<th>Result<th>State</tr>{body}</table></body></html>"
     )
     return html.encode()
+
+
+def _shown(rows: Sequence[SheetRow], most_rows: int) -> list[SheetRow]:
+    return sorted(rows, key=lambda row: row.good)[:most_rows]
 
 
 def _row(row: SheetRow, inputs: Mapping[str, str | None], conn_id: str | None) -> str:
@@ -141,13 +141,31 @@ def _tile(data: bytes) -> str:
     return f'<img alt="" src="data:image/jpeg;base64,{picture}">'
 
 
-async def _fetch_all(urls: Iterable[str], max_bytes: int, seconds: float) -> dict[str, str | None]:
-    import aiohttp
+async def fetch_inputs(
+    rows: Sequence[SheetRow],
+    *,
+    most_rows: int = MOST_ROWS,
+    max_bytes: int = INPUT_BYTES,
+    seconds: float = ALL_INPUTS_SECONDS,
+) -> dict[str, str | None]:
+    """
+    Return the inputs of the rows that the sheet shows, as HTML by their URLs.
 
+    An input that cannot be fetched is ``None``; one that is late is left out.
+
+    :param rows: all swaps of the run
+    :param most_rows: maximum number of rows on the sheet
+    :param max_bytes: maximum size of an input
+    :param seconds: for the inputs of all rows together
+    """
+    from .session import open_session
+
+    shown = _shown(rows, most_rows)
+    urls = dict.fromkeys(url for row in shown if row.sent for url in (row.source_img, row.reference_img))
     slots = asyncio.Semaphore(FETCHES_AT_ONCE)
     found: dict[str, str | None] = {}
     with ThreadPoolExecutor(DECODERS) as decoders:
-        async with aiohttp.ClientSession(trust_env=True, **SESSION_OPTIONS) as session:
+        async with open_session() as session:
 
             async def one(url: str) -> None:
                 async with slots:

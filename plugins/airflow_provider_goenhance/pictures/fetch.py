@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urljoin
 
-from ..addresses import refused_hop
+from ..addresses import InternalAddressError, Trail, current_trail
 from ..exceptions import CollectError, ErrorCode, LinkExpiredError
 from ..redaction import link_name
 from .unpack import unpack
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 DEFAULT_MAX_BYTES = 30 * 1024 * 1024
 DEFAULT_TIMEOUT = 60.0
 MAX_REDIRECTS = 5
-#: Arguments of a client session for pictures: bodies as they are sent, and room for long signed links in headers.
-SESSION_OPTIONS: dict[str, Any] = {"auto_decompress": False, "max_line_size": 2**16, "max_field_size": 2**16}
 
 _CHUNK = 256 * 1024
 _REFUSED = frozenset({401, 403, 404, 410})
@@ -50,7 +48,7 @@ async def fetch_picture(
     The link goes out byte for byte. The picture is returned unpacked if it was packed, whatever the headers say; one
     that is complete is returned although the server announced more bytes.
 
-    :param session: a session **without** the API token among its headers; the link's host must not see it
+    :param session: from :func:`.session.open_session`, **without** the API token among its headers
     :param link: the signed link, http or https
     :param max_bytes: maximum size; the download stops as soon as it is exceeded
     :param timeout: seconds for connection, redirects and body together
@@ -67,6 +65,8 @@ async def fetch_picture(
             return await _follow(downloads, link, max_bytes, received)
     except CollectError as error:
         failure = error
+    except InternalAddressError as error:
+        failure = _unsafe(link, str(error))
     except TimeoutError:
         # A server that announces too many bytes keeps the connection open behind a complete picture.
         if await asyncio.to_thread(_is_whole, bytes(received)):
@@ -88,6 +88,8 @@ async def _not_unpacking(session: aiohttp.ClientSession) -> AsyncIterator[aiohtt
     """Return a session that leaves bodies as they are: a picture under a false Content-Encoding breaks the others."""
     import aiohttp
 
+    from .session import SESSION_OPTIONS
+
     if not session.auto_decompress:
         yield session
         return
@@ -104,6 +106,8 @@ async def _not_unpacking(session: aiohttp.ClientSession) -> AsyncIterator[aiohtt
 async def _follow(session: aiohttp.ClientSession, link: str, max_bytes: int, received: bytearray) -> bytes:
     """Follow redirects one by one, so that each hop is checked and none is logged."""
     url = _address(link)
+    trail = Trail()
+    current_trail.set(trail)
     for _ in range(MAX_REDIRECTS + 1):
         async with session.get(
             url, allow_redirects=False, headers={"Accept-Encoding": "identity"}
@@ -112,7 +116,7 @@ async def _follow(session: aiohttp.ClientSession, link: str, max_bytes: int, rec
                 _check_status(response, link)
                 return await _read(response, link, max_bytes, received)
             hop = next_hop(url, response.headers.get("Location"), link)
-        await check_hop(url, hop, link)
+        await check_hop(url, hop, link, trail)
         url = hop
     raise CollectError(
         f"The picture at {link_name(link)} was redirected more than {MAX_REDIRECTS} times.",
@@ -169,19 +173,23 @@ def _joined(url: yarl.URL, location: str) -> str:
     return urljoin(str(url.with_fragment(None)), location)
 
 
-async def check_hop(url: yarl.URL, hop: yarl.URL, link: str) -> None:
+async def check_hop(url: yarl.URL, hop: yarl.URL, link: str, trail: Trail) -> None:
     """
     Refuse a redirect that is not followed anywhere in this package; ``link`` is the one that errors name.
 
     :raises CollectError: ``unsafe_redirect``
     """
     # In a thread: it asks the resolver.
-    reason = await asyncio.to_thread(refused_hop, str(url), str(hop))
+    reason = await asyncio.to_thread(trail.refused_hop, str(url), str(hop))
     if reason:
-        raise CollectError(
-            f"The picture at {link_name(link)} was redirected {reason}; not followed.",
-            error_code=ErrorCode.UNSAFE_REDIRECT,
-        )
+        raise _unsafe(link, reason)
+
+
+def _unsafe(link: str, reason: str) -> CollectError:
+    return CollectError(
+        f"The picture at {link_name(link)} was redirected {reason}; not followed.",
+        error_code=ErrorCode.UNSAFE_REDIRECT,
+    )
 
 
 def _check_status(response: aiohttp.ClientResponse, link: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -55,9 +56,9 @@ def account_tables(name: str, schema: str | None = None) -> AccountTables:
         metadata,
         sa.Column("account", _Account, primary_key=True),
         sa.Column("pair_fingerprint", sa.String(64), primary_key=True),
-        # The swap that claimed the pair last, and the one before it, which the claim had to name.
+        # The swap that claimed the pair last, and how often the pair was claimed: a claim must name that number.
         sa.Column("swap_id", sa.String(36), nullable=False),
-        sa.Column("previous_swap_id", sa.String(36)),
+        sa.Column("claims", sa.BigInteger, nullable=False),
         mysql_charset="utf8mb4",
     )
     accounts = sa.Table(
@@ -118,3 +119,19 @@ def account_tables(name: str, schema: str | None = None) -> AccountTables:
         mysql_charset="utf8mb4",
     )
     return AccountTables(pairs, accounts, leases, budgets, balances)
+
+
+def insert_missing(connection: sa.Connection, table: sa.Table, row: dict[str, Any]) -> None:
+    """Insert a row, unless there is one with its primary key, whoever inserted it."""
+    insert: Any
+    if connection.dialect.name in {"mysql", "mariadb"}:
+        insert = sa.insert(table).prefix_with("IGNORE")
+    elif connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        insert = postgresql.insert(table).on_conflict_do_nothing()
+    else:
+        from sqlalchemy.dialects import sqlite
+
+        insert = sqlite.insert(table).on_conflict_do_nothing()
+    connection.execute(insert, row)

@@ -9,6 +9,8 @@ may be.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,21 +28,33 @@ _KEYS = frozenset({"swap_id", "img_uuid", "former_uuids", "reused_from", "pair_f
 
 def fit(value: Any, column: sa.Column[Any]) -> Any:
     """Return the value as its column can store it; a time that cannot be real is ``None``."""
+    bound = bound_of(column)
+    return value if bound is None or value is None else bound(value)
+
+
+@lru_cache(maxsize=512)
+def bound_of(column: sa.Column[Any]) -> Callable[[Any], Any] | None:
+    """Return the function that bounds a value of a column, except ``None``; ``None`` if any value can be stored."""
     match column.type:
-        case _ if value is None:
-            return None
         case UtcDateTime():
-            return value if _is_real(value) else None
+            return _real_time
         case sa.Integer():
-            return min(max(int(value), SMALLEST), LARGEST)
+            return _integer
         case sa.String() if column.name in _KEYS:
-            return value
-        case sa.String():
-            text = clean(str(value))
-            return text[: column.type.length] if column.type.length else text
+            return None
+        case sa.String(length=length):
+            return partial(_text, length=length)
         case _:
-            return value
+            return None
 
 
-def _is_real(value: dt.datetime) -> bool:
-    return FIRST_YEAR <= value.year <= LAST_YEAR
+def _real_time(value: dt.datetime) -> dt.datetime | None:
+    return value if FIRST_YEAR <= value.year <= LAST_YEAR else None
+
+
+def _integer(value: Any) -> int:
+    return min(max(int(value), SMALLEST), LARGEST)
+
+
+def _text(value: Any, *, length: int | None) -> str:
+    return clean(str(value))[:length]

@@ -14,26 +14,28 @@ Postgres  1.12         1.81
 SQLite    1.18         1.26
 ========  ====  ===========
 
-Other databases receive an UPDATE per row, and do not report which rows were updated.
+Other databases receive an UPDATE per row, and do not report how many rows were updated.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.sql.dml import ReturningUpdate
 
 #: Name -> SQL expression of a value that differs from row to row.
 Cells = dict[str, sa.ColumnElement[Any]]
 #: Names of the bound parameters that hold the JSON text and, on Postgres, the keys.
 _JSON, _KEYS = "row_values", "row_keys"
+#: Between two keys.
+_SEPARATOR = "\n"
+_to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 def reads_json(dialect: str) -> bool:
-    """Return whether the values travel as one JSON text, and the statement reports the rows it updated."""
+    """Return whether the values travel as one JSON text, and the number of updated rows is reported."""
     return dialect in {"sqlite", "postgresql"}
 
 
@@ -81,39 +83,79 @@ def key_matches(dialect: str, key: sa.Column[Any], cell: sa.ColumnElement[Any]) 
     if dialect != "postgresql":
         return condition
     # Postgres cannot estimate how many rows the JSON holds, and would scan the whole table. It can count an array.
-    return sa.and_(condition, key == sa.func.any(sa.bindparam(_KEYS, type_=sa.ARRAY(sa.Text))))
+    keys = sa.func.string_to_array(
+        sa.bindparam(_KEYS, type_=sa.Text), sa.literal_column(f"chr({ord(_SEPARATOR)})")
+    )
+    return sa.and_(condition, key == sa.func.any(keys))
 
 
-def execute_json(
-    connection: sa.Connection,
-    update: ReturningUpdate[Any],
-    keys: Iterable[str],
-    rows: Sequence[Mapping[str, Any]],
-    fixed: Mapping[str, Any],
-) -> set[str]:
+class JsonUpdate:
     """
-    Update all rows with one statement over :func:`json_cells`.
+    One UPDATE of all rows over :func:`json_cells`, compiled once.
 
-    :param update: returns the primary key
-    :param keys: primary keys of the rows
-    :param rows: values of each row, in the order of the cells
-    :param fixed: parameters that are the same for all rows
-    :return: primary keys of the rows that were updated
+    SQLAlchemy takes about 30 microseconds (SQLite) or 80 (Postgres) to execute a statement that it has compiled before,
+    most of it for looking up the statement and converting its parameters one by one; the text is executed in a third
+    of that.
+
+    :param update: the statement
+    :param dialect: the dialect of the connections that it is executed on
     """
-    text = json.dumps([list(row.values()) for row in rows], separators=(",", ":"))
-    parameters = {_JSON: text, **fixed}
-    if connection.dialect.name == "postgresql":
-        parameters[_KEYS] = list(keys)
-    return set(connection.execute(update, parameters).scalars())
+
+    def __init__(self, update: sa.Update, dialect: sa.Dialect) -> None:
+        compiled: Any = update.compile(dialect=dialect)
+        self._text = str(compiled)
+        self._positions: Sequence[str] | None = compiled.positiontup
+        self._converters = {
+            name: converter
+            for bind, name in compiled.bind_names.items()
+            if (converter := bind.type.dialect_impl(dialect).bind_processor(dialect)) is not None
+        }
+        self._constants = self._converted(
+            {name: compiled.params[name] for bind, name in compiled.bind_names.items() if not bind.required}
+        )
+        self._has_keys = _KEYS in compiled.params
+
+    def execute(
+        self, connection: sa.Connection, rows: Sequence[Sequence[Any]], fixed: Mapping[str, Any]
+    ) -> int:
+        """
+        Update rows.
+
+        :param rows: values of each row, in the order of the cells; the primary key first
+        :param fixed: parameters that are the same for all rows
+        :return: how many rows were updated
+        """
+        values = self._constants | self._converted(fixed)
+        values[_JSON] = _to_json(rows)
+        if self._has_keys:
+            values[_KEYS] = _SEPARATOR.join([row[0] for row in rows])
+        parameters = values if self._positions is None else tuple([values[name] for name in self._positions])
+        return connection.exec_driver_sql(self._text, parameters).rowcount
+
+    def _converted(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        convert = self._converters
+        return {name: convert[name](value) if name in convert else value for name, value in values.items()}
+
+
+def json_parameters(rows: Sequence[Sequence[Any]]) -> dict[str, str]:
+    """Return the bound parameter of :func:`json_cells`, for rows of values in the order of the cells."""
+    return {_JSON: json.dumps(rows, separators=(",", ":"))}
 
 
 def execute_many(
-    connection: sa.Connection, update: sa.Update, rows: Sequence[Mapping[str, Any]], fixed: Mapping[str, Any]
+    connection: sa.Connection,
+    update: sa.Update,
+    names: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    fixed: dict[str, Any],
 ) -> None:
-    """Update rows with a statement each, over :func:`parameter_cells`."""
-    connection.execute(
-        update, [{_parameter(name): value for name, value in row.items()} | dict(fixed) for row in rows]
-    )
+    """
+    Update rows with a statement each, over :func:`parameter_cells`.
+
+    :param names: names of the values of a row
+    """
+    parameters = [_parameter(name) for name in names]
+    connection.execute(update, [dict(zip(parameters, row, strict=True)) | fixed for row in rows])
 
 
 def _parameter(name: str) -> str:

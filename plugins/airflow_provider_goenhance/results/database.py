@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -17,9 +17,10 @@ from tenacity import RetryCallState, Retrying, stop_after_attempt, wait_exponent
 
 from ..exceptions import ResultsTableError
 from .account_tables import account_tables
+from .encodings import describe_encoding, is_about_encoding
 from .engines import make_engine
 from .schema import DEFAULT_TABLE, swaps_table
-from .transient_errors import OutOfReachError, is_about_encoding, is_transient, leads_to_standby
+from .transient_errors import OutOfReachError, is_transient, leads_to_standby
 from .upgrade import MARKER, renew_fingerprints
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,6 @@ ATTEMPTS = 8
 #: The longest pause between two attempts, in seconds, before jitter.
 MAX_PAUSE = 5.0
 _BACKOFF = wait_exponential(multiplier=0.1, max=MAX_PAUSE)
-_UNICODE = {"postgresql": "UTF8", "mysql": "utf8mb4"}
 #: Keys in one ``IN (...)`` list: below every database's limit of bound parameters.
 IN_LIST = 500
 
@@ -190,7 +190,10 @@ class ResultsDatabase:
             return retrying(once)
         except (sa.exc.DBAPIError, UnicodeError) as error:
             if is_about_encoding(error):
-                raise self._wrong_encoding(connect, error) from None
+                raise ResultsTableError(
+                    f"The results table ({self.name}) cannot hold a text: {describe_encoding(connect, self.swaps)} "
+                    f"({_first_line(error)})."
+                ) from None
             if isinstance(error, UnicodeError):
                 raise
             out_of_reach = is_transient(error, retrying.statistics["attempt_number"])
@@ -281,25 +284,6 @@ class ResultsDatabase:
             f"its columns are {shown}. It was left as it is, and nothing is submitted. Set "
             "goenhance_table in the extra of the connection to a name that is free, or goenhance_schema to a schema "
             "of its own."
-        )
-
-    def _wrong_encoding(
-        self, connect: Callable[[], AbstractContextManager[sa.Connection]], error: BaseException
-    ) -> ResultsTableError:
-        """Return the error about a database that cannot hold a text, with its encoding."""
-        kind = self.url.get_backend_name()
-        query = {
-            "postgresql": "SELECT current_setting('server_encoding')",
-            "mysql": "SELECT concat(@@character_set_database, ' (of its connections: ', @@character_set_client, ')')",
-        }.get(kind)
-        encoding = "unknown"
-        if query is not None:
-            with suppress(sa.exc.SQLAlchemyError), connect() as connection:
-                encoding = str(connection.exec_driver_sql(query).scalar_one())
-                connection.rollback()
-        return ResultsTableError(
-            f"The results table ({self.name}) cannot hold a text: its database has the encoding {encoding} "
-            f"({_first_line(error)}). Use a database with the encoding {_UNICODE.get(kind, 'UTF-8')}."
         )
 
     def _failure(

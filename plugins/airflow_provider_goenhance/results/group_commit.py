@@ -9,12 +9,14 @@ import queue
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
+from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ..exceptions import ResultsTableError
 from .clock import WRITER_ATTEMPTS
-from .stores import Writer
+from .stores import Writer, Written
 from .transient_errors import OutOfReachError
 from .transition_sql import apply
 from .transitions import Claim, ClaimOwner, Transition, without_side_values
@@ -29,8 +31,20 @@ GROUP_LIMIT = 1000
 #: Seconds to gather steps before a commit: a fraction of a submit, and several times fewer transactions.
 GATHER_SECONDS = 0.001
 
-_Request = tuple[Sequence[Transition], "Future[list[bool]]"]
 _AsyncRequest = tuple[list[Transition], "asyncio.Future[list[bool]]"]
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The requests of one call of ``write_all``: a future for all, because one for each costs more than its row."""
+
+    requests: Sequence[Sequence[Transition]]
+    done: Future[list[Written]]
+
+    @property
+    def size(self) -> int:
+        """Return how many steps the requests have."""
+        return sum(map(len, self.requests))
 
 
 class GroupCommit:
@@ -48,7 +62,7 @@ class GroupCommit:
     def __init__(self, database: ResultsDatabase, owner: ClaimOwner) -> None:
         self._database = database
         self.owner = owner
-        self._requests: queue.SimpleQueue[list[_Request] | None] = queue.SimpleQueue()
+        self._batches: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
         self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()
         # One thread: a second one was measured, on a server too; it costs more processor time than it saves waiting.
         self._thread = threading.Thread(target=self._work, name="goenhance-group-commit", daemon=True)
@@ -62,89 +76,85 @@ class GroupCommit:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._requests.put(None)
+        self._batches.put(None)
         # Not `Thread.join`: on Python 3.11 a join that a signal interrupted returns at once the next time, while the
         # thread still writes.
         self._ended.get()
 
-    def write_all(self, requests: Sequence[Sequence[Transition]]) -> list[Future[list[bool]]]:
+    def write_all(self, requests: Sequence[Sequence[Transition]]) -> Future[list[Written]]:
         """
         Queue the steps of several slots; each slot's steps are committed together.
 
-        :return: for each slot a future of the results of :func:`.transition_sql.apply`, done in this order; it fails
-            with ``ResultsTableError`` when the database stays out of reach
+        :return: for each slot the results of :func:`.transition_sql.apply`, or the error that its steps ended in:
+            ``ResultsTableError`` when the database stays out of reach
         """
-        group: list[_Request] = []
-        for steps in requests:
-            future: Future[list[bool]] = Future()
-            # Queued steps are committed whether or not anyone still waits: the future can no longer be cancelled.
-            future.set_running_or_notify_cancel()
-            group.append((steps, future))
-        self._requests.put(group)
-        return [future for _, future in group]
+        batch = _Batch(requests, Future())
+        # Queued steps are committed whether or not anyone still waits: the future can no longer be cancelled.
+        batch.done.set_running_or_notify_cancel()
+        self._batches.put(batch)
+        return batch.done
 
     def _work(self) -> None:
         try:
             with self._database.persistent_connection() as run:
-                while (group := self._next_group()) is not None:
-                    self._commit(run, group)
+                while (batches := self._next_group()) is not None:
+                    self._commit(run, batches)
         finally:
             self._ended.put(None)
 
-    def _next_group(self) -> list[_Request] | None:
+    def _next_group(self) -> list[_Batch] | None:
         """Wait for requests, and return all that are queued; ``None`` after the last one."""
-        group = self._requests.get()
-        if group is None:
+        batch = self._batches.get()
+        if batch is None:
             return None
-        size = sum(len(steps) for steps, _ in group)
+        batches = [batch]
+        size = batch.size
         while size < GROUP_LIMIT:
             try:
-                further = self._requests.get_nowait()
+                further = self._batches.get_nowait()
             except queue.Empty:
                 break
             if further is None:
                 # The next call returns the end.
-                self._requests.put(None)
+                self._batches.put(None)
                 break
-            group = group + further
-            size += sum(len(steps) for steps, _ in further)
-        return group
+            batches.append(further)
+            size += further.size
+        return batches
 
-    def _commit(self, run: RunInTransaction, group: list[_Request]) -> None:
-        steps = [step for request, _ in group for step in request]
+    def _commit(self, run: RunInTransaction, batches: list[_Batch]) -> None:
+        written = iter(self._write(run, [request for batch in batches for request in batch.requests]))
+        for batch in batches:
+            batch.done.set_result(list(islice(written, len(batch.requests))))
+
+    def _write(self, run: RunInTransaction, requests: Sequence[Sequence[Transition]]) -> list[Written]:
+        """Commit requests in one transaction."""
+        steps = [step for request in requests for step in request]
         swaps = self._database.swaps
         try:
-            results = run(
-                lambda connection: apply(connection, swaps, self.owner, steps), attempts=WRITER_ATTEMPTS
+            results = iter(
+                run(lambda connection: apply(connection, swaps, self.owner, steps), attempts=WRITER_ATTEMPTS)
             )
         except ResultsTableError as error:
-            self._commit_alone(run, group, error)
+            return self._write_alone(run, requests, error)
         except BaseException as error:  # the waiting slots must receive it, or they wait forever
             log.exception("The writer of the results table failed.")
-            self._commit_alone(run, group, error)
-        else:
-            start = 0
-            for request, future in group:
-                future.set_result(results[start : start + len(request)])
-                start += len(request)
+            return self._write_alone(run, requests, error)
+        return [list(islice(results, len(request))) for request in requests]
 
-    def _commit_alone(self, run: RunInTransaction, group: list[_Request], error: BaseException) -> None:
+    def _write_alone(
+        self, run: RunInTransaction, requests: Sequence[Sequence[Transition]], error: BaseException
+    ) -> list[Written]:
         """Commit requests one by one, so that only the one that the database refuses fails."""
         if isinstance(error, OutOfReachError):
-            for _, future in group:
-                future.set_exception(error)
-            return
-        if len(group) == 1:
-            ((steps, future),) = group
-            bare = [without_side_values(step) for step in steps]
-            if bare == list(steps):
-                future.set_exception(error)
-            else:
-                log.warning("%s Writing the state and the job of the row alone.", error)
-                self._commit(run, [(bare, future)])
-            return
-        for request in group:
-            self._commit(run, [request])
+            return [error] * len(requests)
+        if len(requests) > 1:
+            return [self._write(run, [request])[0] for request in requests]
+        bare = [without_side_values(step) for step in requests[0]]
+        if bare == list(requests[0]):
+            return [error]
+        log.warning("%s Writing the state and the job of the row alone.", error)
+        return self._write(run, [bare])
 
 
 class AsyncGroupCommit:
@@ -185,16 +195,17 @@ class AsyncGroupCommit:
 
     async def _commit(self, group: list[_AsyncRequest]) -> None:
         try:
-            futures = self._writer.write_all([steps for steps, _ in group])
+            written = await asyncio.wrap_future(self._writer.write_all([steps for steps, _ in group]))
         except Exception as error:  # noqa: BLE001  the waiting slots must receive it, or they wait forever
-            for _, done in group:
-                if not done.done():
-                    done.set_exception(error)
-            return
-        # They are done in order: once the last one is done, all are.
-        await asyncio.wait([asyncio.wrap_future(futures[-1])])
-        for (_, done), future in zip(group, futures, strict=True):
-            _copy_result(future, done)
+            failed: Written = error
+            written = [failed] * len(group)
+        for (_, done), results in zip(group, written, strict=True):
+            if done.done():
+                continue
+            if isinstance(results, BaseException):
+                done.set_exception(results)
+            else:
+                done.set_result(results)
 
     def _queue_remaining_results(self) -> None:
         """Queue the results of POSTs when the event loop ends early, but no claims: their POSTs will not be sent."""
@@ -202,13 +213,3 @@ class AsyncGroupCommit:
         self._waiting = []
         if any(left):
             self._writer.write_all([steps for steps in left if steps])
-
-
-def _copy_result(future: Future[list[bool]], done: asyncio.Future[list[bool]]) -> None:
-    if done.done():
-        return
-    error = future.exception()
-    if error is not None:
-        done.set_exception(error)
-    else:
-        done.set_result(future.result())

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import sqlalchemy as sa
 
 from ..exceptions import JobFailedError
+from .budget_transitions import OverBudget
 from .clock import CLAIM_SECONDS_0_1_0, database_time
 from .database import IN_LIST, ResultsDatabase
 from .plan import Plan, PlanResult, RunKey
@@ -269,7 +270,15 @@ class Ledger:
         """Record the outcomes of jobs. A late report never downgrades a row, see :class:`.transitions.Outcome`."""
         self._update(outcomes)
 
-    def _update(self, steps: Sequence[Abandoned | Outcome]) -> None:
+    def hold_for_budget(self, swap_ids: Sequence[str], message: str) -> None:
+        """
+        Hold rows that were not sent because a budget has no room for them.
+
+        :param message: the reason, with the figures
+        """
+        self._update([OverBudget(swap_id, message) for swap_id in swap_ids])
+
+    def _update(self, steps: Sequence[Abandoned | Outcome | OverBudget]) -> None:
         if steps:
             self.database.run(lambda connection: update(connection, self.swaps, steps))
 

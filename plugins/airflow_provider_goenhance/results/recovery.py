@@ -86,6 +86,8 @@ def decide(
 
 
 def _decide_at_first_look(swap: Swap, policies: Policies, cleared: bool) -> Action:
+    if swap.status is Status.HELD:
+        return Action.SUBMIT
     if swap.status is Status.UNKNOWN:
         return Action.SUBMIT if policies.on_unknown_submit == "resubmit" else Action.LEAVE
     if swap.img_uuid and not swap.result_uri:
@@ -104,6 +106,8 @@ def after_retry(swap: Swap, policies: Policies) -> Action:
 
 def retry_can_help(swap: Swap, policies: Policies) -> bool:
     """Return whether a retry submits a row or polls its job again; one still ``submitting`` is settled first."""
+    if swap.over_budget:
+        return False  # it would be sent, but a retry finds the same budget
     return swap.status is Status.SUBMITTING or after_retry(swap, policies) is not Action.LEAVE
 
 

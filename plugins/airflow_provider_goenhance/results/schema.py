@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
 
 from .columns import StringTuple, UtcDateTime
 
@@ -18,6 +19,8 @@ FILL_FACTOR = 50
 # MySQL's DATETIME drops fractions and its keys cannot hold TEXT: hence lengths on everything that is indexed.
 _Time = UtcDateTime
 _Key = sa.String(250)
+# MySQL's TEXT holds 64 kB.
+_Text = sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
 
 
 @lru_cache(maxsize=8)
@@ -37,25 +40,25 @@ def swaps_table(name: str = DEFAULT_TABLE, schema: str | None = None) -> sa.Tabl
         sa.Column("map_index", sa.Integer),
         sa.Column("batch", sa.Integer),
         # The input.
-        sa.Column("manifest", sa.Text),
+        sa.Column("manifest", _Text),
         sa.Column("row_number", sa.Integer),
         sa.Column("pair_id", _Key, nullable=False),
-        sa.Column("source_img", sa.Text, nullable=False),
-        sa.Column("reference_img", sa.Text, nullable=False),
+        sa.Column("source_img", _Text, nullable=False),
+        sa.Column("reference_img", _Text, nullable=False),
         sa.Column("pair_fingerprint", sa.String(64), nullable=False),
-        sa.Column("consent_ref", sa.Text),
-        sa.Column("source_key", sa.Text),
-        sa.Column("reference_key", sa.Text),
+        sa.Column("consent_ref", _Text),
+        sa.Column("source_key", _Text),
+        sa.Column("reference_key", _Text),
         # The state, the job and the result.
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("img_uuid", sa.String(128)),
-        sa.Column("former_uuids", sa.Text),
+        sa.Column("former_uuids", _Text),
         sa.Column("attempts", sa.Integer, nullable=False, server_default=sa.text("0")),
         sa.Column("cost", sa.Integer),
         sa.Column("account", sa.String(32)),
         sa.Column("error_code", sa.String(64)),
-        sa.Column("error_message", sa.Text),
-        sa.Column("result_uri", sa.Text),
+        sa.Column("error_message", _Text),
+        sa.Column("result_uri", _Text),
         sa.Column("result_sha256", sa.String(64)),
         sa.Column("additional_result_uris", StringTuple),
         sa.Column("reused_from", sa.String(36)),
@@ -77,6 +80,7 @@ def swaps_table(name: str = DEFAULT_TABLE, schema: str | None = None) -> sa.Tabl
         sa.Column("resolution", sa.String(32)),
         sa.Column("resolved_by", sa.String(250)),
         sa.Column("resolved_at", _Time),
+        sa.Column("resolution_note", sa.Text),
     ]
     table = sa.Table(
         name,
@@ -87,6 +91,8 @@ def swaps_table(name: str = DEFAULT_TABLE, schema: str | None = None) -> sa.Tabl
         sa.Index(f"ix_{name}_run", "dag_id", "run_id", "task_id", "batch"),
         sa.Index(f"ix_{name}_pair", "pair_fingerprint"),
         mysql_charset="utf8mb4",
+        # Otherwise two ids that differ in case or accents only would be the same one.
+        mysql_collate="utf8mb4_bin",
     )
     # Not the dialect option `postgresql_with`: SQLAlchemy 2.0 does not know it.
     set_fill_factor = sa.DDL(f"ALTER TABLE %(fullname)s SET (fillfactor = {FILL_FACTOR})")  # type: ignore[no-untyped-call]

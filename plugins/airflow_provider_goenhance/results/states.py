@@ -30,5 +30,7 @@ TERMINAL = frozenset(
 OnUnknownSubmit = Literal["hold", "resubmit"]
 #: What a cleared task does with the jobs that it submitted before: wait for them, or submit (and pay for) new ones.
 OnClear = Literal["reattach", "resubmit"]
+#: Whether pairs for which a budget has no room are left for later, or fail the task.
+OnBudgetReached = Literal["hold", "fail"]
 #: Whether an earlier run's picture or job of the same pair and account serves instead of a new, paid swap.
 Reuse = Literal["never", "succeeded"]

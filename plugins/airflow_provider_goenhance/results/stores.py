@@ -18,10 +18,14 @@ if TYPE_CHECKING:
     from .transitions import ClaimOwner, Outcome, Transition
 
 
+#: For each step of a slot whether its row is now where the step puts it, or the error that the steps ended in.
+Written = list[bool] | BaseException
+
+
 class Writer(Protocol):
     """Commits the steps of rows."""
 
-    def write_all(self, requests: Sequence[Sequence[Transition]]) -> list[Future[list[bool]]]:
+    def write_all(self, requests: Sequence[Sequence[Transition]]) -> Future[list[Written]]:
         """Commit several slots' steps; see :meth:`.group_commit.GroupCommit.write_all`."""
 
 
@@ -42,6 +46,12 @@ class SwapStore(Protocol):
 
     def record_outcomes(self, outcomes: Sequence[Outcome]) -> None:
         """Record what became of jobs."""
+
+    def hold_for_budget(self, swap_ids: Sequence[str], message: str) -> None:
+        """Hold rows for which a budget has no room."""
+
+    def record_price(self, account: str, price: int) -> None:
+        """Record the credits that an account was charged for one swap."""
 
 
 def abandoned_rows(
@@ -108,3 +118,13 @@ class TableStore:
     def record_outcomes(self, outcomes: Sequence[Outcome]) -> None:
         """Record what became of jobs."""
         self.ledger.record_outcomes(outcomes)
+
+    def hold_for_budget(self, swap_ids: Sequence[str], message: str) -> None:
+        """Hold rows for which a budget has no room."""
+        self.ledger.hold_for_budget(swap_ids, message)
+
+    def record_price(self, account: str, price: int) -> None:
+        """Record the credits that an account was charged for one swap."""
+        from .prices import store_price
+
+        store_price(self.ledger.database, account, price)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..exceptions import ErrorCode
 from ..url_identity import identity_of
 from .states import Status
 
@@ -94,6 +95,7 @@ class Swap:
     resolution: str | None = None
     resolved_by: str | None = None
     resolved_at: dt.datetime | None = None
+    resolution_note: str | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Swap:
@@ -111,6 +113,11 @@ class Swap:
         """Return whether its job was paid for by another row."""
         adopted = self.reused_from and self.img_uuid  # a claim for a submit of its own clears the job
         return bool(adopted) and not self.attempts and self.status is not Status.REUSED
+
+    @property
+    def over_budget(self) -> bool:
+        """Return whether it was not sent because a budget had no room for it."""
+        return self.status is Status.HELD and self.error_code == ErrorCode.BUDGET_REACHED
 
     @property
     def label(self) -> str:

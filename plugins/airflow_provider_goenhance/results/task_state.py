@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from .stores import abandoned_rows, claimed_rows
+from .stores import Written, abandoned_rows, claimed_rows
 from .swap import Swap, pair_fingerprint
 from .transition_memory import apply_to, former_job, is_taken
 from .transitions import (
@@ -96,6 +96,12 @@ class TaskStateStore:
         for outcome in outcomes:
             self._take(outcome)
 
+    def hold_for_budget(self, swap_ids: Sequence[str], message: str) -> None:
+        """Do nothing: without a results table there are no budgets."""
+
+    def record_price(self, account: str, price: int) -> None:
+        """Do nothing: without a results table nobody would read it."""
+
     def take(self, step: Transition, owner: ClaimOwner) -> bool:
         """Take one step; return whether the row is now where the step puts it."""
         if self._take(step, owner):
@@ -142,17 +148,17 @@ class TaskStateWriter:
         self._store = store
         self._owner = owner
 
-    def write_all(self, requests: Sequence[Sequence[Transition]]) -> list[Future[list[bool]]]:
-        """Take steps; the futures are done when this returns."""
-        return [self._write(steps) for steps in requests]
+    def write_all(self, requests: Sequence[Sequence[Transition]]) -> Future[list[Written]]:
+        """Take steps; the future is done when this returns."""
+        done: Future[list[Written]] = Future()
+        done.set_result([self._write(steps) for steps in requests])
+        return done
 
-    def _write(self, steps: Sequence[Transition]) -> Future[list[bool]]:
-        future: Future[list[bool]] = Future()
+    def _write(self, steps: Sequence[Transition]) -> Written:
         try:
-            future.set_result([self._store.take(step, self._owner) for step in steps])
-        except Exception as error:  # noqa: BLE001  the future reports it
-            future.set_exception(error)
-        return future
+            return [self._store.take(step, self._owner) for step in steps]
+        except Exception as error:  # noqa: BLE001  the slot that waits must receive it
+            return error
 
 
 def _encode(swap: Swap) -> str:

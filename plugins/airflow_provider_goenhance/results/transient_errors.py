@@ -15,6 +15,30 @@ _TRANSIENT_SQLSTATES = frozenset(
 # The server has become a standby: a failover is under way, and the connection still leads to the old primary.
 _STANDBY_SQLSTATES = frozenset({"25006"})
 _STANDBY_NUMBERS = frozenset({1290, 1836})
+# MySQL and MariaDB: a row changed since it was read, no space or memory, shutting down, a packet that was cut off, a
+# lock or deadlock, a query or connection that an administrator ended, and a server that is not there (any more).
+_TRANSIENT_NUMBERS = frozenset(
+    {
+        1020,
+        1021,
+        1040,
+        1041,
+        1053,
+        1077,
+        1158,
+        1159,
+        1160,
+        1161,
+        1205,
+        1213,
+        1317,
+        1927,
+        2002,
+        2003,
+        2006,
+        2013,
+    }
+)
 
 # Drivers report every failed connection with one class; only the text says whether a person must fix something.
 _PERMANENT = (
@@ -48,10 +72,6 @@ _TRANSIENT = (
     "timeout",
 )
 
-# PostgreSQL: no equivalent in the encoding, an invalid byte sequence. MySQL: an incorrect string value.
-_ENCODING_SQLSTATES = frozenset({"22P05", "22021"})
-_ENCODING_NUMBERS = frozenset({1366, 3988})
-
 #: A duplicate key means that two planners ran at once: the one that lost finds the rows in its next attempt.
 INTEGRITY_ATTEMPTS = 3
 
@@ -68,12 +88,12 @@ def is_transient(error: sa.exc.DBAPIError, attempt: int) -> bool:
     """
     if isinstance(error, sa.exc.IntegrityError):
         return attempt < INTEGRITY_ATTEMPTS
-    if _sqlstate_of(error.orig) in _TRANSIENT_SQLSTATES or leads_to_standby(error):
+    if sqlstate_of(error.orig) in _TRANSIENT_SQLSTATES or leads_to_standby(error):
         return True
     text = str(error.orig).lower()
     if any(words in text for words in _PERMANENT):
         return False
-    if error.connection_invalidated:
+    if error.connection_invalidated or number_of(error.orig) in _TRANSIENT_NUMBERS:
         return True
     return isinstance(error, sa.exc.OperationalError) and any(words in text for words in _TRANSIENT)
 
@@ -81,24 +101,15 @@ def is_transient(error: sa.exc.DBAPIError, attempt: int) -> bool:
 def leads_to_standby(error: BaseException) -> bool:
     """Return whether the connection leads to a server that only answers reads, while another one may not."""
     cause = getattr(error, "orig", None)
-    return _sqlstate_of(cause) in _STANDBY_SQLSTATES or _number_of(cause) in _STANDBY_NUMBERS
+    return sqlstate_of(cause) in _STANDBY_SQLSTATES or number_of(cause) in _STANDBY_NUMBERS
 
 
-def is_about_encoding(error: BaseException) -> bool:
-    """Return whether the database cannot hold a text in its encoding."""
-    if isinstance(error, UnicodeEncodeError):
-        return True
-    cause = getattr(error, "orig", None)
-    if _sqlstate_of(cause) in _ENCODING_SQLSTATES:
-        return True
-    return _number_of(cause) in _ENCODING_NUMBERS
-
-
-def _sqlstate_of(cause: object) -> object:
+def sqlstate_of(cause: object) -> object:
+    """Return the SQLSTATE of a driver's error, if it has one."""
     return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
 
 
-def _number_of(cause: object) -> object:
+def number_of(cause: object) -> object:
     """Return the number of an error of MySQL, which is its first argument."""
     arguments: tuple[object, ...] = getattr(cause, "args", ())
     return arguments[0] if arguments and isinstance(arguments[0], int) else None

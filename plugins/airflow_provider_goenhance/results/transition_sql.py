@@ -4,18 +4,21 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.sql.dml import ReturningUpdate
 
 from . import bulk_update
-from .bounds import fit
+from .bounds import bound_of
+from .budgets import within_budgets
 from .clock import database_time
 from .columns import UtcDateTime
 from .database import IN_LIST
+from .pair_keys import claim_pairs
 from .plan_transitions import Repeated
 from .transition_memory import former_job, is_taken
 from .transition_rules import Append, DatabaseTimePlus, FromOwner, FromRow, FromStep, Now, Plus, Rule
@@ -40,17 +43,37 @@ def apply(
     """
     Take the steps of a claim owner in one transaction: results of POSTs first, then claims.
 
-    :return: for each step, in order, whether the row is now where the step puts it; of two claims of one row only
-        the first is granted
+    Locks are taken in the same order by everyone: the pairs' keys, then the budgets, then rows of the results
+    table.
+
+    :return: for each step, in order, whether the row is now where the step puts it; of two claims of one row, or of
+        one pair, only the first is granted
     """
-    moved = _update_by_kind(connection, swaps, owner, steps)
-    unsure = {step.swap_id for step in steps if (type(step), step.swap_id) not in moved}
-    rows = _read(connection, swaps, unsure)
+    allowed = claim_pairs(connection, swaps, owner, steps)
+    some = steps if all(allowed) else list(itertools.compress(steps, allowed))
+    affordable = within_budgets(connection, swaps, owner, some)
+    some = some if all(affordable) else list(itertools.compress(some, affordable))
+    taken = iter(_apply(connection, swaps, owner, some))
+    within = iter([may and next(taken) for may in affordable])
+    return [may and next(within) for may in allowed]
+
+
+def _apply(
+    connection: sa.Connection, swaps: sa.Table, owner: ClaimOwner, steps: Sequence[Transition]
+) -> list[bool]:
+    """Take steps; return for each whether the row is now where the step puts it."""
+    by_kind: dict[type[Transition], list[Transition]] = {}
+    for step in steps:
+        by_kind.setdefault(type(step), []).append(step)
+    unsure = _update_by_kind(connection, swaps, owner, by_kind)
+    if not unsure:
+        return [True] * len(steps)
+    rows = _read(connection, swaps, {step.swap_id for kind in unsure for step in by_kind[kind]})
     claimed: set[str] = set()
     results = []
     for step in steps:
         row = rows.get(step.swap_id)
-        done = (type(step), step.swap_id) in moved or (row is not None and is_taken(row, step, owner))
+        done = type(step) not in unsure or (row is not None and is_taken(row, step, owner))
         if isinstance(step, Claim):
             done = done and step.swap_id not in claimed
             claimed.add(step.swap_id)
@@ -69,14 +92,16 @@ def update(connection: sa.Connection, swaps: sa.Table, steps: Sequence[Step]) ->
         by_rule.setdefault(step.rule, []).append(step)
     now = dt.datetime.now(dt.UTC)
     for rule, some in by_rule.items():
-        statement = _statement(swaps, rule)
-        bulk_update.execute_many(connection, statement, _rows(swaps, rule, some), _fixed(rule, None, now))
+        values = _values_of(swaps, rule)
+        bulk_update.execute_many(
+            connection, _statement(swaps, rule), values.names, values.rows(some), values.fixed(None, now)
+        )
 
 
 def update_rows(connection: sa.Connection, swaps: sa.Table, step: type[Repeated], ids: Sequence[str]) -> int:
     """Take a step that is the same for many rows, each where its row allows it; return how many rows took it."""
     statement = _derive(swaps, step.rule, {})
-    fixed = _fixed(step.rule, None, dt.datetime.now(dt.UTC))
+    fixed = _values_of(swaps, step.rule).fixed(None, dt.datetime.now(dt.UTC))
     return sum(
         connection.execute(statement.where(swaps.c.swap_id.in_(some)), fixed).rowcount
         for some in _slices(ids)
@@ -84,36 +109,73 @@ def update_rows(connection: sa.Connection, swaps: sa.Table, step: type[Repeated]
 
 
 def _update_by_kind(
-    connection: sa.Connection, swaps: sa.Table, owner: ClaimOwner, steps: Sequence[Transition]
-) -> set[tuple[type[Transition], str]]:
-    """Return kind and key of the steps that were certainly taken just now."""
+    connection: sa.Connection,
+    swaps: sa.Table,
+    owner: ClaimOwner,
+    by_kind: Mapping[type[Transition], Sequence[Transition]],
+) -> set[type[Transition]]:
+    """Take steps; return the kinds of which it is not certain that each step was taken just now."""
     now = dt.datetime.now(dt.UTC)
-    dialect = connection.dialect.name
-    moved: set[tuple[type[Transition], str]] = set()
+    dialect = connection.dialect
+    unsure: set[type[Transition]] = set()
     for kind in _ORDER:
-        some = [step for step in steps if type(step) is kind]
+        some = by_kind.get(kind)
         if not some:
             continue
-        rule = kind.rule
-        rows, fixed = _rows(swaps, rule, some), _fixed(rule, owner, now)
-        if bulk_update.reads_json(dialect):
-            keys = [step.swap_id for step in some]
-            statement = _json_statement(swaps, rule, dialect)
-            taken = bulk_update.execute_json(connection, statement, keys, rows, fixed)
-            moved.update((kind, swap_id) for swap_id in taken)
+        values = _values_of(swaps, kind.rule)
+        rows, fixed = values.rows(some), values.fixed(owner, now)
+        updated = -1
+        if bulk_update.reads_json(dialect.name):
+            updated = _json_update(swaps, kind.rule, dialect).execute(connection, rows, fixed)
         else:
-            bulk_update.execute_many(connection, _statement(swaps, rule), rows, fixed)
-    return moved
+            bulk_update.execute_many(connection, _statement(swaps, kind.rule), values.names, rows, fixed)
+        # A row counts once, even if two of the steps are for it.
+        if updated != len(some):
+            unsure.add(kind)
+    return unsure
 
 
-def _rows(swaps: sa.Table, rule: Rule, steps: Sequence[Step]) -> list[dict[str, Any]]:
-    sources = [(source, swaps.c[column]) for source, column in rule.step_columns().items()]
-    return [{source.field: fit(source.of(step), column) for source, column in sources} for step in steps]
+class _Values:
+    """
+    Reads the values of a rule's statement from its steps and from the claim owner.
+
+    :ivar names: names of the values that differ from row to row, the primary key first
+    """
+
+    def __init__(self, swaps: sa.Table, rule: Rule) -> None:
+        columns = rule.step_columns()
+        self.names = tuple(source.field for source in columns)
+        self._readers = [_reader(source, swaps.c[column]) for source, column in columns.items()]
+        self._owner_fields = rule.owner_fields()
+        self._needs_time = rule.needs_time()
+
+    def rows(self, steps: Sequence[Step]) -> list[tuple[Any, ...]]:
+        """Return the values of each step, in the order of the names."""
+        readers = self._readers
+        return [tuple([read(step) for read in readers]) for step in steps]
+
+    def fixed(self, owner: ClaimOwner | None, now: dt.datetime) -> dict[str, Any]:
+        """Return the parameters that are the same for all rows."""
+        fixed: dict[str, Any] = {f"owner_{name}": getattr(owner, name) for name in self._owner_fields}
+        return fixed | {"now": now} if self._needs_time else fixed
 
 
-def _fixed(rule: Rule, owner: ClaimOwner | None, now: dt.datetime) -> dict[str, Any]:
-    fixed: dict[str, Any] = {f"owner_{name}": getattr(owner, name) for name in rule.owner_fields()}
-    return fixed | {"now": now} if rule.needs_time() else fixed
+def _reader(source: FromStep, column: sa.Column[Any]) -> Callable[[Step], Any]:
+    """Return the function that reads the value for a column from a step."""
+    bound = bound_of(column)
+    read: Callable[[Step], Any] = attrgetter(source.field) if type(source) is FromStep else source.of
+    if bound is None:
+        return read
+
+    def bounded(step: Step) -> Any:
+        value = read(step)
+        return None if value is None else bound(value)
+
+    return bounded
+
+
+#: Made once for a rule: to look through its sources takes longer than to update a row.
+_values_of = lru_cache(maxsize=64)(_Values)
 
 
 @lru_cache(maxsize=64)
@@ -123,13 +185,12 @@ def _statement(swaps: sa.Table, rule: Rule) -> sa.Update:
     return _derive(swaps, rule, cells).where(swaps.c.swap_id == cells["swap_id"])
 
 
-@lru_cache(maxsize=64)
-def _json_statement(swaps: sa.Table, rule: Rule, dialect: str) -> ReturningUpdate[Any]:
+@lru_cache(maxsize=32)
+def _json_update(swaps: sa.Table, rule: Rule, dialect: sa.Dialect) -> bulk_update.JsonUpdate:
     """Return the UPDATE of all rows in a JSON text."""
-    cells = bulk_update.json_cells(dialect, _columns(swaps, rule))
-    key = swaps.c.swap_id
-    matches = bulk_update.key_matches(dialect, key, cells["swap_id"])
-    return _derive(swaps, rule, cells).where(matches).returning(key)
+    cells = bulk_update.json_cells(dialect.name, _columns(swaps, rule))
+    matches = bulk_update.key_matches(dialect.name, swaps.c.swap_id, cells["swap_id"])
+    return bulk_update.JsonUpdate(_derive(swaps, rule, cells).where(matches), dialect)
 
 
 def _columns(swaps: sa.Table, rule: Rule) -> dict[str, sa.Column[Any]]:
@@ -182,8 +243,9 @@ def _expression(swaps: sa.Table, source: Any, column: sa.Column[Any], cells: bul
             return now
         case DatabaseTimePlus():
             return database_time(sa.bindparam(f"owner_{source.seconds.field}", type_=sa.Float))
-        case None:
-            return None
+        case None | ():
+            # In the statement's text: each bound parameter costs a few microseconds whenever it is executed.
+            return sa.null()
         case _:
             return sa.literal(source, column.type)
 

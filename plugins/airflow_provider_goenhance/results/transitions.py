@@ -17,8 +17,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..exceptions import JobFailedError, SubmitOutcomeUnknownError
+from .budget_transitions import OverBudget
 from .clock import CLAIM_SECONDS_0_1_0
 from .plan_transitions import PlanStep
+from .resolution import ResolutionStep
 from .states import Status
 from .transition_rules import (
     NOW,
@@ -34,6 +36,7 @@ from .transition_rules import (
 
 if TYPE_CHECKING:
     from ..api.models import Submission
+    from .spending import Spending
     from .swap import Swap
 
 #: The error message of a row whose execution ended in the middle of its submit.
@@ -54,12 +57,24 @@ class ClaimOwner:
     :param account: fingerprint of the account that pays
     :param max_tries: the task instance's ``max_tries``, which later distinguishes a clear from a retry
     :param claim_seconds: how long a claim lasts, see :func:`.clock.claim_seconds`
+    :param spending: the budgets that its claims count for; ``None`` without a results table
     """
 
     name: str
     account: str | None = None
     max_tries: int | None = None
     claim_seconds: float = CLAIM_SECONDS_0_1_0
+    spending: Spending | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def reserved_day(self) -> str | None:
+        """Return the day whose budget a claim reserves in now, ``None`` where it reserves nothing."""
+        return self.spending.day if self.spending is not None else None
+
+    @property
+    def reserved_cost(self) -> int | None:
+        """Return the credits that a claim reserves now."""
+        return self.spending.price if self.spending is not None and self.spending.day else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +85,8 @@ class Claim:
     :param from_status: the state that the row was read in; if it has moved since, the claim is not granted
     :param attempts: the row's ``attempts`` as read: a row that another attempt has submitted meanwhile may be in the
         same state again, with the policy's allowance used up
+    :param pair_fingerprint: the row's pair, whose key the claim needs, see :mod:`.pair_keys`
+    :param claims_seen: how often the pair had been claimed when it was decided to submit it
     """
 
     rule: ClassVar[Rule] = Rule(
@@ -86,6 +103,8 @@ class Claim:
             "claim_expires_at": DatabaseTimePlus(FromOwner("claim_seconds")),
             "account": FromOwner("account"),
             "max_tries": FromOwner("max_tries"),
+            "reserved_cost": FromOwner("reserved_cost"),
+            "reserved_day": FromOwner("reserved_day"),
             "img_uuid": None,
             "cost": None,
             "submitted_at": None,
@@ -106,11 +125,13 @@ class Claim:
     swap_id: str
     from_status: Status = Status.PLANNED
     attempts: int = 0
+    pair_fingerprint: str | None = None
+    claims_seen: int = 0
 
     @classmethod
-    def of(cls, swap: Swap) -> Claim:
+    def of(cls, swap: Swap, claims_seen: int = 0) -> Claim:
         """Return the claim of a row as it was read."""
-        return cls(swap.swap_id, swap.status, swap.attempts)
+        return cls(swap.swap_id, swap.status, swap.attempts, swap.pair_fingerprint, claims_seen)
 
     @property
     def attempts_after(self) -> int:
@@ -148,7 +169,7 @@ class Accepted:
     @classmethod
     def of(cls, swap_id: str, submission: Submission) -> Accepted:
         """Return the step for the POST's answer."""
-        return cls(swap_id, **dataclasses.asdict(submission))
+        return cls(swap_id, submission.img_uuid, submission.cost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +206,8 @@ def _submit_failed(
             "error_code": FromStep("error_code"),
             "error_message": TextFromStep("message"),
             "finished_at": NOW if final else None,
+            # Not accepted: what it reserved in the budgets is given back in the same transaction.
+            **({"reserved_cost": None, "reserved_day": None} if correction else {}),
         },
         taken_if={"status": status, **_BY_CLAIM_OWNER},
     )
@@ -328,4 +351,4 @@ def without_side_values(step: Transition) -> Transition:
 #: The steps of a submit, which a claim owner takes through the group commit.
 Transition = Claim | Accepted | NotSent | Declined | OutcomeUnknown
 #: Every step of a row.
-Step = Transition | FormerJob | Abandoned | Outcome | PlanStep
+Step = Transition | FormerJob | Abandoned | Outcome | OverBudget | PlanStep | ResolutionStep

@@ -13,7 +13,6 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from ..api.polling import wait_for_jobs
 from ..exceptions import GoEnhanceError
 from ..execution.events import event_of, event_of_error
-from .gc_tuning import freeze_heap_once
 
 if TYPE_CHECKING:
     from ..hooks.goenhance import GoEnhanceAsyncHook
@@ -71,7 +70,6 @@ class GoEnhanceJobsTrigger(BaseTrigger):
         yield TriggerEvent(event)
 
     async def _wait(self) -> dict[str, Any]:
-        freeze_heap_once()
         # The first import takes most of a second, so it must not block the thread of all triggers.
         hook_class = await asyncio.to_thread(_hook_class)
         async with hook_class(self.goenhance_conn_id).client() as client:

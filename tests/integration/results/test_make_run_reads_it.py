@@ -21,6 +21,7 @@ def connection_to(url: sa.URL) -> ConnectionSetting:
         return ConnectionSetting("goenhance_results", conn_type, host=url.database)
     # The test servers listen on sockets only.
     host = url.query.get("host") or url.host
+    socket = {name: url.query[name] for name in ("unix_socket",) if name in url.query}
     return ConnectionSetting(
         "goenhance_results",
         conn_type,
@@ -29,6 +30,7 @@ def connection_to(url: sa.URL) -> ConnectionSetting:
         login=url.username,
         password=str(url.password) if url.password else None,
         port=url.port,
+        extra=dict(socket),
     )
 
 

@@ -338,6 +338,22 @@ def test_failed_jobs_are_refunded_if_asked_for(client, sandbox):
     assert [entry["refunded"] for entry in sandbox.submissions()] == [True, False]
 
 
+def test_credits_are_taken_at_the_submit_or_once_the_job_has_succeeded(client, sandbox):
+    def balance():
+        return client.get(TOKENS).json()["data"]["count"]
+
+    sandbox.put_faults(credits=10, cost=2, job_seconds=86_400)
+    sandbox.submit(**PAIR)
+    assert balance() == 8
+
+    sandbox.reset()
+    sandbox.put_faults(credits=10, cost=2, charged="at_end", job={"kind": "failed", "count": 1})
+    sandbox.wait_for(sandbox.submit(**PAIR))
+    assert balance() == 10  # a failed job costs nothing
+    sandbox.wait_for(sandbox.submit(**PAIR))
+    assert balance() == 8
+
+
 def test_a_stuck_job_never_ends_and_holds_its_place(sandbox):
     sandbox.put_faults(job={"kind": "stuck", "count": 1}, queue_limit=1, job_seconds=0.0)
     stuck, behind = sandbox.submit(**PAIR), sandbox.submit(**PAIR)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import logging
 import time
@@ -332,6 +333,20 @@ async def test_what_went_wrong_last_is_told_with_the_jobs_that_still_run() -> No
     vendor = Vendor(a=[ConnectionLostError("The line broke.")])
     outcome = await wait(vendor.get_job, ["a"], deadline=now() + 0.2)
     assert (outcome.running, outcome.last_error) == (["a"], "The line broke.")
+
+
+async def test_polling_leaves_nothing_for_the_garbage_collector() -> None:
+    lost, unknown = ConnectionLostError("The line broke."), JobNotFoundError("GoEnhance does not know it.")
+    vendor = Vendor(a=["processing"], b=[lost], c=[unknown])
+    gc.collect()
+    gc.disable()
+    try:
+        await wait(vendor.get_job, ["a", "b", "c"])
+        cyclic_garbage = gc.collect()
+    finally:
+        gc.enable()
+    # Some of the wait's start and end, and nothing of each call.
+    assert cyclic_garbage < len(vendor.asked) / 4
 
 
 @pytest.mark.parametrize("deadline", [20.0, -20.0])

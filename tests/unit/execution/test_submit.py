@@ -43,6 +43,7 @@ from airflow_provider_goenhance.results.database import ResultsDatabase
 from airflow_provider_goenhance.results.group_commit import GroupCommit
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
 from airflow_provider_goenhance.results.states import Status
+from airflow_provider_goenhance.results.stores import Written
 from airflow_provider_goenhance.results.swap import Swap
 from airflow_provider_goenhance.results.transitions import Claim, ClaimOwner, Transition
 from tests.swaps import planned
@@ -97,6 +98,22 @@ def test_every_pair_is_submitted_and_its_job_stored(ledger: Ledger) -> None:
     assert len(report.submitted) == 20
     assert [row.img_uuid for row in ledger.of_run(KEY)] == [f"job-{number}" for number in range(20)]
     assert {row.cost for row in ledger.of_run(KEY)} == {2}
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (TimeoutError(), "The submit ended in an unexpected TimeoutError. "),
+        (KeyError("data"), "The submit ended in an unexpected KeyError: 'data'. "),
+    ],
+)
+def test_an_unexpected_error_leaves_a_sentence_on_the_row(
+    ledger: Ledger, error: Exception, said: str
+) -> None:
+    submit(ledger, failing(error, 3))
+    row = ledger.of_run(KEY)[3]
+    assert row.status is Status.UNKNOWN
+    assert str(row.error_message).startswith(said + "The submit may have been accepted")
 
 
 def test_the_claim_is_in_the_database_before_the_post_leaves(ledger: Ledger) -> None:
@@ -395,17 +412,12 @@ class BrokenWriter:
     def __init__(self, good: int) -> None:
         self._good = good
 
-    def write_all(self, requests: Sequence[Sequence[Transition]]) -> list[Future[list[bool]]]:
+    def write_all(self, requests: Sequence[Sequence[Transition]]) -> Future[list[Written]]:
         self._good -= 1
-        futures = []
-        for steps in requests:
-            future: Future[list[bool]] = Future()
-            if self._good >= 0:
-                future.set_result([True] * len(steps))
-            else:
-                future.set_exception(ResultsTableError("out of reach"))
-            futures.append(future)
-        return futures
+        error = ResultsTableError("out of reach")
+        done: Future[list[Written]] = Future()
+        done.set_result([[True] * len(steps) if self._good >= 0 else error for steps in requests])
+        return done
 
 
 def test_a_table_out_of_reach_stops_the_posts_and_names_the_jobs_it_could_not_store(
@@ -427,7 +439,7 @@ def test_a_table_out_of_reach_stops_the_posts_and_names_the_jobs_it_could_not_st
 
 def test_a_writer_that_fails_at_once_does_not_leave_the_slots_waiting_forever() -> None:
     class NoWriter:
-        def write_all(self, requests: object) -> list[Future[list[bool]]]:
+        def write_all(self, requests: object) -> Future[list[Written]]:
             raise RuntimeError("no writer")
 
     round_ = submit_swaps(accept, NoWriter(), [planned(0)], concurrency=1)
@@ -440,7 +452,7 @@ def test_the_group_commit_serves_many_threads_in_order(ledger: Ledger) -> None:
     with GroupCommit(ledger.database, WHO) as writer:
         threads = [
             threading.Thread(
-                target=lambda row=row: granted.extend(writer.write_all([[Claim.of(row)]])[0].result())
+                target=lambda row=row: granted.extend(writer.write_all([[Claim.of(row)]]).result())
             )
             for row in rows
         ]
@@ -448,7 +460,7 @@ def test_the_group_commit_serves_many_threads_in_order(ledger: Ledger) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-    assert granted == [True] * 20
+    assert granted == [[True]] * 20
 
 
 def test_leaving_the_group_commit_commits_what_is_queued(ledger: Ledger) -> None:

@@ -15,7 +15,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from airflow_provider_goenhance.pictures.contact_sheet import SheetRow, make_contact_sheet
+from airflow_provider_goenhance.pictures.contact_sheet import (
+    MOST_ROWS,
+    SheetRow,
+    fetch_inputs,
+    make_contact_sheet,
+)
 from airflow_provider_goenhance.pictures.thumbnail import THUMBNAIL
 from tests.unit.pictures.picture_server import PictureServer
 from tests.unit.pictures.pictures import encoded
@@ -77,8 +82,10 @@ def row(name: str = "p", **fields: Any) -> SheetRow:
     return SheetRow(pair_id=name, **fields)
 
 
-def sheet(*rows: SheetRow, **options: Any) -> str:
-    return make_contact_sheet("Face swaps of run", {"succeeded": "1"}, rows, **options).decode()
+def sheet(*rows: SheetRow, most_rows: int = MOST_ROWS, **options: Any) -> str:
+    inputs = asyncio.run(fetch_inputs(rows, most_rows=most_rows, **options))
+    facts = {"succeeded": "1"}
+    return make_contact_sheet("Face swaps of run", facts, rows, inputs, most_rows=most_rows).decode()
 
 
 def thumbnails(html: str) -> list[Image.Image]:
@@ -160,6 +167,7 @@ def test_everything_that_a_manifest_brings_is_escaped() -> None:
                 img_uuid=evil,
             )
         ],
+        {},
     ).decode()
 
     seen = _Seen(html)
@@ -172,7 +180,7 @@ def test_everything_that_a_manifest_brings_is_escaped() -> None:
 def test_an_input_that_cannot_be_fetched_is_left_blank(pictures: PictureServer, path: str) -> None:
     pair = row(source_img=pictures.link(path), reference_img=pictures.link("/user/r.jpg"))
 
-    html = sheet(pair, input_bytes=2**20)
+    html = sheet(pair, max_bytes=2**20)
 
     assert len(thumbnails(html)) == 1
     assert path in html
@@ -181,7 +189,7 @@ def test_an_input_that_cannot_be_fetched_is_left_blank(pictures: PictureServer, 
 def test_inputs_that_hang_do_not_delay_the_report(pictures: PictureServer) -> None:
     pair = row(source_img=pictures.link("/hang"), reference_img=pictures.link("/user/r.jpg"))
 
-    html = sheet(pair, all_inputs_seconds=1.0)
+    html = sheet(pair, seconds=1.0)
 
     assert len(thumbnails(html)) == 1
 

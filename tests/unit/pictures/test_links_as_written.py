@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import socket
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 import yarl
 
+from airflow_provider_goenhance.addresses import Trail
 from airflow_provider_goenhance.exceptions import CollectError
 from airflow_provider_goenhance.pictures.fetch import check_hop, fetch_picture, next_hop
+from airflow_provider_goenhance.pictures.session import open_session
 
 if TYPE_CHECKING:
     from tests.unit.pictures.picture_server import PictureServer
@@ -27,7 +30,7 @@ async def test_a_redirect_out_of_the_web_is_not_followed(
 async def test_a_redirect_from_https_to_http_is_not_followed() -> None:
     secure = yarl.URL("https://93.184.215.14/a.jpg?sig=SECRET")
     with pytest.raises(CollectError) as caught:
-        await check_hop(secure, yarl.URL("http://93.184.215.14/a.jpg?sig=SECRET"), str(secure))
+        await check_hop(secure, yarl.URL("http://93.184.215.14/a.jpg?sig=SECRET"), str(secure), Trail())
     assert caught.value.error_code == "unsafe_redirect"
     assert "redirected from https to http; not followed" in caught.value.message
     assert "SECRET" not in caught.value.message
@@ -147,11 +150,11 @@ async def test_a_redirect_to_nothing_is_a_failed_download(
 async def test_a_redirect_from_a_public_to_an_inner_address_is_not_followed(target: str) -> None:
     public = yarl.URL("http://93.184.215.14/a.jpg")
     with pytest.raises(CollectError, match="redirected from a public to an internal address") as caught:
-        await check_hop(public, yarl.URL(target), str(public))
+        await check_hop(public, yarl.URL(target), str(public), Trail())
     assert caught.value.error_code == "unsafe_redirect"
     assert target not in caught.value.message
-    await check_hop(public, yarl.URL("http://93.184.215.15/"), str(public))
-    await check_hop(yarl.URL("http://10.0.0.8/a.jpg"), yarl.URL(target), str(public))
+    await check_hop(public, yarl.URL("http://93.184.215.15/"), str(public), Trail())
+    await check_hop(yarl.URL("http://10.0.0.8/a.jpg"), yarl.URL(target), str(public), Trail())
 
 
 async def test_a_public_host_that_redirects_into_the_local_network_is_not_followed(
@@ -164,3 +167,33 @@ async def test_a_public_host_that_redirects_into_the_local_network_is_not_follow
             await fetch_picture(session, "http://93.184.215.14/to")
     assert caught.value.error_code == "unsafe_redirect"
     assert server.asked == []
+
+
+async def test_a_name_that_resolves_inwards_only_when_the_connection_is_made_gets_no_request(
+    server: PictureServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve = socket.getaddrinfo
+    answers = ["93.184.215.14"]  # and from the second time on 127.0.0.1
+
+    def getaddrinfo(host: str, port: Any, *args: Any, **kwargs: Any) -> Any:
+        if host == "rebinds.example.com":
+            host = answers.pop() if answers else "127.0.0.1"
+        return resolve(host, port, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    # The server as a proxy for all other hosts: what it answers comes from a public address.
+    monkeypatch.setenv("http_proxy", server.base)
+    monkeypatch.setenv("no_proxy", "rebinds.example.com")
+    inwards = server.base.replace("127.0.0.1", "rebinds.example.com")
+    server.location = f"{inwards}/user/secret.jpg".encode()
+    async with open_session() as session:
+        with pytest.raises(CollectError, match="redirected from a public to an internal address") as caught:
+            await fetch_picture(session, "http://93.184.215.14/to")
+        assert caught.value.error_code == "unsafe_redirect"
+        assert answers == server.asked == []
+        # A link that a person has entered may lead there, and so may its connection, which is kept open.
+        assert await fetch_picture(session, f"{inwards}/user/face.jpg") == server.picture
+        answers.append("93.184.215.14")
+        with pytest.raises(CollectError, match="redirected from a public to an internal address"):
+            await fetch_picture(session, "http://93.184.215.14/to")
+    assert server.asked == ["/user/face.jpg"]

@@ -54,7 +54,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SwapStore]
 
 def take(store: SwapStore, owner: ClaimOwner, *steps: Transition) -> list[bool]:
     with store.writer(owner) as writer:
-        return writer.write_all([steps])[0].result()
+        (taken,) = writer.write_all([steps]).result()
+    assert isinstance(taken, list)
+    return taken
 
 
 def row(store: SwapStore) -> Swap:

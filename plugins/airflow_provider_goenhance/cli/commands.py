@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the subcommands of ``airflow goenhance`` do."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import getpass
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from airflow.cli.simple_table import AirflowConsole
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
+from airflow.utils.cli import action_cli, suppress_logs_and_warning
+from airflow.utils.providers_configuration_loader import providers_configuration_loaded
+
+from ..exceptions import GoEnhanceError, ResultsTableError
+from ..execution.reconcile import Comparison, compare_run, record_balance, settle_by_credits
+from ..execution.settle import ResolutionError, Selection, resolve_unknown, select_unknown, unknown_submits
+from ..hooks.goenhance import GoEnhanceHook
+from ..hooks.results import open_ledger
+from ..results.balances import Balances
+from ..results.ledger import RunKey
+from ..results.resolution import Resolution
+from ..results.swap import Swap
+
+_NEXT_STEPS = {
+    Resolution.NOT_BILLED: "Clear the task, or start a new run, to send the pair.",
+    Resolution.BILLED: "Clear the task, run GoEnhanceCollectOperator, or start a new run, to collect the picture.",
+    Resolution.WRITTEN_OFF: "Start a new run to send the pair again; it may then be paid for twice.",
+}
+
+
+def _command(function: Callable[[Namespace], None]) -> Callable[[Namespace], None]:
+    """Run a command with Airflow's connections; an error is a message and the exit code 1."""
+
+    @suppress_logs_and_warning
+    @providers_configuration_loaded
+    @action_cli(check_db=False)  # type: ignore[untyped-decorator]
+    @functools.wraps(function)
+    def run(args: Namespace) -> None:
+        # As in `airflow connections`: else only connections of the environment would be found.
+        os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
+        try:
+            function(args)
+        except (ValueError, GoEnhanceError, ResultsTableError, AirflowNotFoundException) as error:
+            raise SystemExit(str(error)) from None
+
+    return run
+
+
+@_command
+def unknowns(args: Namespace) -> None:
+    """List the submits whose outcome is unknown."""
+    with open_ledger(args.results_conn_id) as ledger:
+        rows = unknown_submits(ledger, dag_id=args.dag_id, run_id=args.run_id)
+    # A table has no room for the reason.
+    long = args.output in {"json", "yaml"}
+
+    def describe(row: Swap) -> dict[str, Any]:
+        reason = {"account": row.account, "reason": row.error_message} if long else {}
+        return {
+            "swap_id": row.swap_id,
+            "dag_id": row.dag_id,
+            "run_id": row.run_id,
+            "pair_id": row.pair_id,
+            "sent_at": _time(row.claimed_at),
+            **reason,
+        }
+
+    AirflowConsole().print_as(data=rows, output=args.output, mapper=describe)
+
+
+@_command
+def resolve(args: Namespace) -> None:
+    """Settle submits whose outcome is unknown."""
+    selection = _selection(args)
+    with open_ledger(args.results_conn_id) as ledger:
+        if args.resolution == Resolution.BILLED and args.img_uuid and not args.no_check:
+            _check_job(select_unknown(ledger, selection), args.img_uuid.strip(), args.goenhance_conn_id)
+        settled = resolve_unknown(
+            ledger,
+            selection,
+            args.resolution,
+            by=args.by or getpass.getuser(),
+            img_uuid=args.img_uuid,
+            note=args.note,
+        )
+    AirflowConsole().print_as(data=settled, output=args.output, mapper=_settled)
+    sys.stderr.write(f"{len(settled)} settled as {args.resolution}. {_NEXT_STEPS[args.resolution]}\n")
+
+
+@_command
+def reconcile(args: Namespace) -> None:
+    """Compare the credit balance with the submits, and settle unknown ones by it."""
+    if bool(args.dag_id) != bool(args.run_id):
+        raise ResolutionError(
+            "Name a run by --dag-id and --run-id together, or neither for all runs with unknowns."
+        )
+    hook = GoEnhanceHook(args.goenhance_conn_id)
+    account = hook.account().fingerprint
+    asked_by = args.by or getpass.getuser()
+    shown: list[dict[str, Any]] = []
+    refused = 0
+    with open_ledger(args.results_conn_id) as ledger:
+        keys = [RunKey(args.dag_id, args.run_id)] if args.run_id else []
+        keys = keys or Balances(ledger.database, account).runs_with_unknown()
+        now = record_balance(ledger, account, None, "reconcile", hook.get_credits().count)
+        for key in keys:
+            comparison = compare_run(ledger, account, key, now, job_seconds=args.job_timeout)
+            if comparison is None:
+                refused += 1
+                shown.append(_reconciled(key, "No balance was read before the submits of this run."))
+                continue
+            line, settled = comparison.line, 0
+            if args.settle:
+                try:
+                    settled = len(settle_by_credits(ledger, account, comparison, asked_by=asked_by))
+                except ResolutionError as error:
+                    refused += 1
+                    line = f"{line} {error}"
+            shown.append(_reconciled(key, line, comparison, settled))
+    _print_reconciled(shown, args.output)
+    if args.settle and refused:
+        raise ResolutionError(f"{refused} of {len(keys)} runs not settled.")
+
+
+def _reconciled(
+    key: RunKey, line: str, comparison: Comparison | None = None, settled: int = 0
+) -> dict[str, Any]:
+    return {
+        "dag_id": key.dag_id,
+        "run_id": key.run_id,
+        "unknown": comparison.round.unknown if comparison else "",
+        "accepted_from": comparison.finding.low if comparison else "",
+        "accepted_to": comparison.finding.high if comparison else "",
+        "settled": settled,
+        "line": line,
+    }
+
+
+def _print_reconciled(shown: Sequence[dict[str, Any]], output: str) -> None:
+    if output in {"json", "yaml"}:
+        AirflowConsole().print_as(data=list(shown), output=output)
+        return
+    for run in shown:
+        done = f" Planned again: {run['settled']}." if run["settled"] else ""
+        sys.stdout.write(f"{run['dag_id']} {run['run_id']}: {run['line']}{done}\n")
+    if not shown:
+        sys.stdout.write("No run has unknown submits.\n")
+
+
+def _selection(args: Namespace) -> Selection:
+    if args.swap_ids:
+        if args.dag_id or args.run_id or args.pair_id:
+            raise ResolutionError(
+                "Name rows by their swap_id, or by --dag-id, --run-id and --pair-id; not by both."
+            )
+        return Selection(swap_ids=args.swap_ids)
+    if not (args.dag_id and args.run_id):
+        raise ResolutionError(
+            "No row is selected: name the swap_id, which `airflow goenhance unknowns` lists, or --dag-id and --run-id."
+        )
+    return Selection(key=RunKey(args.dag_id, args.run_id), pair_ids=args.pair_id)
+
+
+def _check_job(rows: Sequence[Swap], img_uuid: str, conn_id: str) -> None:
+    """Ask GoEnhance for a job before it is recorded: a mistyped UUID would hide that the submit is not settled."""
+    hook = GoEnhanceHook(conn_id)
+    account = hook.account()
+    if foreign := [row for row in rows if row.account != account.fingerprint]:
+        raise ResolutionError(
+            f"{foreign[0].label} was sent for another account ({foreign[0].account}) than that of {account}. Name its "
+            "connection with --goenhance-conn-id, or use --no-check. Nothing was changed."
+        )
+    try:
+        hook.get_job(img_uuid)
+    except GoEnhanceError as error:
+        raise ResolutionError(
+            f"GoEnhance does not confirm the job {img_uuid}: {error} Nothing was changed. Check the UUID; --no-check "
+            "records it without asking."
+        ) from None
+
+
+def _settled(row: Swap) -> dict[str, Any]:
+    return {
+        "swap_id": row.swap_id,
+        "run_id": row.run_id,
+        "pair_id": row.pair_id,
+        "resolution": row.resolution,
+        "status": str(row.status),
+        "img_uuid": row.img_uuid or "",
+        "resolved_by": row.resolved_by,
+        "resolved_at": _time(row.resolved_at),
+    }
+
+
+def _time(moment: dt.datetime | None) -> str:
+    return moment.isoformat(timespec="seconds") if moment else ""
