@@ -164,6 +164,7 @@ class AccountLimits:
         self._wire = Capacity(0)
         self._admission = Capacity(0)
         self._promised = 0
+        self._share = 0
         self._slots = 0
         self._recorded = 0
         self.pace = 1.0
@@ -215,12 +216,12 @@ class AccountLimits:
     def _until_look(self) -> float:
         if self._recorded > max(self._slots, self._wire.used):
             return LOOK_WHILE_SHRINKING
-        if not self._slots:
+        if not self._share:
             return LOOK_FOR_ANY
-        return LOOK_FOR_MORE if self._slots < self._wanted() else LOOK_EVERY
+        return LOOK_FOR_MORE if self._share < self._wanted() else LOOK_EVERY
 
     def _wanted(self) -> int:
-        return min(self.limit, max(0, self.rows_left) + self._wire.used)
+        return min(self.limit, max(0, self.rows_left - self._promised) + self._admission.used)
 
     async def _renew(self) -> None:
         valid = time.monotonic() < self._valid_until
@@ -228,7 +229,11 @@ class AccountLimits:
             held=max(self._wire.used, self._slots if valid else 0), wanted=self._wanted(), limit=self.limit
         )
         lease = await self.call(lambda leases: leases.renew(self._holder, request))
-        self._slots, self._recorded, self.pace = lease.slots, lease.recorded, lease.pace
+        # A smaller share admits no further rows. Those that are claimed keep what is on record for them until they are
+        # sent: they must not wait for other tasks.
+        claimed = self._admission.used - self._promised
+        self._slots = max(lease.slots, min(claimed, lease.recorded))
+        self._share, self._recorded, self.pace = lease.slots, lease.recorded, lease.pace
         self._valid_until = lease.valid_until
         if lease.paused_seconds:
             self._pause(lease.paused_seconds)
@@ -245,10 +250,11 @@ class AccountLimits:
     def _apply(self) -> None:
         """Let through what the lease allows, and come back when a pause ends or the lease would expire."""
         now = time.monotonic()
-        slots = self._slots if self.is_open() else 0
-        self._wire.resize(slots)
+        is_open = self.is_open()
+        self._wire.resize(self._slots if is_open else 0)
+        share = self._share if is_open else 0
         # With a rate, a row that is admitted has a turn: it must not wait for a place on the wire too.
-        self._admission.resize(slots if self.turns else slots_for(slots))
+        self._admission.resize(share if self.turns else slots_for(share))
         if self._reopen is not None:
             self._reopen.cancel()
         moment = self._paused_until if self._paused_until > now else self._valid_until
@@ -269,7 +275,7 @@ class AccountLimits:
 
     def _say_if_waiting(self) -> None:
         now = time.monotonic()
-        if self._wire.used or self._slots or now - self._said < SAY_EVERY:
+        if self._wire.used or self._share or now - self._said < SAY_EVERY:
             return
         self._said = now
         log.info(
