@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Do the limits of an account hold over many tasks, and is what they allow used?
+Measure whether the limits of an account hold over many tasks, and how much of them is used.
 
 Starts a process for each task, all at once; the sandbox's own log says when each POST arrived and was answered.
 """
@@ -126,10 +126,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", type=int, default=16)
     parser.add_argument("--runs", type=int, default=1, help="runs that the tasks belong to (%(default)s)")
-    parser.add_argument("--rows", type=int, default=60, help="pairs of each task (%(default)s)")
+    parser.add_argument("--rows", type=int, default=100, help="pairs of each task (%(default)s)")
     parser.add_argument("--concurrency", type=int, default=10)
     parser.add_argument("--rate", type=float, default=20.0)
-    parser.add_argument("--latency", type=float, default=0.3, help="the sandbox's, seconds (%(default)s)")
+    parser.add_argument("--latency", type=float, default=0.15, help="the sandbox's, seconds (%(default)s)")
     parser.add_argument("--databases", nargs="+", default=["sqlite", "postgres"])
     parser.add_argument("--verbose", action="store_true", help="show the logs of the tasks")
     parser.add_argument("--json", type=Path, help="write the figures here too")
@@ -147,10 +147,7 @@ def main() -> int:
         row["most_at_once"] <= options.concurrency
         and (
             not options.rate
-            or (
-                row["most_in_10_s"] <= options.rate * 10
-                and row["most_in_1_s"] <= 1.1 * options.rate + 1
-            )
+            or (row["most_in_10_s"] <= options.rate * 10 and row["most_in_1_s"] <= 1.1 * options.rate + 1)
         )
         for row in results
     )

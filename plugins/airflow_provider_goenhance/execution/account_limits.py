@@ -12,11 +12,10 @@ import asyncio
 import logging
 import random
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..api.capacity import Capacity
 from ..api.client import MAX_WAIT, wait_after
@@ -26,6 +25,8 @@ from ..exceptions import GoEnhanceError, RateLimitedError, ResultsTableError, Un
 from ..results.lease_thread import LeaseThread
 from ..results.leases import AccountLeases, Holder, Request
 from ..results.stores import TableStore
+from .limits import Limits, TaskLimits, ignore, slots_for
+from .turns import Turns
 
 if TYPE_CHECKING:
     from ..api.account import Account
@@ -38,20 +39,12 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: One more claimed row for this many concurrent POSTs: it waits for its commit while they are under way.
-SPARE_SLOT_FOR = 3
 #: Seconds between two looks at the lease: with a full share, with a smaller one, with none, and while it shrinks.
 LOOK_EVERY, LOOK_FOR_MORE, LOOK_FOR_ANY, LOOK_WHILE_SHRINKING = 2.0, 1.0, 0.5, 0.1
 #: A row is claimed this many seconds before its turn.
 CLAIM_AHEAD = 0.2
 #: A turn that is used later than this is lost: it would come too close to the next one's.
 LATEST = 0.1
-#: Turns for this many seconds are reserved at a time.
-TURNS_SECONDS = 0.25
-#: Seconds in which requests for a turn are gathered.
-GATHER_SECONDS = 0.002
-#: Seconds that the commit of a claim takes, until it was measured, and at most.
-FIRST_LEAD, LONGEST_LEAD = 0.02, 0.15
 #: Seconds that the end of a round waits for its lease to be released.
 RELEASE_SECONDS = 2.0
 #: Seconds between two log lines of a task that has no share.
@@ -61,78 +54,6 @@ SAY_EVERY = 30.0
 _turn: ContextVar[float | None] = ContextVar("turn", default=None)
 #: When that row's POST was sent.
 _sent_at: ContextVar[float] = ContextVar("sent_at", default=0.0)
-
-
-def slots_for(concurrency: int) -> int:
-    """
-    Return how many rows are claimed at once, which is also how many a killed worker can leave ``unknown``.
-
-    A slot that waits for its commit has no POST under way: a few extra slots keep the concurrency fully used.
-    """
-    return concurrency + concurrency // SPARE_SLOT_FOR
-
-
-class Limits(Protocol):
-    """
-    What a round of submits asks before it claims a row.
-
-    :ivar rows_left: rows that the round has not taken yet
-    :ivar limiter: the limiter for the client, ``None`` for its own
-    :ivar stop: ends the round, with the reason
-    """
-
-    rows_left: int
-    limiter: Limiter | None
-    stop: Callable[[GoEnhanceError], None]
-
-    def admit_now(self) -> bool:
-        """Return whether a row may be claimed at once; each that is admitted leaves again."""
-
-    async def admit(self) -> bool:
-        """Wait until a row may be claimed; return false when none will be."""
-
-    def leave(self) -> None:
-        """Note that an admitted row has its answer, or was not sent."""
-
-    def claimed(self, seconds: float) -> None:
-        """Note how long the commit of a claim took."""
-
-    def refused(self, error: RateLimitedError, attempt: int) -> bool:
-        """Slow down after a 429; return whether the row is sent again by this round."""
-
-    def close(self) -> None:
-        """Admit no further rows."""
-
-
-class TaskLimits:
-    """The limits of a task that has no results table: those of its client."""
-
-    limiter: Limiter | None = None
-
-    def __init__(self) -> None:
-        self.rows_left = 0
-        self.stop: Callable[[GoEnhanceError], None] = _ignore
-
-    def admit_now(self) -> bool:
-        """Return true: the client's limiter makes the POST wait."""
-        return True
-
-    async def admit(self) -> bool:
-        """Return true."""
-        return True
-
-    def leave(self) -> None:
-        """Do nothing."""
-
-    def claimed(self, seconds: float) -> None:
-        """Do nothing."""
-
-    def refused(self, error: RateLimitedError, attempt: int) -> bool:
-        """Return false: the client has tried again itself."""
-        return False
-
-    def close(self) -> None:
-        """Do nothing."""
 
 
 class AccountLimits:
@@ -154,12 +75,12 @@ class AccountLimits:
     ) -> None:
         self.rows_left = rows
         self.limiter: Limiter | None = _WireLimiter(self)
-        self.stop: Callable[[GoEnhanceError], None] = _ignore
+        self.stop: Callable[[GoEnhanceError], None] = ignore
         self._account = account
         self._holder = holder
         self.limit = max(1, account.max_concurrency)
         self.rate = account.requests_per_second
-        self.turns = _Turns(self) if self.rate > 0 else None
+        self.turns = Turns(self._reserve, lambda: self.rate * self.pace) if self.rate > 0 else None
         self._thread = LeaseThread(database, account.fingerprint, account.request_timeout)
         self._wire = Capacity(0)
         self._admission = Capacity(0)
@@ -243,6 +164,13 @@ class AccountLimits:
         """Call the account's leases in their thread."""
         return await asyncio.wrap_future(self._thread.call(work))
 
+    async def _reserve(self, count: int, lead: float) -> list[float]:
+        # Each slot of each task has one turn at most, and perhaps one that it lost.
+        most_ahead = 2 * self.limit + count
+        return await self.call(
+            lambda leases: leases.take_turns(count, self.rate, lead=lead, most_ahead=most_ahead)
+        )
+
     def is_open(self) -> bool:
         """Return whether a POST may start: the lease is valid, and the account is not paused."""
         return self._paused_until <= time.monotonic() < self._valid_until
@@ -300,7 +228,7 @@ class AccountLimits:
             return False
         return True
 
-    async def _has_turn(self, turns: _Turns) -> bool:
+    async def _has_turn(self, turns: Turns) -> bool:
         """Wait until shortly before this row's turn."""
         self._promised += 1
         try:
@@ -417,84 +345,6 @@ class _WireLimiter(Limiter):
             yield
 
 
-class _Turns:
-    """The turns on the wire of one execution, reserved a few at a time."""
-
-    def __init__(self, limits: AccountLimits) -> None:
-        self._limits = limits
-        self._waiting: deque[asyncio.Future[float]] = deque()
-        self._pump: asyncio.Task[None] | None = None
-        self._ended: asyncio.Event = asyncio.Event()
-        self._lead = FIRST_LEAD
-
-    def note_commit(self, seconds: float) -> None:
-        """Note how long a commit took: a turn that is sooner than that could not be used."""
-        self._lead = min(LONGEST_LEAD, max(seconds * 1.5, self._lead * 0.95, FIRST_LEAD))
-
-    async def take(self, *, claimed: bool = False) -> float:
-        """
-        Return when the next POST may start, by ``time.monotonic``.
-
-        :param claimed: for a row that is claimed already, which goes first
-        """
-        turn: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        if claimed:
-            self._waiting.appendleft(turn)
-        elif self._ended.is_set():
-            return 0.0
-        else:
-            self._waiting.append(turn)
-        if self._pump is None or self._pump.done():
-            self._pump = asyncio.create_task(self._reserve())
-        return await turn
-
-    async def sleep_until(self, moment: float) -> None:
-        """Wait, unless the round ends before."""
-        seconds = moment - time.monotonic()
-        if seconds > 0:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._ended.wait(), seconds)
-
-    def close(self) -> None:
-        """Reserve no turns for rows that are not claimed yet."""
-        self._ended.set()
-        waiting, self._waiting = self._waiting, deque()
-        for turn in waiting:
-            if not turn.done():
-                turn.set_result(0.0)
-
-    async def _reserve(self) -> None:
-        try:
-            while self._waiting:
-                await asyncio.sleep(GATHER_SECONDS)
-                self._waiting = deque(turn for turn in self._waiting if not turn.done())
-                if self._waiting:
-                    await self._reserve_some()
-        except Exception as error:  # noqa: BLE001  those who wait must receive it, or they wait forever
-            for turn in self._waiting:
-                if not turn.done():
-                    turn.set_exception(error)
-            self._waiting.clear()
-
-    async def _reserve_some(self) -> None:
-        limits = self._limits
-        rate = limits.rate
-        count = min(len(self._waiting), max(1, int(rate * limits.pace * TURNS_SECONDS)))
-        most_ahead = 2 * limits.limit + count
-        lead = self._lead
-        turns = await limits.call(
-            lambda leases: leases.take_turns(count, rate, lead=lead, most_ahead=most_ahead)
-        )
-        for moment in turns:
-            while self._waiting:
-                turn = self._waiting.popleft()
-                if not turn.done():
-                    turn.set_result(moment)
-                    break
-        # Not too far ahead, or one task would keep those of another from their turns.
-        await self.sleep_until(turns[-1] - TURNS_SECONDS)
-
-
 @asynccontextmanager
 async def open_limits(
     account: Account, store: SwapStore, owner: ClaimOwner, swaps: Sequence[Swap]
@@ -506,10 +356,6 @@ async def open_limits(
     holder = Holder(owner.name, swaps[0].dag_id, swaps[0].run_id)
     async with AccountLimits(store.ledger.database, account, holder, len(swaps)) as limits:
         yield limits
-
-
-def _ignore(_reason: GoEnhanceError) -> None:
-    """Take no notice: no round has begun."""
 
 
 def _stop_if_closed() -> None:

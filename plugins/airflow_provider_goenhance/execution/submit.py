@@ -32,7 +32,8 @@ from ..results.states import Status
 from ..results.stores import Writer
 from ..results.swap import Swap
 from ..results.transitions import Accepted, Claim, Declined, NotSent, OutcomeUnknown, Transition
-from .account_limits import TaskLimits, open_limits, slots_for
+from .account_limits import open_limits
+from .limits import TaskLimits, slots_for
 from .progress import PROGRESS_EVERY, submit_line
 from .spending import conclude
 
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from ..results.spending import Spending
     from ..results.stores import SwapStore
     from ..results.transitions import ClaimOwner
-    from .account_limits import Limits
+    from .limits import Limits
     from .task_loop import TaskLoop
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[3] / folder) for folder in ("", "plugins")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "plugins"))
 
 from airflow_provider_goenhance.api.account import Account
 from airflow_provider_goenhance.execution.submit import submit_round
@@ -32,7 +33,8 @@ def main(url: str, sandbox: str, token: str, task: int, run: str, rows: int, **l
     ledger = Ledger(ResultsDatabase(url, name="the test's database"))
     key = RunKey("dag", run)
     own = [
-        planned(task * 10_000 + number, run_id=run, task_id=f"swap{task}", batch=task) for number in range(rows)
+        planned(task * 10_000 + number, run_id=run, task_id=f"swap{task}", batch=task)
+        for number in range(rows)
     ]
     account = Account("goenhance_test", token, sandbox, **limits)
     store = TableStore(ledger, lambda: ledger.of_run(key, task_id=f"swap{task}"))
