@@ -161,10 +161,18 @@ class AccountLeases:
 
     def release(self, holder: Holder) -> None:
         """End a lease whose owner has no POST under way any more."""
-        c = self._leases.c
-        where = (c.account == self._account, c.owner == holder.owner)
-        self._database.run(lambda connection: connection.execute(sa.delete(self._leases).where(*where)))
+        self._database.run(lambda connection: self._release(connection, holder))
         self._valid_until.pop(holder.owner, None)
+
+    def _release(self, connection: sa.Connection, holder: Holder) -> None:
+        self._lock(connection)
+        self._delete(connection, holder, _now(connection))
+
+    def _delete(self, connection: sa.Connection, holder: Holder, now: dt.datetime) -> None:
+        """Delete the lease of an execution, and those that have expired."""
+        c = self._leases.c
+        gone = sa.or_(c.expires_at <= now, c.owner == holder.owner)
+        connection.execute(sa.delete(self._leases).where(c.account == self._account, gone))
 
     def _look(self, connection: sa.Connection, holder: Holder, request: Request) -> Lease | None:
         """Return the lease if nothing would have to be written."""
@@ -198,14 +206,12 @@ class AccountLeases:
             "since": since,
             "expires_at": now + dt.timedelta(seconds=self._seconds),
         }
-        c = self._leases.c
         if mine is None:
-            # Its own row too, if it has expired.
-            gone = sa.or_(c.expires_at <= now, c.owner == holder.owner)
-            connection.execute(sa.delete(self._leases).where(c.account == self._account, gone))
+            self._delete(connection, holder, now)
             key = {"account": self._account, "owner": holder.owner}
             connection.execute(sa.insert(self._leases).values(**key, **values))
         else:
+            c = self._leases.c
             where = (c.account == self._account, c.owner == holder.owner)
             connection.execute(sa.update(self._leases).where(*where).values(**values))
         valid_until = asked_at + VALID_SECONDS
