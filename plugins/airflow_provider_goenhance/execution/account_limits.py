@@ -85,6 +85,7 @@ class AccountLimits:
         self._wire = Capacity(0)
         self._admission = Capacity(0)
         self._promised = 0
+        self._renewing = asyncio.Lock()
         self._share = 0
         self._slots = 0
         self._recorded = 0
@@ -145,6 +146,11 @@ class AccountLimits:
         return min(self.limit, max(0, self.rows_left - self._promised) + self._admission.used)
 
     async def _renew(self) -> None:
+        # One at a time: what a request reports must include what the reply to the one before it allowed.
+        async with self._renewing:
+            await self._renew_once()
+
+    async def _renew_once(self) -> None:
         valid = time.monotonic() < self._valid_until
         request = Request(
             held=max(self._wire.used, self._slots if valid else 0), wanted=self._wanted(), limit=self.limit
