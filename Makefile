@@ -67,10 +67,11 @@ unit: setup ## run the unit, integration and Dag tests; TESTS="..." passes other
 .PHONY: test-system
 test-system: setup ## run the slow tests: restarts, kills, browser, MariaDB, long property tests
 	@$(PYTHON) -m include.local.debian
-	@export GOENHANCE_LEDGER_EXAMPLES=300 GOENHANCE_WHOLE_FAULT_MATRIX=1 \
+	@export GOENHANCE_LEDGER_EXAMPLES=300 GOENHANCE_MANIFEST_EXAMPLES=5000 GOENHANCE_WHOLE_FAULT_MATRIX=1 \
 		GOENHANCE_TEST_DATABASES="sqlite postgres $$(PATH=$$PATH:/usr/sbin command -v mariadbd >/dev/null && echo mariadb)"; \
 		$(pytest) $(or $(TESTS),tests/integration/operators/test_fault_matrix.py \
-			tests/integration/results tests/integration/pictures tests/system)
+			tests/integration/results tests/integration/pictures tests/unit/manifest/test_generated_manifests.py \
+			tests/system)
 
 .PHONY: bench
 bench: setup ## compare with the alternatives, as ratios; writes .local/bench.json

@@ -2,14 +2,15 @@
 """
 ### Nightly face swaps from a manifest
 
-This Dag reads a CSV of image pairs (`source_img`: the face, `reference_img`: the target, optional `pair_id`), submits
+This Dag reads a table of image pairs (`source_img`: the face, `reference_img`: the target, optional `pair_id`), submits
 each pair to GoEnhance once, waits without occupying workers, stores the pictures, and reports the results.
 
 **To run your own manifest**, trigger the Dag and fill in the form. *Dry run* checks a manifest and shows what a run
 would pay for, without submitting anything.
 
 **If a run fails**, no pair is paid for twice. Clear the failed tasks to continue the run, or trigger a new one. A new
-run reuses stored pictures, adopts jobs that were paid for but not collected, and pays only for the remaining pairs.
+run reuses stored pictures, adopts jobs that were paid for but not collected, holds pairs that may have been paid for,
+and pays only for the remaining pairs.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ with DAG(
     schedule="0 2 * * *",
     start_date=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
     catchup=False,
-    # Concurrent runs of the same manifest would only adopt each other's jobs.
+    # A choice, not a safeguard: runs of the same pairs at once would adopt each other's jobs, and pay once.
     max_active_runs=1,
     tags=["goenhance", "face-swap"],
     doc_md=__doc__,
@@ -38,8 +39,9 @@ with DAG(
             None,
             type=["null", "string"],
             title="Manifest",
-            description_md="Path or URL (`s3://`, `gs://`, ...) of a CSV with the columns `source_img`, "
-            "`reference_img` and optionally `pair_id`. Defaults to the Airflow variable `goenhance_manifest`.",
+            description_md="Path or URL (`https://`, `s3://`, `gs://`, a Google sheet, ...) of a CSV, JSON, Parquet or "
+            "Excel file with the columns `source_img`, `reference_img` and optionally `pair_id`. Defaults to the "
+            "manifest whose arrival started the run, and otherwise to the Airflow variable `goenhance_manifest`.",
         ),
         "pairs_per_task": Param(
             0,
@@ -69,6 +71,12 @@ with DAG(
             title="Dry run",
             description="Check the manifest and show what a run would pay for. Nothing is written or submitted.",
         ),
+        "strict": Param(
+            False,
+            type="boolean",
+            title="Strict",
+            description="Stop before anything is paid if any row of the manifest would be rejected.",
+        ),
         "require_consent": Param(
             False,
             type="boolean",
@@ -88,8 +96,8 @@ with DAG(
             "hold",
             enum=["hold", "resubmit"],
             title="Submits with an unknown outcome",
-            description_md="`hold`: leave them for manual review. `resubmit`: submit them again, possibly paying "
-            "twice.",
+            description_md="`hold`: leave them for manual review, and hold the same pairs in later runs. `resubmit`: "
+            "submit them again, possibly paying twice.",
             section="Options that can cost more",
         ),
         "settle_by_credits": Param(
@@ -99,6 +107,39 @@ with DAG(
             description_md="If the account's balance shows that none of a run's unknown submits was accepted, plan "
             "them again.",
             section="Options that can cost more",
+        ),
+        "max_pairs": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            title="Budget: pairs",
+            description="The most pairs that this run may pay for. Blank: no limit.",
+            section="Budget and approval",
+        ),
+        "max_cost": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            title="Budget: credits",
+            description_md="The most credits that this run may spend. Needs a known price, see `credits_per_swap` of "
+            "the connection. Blank: no limit.",
+            section="Budget and approval",
+        ),
+        "on_budget_reached": Param(
+            "hold",
+            enum=["hold", "fail"],
+            title="When a budget is reached",
+            description_md="`hold`: the other pairs are `held`, and the run does not fail. `fail`: the run fails.",
+            section="Budget and approval",
+        ),
+        "approve_above": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            title="Approval above",
+            description="A run that would cost more than this many credits waits for a person's approval. Blank: none "
+            "does.",
+            section="Budget and approval",
         ),
         "allowed_failure_share": Param(
             0.1,
@@ -112,20 +153,31 @@ with DAG(
 ):
     plan = GoEnhancePlanOperator(
         task_id="plan",
-        manifest="{{ params.manifest or var.value.get('goenhance_manifest', '') }}",
+        # Blank if the arrival of a manifest started the run: the operator reads that one.
+        manifest="{{ params.manifest or '' if triggering_asset_events else "
+        "params.manifest or var.value.get('goenhance_manifest', '') }}",
         pairs_per_task="{{ params.pairs_per_task }}",
         limit="{{ params.limit or 0 }}",
         check_only="{{ params.dry_run }}",
         reuse="{{ params.reuse }}",
+        on_unknown_submit="{{ params.on_unknown_submit }}",
         require_consent="{{ params.require_consent }}",
         settle_by_credits="{{ params.settle_by_credits }}",
+        max_pairs="{{ params.max_pairs }}",
+        max_cost="{{ params.max_cost }}",
+        approve_above="{{ params.approve_above }}",
+        strict="{{ params.strict }}",
     )
 
     swap = GoEnhanceFaceSwapBatchOperator.partial(
         task_id="swap",
         deferrable=True,
         wait_for_completion="{{ params.wait }}",
+        reuse="{{ params.reuse }}",
         on_unknown_submit="{{ params.on_unknown_submit }}",
+        max_pairs="{{ params.max_pairs }}",
+        max_cost="{{ params.max_cost }}",
+        on_budget_reached="{{ params.on_budget_reached }}",
         # A bad pair must not fail its task; the report decides whether the run failed.
         allowed_failure_share=1.0,
         # Deferred tasks count too, so this limits the jobs in flight, not only the submits.
@@ -138,6 +190,7 @@ with DAG(
         expect_rows="{{ not params.dry_run }}",
         expect_finished="{{ params.wait }}",
         settle_by_credits="{{ params.settle_by_credits }}",
+        on_budget_reached="{{ params.on_budget_reached }}",
         trigger_rule="all_done",
         # Other Dags can be scheduled on this asset; its events carry the counts.
         outlets=[Asset("goenhance_face_swaps")],

@@ -38,6 +38,10 @@ class ErrorCode(enum.StrEnum):
     BAD_REQUEST = "bad_request"
     #: The submit may have been accepted and paid for: check the vendor's console, then decide on a resubmit.
     SUBMIT_OUTCOME_UNKNOWN = "submit_outcome_unknown"
+    #: An earlier submit of the same pair has an unknown outcome, so this row was not sent: settle that submit.
+    UNKNOWN_SUBMIT = "unknown_submit"
+    #: Another task has the same pair in flight, so this row was not sent: a retry or clear looks again.
+    IN_FLIGHT = "in_flight"
     #: A person wrote off a submit that may have been paid for: a new run sends the pair again.
     WRITTEN_OFF = "written_off"
     #: GoEnhance ran the job and it failed: check the two pictures; ``failed_job_resubmits`` pays for another try.
@@ -54,6 +58,8 @@ class ErrorCode(enum.StrEnum):
     WITHDRAWN = "withdrawn"
     #: A budget has no room for the pair, so it was not sent: raise the budget and clear the task, or start a new run.
     BUDGET_REACHED = "budget_reached"
+    #: Nobody approved what the run would cost, so nothing was sent: clear the plan task to be asked again.
+    NOT_APPROVED = "not_approved"
 
     # -- the picture: the job is paid for, and a retry collects the picture without paying again --
 
@@ -94,6 +100,8 @@ class ErrorCode(enum.StrEnum):
     MISSING_VALUE = "missing_value"
     #: The row has more values than the header has columns: quote values that contain a comma.
     TOO_MANY_VALUES = "too_many_values"
+    #: The row, or a value of it, is not what its format promises, such as a line of JSON: correct it.
+    UNREADABLE_ROW = "unreadable_row"
     #: The value is too long: shorten it.
     TOO_LONG = "too_long"
     #: The value contains a space, a control character or the like: remove or encode it.

@@ -188,6 +188,23 @@ class SubmitOutcomeUnknownError(GoEnhanceError):
     maybe_accepted = True
 
 
+class PairHeldError(GoEnhanceError):
+    """
+    A pair was not sent, because of another submit of the same pair. Nothing was paid.
+
+    :param error_code: the exact cause, e.g. ``in_flight``
+    """
+
+    error_code: str = ErrorCode.UNKNOWN_SUBMIT
+
+    def __init__(self, message: str, *, error_code: str = ErrorCode.UNKNOWN_SUBMIT, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.error_code = error_code
+
+    def _details(self) -> dict[str, Any]:
+        return {**super()._details(), "error_code": self.error_code}
+
+
 class JobFailedError(GoEnhanceError):
     """GoEnhance reports that the job failed."""
 
@@ -243,6 +260,12 @@ class BudgetReachedError(GoEnhanceError):
     """A budget had no room for some pairs, and ``on_budget_reached="fail"`` says that this is a failure."""
 
     error_code = ErrorCode.BUDGET_REACHED
+
+
+class NotApprovedError(GoEnhanceError):
+    """A person refused what a run would cost, or nobody answered in time. Nothing was sent."""
+
+    error_code = ErrorCode.NOT_APPROVED
 
 
 class ManifestError(ValueError):

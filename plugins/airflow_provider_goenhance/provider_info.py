@@ -42,7 +42,12 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "sensors": [{"integration-name": "GoEnhance", "python-modules": [f"{_PACKAGE}.sensors.job"]}],
-        "triggers": [{"integration-name": "GoEnhance", "python-modules": [f"{_PACKAGE}.triggers.face_swap"]}],
+        "triggers": [
+            {
+                "integration-name": "GoEnhance",
+                "python-modules": [f"{_PACKAGE}.triggers.face_swap", f"{_PACKAGE}.triggers.manifest"],
+            }
+        ],
         "extra-links": [f"{_PACKAGE}.links.SwappedPicturesLink", f"{_PACKAGE}.links.ContactSheetLink"],
         "cli": [f"{_PACKAGE}.cli.definition.get_goenhance_cli_commands"],
         "connection-types": [_connection_type()],

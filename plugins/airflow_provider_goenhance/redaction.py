@@ -7,6 +7,7 @@ A token, the query of a signed link and the user part of a URL are secrets. Whic
 - :func:`excerpt`: a text of unknown origin, for a message or a row
 - :func:`answer_text`: a whole response, for a row that a person compares with the vendor's console
 - :func:`redact_urls`: a text that may contain URLs, at full length
+- :func:`label_value`: the value of a column that travels with a row
 - :func:`without_token`: a text that may echo the API token
 - :func:`redact_link`: a picture's link that must stay usable where it is not signed
 - :func:`link_name`: a picture's link in a message, as host and file name
@@ -63,6 +64,19 @@ def redact_urls(text: str) -> str:
     The query of a signed link is a secret, and so is the user part of a proxy's address.
     """
     return _USER.sub(r"\1", _QUERY.sub("?...", _LINK.sub(r"\1?...", text)))
+
+
+def label_value(text: str) -> str:
+    """
+    Return the value of a manifest's label without the user parts of the URLs in it.
+
+    A value that is a link as a whole is returned as :func:`redact_link` does.
+    """
+    if "://" not in text:
+        return text
+    if text.lower().startswith(("http://", "https://")) and not any(map(str.isspace, text)):
+        text = redact_link(text) or text
+    return _USER.sub(r"\1", text)
 
 
 def without_token(text: str, token: str) -> str:

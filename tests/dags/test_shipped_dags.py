@@ -84,6 +84,7 @@ GOOD = {
     "goenhance_face_swap_batch": [
         {},
         {"manifest": "s3://bucket/pairs.csv", "limit": 10, "wait": False},
+        {"max_pairs": 100, "max_cost": 300, "approve_above": 200, "on_budget_reached": "fail"},
         {"allowed_failure_share": 1, "reuse": "never", "on_unknown_submit": "resubmit"},
     ],
     "goenhance_face_swap_single": [
@@ -100,6 +101,10 @@ BAD = {
         {"limit": 0},
         {"limit": "ten"},
         {"pairs_per_task": 1.5},
+        {"max_pairs": 0},
+        {"max_cost": "much"},
+        {"approve_above": -1},
+        {"on_budget_reached": "pay"},
         {"allowed_failure_share": 1.1},
         {"allowed_failure_share": 7},
         {"allowed_failure_share": -0.1},

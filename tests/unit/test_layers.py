@@ -26,6 +26,7 @@ LAYERS = (
     {"cli"},
     {"web"},
     {"plugin"},
+    {"example_dags"},
 )
 LAYER_OF = {package: layer for layer, packages in enumerate(LAYERS) for package in packages}
 #: Packages that know nothing of Airflow. Manifest and pictures use its ObjectStoragePath, and nothing else of it.

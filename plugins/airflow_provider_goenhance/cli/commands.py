@@ -101,16 +101,24 @@ def reconcile(args: Namespace) -> None:
             "Name a run by --dag-id and --run-id together, or neither for all runs with unknowns."
         )
     hook = GoEnhanceHook(args.goenhance_conn_id)
-    account = hook.account().fingerprint
+    account = hook.account()
+    fingerprint = account.fingerprint
     asked_by = args.by or getpass.getuser()
     shown: list[dict[str, Any]] = []
     refused = 0
     with open_ledger(args.results_conn_id) as ledger:
         keys = [RunKey(args.dag_id, args.run_id)] if args.run_id else []
-        keys = keys or Balances(ledger.database, account).runs_with_unknown()
-        now = record_balance(ledger, account, None, "reconcile", hook.get_credits().count)
+        keys = keys or Balances(ledger.database, fingerprint).runs_with_unknown()
+        now = record_balance(ledger, fingerprint, None, "reconcile", hook.get_credits().count)
         for key in keys:
-            comparison = compare_run(ledger, account, key, now, job_seconds=args.job_timeout)
+            comparison = compare_run(
+                ledger,
+                fingerprint,
+                key,
+                now,
+                job_seconds=args.job_timeout,
+                named_price=account.credits_per_swap,
+            )
             if comparison is None:
                 refused += 1
                 shown.append(_reconciled(key, "No balance was read before the submits of this run."))
@@ -118,7 +126,7 @@ def reconcile(args: Namespace) -> None:
             line, settled = comparison.line, 0
             if args.settle:
                 try:
-                    settled = len(settle_by_credits(ledger, account, comparison, asked_by=asked_by))
+                    settled = len(settle_by_credits(ledger, fingerprint, comparison, asked_by=asked_by))
                 except ResolutionError as error:
                     refused += 1
                     line = f"{line} {error}"

@@ -17,6 +17,8 @@ from airflow.cli.cli_config import (
     lazy_load_command,
 )
 
+from ..results.resolution import Resolution
+
 _COMMANDS = "airflow_provider_goenhance.cli.commands"
 
 _DAG_ID = Arg(("-d", "--dag-id"), help="Id of the Dag")
@@ -56,7 +58,7 @@ _RESOLVE = ActionCommand(
             ("--as",),
             dest="resolution",
             required=True,
-            choices=("not_billed", "billed", "written_off"),
+            choices=tuple(map(str, Resolution)),
             help="not_billed: it was not accepted, and the pair may be sent. "
             "billed: it was accepted as the job --img-uuid, whose picture is then collected. "
             "written_off: it will not be found out; a new run may send, and pay for, the pair again",

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from ..results.transitions import ClaimOwner
 from .collect import collect_jobs
 from .events import outcome_of
 from .messages import pluralize, with_next_step
+from .one_in_flight import OneInFlight
 from .progress import wait_line
 from .submit import SubmitReport, submit_round
 from .task_loop import TaskLoop
@@ -62,6 +63,17 @@ class Attempt:
     timeout: float
     _loop: TaskLoop = field(default_factory=TaskLoop)
     _marked: bool = False
+
+    def __post_init__(self) -> None:
+        self._pairs = OneInFlight(
+            store=self.store,
+            owner=self.owner,
+            policies=self.policies,
+            storage_options=self.storage_options,
+            loop=self._loop,
+            send=self._send,
+            ask=lambda swaps: self._ask(swaps, time.time()),
+        )
 
     def rounds(
         self,
@@ -104,15 +116,19 @@ class Attempt:
                 return swaps, stopped_by  # no job can be polled with this token, or by a task that is to end
             waiting = self._waiting(swaps, first_look)
             if not wait:
-                return self._collect_finished(swaps, waiting), stopped_by
-            if not waiting:
+                return self._collect_finished(self._pairs.hold_rows_behind(swaps), waiting), stopped_by
+            waited_for = [*waiting, *self._pairs.jobs_ahead]
+            if not waited_for:
                 return swaps, stopped_by
             deadline = time.time() + self.timeout
             if defer is not None:
-                log.info("Waiting for %s in the triggerer.", pluralize(len(waiting), "job"))
-                defer(waiting, deadline)
-            log.info("Waiting for %s in this worker.", pluralize(len(waiting), "job"))
-            swaps = self._collect(waiting, self._ask(waiting, deadline))
+                log.info("Waiting for %s in the triggerer.", pluralize(len(waited_for), "job"))
+                defer(waited_for, deadline)
+            log.info("Waiting for %s in this worker.", pluralize(len(waited_for), "job"))
+            waited = self._ask(waited_for, deadline)
+            swaps = self._collect(waiting, waited)
+            if self._pairs.after_wait(waited, self._rows(swaps, Action.SUBMIT, first_look=False)):
+                swaps = self.store.load()
             first_look = False
 
     def take_event(self, event: Any, *, leave_running: bool = False) -> None:
@@ -124,10 +140,13 @@ class Attempt:
         """
         try:
             waited = outcome_of(event)
-            waiting = self._waiting(self.store.load(), first_look=True)
+            swaps = self.store.load()
+            waiting = self._waiting(swaps, first_look=True)
             if leave_running:
                 waiting = [swap for swap in waiting if swap.img_uuid not in waited.running]
             collect_jobs(self.account, self.store, waiting, waited, self.storage_options, loop=self._loop)
+            if not leave_running:
+                self._pairs.after_wait(waited, self._rows(swaps, Action.SUBMIT, first_look=False))
         except GoEnhanceError as error:
             raise with_next_step(error, self.store.load(), self.policies) from None
 
@@ -161,19 +180,25 @@ class Attempt:
     def _submit(self, swaps: list[Swap], first_look: bool) -> tuple[list[Swap], GoEnhanceError | None]:
         """Submit the rows that are due. Return all rows as they are then, and the error that stopped it, if any."""
         swaps = self._settle(swaps)
-        due = self._rows(swaps, Action.SUBMIT, first_look)
+        due = [*self._rows(swaps, Action.SUBMIT, first_look), *self._rows(swaps, Action.LOOK, first_look)]
         if not due:
             return swaps, None
+        stopped_by = self._pairs.submit(due)
+        return self.store.load(), stopped_by
+
+    def _send(self, due: list[Swap], claims_seen: Mapping[str, int]) -> SubmitReport:
         log.info("Submitting %s through %s.", pluralize(len(due), "pair"), self.account)
         try:
-            report = submit_round(self.account, self.store, self.owner, due, loop=self._loop)
+            report = submit_round(
+                self.account, self.store, self.owner, due, loop=self._loop, claims_seen=claims_seen
+            )
         except Exception:
             raise
         except BaseException:  # a timeout of the task, for example; the answers that came since are committed
             self.end()
             raise
         _log_report(report)
-        return self.store.load(), report.stopped_by
+        return report
 
     def _settle(self, swaps: list[Swap]) -> list[Swap]:
         """Mark submits that an earlier attempt left in progress as unknown, and return the rows."""
@@ -248,5 +273,5 @@ def _log_report(report: SubmitReport) -> None:
     parts += [f"{report.declined} declined"] if report.declined else []
     parts += [f"{report.unknown} with unknown outcome"] if report.unknown else []
     parts += [f"{len(report.over_budget)} held for the budget"] if report.over_budget else []
-    parts += [f"{report.taken_elsewhere} taken by another attempt"] if report.taken_elsewhere else []
+    parts += [f"{report.taken_elsewhere} taken by another attempt or run"] if report.taken_elsewhere else []
     log.info("%s.", ", ".join(parts))

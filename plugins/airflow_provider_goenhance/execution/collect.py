@@ -69,7 +69,7 @@ def collect_jobs(
             done.append(swap)
         else:
             outcomes.append(outcome)
-    store.record_outcomes(outcomes)
+    store.record_outcomes(outcomes, account.fingerprint)
     if done:
         (loop or TaskLoop()).run(lambda: _collect_all(account, store, done, storage_options))
 
@@ -101,6 +101,12 @@ def _outcome_of_wait(swap: Swap, waited: WaitOutcome) -> Outcome | None:
     return None
 
 
+def failures_of_wait(swaps: Sequence[Swap], waited: WaitOutcome) -> list[Outcome]:
+    """Return the outcomes of jobs that GoEnhance has failed, or does not know; not of those that still run."""
+    ended = (swap for swap in swaps if swap.img_uuid not in waited.running)
+    return [outcome for swap in ended if (outcome := _outcome_of_wait(swap, waited))]
+
+
 def _failed_job(swap: Swap, reason: str) -> Outcome:
     said = (
         f"GoEnhance reports that the job failed: {reason}"
@@ -125,11 +131,13 @@ class _Collector:
         downloads: aiohttp.ClientSession,
         store: SwapStore,
         storage_options: StorageOptions,
+        asked_by: str,
     ) -> None:
         self._client = client
         self._downloads = downloads
         self._store = store
         self._storage_options = storage_options
+        self._asked_by = asked_by
         self._slots = asyncio.Semaphore(storage_options.concurrency)
         self._recording = asyncio.Lock()
         self._last_line = time.monotonic()
@@ -147,7 +155,7 @@ class _Collector:
         if outcome is not None:
             async with self._recording:
                 # In another thread: a locked database must not hold up the downloads.
-                await asyncio.to_thread(self._store.record_outcomes, [outcome])
+                await asyncio.to_thread(self._store.record_outcomes, [outcome], self._asked_by)
         self._done += 1
         if time.monotonic() - self._last_line >= PROGRESS_EVERY:
             self._last_line = time.monotonic()
@@ -232,7 +240,7 @@ async def _collect_all(
         ) as downloads,
     ):
         try:
-            await _Collector(client, downloads, store, storage_options).all(swaps)
+            await _Collector(client, downloads, store, storage_options, account.fingerprint).all(swaps)
         except ExceptionGroup as group:
             # One clear error instead of a tree: preferably not one that a row could have recorded.
             known, others = group.split((GoEnhanceError, ResultsTableError))

@@ -135,7 +135,7 @@ def compare(round_: Round) -> Finding:
     return Finding(low, high, foreign=foreign)
 
 
-def learned_price(round_: Round) -> int | None:
+def price_shown_by(round_: Round) -> int | None:
     """Return the price of a swap that a round without anything uncertain shows, ``None`` if it shows none."""
     if round_.unknown or round_.maybe or round_.cost or round_.unpriced < LEARN_FROM:
         return None
@@ -150,12 +150,6 @@ def round_of(before: int, after: int, charges: Iterable[Charges], known_price: i
     :param known_price: the price that was learned before; costs that GoEnhance reported for these rows count more
     """
     charges = list(charges)
-    costs = [group.cost for group in charges if group.own and group.has_job and group.cost is not None]
-    price = (
-        Price(min(costs), max(costs))
-        if costs
-        else (None if known_price is None else Price(known_price, known_price))
-    )
     jobs = cost = unpriced = unknown = maybe_cost = maybe_unpriced = 0
     maybe = dict.fromkeys(("others", "earlier", "running", "failed"), 0)
     for group in charges:
@@ -179,7 +173,7 @@ def round_of(before: int, after: int, charges: Iterable[Charges], known_price: i
     return Round(
         before=before,
         after=after,
-        price=price,
+        price=_price(charges, known_price),
         jobs=jobs,
         cost=cost,
         unpriced=unpriced,
@@ -188,6 +182,14 @@ def round_of(before: int, after: int, charges: Iterable[Charges], known_price: i
         maybe_unpriced=maybe_unpriced,
         unknown=unknown,
     )
+
+
+def _price(charges: Sequence[Charges], known: int | None) -> Price | None:
+    """Return what GoEnhance reported for the run's jobs, or else what was known before."""
+    costs = [group.cost for group in charges if group.own and group.has_job and group.cost is not None]
+    if costs:
+        return Price(min(costs), max(costs))
+    return None if known is None else Price(known, known)
 
 
 def _kind(group: Charges) -> str:

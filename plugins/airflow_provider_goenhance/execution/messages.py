@@ -13,8 +13,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ..exceptions import ErrorCode
 from ..results.recovery import Action, after_clear, after_retry, retry_can_help
-from ..results.reuse import job_of, picture_of
+from ..results.reuse import holds, job_of, picture_of
 from ..results.states import Status
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def next_steps(swap: Swap, policies: Policies) -> str:
         return "A retry or clear never sends it; correct it and start a new run."
     retry = _words(after_retry(swap, policies), swap, policies)
     clear = _words(after_clear(swap, policies), swap, policies)
-    new_run = _new_run(swap)
+    new_run = _new_run(swap, policies)
     if retry == clear == new_run:
         return f"A retry, clear or new run {retry}."
     if clear == new_run:
@@ -91,11 +92,24 @@ def _words(action: Action, swap: Swap, policies: Policies) -> str:
     if action is Action.SUBMIT:
         by_policy = swap.status is Status.UNKNOWN and policies.on_unknown_submit == "resubmit"
         return _submits(swap) + (" (on_unknown_submit='resubmit')" if by_policy else "")
+    if action is Action.LOOK:
+        return _looks(swap, policies)
     if swap.status is Status.UNKNOWN:
         return "leaves it as it is (on_unknown_submit='hold')"
     if swap.status is Status.SUBMITTING:
         return "leaves it to the attempt that is submitting it, or marks it unknown if that attempt has ended"
     return "leaves it as it is and pays nothing"
+
+
+def _looks(swap: Swap, policies: Policies) -> str:
+    """Return what an attempt or a new run does with a held pair, as the end of a sentence."""
+    if swap.error_code == ErrorCode.IN_FLIGHT:
+        return "looks again, and then adopts the other job or submits the pair"
+    if swap.error_code != ErrorCode.UNKNOWN_SUBMIT:
+        return "submits the pair if it may be sent by then"
+    if policies.on_unknown_submit == "resubmit":
+        return "submits the pair and may pay twice (on_unknown_submit='resubmit')"
+    return "holds it until the earlier submit is settled"
 
 
 def _submits(swap: Swap) -> str:
@@ -104,11 +118,19 @@ def _submits(swap: Swap) -> str:
     return "submits the pair and pays for it" + (" again" if swap.attempts or swap.img_uuid else "")
 
 
-def _new_run(swap: Swap) -> str:
+def _new_run(swap: Swap, policies: Policies) -> str:
     if swap.status is Status.REUSED or picture_of([swap]):
         return "reuses the picture and pays nothing (unless reuse='never')"
     if job_of([swap]):
         return "adopts the same job and pays nothing (unless reuse='never')"
+    if swap.status is Status.HELD:
+        return _looks(swap, policies)
+    if swap.status is Status.SUBMITTING:
+        return "adopts its job, or holds the pair if the outcome stays unknown"
+    if holds(swap):
+        if policies.on_unknown_submit == "resubmit":
+            return _words(Action.SUBMIT, swap, policies)
+        return "holds the pair until that submit is settled"
     return _submits(swap)
 
 
@@ -155,6 +177,7 @@ def _all_paid_for(swaps: Sequence[Swap]) -> str:
 def _all_words(actions: Counter[Action]) -> str:
     parts = [
         f"submits {pluralize(actions[Action.SUBMIT], 'pair')}" if actions[Action.SUBMIT] else "",
+        f"looks again at {pluralize(actions[Action.LOOK], 'held pair')}" if actions[Action.LOOK] else "",
         f"waits for {pluralize(actions[Action.WAIT], 'job')}" if actions[Action.WAIT] else "",
         f"leaves {pluralize(actions[Action.LEAVE], 'row')} unchanged" if actions[Action.LEAVE] else "",
     ]

@@ -7,14 +7,13 @@ import dataclasses
 import datetime as dt
 import logging
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from ..results.reuse import adopting, by_pair, job_of, may_have_been_paid, picture_of, reusing
-from ..results.states import Status
+from ..results.states import OnUnknownSubmit, Status
 from ..results.swap import Swap, pair_fingerprint, swap_id_for
 from ..url_identity import differing_parameters, same_but_for_query, url_identity
 from .messages import pluralize
+from .pair_decisions import decide_pairs, decided
 from .reused_marks import with_marked_pictures
 
 if TYPE_CHECKING:
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Concurrent storage look-ups for earlier pictures.
-STORAGE_THREADS = 16
 #: Pairs that a warning names.
 NAMED_PAIRS = 10
 #: Length of the column; only a rejected pair_id can be longer.
@@ -42,34 +39,38 @@ def plan_rows(
     *,
     map_index: int | None = None,
     known_in: Ledger | None = None,
-    reuse_from: Ledger | None = None,
     account: str = "",
+    reuse: bool = True,
+    on_unknown_submit: OnUnknownSubmit = "hold",
     storage_conn_id: str | None = None,
     marking: bool = False,
 ) -> list[Swap]:
     """
     Return the rows for the pairs of a manifest: ``rejected`` with the reason, or ``planned``.
 
-    With ``reuse_from``, a pair that an earlier run has paid for is ``reused`` if its picture is still in storage, and
-    otherwise ``submitted`` with the earlier job, which is then collected here.
+    With a results table, a pair that an earlier run has paid for is ``reused`` if its picture is still in storage, and
+    otherwise ``submitted`` with the earlier job, which is then collected here. A pair whose latest submit may have been
+    accepted is ``held``.
 
     :param task_id: the task that will swap them
     :param map_index: its map index, if known already
-    :param known_in: the results table that may hold rows of this run already
-    :param reuse_from: the results table with the earlier runs; ``None`` reuses nothing
+    :param known_in: the results table, with the earlier runs and maybe rows of this one; ``None`` if there is none
     :param account: fingerprint of the account that would pay
+    :param reuse: whether earlier pictures and jobs serve
+    :param on_unknown_submit: what happens to a pair whose latest submit may have been accepted
     :param storage_conn_id: Airflow connection of the storage
     :param marking: whether a reused picture without the mark is replaced by a marked copy
     """
     rows = [_planned(pair, manifest, key, task_id) for pair in manifest.pairs]
     rows += [_rejected(row, manifest, key, task_id) for row in manifest.rejected]
     rows = [dataclasses.replace(row, map_index=map_index) for row in rows] if map_index is not None else rows
-    if known_in is not None:
-        rows = known_in.with_known_ids(key, task_id, rows)
-        _warn_of_new_links(rows, known_in, key, task_id)
-    if reuse_from is None:
+    if known_in is None:
         return rows
-    rows = _with_earlier(rows, reuse_from, account, storage_conn_id)
+    rows = known_in.with_known_ids(key, task_id, rows)
+    _warn_of_new_links(rows, known_in, key, task_id)
+    rows = _with_earlier(
+        rows, known_in, account, storage_conn_id, reuse=reuse, on_unknown_submit=on_unknown_submit
+    )
     return with_marked_pictures(rows, storage_conn_id) if marking else rows
 
 
@@ -81,9 +82,6 @@ def _planned(pair: Pair, manifest: Manifest, key: RunKey, task_id: str) -> Swap:
         task_id,
         scope=task_id,
         status=Status.PLANNED,
-        consent_ref=pair.consent_ref,
-        source_key=pair.source_key,
-        reference_key=pair.reference_key,
     )
 
 
@@ -106,10 +104,7 @@ def _row(
     row: Pair | RejectedRow, manifest: Manifest, key: RunKey, task_id: str, *, scope: str, **columns: Any
 ) -> Swap:
     fingerprint = pair_fingerprint(
-        row.source_img,
-        row.reference_img,
-        source_key=columns.get("source_key"),
-        reference_key=columns.get("reference_key"),
+        row.source_img, row.reference_img, source_key=row.source_key, reference_key=row.reference_key
     )
     return Swap(
         swap_id=swap_id_for(key.dag_id, key.run_id, scope, row.pair_id, fingerprint),
@@ -122,6 +117,11 @@ def _row(
         source_img=row.source_img,
         reference_img=row.reference_img,
         pair_fingerprint=fingerprint,
+        consent_ref=row.consent_ref,
+        source_key=row.source_key,
+        reference_key=row.reference_key,
+        labels=row.labels,
+        manifest_sha256=manifest.sha256,
         **columns,
     )
 
@@ -178,68 +178,44 @@ def _new_parameters(row: Swap, before: Swap) -> list[str]:
 
 
 def _with_earlier(
-    rows: Sequence[Swap], ledger: Ledger, account: str, storage_conn_id: str | None
+    rows: Sequence[Swap],
+    ledger: Ledger,
+    account: str,
+    storage_conn_id: str | None,
+    *,
+    reuse: bool,
+    on_unknown_submit: OnUnknownSubmit,
 ) -> list[Swap]:
-    """Return the rows, with earlier pictures and jobs attached where an earlier run paid for the pair."""
-    planned = {row.pair_fingerprint for row in rows if row.status is Status.PLANNED}
-    of_pair = by_pair(ledger.earlier(planned, account))
-    pictures = _still_there(
-        [swap for earlier in of_pair.values() if (swap := picture_of(earlier))], storage_conn_id
+    """Return the rows, with earlier pictures and jobs attached, and held where a submit has an unknown outcome."""
+    planned = [row for row in rows if row.status is Status.PLANNED]
+    decisions = decide_pairs(
+        planned,
+        ledger,
+        account,
+        reuse=reuse,
+        on_unknown_submit=on_unknown_submit,
+        storage_conn_id=storage_conn_id,
+        planning=True,
     )
-    jobs = {fingerprint: job for fingerprint, earlier in of_pair.items() if (job := job_of(earlier))}
-
-    def reused(row: Swap) -> Swap:
-        if row.status is not Status.PLANNED:
-            return row
-        if picture := pictures.get(row.pair_fingerprint):
-            return reusing(row, picture)
-        job = jobs.get(row.pair_fingerprint)
-        return adopting(row, job) if job else row
-
-    found = [reused(row) for row in rows]
-    _warn_of_unknown([row for row in found if may_have_been_paid(of_pair.get(row.pair_fingerprint, []))])
+    found = [decided(row, decisions[row.swap_id]) if row.status is Status.PLANNED else row for row in rows]
+    _warn_of_held([row for row in found if row.status is Status.HELD])
     return found
 
 
-def _warn_of_unknown(rows: Sequence[Swap]) -> None:
-    again = [row for row in rows if row.status is Status.PLANNED]
-    if again:
+def _warn_of_held(rows: Sequence[Swap]) -> None:
+    if rows:
         log.warning(
-            "%s submitted again although an earlier run's submit may have been accepted and paid for, because the "
-            "UUID of that job is not known: %s%s.",
-            pluralize(len(again), "pair is", "pairs are"),
-            ", ".join(row.label for row in again[:NAMED_PAIRS]),
-            ", ..." if len(again) > NAMED_PAIRS else "",
+            "%s held, because an earlier submit of the pair may have been accepted and paid for: %s%s. The first: %s",
+            pluralize(len(rows), "pair is", "pairs are"),
+            ", ".join(row.label for row in rows[:NAMED_PAIRS]),
+            ", ..." if len(rows) > NAMED_PAIRS else "",
+            rows[0].error_message,
         )
-
-
-def _still_there(earlier: Sequence[Swap], storage_conn_id: str | None) -> dict[str, Swap]:
-    """Return, by pair, the rows whose picture is in storage."""
-    from ..pictures.storage import picture_exists
-
-    def exists(swap: Swap) -> bool:
-        try:
-            return picture_exists(str(swap.result_uri), storage_conn_id)
-        except Exception as error:  # noqa: BLE001  a storage error must neither make us pay again nor end the run
-            log.warning(
-                "Could not check whether %s exists: %s. Assuming that it does.", swap.result_uri, error
-            )
-            return True
-
-    with ThreadPoolExecutor(STORAGE_THREADS) as pool:
-        there = list(pool.map(exists, earlier))
-    gone = sum(not found for found in there)
-    if gone:
-        log.warning(
-            "%s no longer in storage; if GoEnhance still has the job, it is fetched again at no cost.",
-            pluralize(gone, "earlier picture is", "earlier pictures are"),
-        )
-    return {swap.pair_fingerprint: swap for swap, found in zip(earlier, there, strict=True) if found}
 
 
 def is_work(row: Swap) -> bool:
-    """Return whether a new row needs a task: to be submitted, or to wait for an earlier run's job."""
-    return row.status in {Status.PLANNED, Status.SUBMITTED}
+    """Return whether a new row needs a task: to be submitted, to wait for an earlier run's job, or to look again."""
+    return row.status in {Status.PLANNED, Status.SUBMITTED, Status.HELD}
 
 
 def into_batches(rows: Sequence[Swap], pairs_per_task: int, *, first_batch: int = 0) -> list[Swap]:

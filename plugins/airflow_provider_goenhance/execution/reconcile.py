@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..results.balances import Balances, earliest_after
+from ..results.prices import learned_price, store_price
 from ..results.resolution import Resolution
 from ..results.states import Status
-from .credit_math import Finding, Round, compare, credit_line, learned_price, obstacles, round_of
+from .credit_math import Finding, Round, compare, credit_line, obstacles, price_shown_by, round_of
 from .settle import ResolutionError, Selection, resolve_unknown
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Comparison:
     :param unknown: the rows that it is about
     :param after: the second of the two balances
     :param quiet_from: from then on, no job of an unknown submit can run any more
+    :param job_seconds: how long a job may run
     """
 
     key: RunKey
@@ -45,6 +47,7 @@ class Comparison:
     unknown: Sequence[Swap]
     after: Reading
     quiet_from: dt.datetime | None
+    job_seconds: float
 
     @property
     def line(self) -> str:
@@ -70,6 +73,7 @@ def compare_run(
     now: Reading,
     *,
     job_seconds: float = JOB_SECONDS,
+    named_price: int | None = None,
 ) -> Comparison | None:
     """
     Compare the balance with the submits of a run.
@@ -80,6 +84,7 @@ def compare_run(
     :param account: fingerprint of the account
     :param now: the balance as it was read just now
     :param job_seconds: how long a job may run: it may be charged for when it ends
+    :param named_price: credits for one swap as the connection names them, until they are known better
     :return: ``None`` if no balance was read before the run's submits
     """
     balances = Balances(ledger.database, account)
@@ -91,13 +96,14 @@ def compare_run(
     quiet_from = _quiet_from(unknown, job_seconds)
     after = (earliest_after(balances.readings(), quiet_from) if quiet_from else None) or now
     charges = balances.charges(key, before.read_at, after.read_at, job_seconds)
-    round_ = round_of(before.balance, after.balance, charges, balances.price())
-    price = learned_price(round_)
-    if price is not None and price != balances.price():
-        balances.learn_price(price)
-        log.info("A swap costs %d credits, as the balance of this run shows.", price)
-        round_ = round_of(before.balance, after.balance, charges, price)
-    return Comparison(key, round_, compare(round_), unknown, after, quiet_from)
+    known = learned_price(ledger.database, account)
+    round_ = round_of(before.balance, after.balance, charges, named_price if known is None else known)
+    shown = price_shown_by(round_)
+    if shown is not None and shown != known:
+        store_price(ledger.database, account, shown)
+        log.info("A swap costs %d credits, as the balance of this run shows.", shown)
+        round_ = round_of(before.balance, after.balance, charges, shown)
+    return Comparison(key, round_, compare(round_), unknown, after, quiet_from, job_seconds)
 
 
 def settle_by_credits(
@@ -115,7 +121,7 @@ def settle_by_credits(
     found = obstacles(
         comparison.round,
         comparison.finding,
-        in_flight=Balances(ledger.database, account).in_flight(),
+        in_flight=Balances(ledger.database, account).in_flight(comparison.job_seconds),
         read_at=comparison.after.read_at,
         quiet_from=comparison.quiet_from,
     )
@@ -132,12 +138,17 @@ def settle_by_credits(
 
 
 def settle_earlier_runs(
-    ledger: Ledger, account: str, now: Reading, *, job_seconds: float = JOB_SECONDS
+    ledger: Ledger,
+    account: str,
+    now: Reading,
+    *,
+    job_seconds: float = JOB_SECONDS,
+    named_price: int | None = None,
 ) -> list[Swap]:
     """Return unknown submits of any run to ``planned`` where the balance shows that none was accepted, and log each."""
     settled: list[Swap] = []
     for key in Balances(ledger.database, account).runs_with_unknown():
-        comparison = compare_run(ledger, account, key, now, job_seconds=job_seconds)
+        comparison = compare_run(ledger, account, key, now, job_seconds=job_seconds, named_price=named_price)
         if comparison is None:
             log.info("Run %s has unknown submits, and no balance was read before them.", key.run_id)
             continue

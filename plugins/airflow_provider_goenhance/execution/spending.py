@@ -6,7 +6,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from ..results.budgets import open_budgets
 from ..results.prices import learned_price
 from ..results.spending import Caps, Spending
 from .messages import pluralize
@@ -35,7 +34,7 @@ def price_of(ledger: Ledger, account: Account) -> int | None:
 
 def spending_of(ledger: Ledger | None, account: Account, key: RunKey, per_run: Caps) -> Spending | None:
     """
-    Return what a task of a run may spend; what was spent before the budgets were set counts too.
+    Return what a task of a run may spend.
 
     :param ledger: the results table; without one there are no budgets
     :param per_run: the caps of the run
@@ -57,8 +56,6 @@ def spending_of(ledger: Ledger | None, account: Account, key: RunKey, per_run: C
             f"the connection {account.conn_id!r} names none. Nothing was sent. Set credits_per_swap (credits for one "
             "swap) on the connection, or cap the pairs instead of the credits."
         )
-    if spending:
-        open_budgets(ledger.database, spending)
     return spending
 
 

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +71,7 @@ class SubmitReport:
     :param declined: number of pairs that GoEnhance refused
     :param unknown: number of pairs whose submit has no known outcome
     :param cost: credits for the jobs accepted now, as far as they are known
-    :param taken_elsewhere: number of rows that another attempt had claimed meanwhile
+    :param taken_elsewhere: number of rows that another attempt, or whose pairs another row, had claimed meanwhile
     :param over_budget: the rows for which a budget had no room
     :param stopped_by: why the remaining pairs were not sent, ``None`` if all were
     """
@@ -97,6 +97,7 @@ class _Round:
         concurrency: int,
         loop: TaskLoop | None,
         limits: Limits,
+        claims_seen: Mapping[str, int],
         spending: Spending | None,
     ) -> None:
         self._submit = submit
@@ -114,6 +115,7 @@ class _Round:
         self._again: dict[str, Swap] = {}
         self._attempts: Counter[str] = Counter()
         limits.rows_left = len(self._swaps)
+        self._claims_seen = claims_seen
         self._total = total
         self._trouble_in_a_row = 0
         self._breaker = UNKNOWN_IN_A_ROW
@@ -158,7 +160,7 @@ class _Round:
             swap = self._next()
             steps: list[Transition] = [outcome] if outcome else []
             if swap is not None:
-                steps.append(Claim.of(swap))
+                steps.append(Claim.of(swap, self._claims_seen.get(swap.swap_id, 0)))
             if not steps:
                 return
             granted = (await self._commit(steps))[-1]
@@ -295,7 +297,7 @@ class _Round:
             swap.swap_id,
             SubmitOutcomeUnknownError.error_code,
             f"{error} The submit may have been accepted and paid for; compare with the vendor's console, then "
-            f"run it again with on_unknown_submit='resubmit' if it was not.{said}",
+            f"settle it with `airflow goenhance resolve`.{said}",
         )
 
     def _count_trouble(self, error: GoEnhanceError) -> None:
@@ -358,6 +360,7 @@ async def submit_swaps(
     concurrency: int,
     loop: TaskLoop | None = None,
     limits: Limits | None = None,
+    claims_seen: Mapping[str, int] | None = None,
     spending: Spending | None = None,
 ) -> SubmitReport:
     """
@@ -373,10 +376,11 @@ async def submit_swaps(
     :param loop: the loop that runs this, and says when the task ends
     :param limits: the task's share of the account's limits; default: only ``concurrency``
     :param spending: the budgets that the writer counts for; ``None`` without budgets
+    :param claims_seen: by ``swap_id``, how often the row's pair had been claimed when it was decided to submit it
     :raises ResultsTableError: when the database stays out of reach; jobs that could not be recorded are in the log
     """
     limits = limits or TaskLimits()
-    round_ = _Round(submit, writer, swaps, len(swaps), concurrency, loop, limits, spending)
+    round_ = _Round(submit, writer, swaps, len(swaps), concurrency, loop, limits, claims_seen or {}, spending)
     limits.stop = round_.stop
     slots = [round_.slot() for _ in range(min(slots_for(concurrency), len(swaps)))]
     # Not a TaskGroup: an error in one slot must not cancel another slot's POST, which is paid all the same.
@@ -387,11 +391,18 @@ async def submit_swaps(
 
 
 def submit_round(
-    account: Account, store: SwapStore, owner: ClaimOwner, swaps: list[Swap], *, loop: TaskLoop
+    account: Account,
+    store: SwapStore,
+    owner: ClaimOwner,
+    swaps: list[Swap],
+    *,
+    loop: TaskLoop,
+    claims_seen: Mapping[str, int] | None = None,
 ) -> SubmitReport:
     """
     Submit rows through an account, and commit the result of each.
 
+    :param claims_seen: see :func:`submit_swaps`
     :param loop: runs the round; when the task ends, nothing more is sent, and POSTs that were written are awaited
     :raises ResultsTableError: when the rows cannot be written
     """
@@ -412,6 +423,7 @@ def submit_round(
                     concurrency=account.max_concurrency,
                     loop=loop,
                     limits=limits,
+                    claims_seen=claims_seen,
                     spending=spending,
                 )
 

@@ -6,16 +6,18 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 from ..exceptions import ManifestError
-from .columns import REQUIRED, delimiter_hint
+from .columns import delimiter_hint, has_required, names_found
 from .quoting import find_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from .columns import ColumnNames
     from .quoting import Fault
     from .source import Source
 
@@ -23,17 +25,17 @@ _HEADER_LIMIT = 65_536  # characters; limits what is read of a file that is not 
 _BLOCK = 1 << 18
 _SAVE_AS_UTF8 = 'save it as UTF-8 (in Excel: "CSV UTF-8") and run again'
 _OTHER_KINDS = {
-    b"PK\x03\x04": "an Excel workbook or a zip file, not a CSV file: export it as CSV",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook (.xls), not a CSV file: export it as CSV",
-    b"PAR1": "a Parquet file, not a CSV file: export it as CSV",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook (.xls), not a CSV file: save it as .xlsx or CSV",
     b"%PDF": "a PDF document, not a CSV file: export the table as CSV",
-    b"\x1f\x8b": "compressed with gzip: unpack it",
     b"BZh": "compressed with bzip2: unpack it",
     b"\xfd7zXZ": "compressed with xz: unpack it",
-    b"\x28\xb5\x2f\xfd": "compressed with Zstandard: unpack it",
     codecs.BOM_UTF16_LE: f"UTF-16, not UTF-8: {_SAVE_AS_UTF8}",
     codecs.BOM_UTF16_BE: f"UTF-16, not UTF-8: {_SAVE_AS_UTF8}",
 }
+#: The delimiters that are recognised, in order of preference.
+DELIMITERS = (",", ";", "\t", "|")
+# Excel's own first line, which names the delimiter.
+_SEP_LINE = re.compile(r"\"?sep=([,;|\t])\"?[,;|\t]*\s*", re.IGNORECASE)
 
 
 class NulByteError(Exception):
@@ -46,8 +48,10 @@ class ManifestText(io.TextIOBase):
     def __init__(self, inner: IO[str]) -> None:
         self._inner = inner
         self._ahead = ""
-        #: Lines that the header row takes, set when it is read.
+        #: Set when the header row is read: the lines up to its end, its row, and the character between two values.
         self.header_lines = 0
+        self.header_row = 1
+        self.delimiter = ","
 
     def put_back(self, line: str) -> None:
         """Return ``line`` from the next read, before the rest."""
@@ -72,7 +76,10 @@ class ManifestText(io.TextIOBase):
         return text
 
     def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
-        """Read one line."""
+        """Read one line; a line that was put back is returned as it is."""
+        if self._ahead:
+            ahead, self._ahead = self._ahead, ""
+            return ahead
         return self._sound(self._inner.readline(size))
 
     @staticmethod
@@ -93,11 +100,16 @@ class Records:
     A record may span several lines of the file (a quoted value with line breaks in it) and still counts as one.
 
     :param text: its lines, with their line ends
-    :param before: the lines of the file in front of them, which are one record: the header
+    :param before: the lines of the file in front of them
+    :param number: the records that those lines are, such as the header
+    :param delimiter: the character between two values
     """
 
-    def __init__(self, text: Iterable[str], *, before: int = 0) -> None:
-        self.number = 1 if before else 0
+    def __init__(
+        self, text: Iterable[str], *, before: int = 0, number: int = 0, delimiter: str = ","
+    ) -> None:
+        self.number = number
+        self._delimiter = delimiter
         self.record: list[str] = []
         #: Lines of the file read until now.
         self.lines_read = before
@@ -117,7 +129,7 @@ class Records:
     def __iter__(self) -> Iterator[list[str]]:
         """Yield each record; a blank line is an empty record."""
         # Many programs write a blank behind each comma; without `skipinitialspace` a quote behind it is not one.
-        for record in csv.reader(self._feed(), skipinitialspace=True):
+        for record in csv.reader(self._feed(), delimiter=self._delimiter, skipinitialspace=True):
             self.number += 1
             self.record = record
             self._yielded = True
@@ -134,7 +146,12 @@ class Records:
 
         :param width: number of columns of the file
         """
-        return find_fault("".join(self._lines), self.line, width)
+        return find_fault("".join(self._lines), self.line, width, self._delimiter)
+
+    def rest(self) -> Iterator[str]:
+        """Yield the lines of the file that follow the first line of the current record."""
+        yield from self._lines[1:]
+        yield from self._text
 
 
 @contextmanager
@@ -151,23 +168,51 @@ def open_text(source: Source) -> Iterator[ManifestText]:
         raise ManifestError(_bad_byte_message(source)) from None
 
 
-def read_header(text: ManifestText, location: str) -> list[str]:
+def read_header(
+    text: ManifestText, location: str, *, columns: ColumnNames | None = None, delimiter: str = ""
+) -> list[str]:
     """
     Read the header row and leave ``text`` at the row after it.
 
+    :param columns: what the user says about the columns
+    :param delimiter: tried first
     :raises ManifestError: if there is none
     """
-    records = Records(_header_lines(text, location))
+    first = _first_line(text, location)
+    before = 0
+    if named := _SEP_LINE.fullmatch(first):
+        text.header_row, before, text.delimiter = 2, 1, named[1]
+    else:
+        text.put_back(first)
+        text.delimiter = _delimiter_of(first, columns, delimiter)
+    records = Records(_header_lines(text, location), before=before, number=before, delimiter=text.delimiter)
     header = next(iter(records), None)
     if header is not None and (fault := records.quoting_fault(len(header))) and not delimiter_hint(header):
         raise ManifestError(f"manifest {location}, row 1: {fault.reason}")
     text.header_lines = records.lines_read
     if header is None or not any(value.strip() for value in header):
         while line := text.readline():
-            if line.strip(", \t\r\n"):
+            if line.strip(",;| \t\r\n"):
                 raise ManifestError(f"manifest {location}, row 1 is blank: the column names must be in row 1")
         raise ManifestError(f"manifest {location} is empty: it needs a header row and at least one pair")
     return header
+
+
+def _first_line(text: ManifestText, location: str) -> str:
+    return next(_header_lines(text, location), "")
+
+
+def _delimiter_of(line: str, columns: ColumnNames | None, preferred: str) -> str:
+    """Return the delimiter that makes most of a header's line the names of known columns."""
+
+    def found(delimiter: str) -> tuple[int, bool, int]:
+        try:
+            names = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
+        except csv.Error:
+            names = []
+        return names_found(names, columns), delimiter == preferred, len(names)
+
+    return max(DELIMITERS, key=found)  # the first of several that are equal
 
 
 def _header_lines(text: ManifestText, location: str) -> Iterator[str]:
@@ -188,7 +233,10 @@ def _bad_byte_message(source: Source) -> str:
     if kind:
         return f"manifest {source.location} is {kind}"
     with source.open() as stream:
-        row, column = _place_of(stream, offset)
+        first = stream.readline(_HEADER_LIMIT).decode("utf-8-sig", "replace")
+    named = _SEP_LINE.fullmatch(first)
+    with source.open() as stream:
+        row, column = _place_of(stream, offset, named[1] if named else _delimiter_of(first, None, ""))
     where = f"manifest {source.location}, row {row}" + (f", column {column}" if column else "")
     if byte == 0:
         return (
@@ -220,10 +268,10 @@ def _find_bad_byte(stream: IO[bytes]) -> tuple[int, int, str]:
         start += len(block)
 
 
-def _place_of(stream: IO[bytes], offset: int) -> tuple[int, str]:
+def _place_of(stream: IO[bytes], offset: int, delimiter: str) -> tuple[int, str]:
     """Return the row of a byte, and the name of its column if there is one."""
     text = io.TextIOWrapper(io.BufferedReader(_Beginning(stream, offset)), encoding="utf-8-sig", newline="")
-    records = Records(text)
+    records = Records(text, delimiter=delimiter)
     header: list[str] = []
     try:
         for record in records:
@@ -233,7 +281,7 @@ def _place_of(stream: IO[bytes], offset: int) -> tuple[int, str]:
     index = len(records.record) - 1
     names = [name.strip() for name in header]
     # Names of other columns may be the text of a file that is no manifest.
-    known = records.number > 1 and index < len(names) and set(names) >= set(REQUIRED)
+    known = records.number > 1 and index < len(names) and has_required(names)
     return records.number, names[index] if known else ""
 
 

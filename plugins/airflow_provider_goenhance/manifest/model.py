@@ -9,14 +9,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+#: Row number, source_img, reference_img, pair_id, consent_ref, overflow, source_key, reference_key, labels, unreadable
+Row = tuple[int, str, str, str, str, str, str, str, str, str]
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
     """
     Consecutive rows of a manifest, column by column, as every reader yields them: trimmed, without blank rows.
 
-    A column that the file does not have is a list of empty strings; the two keys may also be an empty list.
-    ``overflow`` holds the values beyond the last column of the header; it is empty for a valid row.
+    A column that the file does not have is a list of empty strings; those with a default may also be an empty list.
+
+    :param overflow: the values beyond the last column of the header; empty for a valid row
+    :param labels: the columns that are not the manifest's own, as JSON text, see :mod:`.labels`; may be empty
+    :param unreadable: what makes a row unreadable, as a clause; empty for a valid row
+    :param damaged: whether they follow a fault that makes the file unusable: they are checked, and never accepted
     """
 
     row_number: list[int]
@@ -27,8 +34,11 @@ class Rows:
     overflow: list[str]
     source_key: list[str] = field(default_factory=list)
     reference_key: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+    damaged: bool = False
 
-    def __iter__(self) -> Iterator[tuple[int, str, str, str, str, str, str, str]]:
+    def __iter__(self) -> Iterator[Row]:
         """Yield one tuple per row, in the order of the fields above."""
         absent = [""] * len(self.row_number)
         return zip(
@@ -37,9 +47,11 @@ class Rows:
             self.reference_img,
             self.pair_id,
             self.consent_ref,
-            self.overflow,
+            self.overflow or absent,
             self.source_key or absent,
             self.reference_key or absent,
+            self.labels or absent,
+            self.unreadable or absent,
             strict=True,
         )
 
@@ -52,10 +64,12 @@ class Pair:
     :param pair_id: unique within its manifest, 1 to 200 characters; from the row or derived from its URLs
     :param source_img: http(s) URL of the picture with the face
     :param reference_img: http(s) URL of the picture that receives it
-    :param row_number: the row as a spreadsheet counts it: the header is row 1, the first data row is row 2
+    :param row_number: the row as a spreadsheet counts it: the header is row 1, the first data row is row 2. In a file
+        without a header row the first row is row 1
     :param consent_ref: the row's consent reference, ``None`` if it has none
     :param source_key: names the source picture instead of its URL, see :mod:`..url_identity`
     :param reference_key: the same for the reference picture
+    :param labels: the row's other columns as the JSON text of an object, ``None`` if it has none, see :mod:`.labels`
     """
 
     pair_id: str
@@ -65,6 +79,7 @@ class Pair:
     consent_ref: str | None = None
     source_key: str | None = None
     reference_key: str | None = None
+    labels: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +94,8 @@ class RejectedRow:
     :param column: the column of the first problem; empty if the row as a whole is invalid
     :param code: the error code of the first problem, e.g. ``missing_value`` (all: :mod:`.validate`)
     :param reason: every problem of the row, for a person to act on
+    :param consent_ref: the row's value, ``None`` if it has none; so are the other optional ones
+    :param labels: as in :class:`Pair`
     """
 
     row_number: int
@@ -88,6 +105,10 @@ class RejectedRow:
     column: str
     code: str
     reason: str
+    consent_ref: str | None = None
+    source_key: str | None = None
+    reference_key: str | None = None
+    labels: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +119,10 @@ class Manifest:
     :param location: the location it was read from, without password and signed query
     :param pairs: the rows to swap
     :param rejected: the rows that cannot be swapped
+    :param sha256: hex digest of the file's bytes; ``None`` for pairs that did not come from a file
     """
 
     location: str
     pairs: list[Pair]
     rejected: list[RejectedRow]
+    sha256: str | None = field(default=None, compare=False)

@@ -44,15 +44,23 @@ class Fault:
     reason: str
 
 
-def find_fault(record: str, line: int, width: int) -> Fault | None:
+# What stands for a comma in a record with another delimiter: a character that is no blank and no part of a URL.
+_PLAIN_COMMA = "\ue000"
+
+
+def find_fault(record: str, line: int, width: int, delimiter: str = ",") -> Fault | None:
     """
     Return the first damaged quote of a record.
 
     :param record: its text in the file
     :param line: the line of the file that it starts in, counted from 1
     :param width: number of columns of the file
+    :param delimiter: the character between two values
     :returns: ``None`` if every quote is paired and no quoted value contains what looks like rows
     """
+    if delimiter != ",":
+        # The rules below are about commas between values, so the two change places.
+        record = record.replace(",", _PLAIN_COMMA).replace(delimiter, ",")
     if '"' not in record or _PLAIN_RECORD.fullmatch(record):
         return None
     place = column = 0

@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import csv
+import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..exceptions import ManifestError
-from .columns import Columns, find_columns
+from .columns import ANY_NAMES, Columns, Wanted, find_columns
 from .csv_text import QuotesError, Records, open_text, read_header
+from .labels import labels_text
 from .model import Rows
 
 if TYPE_CHECKING:
@@ -21,9 +24,11 @@ if TYPE_CHECKING:
 
 #: Rows held at once while reading: enough to keep pandas fast, about 20 MB with long URLs.
 CHUNK_ROWS = 50_000
+#: Damaged quotes that one message names.
+NAMED_FAULTS = 20
 
 
-def read_csv(source: Source, *, chunk_rows: int = CHUNK_ROWS) -> Generator[Rows]:
+def read_csv(source: Source, wanted: Wanted = ANY_NAMES, *, chunk_rows: int = CHUNK_ROWS) -> Generator[Rows]:
     """
     Read a CSV manifest chunk by chunk; blank rows are counted and left out.
 
@@ -32,6 +37,7 @@ def read_csv(source: Source, *, chunk_rows: int = CHUNK_ROWS) -> Generator[Rows]
     such row or the first double quote on, the standard library's reader is used, and each record's quotes are
     checked.
 
+    :param wanted: how the columns are found
     :param chunk_rows: rows in one chunk
     :raises ManifestError: if the file as a whole cannot be used
     """
@@ -39,14 +45,14 @@ def read_csv(source: Source, *, chunk_rows: int = CHUNK_ROWS) -> Generator[Rows]
 
     last_row = 1
     try:
-        for number, rows in read_by_pandas(source, chunk_rows):
+        for number, rows in read_by_pandas(source, chunk_rows, wanted):
             yield rows
             last_row = number
     except (ParserError, QuotesError):
-        yield from read_by_record(source, chunk_rows, after=last_row)
+        yield from read_by_record(source, chunk_rows, wanted, after=last_row)
 
 
-def read_by_pandas(source: Source, chunk_rows: int) -> Iterator[tuple[int, Rows]]:
+def read_by_pandas(source: Source, chunk_rows: int, wanted: Wanted = ANY_NAMES) -> Iterator[tuple[int, Rows]]:
     """
     Yield each chunk with the number of its last row, blank rows included.
 
@@ -56,13 +62,14 @@ def read_by_pandas(source: Source, chunk_rows: int) -> Iterator[tuple[int, Rows]
     import pandas as pd
 
     with open_text(source) as text:
-        columns = _columns(text, source)
+        columns = _columns(text, source, wanted)
         # pandas infers the number of columns from the first row and does not validate that row. So a blank row,
         # one value wider than the header, stands in for row 1; what reaches into that last column is overflow.
-        text.put_back("," * columns.width + "\n")
+        text.put_back(text.delimiter * columns.width + "\n")
         frames = pd.read_csv(
             text,
             engine="c",
+            sep=text.delimiter,
             header=None,
             names=range(columns.width + 1),
             index_col=False,
@@ -73,54 +80,87 @@ def read_by_pandas(source: Source, chunk_rows: int) -> Iterator[tuple[int, Rows]
         )
         with frames:
             for frame in frames:
-                numbers = list(range(frame.index[0] + 1, frame.index[-1] + 2))
+                first = frame.index[0] + text.header_row
+                numbers = list(range(first, first + len(frame)))
                 values = [frame[position].tolist() for position in range(columns.width + 1)]
-                yield numbers[-1], _rows(columns, numbers, values)
+                yield numbers[-1], _rows(columns, numbers, values, text.delimiter)
 
 
-def read_by_record(source: Source, chunk_rows: int, *, after: int) -> Iterator[Rows]:
-    """Yield the rows after row ``after``, parsed by the standard library's reader."""
+def read_by_record(
+    source: Source, chunk_rows: int, wanted: Wanted = ANY_NAMES, *, after: int
+) -> Iterator[Rows]:
+    """
+    Yield the rows after row ``after``, parsed by the standard library's reader.
+
+    The rows that follow a damaged quote are yielded as ``damaged``, so that the message can name all problems at once.
+    """
     with open_text(source) as text:
-        columns = _columns(text, source)
-        records = Records(text, before=text.header_lines)
-        numbers: list[int] = []
-        values: list[list[str]] = []
+        columns = _columns(text, source, wanted)
+        records = Records(text, before=text.header_lines, number=text.header_row, delimiter=text.delimiter)
+        faults: list[str] = []
+        for chunk in _chunks(_checked(records, source, columns, text.delimiter, faults), chunk_rows, after):
+            numbers = [number for number, _ in chunk]
+            values = [list(column) for column in zip(*(record for _, record in chunk), strict=True)]
+            yield _rows(columns, numbers, values, text.delimiter, damaged=bool(faults))
+        if faults:
+            raise ManifestError(". ".join(faults))
+
+
+def _checked(
+    records: Records, source: Source, columns: Columns, delimiter: str, faults: list[str]
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield number and values of each record; behind a damaged quote, go on with the next line."""
+    while True:
+        fault = ""
         try:
             for record in records:
-                if records.number <= after:
-                    continue
-                if fault := records.quoting_fault(columns.width):
-                    raise ManifestError(_quoting_message(source.location, columns, records, fault))
-                numbers.append(records.number)
-                values.append(_fitted(record, columns.width))
-                if len(numbers) == chunk_rows:
-                    yield _rows(columns, numbers, _transposed(values))
-                    numbers, values = [], []
+                if found := records.quoting_fault(columns.width):
+                    fault = _quoting_message(source.location, columns, records, found)
+                    break
+                yield records.number, _fitted(record, columns.width, delimiter)
         except csv.Error as error:
-            raise ManifestError(
-                f"manifest {source.location}, row {records.number + 1} cannot be read ({error}): "
+            records.number += 1
+            fault = (
+                f"manifest {source.location}, row {records.number} cannot be read ({error}): "
                 f"is a quote opened in it (line {records.line}) and never closed?"
-            ) from None
-        if numbers:
-            yield _rows(columns, numbers, _transposed(values))
+            )
+        if not fault:
+            return
+        faults.append(fault.replace(f"manifest {source.location}, ", "Also: ", 1) if faults else fault)
+        if len(faults) == NAMED_FAULTS:
+            return
+        records = Records(records.rest(), before=records.line, number=records.number, delimiter=delimiter)
 
 
-def _columns(text: ManifestText, source: Source) -> Columns:
-    header = read_header(text, source.location)
-    return find_columns(header, source.location, quote=not source.from_web)
+def _chunks(
+    records: Iterator[tuple[int, list[str]]], size: int, after: int
+) -> Iterator[list[tuple[int, list[str]]]]:
+    wanted = itertools.dropwhile(lambda numbered: numbered[0] <= after, records)
+    while chunk := list(itertools.islice(wanted, size)):
+        yield chunk
 
 
-def _fitted(record: list[str], width: int) -> list[str]:
+def _columns(text: ManifestText, source: Source, wanted: Wanted) -> Columns:
+    tabs = source.suffix in {".tsv", ".tab"}
+    header = read_header(text, source.location, columns=wanted.names, delimiter="\t" if tabs else "")
+    return find_columns(
+        header,
+        source.location,
+        quote=not source.from_web,
+        wanted=wanted,
+        row=text.header_row,
+    )
+
+
+def _fitted(record: list[str], width: int, delimiter: str) -> list[str]:
     """Return a record with the header's width, plus one value that joins all values beyond it."""
-    beyond = ",".join(record[width:])
+    beyond = delimiter.join(record[width:])
     return [*record[:width], *[""] * (width - len(record)), beyond]
 
 
-def _transposed(values: list[list[str]]) -> list[list[str]]:
-    return [list(column) for column in zip(*values, strict=True)]
-
-
-def _rows(columns: Columns, numbers: list[int], values: list[list[str]]) -> Rows:
+def _rows(
+    columns: Columns, numbers: list[int], values: list[list[str]], delimiter: str, *, damaged: bool = False
+) -> Rows:
     """Return the manifest's columns, trimmed and without blank rows."""
     absent = [""] * len(numbers)
 
@@ -129,18 +169,32 @@ def _rows(columns: Columns, numbers: list[int], values: list[list[str]]) -> Rows
         return absent if position is None else [value.strip() for value in values[position]]
 
     texts = [column(name) for name in ("source_img", "reference_img", "pair_id", "consent_ref")]
-    texts.append([value.strip(", \t\r\n") for value in values[columns.width]])
+    texts.append([value.strip(f"{delimiter} \t\r\n") for value in values[columns.width]])
     texts += [column(name) for name in ("source_key", "reference_key")]
-    blank = {
-        index
-        for index, cells in enumerate(zip(*texts, strict=True))
-        if not any(cells) and not any(column[index].strip() for column in values[: columns.width])
-    }
+    if columns.labels:
+        texts.append(_labels(columns, values))
+    blank = _blank_rows(texts, values[: columns.width])
     if blank:
         kept = [index for index in range(len(numbers)) if index not in blank]
         numbers = [numbers[index] for index in kept]
         texts = [[text[index] for index in kept] for text in texts]
-    return Rows(numbers, *texts)
+    rows = Rows(numbers, *texts)  # type: ignore[arg-type]
+    return replace(rows, damaged=damaged)
+
+
+def _labels(columns: Columns, values: list[list[str]]) -> list[str]:
+    names = [name for name, _ in columns.labels]
+    others = [[value.strip() for value in values[position]] for _, position in columns.labels]
+    return [labels_text(dict(zip(names, row, strict=True))) for row in zip(*others, strict=True)]
+
+
+def _blank_rows(texts: list[list[str]], values: list[list[str]]) -> set[int]:
+    # Not every column has a text: labels beyond the limits have none, and make a row all the same.
+    return {
+        index
+        for index, cells in enumerate(zip(*texts, strict=True))
+        if not any(cells) and not any(column[index].strip() for column in values)
+    }
 
 
 def _quoting_message(location: str, columns: Columns, records: Records, fault: Fault) -> str:

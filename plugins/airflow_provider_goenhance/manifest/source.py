@@ -3,17 +3,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
+import shutil
 import stat
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from ..exceptions import ManifestError
 from ..redaction import redact_location
+from .compression import compression_of, unpacked
 from .faults import StorageError, cause_of
+from .formats import ending_of, format_of
+from .spool import new_file, opener_of
 from .web import download
 
 if TYPE_CHECKING:
@@ -30,33 +35,59 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 @dataclass(frozen=True, slots=True)
 class Source:
     """
-    A manifest file that exists.
+    A manifest file that exists, on a local disk.
 
     :param location: its name in messages and rows, without password and signed query
     :param opener: opens it for reading bytes; may be called repeatedly
     :param suffix: the file name extension that stands for its format, in lower case; may be empty
     :param from_web: whether a web server sent it. It may be a page that the reader of a message may not see, so a
         message quotes nothing of it unless it is a manifest
+    :param compression: how it is compressed, see :mod:`.compression`
+    :param state: returns what changes when the file is written; ``None`` for a copy of our own
     """
 
     location: str
     opener: Callable[[], IO[bytes]]
     suffix: str
     from_web: bool = False
+    compression: str = ""
+    state: Callable[[], object] | None = None
 
     @contextmanager
     def open(self) -> Iterator[IO[bytes]]:
         """
-        Open the file and close it afterwards.
+        Open the file, unpacked, and close it afterwards.
 
         :raises ManifestError: if it cannot be opened or read
         :raises ManifestUnavailableError: if a later try may succeed
         """
         try:
-            with self.opener() as stream:
+            with unpacked(self.opener(), self.compression, self.location) as stream:
                 yield stream
         except OSError as error:
             raise cause_of(error).error(self.location) from error
+
+    def sha256(self) -> str:
+        """Return the hex digest of the file's bytes, as they are stored."""
+        digest = hashlib.sha256()
+        try:
+            with self.opener() as stream:
+                while block := stream.read(_BLOCK):
+                    digest.update(block)
+                return digest.hexdigest()
+        except OSError as error:
+            raise cause_of(error).error(self.location) from error
+
+    def detected(self) -> Source:
+        """Return the source with the compression and the format that its first bytes tell."""
+        plain = replace(self, compression="")
+        with plain.open() as stream:
+            start = stream.read(_BLOCK)
+        found = replace(self, compression=compression_of(start))
+        if found.compression:
+            with found.open() as stream:
+                start = stream.read(_BLOCK)
+        return replace(found, suffix=format_of(self.suffix, start))
 
 
 def find_source(location: str, conn_id: str | None = None) -> Source:
@@ -71,10 +102,10 @@ def find_source(location: str, conn_id: str | None = None) -> Source:
     """
     scheme = _SCHEME.match(location)
     if scheme is None or scheme[1].lower() == "file":
-        return _local_source(location)
+        return _local_source(location).detected()
     if scheme[1].lower() in {"http", "https"}:
-        return _web_source(location)
-    return _stored_source(location, conn_id)
+        return _web_source(location).detected()
+    return _stored_source(location, conn_id).detected()
 
 
 def _local_source(location: str) -> Source:
@@ -92,7 +123,12 @@ def _local_source(location: str) -> Source:
     if not stat.S_ISREG(mode):
         # Opening a pipe or a device could block, and neither can be read twice.
         raise ManifestError(f"manifest {location} is not a regular file: copy its content to one")
-    return Source(location, lambda: path.open("rb"), path.suffix.lower())
+
+    def state() -> object:
+        now = path.stat()
+        return now.st_size, now.st_mtime_ns
+
+    return Source(location, lambda: path.open("rb"), ending_of(path.name), state=state)
 
 
 def _web_source(location: str) -> Source:
@@ -108,7 +144,8 @@ def _stored_source(location: str, conn_id: str | None) -> Source:
     try:
         from airflow.sdk import ObjectStoragePath
 
-        path = ObjectStoragePath(location, conn_id=conn_id)
+        # A conn_id of None would override the one in the location.
+        path = ObjectStoragePath(location, conn_id=conn_id) if conn_id else ObjectStoragePath(location)
         # Unlike `exists`, which calls every fault "no such file", this raises.
         is_dir = path.fs.info(path.path).get("type") == "directory"
     except Exception as error:  # every storage's client library has its own exceptions
@@ -118,8 +155,14 @@ def _stored_source(location: str, conn_id: str | None) -> Source:
         raise cause.error(shown, what="cannot be reached", hint=_STORAGE_HINT) from error
     if is_dir:
         raise ManifestError(f"manifest {shown} is a folder: name the file in it")
-    opener = _remote_opener(lambda: path.fs.open(path.path, "rb"))
-    return Source(shown, opener, PurePosixPath(location).suffix.lower())
+    # A copy: it is read more than once, some formats are read from their end, and the object may be replaced meanwhile.
+    file = new_file()
+    try:
+        with _remote_opener(lambda: path.fs.open(path.path, "rb"))() as stream:
+            shutil.copyfileobj(stream, file, _BLOCK)
+    except OSError as error:
+        raise cause_of(error).error(shown) from error
+    return Source(shown, opener_of(file), ending_of(location))
 
 
 class _RemoteFile(io.RawIOBase):

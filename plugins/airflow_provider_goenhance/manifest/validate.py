@@ -4,17 +4,21 @@ Check the rows of a manifest: each becomes a pair or a rejected row with a reaso
 
 Codes of a rejected row: ``missing_value``, ``not_http_url``, ``no_host``, ``bad_host``, ``two_schemes``,
 ``two_urls``, ``unsafe_characters``, ``too_long``, ``credentials_in_url``, ``same_picture``, ``duplicate_pair_id``,
-``too_many_values``, ``no_consent``.
+``too_many_values``, ``unreadable_row``, ``no_consent``.
 """
 
 from __future__ import annotations
 
+import re
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import ErrorCode
 from ..redaction import mask_user, short_url
 from ..url_identity import url_identity
+from .columns import KNOWN
+from .labels import labels_text
 from .model import Manifest, Pair, RejectedRow, Rows
 from .pair_ids import (
     MAX_PAIR_ID_LENGTH,
@@ -27,9 +31,12 @@ from .urls import (
     PLAIN_URL,
     url_problem,
 )
+from .values import as_text, label_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from .model import Row
 
 #: column (empty: the row as a whole), code, and a clause for the reason
 Problem = tuple[str, str, str]
@@ -42,25 +49,73 @@ _NO_CONSENT: Problem = (
 )
 
 
+# A program may pass half of a character; no file contains one, and no hash can be made of it.
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+_FILE_BITS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Rows that were checked: each is in one of the two lists."""
+
+    pairs: list[Pair]
+    rejected: list[RejectedRow]
+
+
+class PairIds:
+    """
+    The pair_ids of a run, and the row that has each first.
+
+    It holds a 64-bit hash of each, not its text: a million texts would take 100 MB more. Two of a million pair_ids
+    have the same one with a probability of 1 in 30 million; the second would be rejected as a duplicate.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[int, int] = {}
+        self._files: list[str] = []
+
+    def begin(self, location: str) -> None:
+        """Count the rows that follow as those of this manifest."""
+        self._files.append(location)
+
+    def first_with(self, pair_id: str, number: int) -> str:
+        """Return the earlier row with this pair_id, e.g. ``row 7``; empty if this row is the first."""
+        place = (max(len(self._files) - 1, 0) << _FILE_BITS) + number
+        first = self._rows.setdefault(hash(pair_id), place)
+        if first == place:
+            return ""
+        file, row = first >> _FILE_BITS, first & ((1 << _FILE_BITS) - 1)
+        return f"row {row}" if file == place >> _FILE_BITS else f"row {row} of {self._files[file]}"
+
+
 class RowChecker:
     """
     Sort the rows of one manifest, in file order, into pairs and rejected rows.
 
     :param limit: stop at this many pairs, ``None`` to take all
     :param require_consent: reject rows without ``consent_ref``
+    :param ids: the pair_ids of the run so far
     """
 
-    def __init__(self, limit: int | None = None, *, require_consent: bool = False) -> None:
+    def __init__(
+        self, limit: int | None = None, *, require_consent: bool = False, ids: PairIds | None = None
+    ) -> None:
         self.pairs: list[Pair] = []
         self.rejected: list[RejectedRow] = []
-        self._limit = limit
+        self._left = sys.maxsize if limit is None else limit
         self._require_consent = require_consent
-        self._row_of: dict[str, int] = {}
+        self._ids = PairIds() if ids is None else ids
 
     @property
     def full(self) -> bool:
         """Whether the limit is reached and further rows are ignored."""
-        return self._limit is not None and len(self.pairs) >= self._limit
+        return self._left <= 0
+
+    def take(self) -> Checked:
+        """Return the rows checked since the last call, and forget them."""
+        checked = Checked(self.pairs, self.rejected)
+        self.pairs, self.rejected = [], []
+        return checked
 
     def add(self, rows: Rows) -> None:
         """
@@ -72,61 +127,71 @@ class RowChecker:
         # One pass over plain values, no pandas: matching both URLs takes under 1 us per row, less than the string
         # methods of a Series, and the pairs have to be created one by one in any case.
         plain_url, plain_id = PLAIN_URL.fullmatch, PLAIN_PAIR_ID.fullmatch
-        most = self._limit or sys.maxsize
-        for number, source, reference, pair_id, consent, overflow, *keys in rows:
+        for row in rows:
+            _, source, reference, pair_id, consent, overflow, source_key, reference_key, _, unreadable = row
             plain = plain_url(source) and plain_url(reference) and plain_id(pair_id)
-            # Two links of one picture differ at most in their queries and fragments.
-            sound = plain and not overflow and _address(source) != _address(reference)
-            if not sound and (problems := row_problems(source, reference, pair_id, overflow)):
-                self._reject(number, source, reference, pair_id, problems)
-                continue
-            if self._require_consent and not consent:
-                self._reject(number, source, reference, pair_id, [_NO_CONSENT])
-                continue
-            self._accept(number, source, reference, pair_id, consent, *keys)
-            if len(self.pairs) >= most:
-                return
+            odd = (
+                overflow or unreadable or not (consent + source_key + reference_key).isascii()
+            )  # Two links of one picture differ at most in their queries and fragments.
+            sound = plain and not odd and _address(source) != _address(reference)
+            if not sound and (problems := row_problems(row)):
+                self._reject(row, problems)
+            elif self._require_consent and not consent:
+                self._reject(row, [_NO_CONSENT])
+            elif not rows.damaged:
+                self._accept(row)
+                if self._left <= 0:
+                    return
 
-    def _accept(
-        self,
-        number: int,
-        source: str,
-        reference: str,
-        pair_id: str,
-        consent: str,
-        source_key: str,
-        reference_key: str,
-    ) -> None:
+    def _accept(self, row: Row) -> None:
+        number, source, reference, pair_id, consent, _, source_key, reference_key, labels, _ = row
         name = pair_id or default_pair_id(
             source, reference, source_key=source_key, reference_key=reference_key
         )
-        if (first := self._row_of.setdefault(name, number)) != number:
-            self.rejected.append(_duplicate(number, source, reference, name, first, derived=not pair_id))
-        else:
-            pair = Pair(
-                name, source, reference, number, consent or None, source_key or None, reference_key or None
-            )
-            self.pairs.append(pair)
-
-    def _reject(
-        self, number: int, source: str, reference: str, pair_id: str, problems: list[Problem]
-    ) -> None:
-        # Values in the wrong columns, or an invalid URL, may contain a password in an unexpected place.
-        suspect = {column for column, _, _ in problems}
-        everything = "" in suspect
-        self.rejected.append(
-            RejectedRow(
-                row_number=number,
-                pair_id=_kept(pair_id, MAX_PAIR_ID_LENGTH, secret=everything),
-                source_img=_kept(source, MAX_URL_LENGTH, secret=everything or "source_img" in suspect),
-                reference_img=_kept(
-                    reference, MAX_URL_LENGTH, secret=everything or "reference_img" in suspect
-                ),
-                column=problems[0][0],
-                code=problems[0][1],
-                reason="; ".join(clause for _, _, clause in problems),
+        if first := self._ids.first_with(name, number):
+            self.rejected.append(_rejected(row, [_duplicate(name, first, derived=not pair_id)], pair_id=name))
+            return
+        self._left -= 1
+        self.pairs.append(
+            Pair(
+                name,
+                source,
+                reference,
+                number,
+                consent or None,
+                source_key or None,
+                reference_key or None,
+                labels or None,
             )
         )
+
+    def reject(self, row: Row, problem: Problem | None = None) -> bool:
+        """Record a row that another rule refuses, and return ``True``; without a problem, its own are recorded."""
+        self._reject(row, [problem] if problem else row_problems(row))
+        return True
+
+    def _reject(self, row: Row, problems: list[Problem]) -> None:
+        self.rejected.append(_rejected(row, problems, pair_id=row[3]))
+
+
+def _rejected(row: Row, problems: list[Problem], *, pair_id: str) -> RejectedRow:
+    number, source, reference, _, consent, _, source_key, reference_key, labels, _ = row
+    # Values in the wrong columns, or an invalid URL, may contain a password in an unexpected place.
+    suspect = {column for column, _, _ in problems}
+    everything = "" in suspect
+    return RejectedRow(
+        row_number=number,
+        pair_id=_kept(pair_id, MAX_PAIR_ID_LENGTH, secret=everything),
+        source_img=_kept(source, MAX_URL_LENGTH, secret=everything or "source_img" in suspect),
+        reference_img=_kept(reference, MAX_URL_LENGTH, secret=everything or "reference_img" in suspect),
+        column=problems[0][0],
+        code=problems[0][1],
+        reason="; ".join(clause for _, _, clause in problems),
+        consent_ref=_kept(consent, MAX_URL_LENGTH, secret=everything) or None,
+        source_key=_kept(source_key, MAX_URL_LENGTH, secret=everything) or None,
+        reference_key=_kept(reference_key, MAX_URL_LENGTH, secret=everything) or None,
+        labels=None if everything else labels or None,
+    )
 
 
 def check_pairs(records: Sequence[Mapping[str, Any]], *, location: str) -> Manifest:
@@ -134,13 +199,13 @@ def check_pairs(records: Sequence[Mapping[str, Any]], *, location: str) -> Manif
     Check pairs that come as values from another task rather than from a file; the same rules apply.
 
     :param records: dicts with ``source_img`` and ``reference_img``, optionally ``pair_id``, ``consent_ref``,
-        ``source_key`` and ``reference_key``
+        ``source_key`` and ``reference_key``; other keys are labels
     :param location: their origin, for messages
     :returns: each of them as a pair or as a rejected row; ``row_number`` counts from 1
     """
 
     def column(name: str) -> list[str]:
-        return [_as_text(record.get(name)) for record in records]
+        return [as_text(record.get(name)) for record in records]
 
     checker = RowChecker()
     checker.add(
@@ -153,30 +218,22 @@ def check_pairs(records: Sequence[Mapping[str, Any]], *, location: str) -> Manif
             overflow=[""] * len(records),
             source_key=column("source_key"),
             reference_key=column("reference_key"),
+            labels=[
+                labels_text(
+                    {str(name): label_text(value) for name, value in record.items() if name not in KNOWN}
+                )
+                for record in records
+            ],
         )
     )
     return Manifest(location=location, pairs=checker.pairs, rejected=checker.rejected)
 
 
-def _address(url: str) -> str:
-    return url.partition("#")[0].partition("?")[0]
-
-
-def _as_text(value: object) -> str:
-    """
-    Return a value of another task as the text that a CSV file would have.
-
-    pandas makes numbers of texts: a column of ids with one blank becomes 4711.0 and NaN.
-    """
-    if value is None or value != value:  # only NaN differs from itself
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value).strip()
-
-
-def row_problems(source: str, reference: str, pair_id: str, overflow: str) -> list[Problem]:
+def row_problems(row: Row) -> list[Problem]:
     """Return all problems of one row of trimmed values, except duplicates."""
+    _, source, reference, pair_id, _, overflow, _, _, _, unreadable = row
+    if unreadable and not (source or reference):
+        return [("", ErrorCode.UNREADABLE_ROW, unreadable)]
     if overflow:
         # The values are in the wrong columns, so checking each makes no sense.
         clause = (
@@ -190,20 +247,43 @@ def row_problems(source: str, reference: str, pair_id: str, overflow: str) -> li
         ("pair_id", pair_id_problem(pair_id)),
     )
     problems = [(column, found[0], f"{column} {found[1]}") for column, found in checks if found]
-    if source and url_identity(source) == url_identity(reference):
+    problems += _half_characters(row)
+    if (
+        not _HALF_CHARACTER.search(source + reference)
+        and source
+        and url_identity(source) == url_identity(reference)
+    ):
         clause = "reference_img is the same picture as source_img: there is no face to swap"
         problems.append(("reference_img", ErrorCode.SAME_PICTURE, clause))
-    return problems
+    return _with_unreadable(problems, unreadable) if unreadable else problems
 
 
-def _duplicate(
-    number: int, source: str, reference: str, pair_id: str, first: int, *, derived: bool
-) -> RejectedRow:
+def _half_characters(row: Row) -> list[Problem]:
+    others = {"consent_ref": row[4], "source_key": row[6], "reference_key": row[7]}
+    return [
+        (column, ErrorCode.UNSAFE_CHARACTERS, f"{column} has U+{ord(found[0]):04X}, half a character, inside")
+        for column, value in others.items()
+        if (found := _HALF_CHARACTER.search(value))
+    ]
+
+
+def _with_unreadable(problems: list[Problem], unreadable: str) -> list[Problem]:
+    """Put the columns that could not be read first: what was found in them instead is no further problem."""
+    named = {clause.partition(" ")[0] for clause in unreadable.split("; ")}
+    first: Problem = (unreadable.partition(" ")[0], ErrorCode.UNREADABLE_ROW, unreadable)
+    return [first, *(problem for problem in problems if problem[0] not in named)]
+
+
+def _duplicate(pair_id: str, first: str, *, derived: bool) -> Problem:
     if derived:
-        reason = f"the same pictures as row {first}, and no pair_id: add a unique pair_id to swap them again"
+        reason = f"the same pictures as {first}, and no pair_id: add a unique pair_id to swap them again"
     else:
-        reason = f"pair_id {pair_id} is already used by row {first}: pair_ids must be unique"
-    return RejectedRow(number, pair_id, source, reference, "pair_id", ErrorCode.DUPLICATE_PAIR_ID, reason)
+        reason = f"pair_id {pair_id} is already used by {first}: pair_ids must be unique"
+    return "pair_id", ErrorCode.DUPLICATE_PAIR_ID, reason
+
+
+def _address(url: str) -> str:
+    return url.partition("#")[0].partition("?")[0]
 
 
 def _kept(value: str, longest: int, *, secret: bool) -> str:

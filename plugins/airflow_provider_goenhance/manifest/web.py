@@ -8,21 +8,20 @@ import gzip
 import re
 import socket
 import string
-import tempfile
 import time
 import urllib.request
 import zlib
 from dataclasses import dataclass
-from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPSConnection, IncompleteRead
-from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 from urllib.error import HTTPError
-from urllib.parse import parse_qsl, quote, unquote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from ..addresses import InternalAddressError, Trail, current_trail
 from ..exceptions import ManifestError
 from .faults import Cause, cause_of, status_cause
+from .spool import new_file, opener_of
+from .web_formats import refuse_other_content, sheet_export, suffix_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,17 +36,8 @@ _BLOCK = 1 << 18
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _WITH_CONTENT = frozenset({200, 203})
 _SENT_AS_IT_IS = string.ascii_letters + string.digits + string.punctuation
-_CSV_TYPES = frozenset(
-    {"text/csv", "application/csv", "application/x-csv", "text/x-csv", "text/comma-separated-values"}
-)
 _GZIP = b"\x1f\x8b"
 _OTHER_PACKING = re.compile(r"\b(br|deflate|zstd|compress)\b", re.IGNORECASE)
-# The ending of a file, such as `.xlsx`; `.2` in `/v1.2` is none.
-_FILE_ENDING = re.compile(r"\.[a-z][a-z0-9]{0,7}")
-# These name the program that made the answer, and say nothing about its format.
-_PROGRAMS = frozenset(
-    {".php", ".asp", ".aspx", ".ashx", ".axd", ".cgi", ".pl", ".py", ".jsp", ".do", ".action", ".dll", ".exe"}
-)
 _HEADERS = {"User-Agent": "airflow-provider-goenhance", "Accept": "text/csv, */*;q=0.5"}
 
 
@@ -74,7 +64,7 @@ def download(url: str, location: str) -> Download:
     :raises ManifestError: for one that does not, and for a web page instead of a file
     """
     try:
-        file, headers = _fetch(url, location)
+        file, headers = _fetch(sheet_export(url), location)
     except HTTPError as error:
         raise status_cause(error.code).error(location) from None
     except ManifestError:
@@ -82,14 +72,11 @@ def download(url: str, location: str) -> Download:
     except (OSError, EOFError, HTTPException, ValueError, zlib.error) as error:
         # Not chained: the library's text may contain the signed address.
         raise cause_of(error).error(location) from None
-    with _reopen(file) as stream:
-        _refuse_other_content(stream.read(_BLOCK), headers, location)
-    return Download(partial(_reopen, file), _suffix(url, headers))
-
-
-def _reopen(file: Any) -> IO[bytes]:
-    # A partial of this function holds the temporary file, which is deleted when nothing does.
-    return Path(file.name).open("rb")
+    opener = opener_of(file)
+    suffix = suffix_of(url, headers)
+    with opener() as stream:
+        refuse_other_content(stream.read(_BLOCK), suffix, headers, location)
+    return Download(opener, suffix)
 
 
 def _fetch(url: str, location: str) -> tuple[Any, HTTPMessage]:
@@ -180,7 +167,7 @@ def _by_proxy(request: urllib.request.Request) -> bool:
 
 
 def _save(response: Any, deadline: float, location: str) -> Any:
-    file = tempfile.NamedTemporaryFile(prefix="goenhance-manifest-")  # noqa: SIM115 - kept open while it is read
+    file = new_file()
     # Not `read`, which waits until the whole block has arrived, however slowly.
     while block := response.read1(_BLOCK):
         file.write(block)
@@ -211,7 +198,7 @@ def _unpacked(file: Any, location: str) -> Any:
     if file.read(len(_GZIP)) != _GZIP:
         return file
     file.seek(0)
-    unpacked = tempfile.NamedTemporaryFile(prefix="goenhance-manifest-")  # noqa: SIM115 - kept open while it is read
+    unpacked = new_file()
     with file, gzip.open(file) as content:
         while block := content.read(_BLOCK):
             unpacked.write(block)
@@ -238,35 +225,3 @@ def _sendable(url: str) -> str:
     if not netloc.isascii():
         netloc = netloc.encode("idna").decode("ascii")
     return quote(url.replace(parts.netloc, netloc, 1), safe=_SENT_AS_IT_IS)
-
-
-def _refuse_other_content(start: bytes, headers: HTTPMessage, location: str) -> None:
-    first = start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
-    kind = {b"<": "a web page", b"{": "JSON", b"[": "JSON"}.get(first)
-    if kind:
-        raise ManifestError(
-            f"manifest {location}: the server sent {kind} ({headers.get_content_type()}) instead of a CSV file. It may "
-            "be a login page or an error: use the address of the file itself, readable without a login (for a Google "
-            "sheet, share it by link and use /export?format=csv)"
-        )
-
-
-def _suffix(url: str, headers: HTTPMessage) -> str:
-    """Return the extension that stands for the file's format; no extension at all means CSV."""
-    parts = urlsplit(url)
-    values = [value.lower() for _, value in parse_qsl(parts.query)]
-    named = (headers.get_filename() or "").lower()
-    if (
-        headers.get_content_type() in _CSV_TYPES
-        or named.endswith(".csv")
-        or any(value == "csv" or value.endswith(".csv") for value in values)
-    ):
-        return ".csv"
-    path = unquote(parts.path).lower()
-    if "gzip" in headers.get("Content-Encoding", "").lower():
-        path = path.removesuffix(".gz")
-    for name in (named, path):
-        ending = PurePosixPath(name).suffix
-        if _FILE_ENDING.fullmatch(ending) and ending not in _PROGRAMS:
-            return ending
-    return ".csv"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -106,6 +107,23 @@ def choice(value: object, name: str, choices: Collection[str]) -> str:
     if value not in choices:
         raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}; got {value!r}.")
     return str(value)
+
+
+def mapping(value: object, name: str) -> dict[str, str] | None:
+    """
+    Read an optional mapping of names, or the JSON text of one.
+
+    :param name: the argument, for the message
+    :raises ValueError: when it is neither
+    """
+    if isinstance(value, str):
+        try:
+            value = json.loads(word) if (word := text(value)) else None
+        except ValueError:
+            raise ValueError(f"{name} must be a mapping, or the JSON text of one; got {value!r}.") from None
+    if value is None or isinstance(value, Mapping):
+        return {str(key): item for key, item in value.items()} if value else None
+    raise ValueError(f"{name} must be a mapping, or the JSON text of one; got {value!r}.")
 
 
 def as_written(written: Any, rendered: Any, render: Callable[[str], str] | None = None) -> Any:

@@ -26,11 +26,13 @@ def settle_before_planning(hook: GoEnhanceHook, ledger: Ledger, job_seconds: flo
     from ..execution.reconcile import record_balance, settle_earlier_runs
     from ..results.balances import Balances
 
-    account = hook.account().fingerprint
-    if not Balances(ledger.database, account).runs_with_unknown():
+    account = hook.account()
+    if not Balances(ledger.database, account.fingerprint).runs_with_unknown():
         return
-    now = record_balance(ledger, account, None, "reconcile", hook.get_credits().count)
-    settled = settle_earlier_runs(ledger, account, now, job_seconds=job_seconds)
+    now = record_balance(ledger, account.fingerprint, None, "reconcile", hook.get_credits().count)
+    settled = settle_earlier_runs(
+        ledger, account.fingerprint, now, job_seconds=job_seconds, named_price=account.credits_per_swap
+    )
     if settled:
         log.warning(
             "%s not billed, as the balance shows, and may be sent again: %s.",
@@ -52,16 +54,23 @@ def compare_with_balance(
     from ..execution.settle import ResolutionError
 
     try:
-        account = hook.account().fingerprint
-        if not has_balance(ledger, account, key):
+        account = hook.account()
+        if not has_balance(ledger, account.fingerprint, key):
             return
-        now = record_balance(ledger, account, key, "report", hook.get_credits().count)
-        comparison = compare_run(ledger, account, key, now, job_seconds=job_seconds)
+        now = record_balance(ledger, account.fingerprint, key, "report", hook.get_credits().count)
+        comparison = compare_run(
+            ledger,
+            account.fingerprint,
+            key,
+            now,
+            job_seconds=job_seconds,
+            named_price=account.credits_per_swap,
+        )
         if comparison is None:
             return
         log.log(logging.WARNING if comparison.unknown else logging.INFO, "Credits: %s", comparison.line)
         if settle:
-            settled = settle_by_credits(ledger, account, comparison)
+            settled = settle_by_credits(ledger, account.fingerprint, comparison)
             if settled:
                 log.warning("Not billed, and planned again: %s.", ", ".join(swap.label for swap in settled))
     except ResolutionError as error:

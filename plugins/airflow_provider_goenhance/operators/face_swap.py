@@ -14,6 +14,7 @@ from ..exceptions import (
     GoEnhanceError,
     JobFailedError,
     JobTimedOutError,
+    PairHeldError,
     SubmitOutcomeUnknownError,
     UnreachableError,
 )
@@ -146,14 +147,16 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
         key = self.run_key(context)
         if not self.map_index_of(context):
             settle_expired_claims(ledger)
+        policies = self._policies()
         rows = plan_rows(
             manifest,
             key,
             self.task_id,
             map_index=self.map_index_of(context),
             known_in=ledger,
-            reuse_from=ledger if self.reuse == "succeeded" else None,
             account=account.fingerprint,
+            reuse=policies.reuse == "succeeded",
+            on_unknown_submit=policies.on_unknown_submit,
             storage_conn_id=text(self.storage_conn_id),
             marking=self.marking,
         )
@@ -241,11 +244,16 @@ _CLASSES: dict[str, type[GoEnhanceError]] = {
 def error_of(swap: Swap, policies: Policies) -> GoEnhanceError:
     """Return the error for a pair that did not succeed, of the class that fits the cause."""
     from ..execution.messages import capitalize, describe_with_next_steps
+    from ..results.recovery import retry_can_help
 
     message = capitalize(describe_with_next_steps(swap, policies))
     if swap.status in {"planned", "submitting"}:
         return UnreachableError(message)  # another attempt works on it; a later one may continue
     code = swap.error_code or ""
+    if swap.status == "held":
+        held = PairHeldError(message, error_code=code)
+        held.retryable = retry_can_help(swap, policies)
+        return held
     if swap.img_uuid and code not in _CLASSES:
         return CollectError(message, error_code=code, img_uuid=swap.img_uuid)
     error = _CLASSES.get(code, BadRequestError)(message, img_uuid=swap.img_uuid)

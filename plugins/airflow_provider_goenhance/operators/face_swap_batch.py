@@ -151,14 +151,16 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
         if not self.map_index_of(context):
             settle_expired_claims(ledger)
         manifest = check_pairs(records, location=f"pairs of task {self.task_id}")
+        policies = self._policies()
         rows = plan_rows(
             manifest,
             key,
             self.task_id,
             map_index=self.map_index_of(context),
             known_in=ledger,
-            reuse_from=ledger if self.reuse == "succeeded" else None,
             account=account.fingerprint,
+            reuse=policies.reuse == "succeeded",
+            on_unknown_submit=policies.on_unknown_submit,
             storage_conn_id=text(self.storage_conn_id),
             marking=self.marking,
         )

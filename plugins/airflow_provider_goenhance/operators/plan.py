@@ -3,27 +3,32 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..exceptions import BatchFailedError
 from ..retry_policy import RetryPolicyMixin
-from .arguments import choice, flag, seconds, text, whole
+from ..settings import default_storage
+from .approval import ask, not_approved, read_answer
+from .arguments import choice, flag, limit, mapping, seconds, text, whole
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import BaseNotifier, Context
 
+    from ..execution.price import Estimate
     from ..hooks.goenhance import GoEnhanceHook
     from ..manifest.model import Manifest
     from ..results.ledger import Ledger, RunKey
-    from ..results.states import Reuse
+    from ..results.states import OnUnknownSubmit, Reuse
     from ..results.swap import Swap
 
 #: Rejected rows that the log lists one by one; all are in the results table.
 NAMED_ROWS = 50
 MAX_TASKS = 1000
+Mode = Literal["pairs", "matrix"]
 
 
 class GoEnhancePlanOperator(RetryPolicyMixin):
@@ -33,25 +38,43 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
     Planning is repeatable: existing rows stay as they are, so a retry or a clear of this task never plans a second
     swap for a pair. Pairs added to the manifest in the meantime form new batches.
 
-    :param manifest: path or ``ObjectStoragePath`` URL of the manifest (templated)
-    :param manifest_conn_id: Airflow connection of the manifest's storage (templated)
+    :param manifest: path, web address or ``ObjectStoragePath`` URL of the manifest, or a list of them. Blank: the
+        manifests whose arrival started the run, see :class:`..triggers.manifest.GoEnhanceManifestTrigger` (templated)
+    :param manifest_conn_id: Airflow connection of the manifest's storage, or of ``manifest_sql`` (templated)
+    :param manifest_sql: SQL query whose rows are the manifest, or the name of a ``.sql`` file with it, instead of
+        ``manifest`` (templated)
+    :param columns: the names that columns have in the manifest, e.g. ``{"source_img": "Portrait"}`` (templated)
+    :param mode: ``pairs`` (default), or ``matrix``: every source image with every reference image (templated)
+    :param reference_manifest: location of the reference images of a matrix, if they are in a manifest of their own
+        (templated)
+    :param strict: fail if any row would be rejected, before anything is planned (default ``False``) (templated)
     :param swap_task_id: task id of the batch operator that will swap the rows (default ``swap``)
     :param pairs_per_task: pairs in one mapped task; 0 (default) chooses a suitable number (templated)
     :param limit: plan at most this many pairs, 0 (default) for all (templated)
     :param check_only: dry run: read and check everything, log the plan, write and submit nothing (templated)
-    :param reuse: ``succeeded`` (default) or ``never``, see the swap operators (templated)
+    :param reuse: ``succeeded`` (default) or ``never``, see the swap operators, which must be given the same (templated)
+    :param on_unknown_submit: ``hold`` (default) or ``resubmit``, see the swap operators, which must be given the same
+        (templated)
     :param require_consent: reject rows without a ``consent_ref`` (default ``False``) (templated)
     :param check_account: read the credit balance before anything is submitted, so that a refused token or an
         empty account fails this task (default ``True``)
+    :param max_pairs: budget of the run, as for the swap operators; the estimate of its cost keeps to it (templated)
+    :param max_cost: the same in credits (templated)
+    :param approve_above: a run that would cost more than this many credits waits for a person's approval, in Airflow's
+        *Required Actions*; default: none does (templated)
+    :param approval_timeout: how long an approval is waited for (default 12 hours); an unanswered question is a no
+    :param approval_notifiers: called when the question is asked, as ``notifiers`` of Airflow's ``ApprovalOperator``
     :param marking: replace a reused picture that an earlier run kept without the disclosure mark by a marked copy
         (default ``True``)
     :param settle_by_credits: before planning, return unknown submits of earlier runs to ``planned`` where the account's
         balance shows that none of them was accepted (default ``False``) (templated)
     :param job_timeout: for ``settle_by_credits``, how long a job may run, seconds (default 3600) (templated)
+    :param storage: where the pictures are kept, as for the swap operators; ``rejected.csv`` goes there (templated)
     :return: a list of ``{"batch": int, "label": str}`` for ``expand_kwargs``
     :raises ManifestError: when the manifest cannot be used
     :raises ManifestUnavailableError: when it cannot be read at the moment; Airflow retries the task
     :raises BatchFailedError: when none of its rows can be swapped
+    :raises NotApprovedError: when a person refuses what the run would cost, or nobody answers
     :raises GoEnhanceError: when the account cannot be used
     """
 
@@ -65,22 +88,40 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         "limit",
         "check_only",
         "reuse",
+        "on_unknown_submit",
         "require_consent",
         "settle_by_credits",
         "job_timeout",
+        "manifest_sql",
+        "columns",
+        "mode",
+        "reference_manifest",
+        "strict",
+        "storage",
+        "max_pairs",
+        "max_cost",
+        "approve_above",
     )
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"manifest_sql": "sql"}
     ui_color = "#e6f4ea"
 
     def __init__(
         self,
         *,
-        manifest: str,
+        manifest: str | Sequence[str] | None = None,
         manifest_conn_id: str | None = None,
+        manifest_sql: str | None = None,
+        columns: Mapping[str, str] | str | None = None,
+        mode: Mode | str = "pairs",
+        reference_manifest: str | None = None,
+        strict: bool | str = False,
         swap_task_id: str = "swap",
         pairs_per_task: int | str = 0,
         limit: int | str = 0,
         check_only: bool | str = False,
         reuse: Reuse | str = "succeeded",
+        on_unknown_submit: OnUnknownSubmit | str = "hold",
         goenhance_conn_id: str = "goenhance_default",
         results_conn_id: str = "goenhance_results",
         storage_conn_id: str | None = None,
@@ -89,16 +130,28 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         marking: bool = True,
         settle_by_credits: bool | str = False,
         job_timeout: float | str = 3600.0,
+        storage: str | None = None,
+        max_pairs: int | str | None = None,
+        max_cost: int | str | None = None,
+        approve_above: int | str | None = None,
+        approval_timeout: dt.timedelta = dt.timedelta(hours=12),
+        approval_notifiers: Sequence[BaseNotifier] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.manifest = manifest
         self.manifest_conn_id = manifest_conn_id
+        self.manifest_sql = manifest_sql
+        self.columns = columns
+        self.mode = mode
+        self.reference_manifest = reference_manifest
+        self.strict = strict
         self.swap_task_id = swap_task_id
         self.pairs_per_task = pairs_per_task
         self.limit = limit
         self.check_only = check_only
         self.reuse = reuse
+        self.on_unknown_submit = on_unknown_submit
         self.goenhance_conn_id = goenhance_conn_id
         self.results_conn_id = results_conn_id
         self.storage_conn_id = storage_conn_id
@@ -107,49 +160,97 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         self.marking = marking
         self.settle_by_credits = settle_by_credits
         self.job_timeout = job_timeout
+        self.storage = storage
+        self.max_pairs = max_pairs
+        self.max_cost = max_cost
+        self.approve_above = approve_above
+        self.approval_timeout = approval_timeout
+        self.approval_notifiers = approval_notifiers
 
     def run_task(self, context: Context) -> list[dict[str, Any]]:
         """Plan the run."""
         from ..execution.planning import plan_rows, settle_expired_claims
         from ..hooks.goenhance import GoEnhanceHook
         from ..hooks.results import open_ledger
-        from ..manifest.read import read_manifest
         from ..results.ledger import RunKey
+        from ..results.spending import Caps
+        from .run_price import RunPrice
 
         reuse = choice(self.reuse, "reuse", ("succeeded", "never"))
+        on_unknown_submit = choice(self.on_unknown_submit, "on_unknown_submit", ("hold", "resubmit"))
         check_only = flag(self.check_only, "check_only")
         whole(self.pairs_per_task, "pairs_per_task")
-        manifest = read_manifest(
-            text(self.manifest) or "",
-            conn_id=text(self.manifest_conn_id),
-            limit=whole(self.limit, "limit") or None,
-            require_consent=flag(self.require_consent, "require_consent"),
-        )
-        self._log_rejected(manifest)
+        caps = Caps(limit(self.max_pairs, "max_pairs"), limit(self.max_cost, "max_cost"))
+        approve_above = limit(self.approve_above, "approve_above")
+        manifests = self._read(context)
         key = RunKey(context["ti"].dag_id, context["ti"].run_id)
+        if not check_only:
+            self._keep_rejected(manifests, key, context)
         hook = GoEnhanceHook(str(self.goenhance_conn_id))
         with open_ledger(str(self.results_conn_id)) as ledger:
+            price = RunPrice(ledger, hook, key, caps, approve_above)
             if not check_only:
                 settle_expired_claims(ledger)
                 self._settle_by_credits(hook, ledger)
-            reused = reuse == "succeeded"
-            rows = plan_rows(
-                manifest,
-                key,
-                self.swap_task_id,
-                known_in=ledger,
-                reuse_from=ledger if reused else None,
-                account=hook.account().fingerprint if reused else "",
-                storage_conn_id=text(self.storage_conn_id),
-                marking=self.marking and not check_only,
-            )
+            rows = [
+                row
+                for manifest in manifests
+                for row in plan_rows(
+                    manifest,
+                    key,
+                    self.swap_task_id,
+                    known_in=ledger,
+                    account=hook.account().fingerprint,
+                    reuse=reuse == "succeeded",
+                    on_unknown_submit=on_unknown_submit,  # type: ignore[arg-type]
+                    storage_conn_id=text(self.storage_conn_id),
+                    marking=self.marking and not check_only,
+                )
+            ]
             if check_only:
-                return self._check_only(rows, hook)
+                self._check_only(rows)
+                pairs = {row.pair_fingerprint for row in rows if row.status == "planned"}
+                self.log.info("%s", price.of_dry_run(pairs, self.check_account))
+                return []
             batches = self._write(ledger, key, rows)
-            self._refuse_if_nothing_can_be_swapped(rows, manifest)
-            if self.check_account:
-                self._check_account(hook, ledger, key)
+            self._refuse_if_nothing_can_be_swapped(rows, manifests)
+            unpaid = ledger.unpaid_pairs(key, task_id=self.swap_task_id)
+            estimate = price.of_run(unpaid, self.check_account)
+        self.log.info("%s", estimate)
+        if price.needs_approval(estimate):
+            self._ask(context, manifests, estimate)
         return batches
+
+    def resume_task(self, context: Context, event: Any) -> list[dict[str, Any]]:
+        """
+        Return the batches of a run that a person has approved.
+
+        :raises NotApprovedError: when nobody has
+        """
+        from ..hooks.results import open_ledger
+        from ..results.ledger import RunKey
+
+        answer = read_answer(event)
+        if not answer.approved:
+            raise not_approved(answer, self.approval_timeout)
+        self.log.info("Approved by %s.", answer.by)
+        with open_ledger(str(self.results_conn_id)) as ledger:
+            key = RunKey(context["ti"].dag_id, context["ti"].run_id)
+            return self._batches(ledger.of_run(key, task_id=self.swap_task_id))
+
+    def _ask(self, context: Context, manifests: Sequence[Manifest], estimate: Estimate) -> None:
+        """Park this task until a person has approved what the run costs."""
+        self.log.info("More than approve_above=%s: waiting for a person's approval.", self.approve_above)
+        ask(
+            self,
+            context,
+            subject=estimate.question,
+            body=f"Run `{context['ti'].run_id}` of Dag `{context['ti'].dag_id}`, manifest "
+            f"{', '.join(f'`{manifest.location}`' for manifest in manifests)}.\n\n"
+            f"{estimate}\n\nWithout an answer within {self.approval_timeout}, nothing is sent.",
+            timeout=self.approval_timeout,
+            notifiers=self.approval_notifiers,
+        )
 
     def _settle_by_credits(self, hook: GoEnhanceHook, ledger: Ledger) -> None:
         from .credit_check import settle_before_planning
@@ -158,14 +259,58 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         if flag(self.settle_by_credits, "settle_by_credits"):
             settle_before_planning(hook, ledger, job_seconds)
 
+    def _read(self, context: Context) -> list[Manifest]:
+        """Read the manifests of the run, and log what they hold."""
+        from ..manifest.read import Options
+        from .manifests import manifests_of, read_manifests
+
+        options = Options(
+            limit=whole(self.limit, "limit") or None,
+            require_consent=flag(self.require_consent, "require_consent"),
+            columns=mapping(self.columns, "columns"),
+            strict=flag(self.strict, "strict"),
+            matrix=choice(self.mode, "mode", ("pairs", "matrix")) == "matrix",
+        )
+        sql, conn_id = text(self.manifest_sql), text(self.manifest_conn_id)
+        reference_manifest = text(self.reference_manifest)
+        if reference_manifest and not options.matrix:
+            raise ValueError("reference_manifest is for mode='matrix'; set that, or omit it.")
+        if sql is not None and (text(self.manifest) or reference_manifest or not conn_id):
+            raise ValueError(
+                "manifest_sql needs manifest_conn_id, and neither manifest nor reference_manifest."
+            )
+        locations = manifests_of(self.manifest, conn_id, context) if sql is None else []
+        manifests = []
+        for manifest in read_manifests(
+            locations, options, sql=sql, sql_conn_id=conn_id, reference_manifest=reference_manifest
+        ):
+            self._log_rejected(manifest)
+            manifests.append(manifest)
+        return manifests
+
+    def _keep_rejected(self, manifests: Sequence[Manifest], key: RunKey, context: Context) -> None:
+        """Store ``rejected.csv``; a storage that cannot be used must not stop the run, whose rows have the reasons."""
+        from ..execution.rejected_rows import keep_rejected
+
+        storage = text(self.storage) or default_storage()
+        try:
+            uri = keep_rejected(manifests, key, self.task_id, storage, conn_id=text(self.storage_conn_id))
+        except Exception as error:  # noqa: BLE001
+            self.log.warning("The rejected rows could not be stored as rejected.csv: %s", error)
+            return
+        if uri:
+            self.log.info("Rejected rows: %s", uri)
+            context["ti"].xcom_push(key="rejected_csv", value=uri)
+
     @staticmethod
-    def _refuse_if_nothing_can_be_swapped(rows: Sequence[Swap], manifest: Manifest) -> None:
+    def _refuse_if_nothing_can_be_swapped(rows: Sequence[Swap], manifests: Sequence[Manifest]) -> None:
         from ..execution.messages import pluralize
 
         if any(row.status != "rejected" for row in rows):
             return
+        locations = ", ".join(manifest.location for manifest in manifests)
         raise BatchFailedError(
-            f"None of the {pluralize(len(rows), 'row')} of {manifest.location} can be swapped; "
+            f"None of the {pluralize(len(rows), 'row')} of {locations} can be swapped; "
             f"{rows[0].label} is rejected: {rows[0].error_message} Nothing was sent or paid. Correct the manifest, "
             "then start a new run, or clear this task to read the manifest again."
         )
@@ -186,26 +331,24 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
                 "... and %d more, all in the results table.", len(manifest.rejected) - NAMED_ROWS
             )
 
-    def _check_only(self, rows: Sequence[Swap], hook: GoEnhanceHook) -> list[dict[str, Any]]:
+    def _check_only(self, rows: Sequence[Swap]) -> None:
         from ..execution.messages import pluralize
         from ..results.states import Status
 
         counts = Counter(row.status for row in rows)
-        work = counts[Status.PLANNED] + counts[Status.SUBMITTED]
+        work = counts[Status.PLANNED] + counts[Status.SUBMITTED] + counts[Status.HELD]
         size = self._size(work)
         self.log.info(
             "Dry run: nothing is written or submitted. This run would submit, and pay for, %s in %s of up to %d; "
-            "%s and %s at no cost; %s rejected.",
+            "%s and %s at no cost; %s held, because an earlier submit may have been paid for; %s rejected.",
             pluralize(counts[Status.PLANNED], "pair"),
             pluralize(-(-work // size), "task"),
             size,
             pluralize(counts[Status.SUBMITTED], "earlier job is adopted", "earlier jobs are adopted"),
             pluralize(counts[Status.REUSED], "earlier picture is reused", "earlier pictures are reused"),
+            pluralize(counts[Status.HELD], "pair is", "pairs are"),
             pluralize(counts[Status.REJECTED], "row is", "rows are"),
         )
-        if self.check_account:
-            self.log.info("The account has %s left.", pluralize(hook.get_credits().count, "credit"))
-        return []
 
     def _size(self, pairs: int) -> int:
         from ..manifest.chunk import choose_pairs_per_task
@@ -234,11 +377,12 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         )
         added = Counter(row.status for row in batched)
         self.log.info(
-            "Results table: %s added, of which %s and %s; %d known already, %d withdrawn, %d restored, "
+            "Results table: %s added, of which %s, %s and %s; %d known already, %d withdrawn, %d restored, "
             "%d rejected rows no longer in the manifest, %d with new links.",
             pluralize(result.added, "row"),
             pluralize(added[Status.REUSED], "reuses an earlier picture", "reuse earlier pictures"),
             pluralize(added[Status.SUBMITTED], "adopts an earlier job", "adopt earlier jobs"),
+            pluralize(added[Status.HELD], "is held", "are held"),
             result.known,
             result.withdrawn,
             result.restored,
@@ -259,32 +403,3 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
             members = list(group)
             batches.append({"batch": number, "label": batch_label(members[0], members[-1], number)})
         return batches
-
-    def _check_account(self, hook: GoEnhanceHook, ledger: Ledger, key: RunKey) -> None:
-        from ..exceptions import GoEnhanceError, OutOfCreditsError
-        from ..execution.messages import pluralize
-        from ..results.states import Status
-        from .credit_check import store_planned_balance
-
-        planned = ledger.counts(key, task_id=self.swap_task_id)[Status.PLANNED]
-        if not planned:
-            return  # nothing is left to pay for, so the balance does not matter
-        stay = f"{pluralize(planned, 'row')} of this run {'stays' if planned == 1 else 'stay'} planned"
-        try:
-            credits_ = hook.get_credits()
-        except GoEnhanceError as error:
-            steps = (
-                "A retry or clear continues from there"
-                if error.retryable
-                else "Fix the cause, then clear this task"
-            )
-            error.message = f"{error.message} {stay}, and nothing was paid for. {steps}."
-            error.args = (error.message,)
-            raise
-        self.log.info("The account has %s left.", pluralize(credits_.count, "credit"))
-        store_planned_balance(hook, ledger, key, credits_.count)
-        if credits_.count <= 0:
-            raise OutOfCreditsError(
-                f"The GoEnhance account of {hook.account()} has no credits left. {stay}, and nothing was paid for. Top "
-                "it up, then clear this task."
-            )

@@ -201,15 +201,17 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
             ledger.mark_abandoned(left)
 
     def _log_failures(self, ledger: Ledger, key: RunKey) -> None:
+        """Log the rows that did not succeed; those that a budget holds back have a line of their own."""
         from ..execution.messages import describe
         from ..results.states import Status
 
         failures = ledger.of_run(
             key,
             task_id=self.swap_task_id,
-            statuses=[Status.UNKNOWN, Status.FAILED, Status.REJECTED, Status.PLANNED],
+            statuses=[Status.UNKNOWN, Status.FAILED, Status.REJECTED, Status.PLANNED, Status.HELD],
             counted=True,
         )
+        failures = [swap for swap in failures if not swap.over_budget]
         for swap in failures[:NAMED_FAILURES]:
             self.log.warning("%s", describe(swap))
         if len(failures) > NAMED_FAILURES:
@@ -249,9 +251,10 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
         if not within_share(failures, pairs - over_budget, allowed):
             raise BatchFailedError(
                 f"{failures} of {pluralize(pairs - over_budget, 'pair')} did not succeed ({counts[Status.FAILED]} "
-                f"failed, {counts[Status.UNKNOWN]} unknown, {counts[Status.REJECTED]} rejected, {held} held), more "
+                f"failed, {counts[Status.UNKNOWN]} unknown, {held} held, {counts[Status.REJECTED]} rejected), more "
                 f"than the allowed share of {allowed:g}. The reasons are above and in the results table. A retry "
-                "changes nothing. Clearing "
-                "the swap tasks collects pictures that were paid for and not stored, and sends declined pairs again. "
-                "A new run reuses the pictures and adopts the jobs that are paid for, and pays for the others."
+                "changes nothing. Clearing the swap tasks collects pictures that were paid for and not stored, sends "
+                "declined pairs again, and looks again at held ones: settle their unknown submits first. A new run "
+                "reuses the pictures and adopts the jobs that are paid for, holds the pairs with unknown submits, and "
+                "pays for the others."
             )

@@ -275,8 +275,12 @@ class FaceSwapOperatorBase(JobOperatorBase):
     def _spending(self, account: Account, context: Context, caps: Caps) -> Spending | None:
         """Return what this task may spend, with its budgets ready."""
         from ..execution.spending import spending_of
+        from ..results.budgets import open_budgets
 
-        return spending_of(self._ledger, account, self.run_key(context), caps)
+        spending = spending_of(self._ledger, account, self.run_key(context), caps)
+        if spending and self._ledger is not None:
+            open_budgets(self._ledger.database, spending)
+        return spending
 
     def raise_if_over_budget(self, swaps: Sequence[Swap]) -> None:
         """
@@ -297,9 +301,9 @@ class FaceSwapOperatorBase(JobOperatorBase):
     def _policies(self) -> Policies:
         from ..results.recovery import Policies
 
-        choice(self.reuse, "reuse", ("succeeded", "never"))
         return Policies(
             choice(self.on_unknown_submit, "on_unknown_submit", ("hold", "resubmit")),  # type: ignore[arg-type]
             choice(self.on_clear, "on_clear", ("reattach", "resubmit")),  # type: ignore[arg-type]
             whole(self.failed_job_resubmits, "failed_job_resubmits"),
+            choice(self.reuse, "reuse", ("succeeded", "never")),  # type: ignore[arg-type]
         )

@@ -56,7 +56,7 @@ class Charges:
 
 class Balances:
     """
-    Reads and writes balances, and the price that was learned from them.
+    Reads and writes the balances of an account, and reads its submits.
 
     :param account: fingerprint of the account
     """
@@ -65,7 +65,6 @@ class Balances:
         self._database = database
         self._account = account
         self._balances = database.shared.balances
-        self._accounts = database.shared.accounts
         self._swaps = database.swaps
 
     def record(self, key: RunKey | None, moment: Moment, balance: int) -> Reading:
@@ -104,33 +103,17 @@ class Balances:
             query = query.where(c.moment == moment)
         return [Reading(**row) for row in self._database.read(query.order_by(c.read_at))]
 
-    def price(self) -> int | None:
-        """Return the credits for one swap that were last reported or learned, ``None`` if they are not known."""
-        c = self._accounts.c
-        rows = self._database.read(sa.select(c.price).where(c.account == self._account))
-        price: int | None = rows[0]["price"] if rows else None
-        return price
+    def in_flight(self, job_seconds: float) -> int:
+        """
+        Return how many rows of the account, of any run, are being submitted or have a job that may still run.
 
-    def learn_price(self, price: int) -> None:
-        """Store the credits for one swap."""
-        c = self._accounts.c
-
-        def work(connection: sa.Connection) -> None:
-            known = connection.execute(sa.select(c.account).where(c.account == self._account)).first()
-            if known is None:
-                connection.execute(sa.insert(self._accounts).values(account=self._account, price=price))
-            else:
-                connection.execute(
-                    sa.update(self._accounts).where(c.account == self._account).values(price=price)
-                )
-
-        self._database.run(work)
-
-    def in_flight(self) -> int:
-        """Return how many rows of the account, of any run, are being submitted or wait for their job."""
+        :param job_seconds: how long a job may run; a row that no task has waited for since then is not counted
+        """
         c = self._swaps.c
+        oldest = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=job_seconds)
+        running = sa.and_(c.status == Status.SUBMITTED, c.submitted_at >= oldest)
         query = sa.select(sa.func.count().label("n")).where(
-            c.account == self._account, c.status.in_([Status.SUBMITTING, Status.SUBMITTED])
+            c.account == self._account, sa.or_(c.status == Status.SUBMITTING, running)
         )
         return int(self._database.read(query)[0]["n"])
 

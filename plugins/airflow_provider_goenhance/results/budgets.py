@@ -21,9 +21,8 @@ from .account_tables import AccountTables, account_tables, insert_missing
 from .bounds import LARGEST
 from .database import IN_LIST
 from .spending import Amount, Caps, Reached, Scope, Spending, day_scope, run_scope, today
-from .states import Status
 from .transition_memory import is_allowed
-from .transitions import Accepted, Claim, ClaimOwner, Declined, NotSent, Transition
+from .transitions import Accepted, Claim, ClaimOwner, Declined, NotSent, Step, Transition
 
 if TYPE_CHECKING:
     from .database import ResultsDatabase
@@ -110,24 +109,29 @@ def _correction(row: Any, step: Transition) -> tuple[int, int]:
             return 0, 0
 
 
-def give_back(connection: sa.Connection, swaps: sa.Table, swap_ids: Sequence[str]) -> None:
+def give_back(connection: sa.Connection, swaps: sa.Table, steps: Sequence[Step]) -> None:
     """
-    Give back what some ``unknown`` rows have reserved, because their submits were not accepted after all.
+    Give back what rows have reserved, because their submits were not accepted after all.
 
-    Call it in the transaction that moves the rows, and before it moves them: budgets are locked before swaps. Rows in
-    another state are left alone. The reservations are removed from the rows, so that a transaction which runs twice
-    gives back once.
+    Call it in the transaction that takes the steps, and before it takes them: budgets are locked before swaps. The
+    reservations are removed from the rows, so that a transaction which runs twice gives back once.
+
+    :param steps: the steps that say so; only those that their rows will take count
     """
+    ids = [step.swap_id for step in steps]
+    scopes = list(_scopes_of(_reservations(connection, swaps, ids, lock=False).values()))
+    if not scopes:
+        return
     book = _Book(connection, account_tables(swaps.name, swaps.schema))
-    book.lock(list(_scopes_of(_reservations(connection, swaps, swap_ids, lock=False).values())))
-    rows = {
-        swap_id: row
-        for swap_id, row in _reservations(connection, swaps, swap_ids).items()
-        if row.status == Status.UNKNOWN and row.reserved_day is not None
-    }
-    for row in rows.values():
-        book.add(_scopes_of([row]), -1, -(row.reserved_cost or 0))
-    for some in _slices(list(rows)):
+    book.lock(scopes)
+    rows = _reservations(connection, swaps, ids)
+    given: list[str] = []
+    for step in steps:
+        row = rows.pop(step.swap_id, None)
+        if row is not None and row.reserved_day is not None and is_allowed(row, step):
+            book.add(_scopes_of([row]), -1, -(row.reserved_cost or 0))
+            given.append(step.swap_id)
+    for some in _slices(given):
         nothing = {"reserved_cost": None, "reserved_day": None}
         connection.execute(sa.update(swaps).where(swaps.c.swap_id.in_(some)).values(nothing))
     book.write()
@@ -216,33 +220,42 @@ def _scopes_of(rows: Iterable[Any]) -> Iterator[Scope]:
 
 
 def open_budgets(database: ResultsDatabase, spending: Spending) -> None:
-    """
-    Add the budgets of a run and of today that are missing, with what was spent before they were set.
+    """Add the budgets of a run and of today that are missing, with what was spent before they were set."""
+    amounts, missing = _amounts(database, spending)
+    if missing:
+        used = {scope: amounts[scope] for scope in missing}
+        database.run(lambda connection: _add_missing(connection, database.shared.budgets, used))
 
-    Submits that were made without a budget count too, as far as the results table has them. Once a day this reads
+
+def used_so_far(database: ResultsDatabase, spending: Spending) -> list[tuple[Scope, Caps, Amount]]:
+    """Return the limited budgets of a run and of today, with what is reserved and spent."""
+    amounts, _ = _amounts(database, spending)
+    return [(scope, caps, amounts[scope]) for scope, caps in spending.scopes(today()).items() if caps]
+
+
+def _amounts(database: ResultsDatabase, spending: Spending) -> tuple[dict[Scope, Amount], list[Scope]]:
+    """
+    Return what is reserved and spent, and the budgets that are not in their table yet.
+
+    For these, submits that were made without a budget count, as far as the results table has them. That of a day reads
     all its rows.
     """
-    swaps, budgets = database.swaps, database.shared.budgets
     day = today()
-    scopes = spending.scopes(day)
-    known = {
-        row["budget_id"]
-        for row in database.read(
-            sa.select(budgets.c.budget_id).where(budgets.c.budget_id.in_([s.budget_id for s in scopes]))
-        )
-    }
+    of_run, of_day = scopes = list(spending.scopes(day))
+    budgets = database.shared.budgets.c
+    query = sa.select(budgets.budget_id, budgets.pairs, budgets.cost).where(
+        budgets.budget_id.in_([scope.budget_id for scope in scopes])
+    )
+    known = {row["budget_id"]: Amount(row["pairs"], row["cost"]) for row in database.read(query)}
     missing = [scope for scope in scopes if scope.budget_id not in known]
-    if not missing:
-        return
-    of_run, of_day = scopes
-    c = swaps.c
+    c = database.swaps.c
     midnight = dt.datetime.combine(dt.date.fromisoformat(day), dt.time(), dt.UTC)
     where = {
         of_run: [c.dag_id == spending.key.dag_id, c.run_id == spending.key.run_id],
         of_day: [c.account == spending.account, c.claimed_at >= midnight],
     }
-    used = {scope: _spent(database, where[scope], spending.price) for scope in missing}
-    database.run(lambda connection: _add_missing(connection, budgets, used))
+    amounts = {scope: known[scope.budget_id] for scope in scopes if scope not in missing}
+    return amounts | {scope: _spent(database, where[scope], spending.price) for scope in missing}, missing
 
 
 def _spent(database: ResultsDatabase, where: list[sa.ColumnElement[bool]], price: int | None) -> Amount:
@@ -251,15 +264,6 @@ def _spent(database: ResultsDatabase, where: list[sa.ColumnElement[bool]], price
     query = sa.select(pairs.label("pairs"), cost.label("cost")).where(*where, c.attempts > 0)
     (row,) = database.read(query)
     return Amount(int(row["pairs"] or 0), int(row["cost"] or 0))
-
-
-def used_so_far(database: ResultsDatabase, spending: Spending) -> list[tuple[Scope, Caps, Amount]]:
-    """Return the limited budgets of a run and of today, with what is reserved and spent."""
-    scopes = spending.scopes(today())
-    c = database.shared.budgets.c
-    query = sa.select(c.budget_id, c.pairs, c.cost).where(c.budget_id.in_([s.budget_id for s in scopes]))
-    found = {row["budget_id"]: Amount(row["pairs"], row["cost"]) for row in database.read(query)}
-    return [(s, limits, found.get(s.budget_id, Amount())) for s, limits in scopes.items() if limits]
 
 
 def _slices(keys: Sequence[str]) -> Iterator[Sequence[str]]:

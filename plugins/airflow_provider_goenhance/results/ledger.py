@@ -9,16 +9,17 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import sqlalchemy as sa
 
-from ..exceptions import JobFailedError
+from ..exceptions import ErrorCode, JobFailedError
 from .budget_transitions import OverBudget
 from .clock import CLAIM_SECONDS_0_1_0, database_time
 from .database import IN_LIST, ResultsDatabase
 from .plan import Plan, PlanResult, RunKey
 from .plan_transitions import WITHDRAWN, Superseded
+from .recovery import JOB_NOT_FOUND
 from .states import Status
 from .swap import Swap, raw_fingerprint
 from .transition_sql import update, update_rows
-from .transitions import Abandoned, Outcome
+from .transitions import Abandoned, Outcome, Step
 
 __all__ = ["Ledger", "Outcome", "PlanResult", "RunKey"]
 
@@ -114,7 +115,8 @@ class Ledger:
         Return the rows of any run that decide what a new run does with some pairs, in the order they were planned.
 
         These are, for each pair and one account, the latest row with a kept picture, the latest other row with a job,
-        and the latest whose submit may have become a job. However long the history is, no more is read.
+        and the latest whose submit may have become a job, unless that was settled. However long the history is, no
+        more is read.
 
         :param fingerprints: of the pairs, see :func:`.swap.pair_fingerprint`
         :param account: fingerprint of the account that would pay
@@ -218,6 +220,18 @@ class Ledger:
         found = {row["status"]: row["n"] for row in self.database.read(query.group_by(self.swaps.c.status))}
         return {status: int(found.get(status, 0)) for status in Status}
 
+    def unpaid_pairs(self, key: RunKey, *, task_id: str) -> int:
+        """Return how many pairs of a task were not sent yet: planned, or held for a budget."""
+        c = self.swaps.c
+        over_budget = sa.and_(c.status == Status.HELD, c.error_code == ErrorCode.BUDGET_REACHED)
+        query = sa.select(sa.func.count(c.pair_fingerprint.distinct()).label("pairs")).where(
+            *self._of(key),
+            c.task_id == task_id,
+            c.superseded_at.is_(None),
+            sa.or_(c.status == Status.PLANNED, over_budget),
+        )
+        return int(self.database.read(query)[0]["pairs"])
+
     def _of(self, key: RunKey) -> tuple[sa.ColumnElement[bool], ...]:
         return (self.swaps.c.dag_id == key.dag_id, self.swaps.c.run_id == key.run_id)
 
@@ -263,12 +277,42 @@ class Ledger:
         :return: how many of them were in ``submitting``
         """
         steps = [Abandoned.of(swap) for swap in swaps if swap.status is Status.SUBMITTING]
-        self._update(steps)
+        self.take(steps)
         return len(steps)
 
-    def record_outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        """Record the outcomes of jobs. A late report never downgrades a row, see :class:`.transitions.Outcome`."""
-        self._update(outcomes)
+    def record_outcomes(self, outcomes: Sequence[Outcome], account: str | None = None) -> None:
+        """
+        Record the outcomes of jobs. A late report never downgrades a row, see :class:`.transitions.Outcome`.
+
+        :param account: fingerprint of the account that asked GoEnhance: what it says of a job for which there will be
+            no picture is true of every row of that account with the job
+        """
+        self.take([*outcomes, *(self._elsewhere(outcomes, account) if account else ())])
+
+    def _elsewhere(self, outcomes: Sequence[Outcome], account: str) -> list[Outcome]:
+        """Return the outcomes of jobs without a picture for the other rows that wait for them."""
+        dead = {
+            outcome.swap_id: outcome
+            for outcome in outcomes
+            if outcome.error_code in {JobFailedError.error_code, JOB_NOT_FOUND}
+        }
+        c = self.swaps.c
+        found: list[Outcome] = []
+        for some in _slices(list(dead)):
+            by_job = {dead[swap_id].img_uuid: dead[swap_id] for swap_id in some}
+            pairs = sa.select(c.pair_fingerprint).where(c.swap_id.in_(some))
+            query = sa.select(c.swap_id, c.img_uuid).where(
+                c.pair_fingerprint.in_(pairs.scalar_subquery()),
+                c.img_uuid.in_(list(by_job)),
+                c.account == account,
+                c.swap_id.not_in(some),
+                c.status.in_([Status.SUBMITTED, Status.FAILED]),
+            )
+            found += [
+                dataclasses.replace(by_job[row["img_uuid"]], swap_id=row["swap_id"])
+                for row in self.database.read(query)
+            ]
+        return found
 
     def hold_for_budget(self, swap_ids: Sequence[str], message: str) -> None:
         """
@@ -276,9 +320,10 @@ class Ledger:
 
         :param message: the reason, with the figures
         """
-        self._update([OverBudget(swap_id, message) for swap_id in swap_ids])
+        self.take([OverBudget(swap_id, message) for swap_id in swap_ids])
 
-    def _update(self, steps: Sequence[Abandoned | Outcome | OverBudget]) -> None:
+    def take(self, steps: Sequence[Step]) -> None:
+        """Take steps that anyone may take, each where its row is still as it was read."""
         if steps:
             self.database.run(lambda connection: update(connection, self.swaps, steps))
 

@@ -23,7 +23,7 @@ class Withdrawn:
     """Reject a row that left its manifest before it was sent."""
 
     rule: ClassVar[Rule] = Rule(
-        from_status=frozenset({Status.PLANNED}),
+        from_status=frozenset({Status.PLANNED, Status.HELD}),
         writes={
             "status": Status.REJECTED,
             "error_code": WITHDRAWN,

@@ -7,7 +7,7 @@ import enum
 from dataclasses import dataclass
 
 from ..exceptions import ErrorCode, JobFailedError
-from .states import OnClear, OnUnknownSubmit, Status
+from .states import OnClear, OnUnknownSubmit, Reuse, Status
 from .swap import Swap
 
 #: The error code of a job that GoEnhance does not know: there will be no picture.
@@ -18,6 +18,7 @@ class Action(enum.Enum):
     """What to do next with a row."""
 
     SUBMIT = "submit"  #: Send its POST, which is paid.
+    LOOK = "look"  #: Look whether it may be sent now; it was held.
     WAIT = "wait"  #: Wait for its job and collect the picture, which costs nothing.
     LEAVE = "leave"  #: Leave it unchanged.
 
@@ -30,11 +31,13 @@ class Policies:
     :param on_unknown_submit: hold a submit whose outcome is unknown for a person, or send it again
     :param on_clear: re-attach a cleared task to the jobs it has, or submit all its pairs again
     :param failed_job_resubmits: how often a job that GoEnhance failed is submitted again (default 0)
+    :param reuse: use earlier pictures and jobs of the same pair and account, or pay for every pair
     """
 
     on_unknown_submit: OnUnknownSubmit = "hold"
     on_clear: OnClear = "reattach"
     failed_job_resubmits: int = 0
+    reuse: Reuse = "succeeded"
 
     def __post_init__(self) -> None:
         if self.on_unknown_submit not in {"hold", "resubmit"}:
@@ -71,6 +74,8 @@ def decide(
     cleared = was_cleared(swap, max_tries)
     if swap.status in {Status.REJECTED, Status.REUSED, Status.SUBMITTING}:
         return Action.LEAVE
+    if swap.status is Status.HELD:
+        return Action.LOOK if first_look else Action.LEAVE
     if swap.status is Status.PLANNED or (cleared and policies.on_clear == "resubmit"):
         return Action.SUBMIT
     if swap.status is Status.SUBMITTED:
@@ -105,9 +110,13 @@ def after_retry(swap: Swap, policies: Policies) -> Action:
 
 
 def retry_can_help(swap: Swap, policies: Policies) -> bool:
-    """Return whether a retry submits a row or polls its job again; one still ``submitting`` is settled first."""
-    if swap.over_budget:
-        return False  # it would be sent, but a retry finds the same budget
+    """
+    Return whether a retry submits a row or polls its job again; one still ``submitting`` is settled first.
+
+    A held row that waits for another task's job may be free then; one that waits for a person is not.
+    """
+    if swap.status is Status.HELD:
+        return swap.error_code == ErrorCode.IN_FLIGHT
     return swap.status is Status.SUBMITTING or after_retry(swap, policies) is not Action.LEAVE
 
 

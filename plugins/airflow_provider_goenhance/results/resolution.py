@@ -19,9 +19,8 @@ class Resolution(enum.StrEnum):
 
     NOT_BILLED = "not_billed"  #: It was not accepted: the pair may be sent.
     BILLED = "billed"  #: It was accepted as a job whose UUID is known: the picture can be collected.
-    WRITTEN_OFF = (
-        "written_off"  #: It will not be found out: the row is given up, and a new run may send the pair.
-    )
+    #: It will not be found out: the row is given up, and a new run may send the pair.
+    WRITTEN_OFF = ErrorCode.WRITTEN_OFF.value
 
 
 def _settle(status: Status, resolution: Resolution, writes: Mapping[str, Any]) -> Rule:

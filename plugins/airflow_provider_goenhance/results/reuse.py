@@ -1,15 +1,95 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reuse what earlier runs paid for: a kept picture, or a job whose picture is not kept yet."""
+"""
+Decide what becomes of a pair that other rows have claimed or paid for: the same for a plan and for a submit.
+
+The order is: reuse a kept picture, adopt a job, be held for an unknown submit, submit. Of each pair of an account one
+job at a time is in flight.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import enum
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
+from ..exceptions import ErrorCode
 from .recovery import JOB_NOT_FOUND, job_itself_failed
-from .states import Status
+from .states import OnUnknownSubmit, Status
 from .swap import Swap
+
+
+class NextStep(enum.Enum):
+    """What becomes of a row whose pair other rows may have claimed or paid for."""
+
+    REUSE = "reuse"  #: Use an earlier picture; nothing is paid.
+    ADOPT = "adopt"  #: Wait for another row's job; nothing is paid.
+    HOLD = "hold"  #: Send nothing: an earlier submit may have been paid for.
+    WAIT_FOR_SUBMIT = "wait for submit"  #: Look again: another row is being submitted.
+    WAIT_FOR_JOB = "wait for job"  #: Submit once another row's job has ended: of one pair, one job at a time.
+    SUBMIT = "submit"  #: Send its POST, which is paid.
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """
+    What becomes of a row, and why.
+
+    :param step: what to do
+    :param other: the row whose picture, job or submit decides it
+    :param claims_seen: how often the pair had been claimed when this was decided, see :mod:`.pair_keys`
+    """
+
+    step: NextStep
+    other: Swap | None = None
+    claims_seen: int = 0
+
+
+def next_step(
+    row: Swap,
+    earlier: Sequence[Swap],
+    *,
+    holder: Swap | None = None,
+    picture: Swap | None = None,
+    reuse: bool = True,
+    on_unknown_submit: OnUnknownSubmit = "hold",
+) -> Decision:
+    """
+    Return what becomes of a row that is due to be submitted.
+
+    :param row: the row; one that has paid for a job of its own is due because it shall pay again
+    :param earlier: the rows of the same pair and account, in the order they were planned
+    :param holder: the row that claimed the pair last
+    :param picture: the row with a kept picture that is still in storage
+    :param reuse: whether pictures and jobs of other tasks and runs serve; those of the same task always do
+    :param on_unknown_submit: what happens to a pair whose latest submit may have been accepted
+    """
+    others = [swap for swap in earlier if swap.swap_id != row.swap_id]
+    holder = None if holder is None or holder.swap_id == row.swap_id else holder
+    if holder is not None:
+        others = [*(swap for swap in others if swap.swap_id != holder.swap_id), holder]
+    if not row.attempts:
+        usable = [swap for swap in others if reuse or task_of(swap) == task_of(row)]
+        if picture in usable:
+            return Decision(NextStep.REUSE, picture)
+        job = job_of(usable)
+        # A job that this row has waited for in vain is not adopted once more.
+        if job is not None and job.img_uuid != row.img_uuid:
+            return Decision(NextStep.ADOPT, job)
+    if holder is not None and holder.status is Status.SUBMITTING:
+        return Decision(NextStep.WAIT_FOR_SUBMIT, holder)
+    unknown = unknown_submit(others)
+    if unknown is not None and on_unknown_submit == "hold":
+        return Decision(NextStep.HOLD, unknown)
+    if holder is not None and holder.status is Status.SUBMITTED and holder.img_uuid != row.img_uuid:
+        return Decision(NextStep.WAIT_FOR_JOB, holder)
+    return Decision(NextStep.SUBMIT, holder)
+
+
+def task_of(swap: Swap) -> tuple[str, str, str | None]:
+    """Return the task that a row belongs to, all its mapped instances together."""
+    return swap.dag_id, swap.run_id, swap.task_id
 
 
 def by_pair(swaps: Iterable[Swap]) -> dict[str, list[Swap]]:
@@ -43,9 +123,27 @@ def job_of(earlier: Sequence[Swap]) -> Swap | None:
     return latest if latest.status in {Status.SUBMITTED, Status.SUCCEEDED} else None
 
 
-def may_have_been_paid(earlier: Sequence[Swap]) -> bool:
-    """Return whether the outcome of the pair's latest submit is unknown."""
-    return bool(earlier) and earlier[-1].status is Status.UNKNOWN
+def unknown_submit(earlier: Sequence[Swap]) -> Swap | None:
+    """Return the row with the pair's latest submit, if its outcome is unknown."""
+    submits = [swap for swap in earlier if swap.img_uuid or swap.status is Status.UNKNOWN]
+    # Reversed, because `max` returns the first of equals.
+    latest = max(reversed(submits), key=_submitted_at, default=None)
+    return latest if latest is not None and holds(latest) else None
+
+
+def holds(swap: Swap) -> bool:
+    """
+    Return whether a row holds its pair: its submit may have been paid for.
+
+    A settled row is no longer ``unknown``. A ``resolution`` on one that is came with an earlier submit.
+    """
+    return swap.status is Status.UNKNOWN
+
+
+def _submitted_at(swap: Swap) -> dt.datetime:
+    # A row that adopted a job has the time of the submit that the job came from.
+    moment = swap.submitted_at if swap.img_uuid else swap.claimed_at
+    return moment or swap.planned_at or dt.datetime.min.replace(tzinfo=dt.UTC)
 
 
 def reusing(row: Swap, earlier: Swap) -> Swap:
@@ -62,6 +160,37 @@ def reusing(row: Swap, earlier: Swap) -> Swap:
         cost=0,
         finished_at=dt.datetime.now(dt.UTC),
     )
+
+
+def holding(row: Swap, decision: Decision) -> Swap:
+    """Return a row as one that is not sent, because of another row of the same pair."""
+    unknown = decision.step is NextStep.HOLD
+    return dataclasses.replace(
+        row,
+        status=Status.HELD,
+        error_code=ErrorCode.UNKNOWN_SUBMIT if unknown else ErrorCode.IN_FLIGHT,
+        error_message=_why_held(decision),
+        finished_at=dt.datetime.now(dt.UTC),
+    )
+
+
+def _why_held(decision: Decision) -> str:
+    other = decision.other
+    where = f"run {other.run_id} of Dag {other.dag_id}" if other else "another run"
+    if decision.step is NextStep.HOLD:
+        moment = (other.claimed_at or other.planned_at) if other else None
+        when = f" at {moment.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC" if moment else ""
+        return (
+            f"Not sent: the same pair was submitted in {where}{when}, which may have been accepted and paid for; its "
+            "outcome is unknown. Compare with the vendor's console and settle it with `airflow goenhance resolve`, "
+            "then clear this task; on_unknown_submit='resubmit' sends the pair although it may be paid for twice."
+        )
+    doing = (
+        f"has the job {other.img_uuid} of the same pair running"
+        if other and other.img_uuid
+        else "is submitting the same pair"
+    )
+    return f"Not sent: {where} {doing}. A retry or clear looks again."
 
 
 def adopting(row: Swap, earlier: Swap) -> Swap:

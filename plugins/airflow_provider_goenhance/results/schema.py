@@ -49,6 +49,9 @@ def swaps_table(name: str = DEFAULT_TABLE, schema: str | None = None) -> sa.Tabl
         sa.Column("consent_ref", _Text),
         sa.Column("source_key", _Text),
         sa.Column("reference_key", _Text),
+        # The manifest's other columns as the JSON text of an object, and the SHA-256 of its file.
+        sa.Column("labels", _Text),
+        sa.Column("manifest_sha256", sa.String(64)),
         # The state, the job and the result.
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("img_uuid", sa.String(128)),

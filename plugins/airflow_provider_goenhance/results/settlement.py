@@ -8,8 +8,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from .budgets import give_back
 from .database import IN_LIST
-from .resolution import Billed, ResolutionStep
+from .resolution import Billed, NotBilled, ResolutionStep
 from .swap import Swap
 from .transition_sql import update
 
@@ -18,10 +19,12 @@ def settle(connection: sa.Connection, swaps: sa.Table, steps: Sequence[Resolutio
     """
     Take the steps where the rows allow it.
 
-    The transaction may run twice: a row that a step has moved already counts as moved by it.
+    What a submit that was not billed has reserved in the budgets is given back. The transaction may run twice: a row
+    that a step has moved already counts as moved by it.
 
     :return: the rows that the steps moved, as they are now
     """
+    give_back(connection, swaps, [step for step in steps if isinstance(step, NotBilled)])
     update(connection, swaps, steps)
     by_id = {step.swap_id: step for step in steps}
     return [swap for swap in _rows(connection, swaps, list(by_id)) if _is_settled(swap, by_id[swap.swap_id])]

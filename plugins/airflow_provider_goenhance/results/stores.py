@@ -30,7 +30,13 @@ class Writer(Protocol):
 
 
 class SwapStore(Protocol):
-    """The rows that one task works on."""
+    """
+    The rows that one task works on.
+
+    :ivar ledger: the results table, ``None`` where the rows are elsewhere: other tasks' rows are not known then
+    """
+
+    ledger: Ledger | None
 
     def load(self) -> list[Swap]:
         """Return the rows as they are now."""
@@ -44,8 +50,8 @@ class SwapStore(Protocol):
     def writer(self, owner: ClaimOwner) -> AbstractContextManager[Writer]:
         """Open the writer for a round of submits."""
 
-    def record_outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        """Record what became of jobs."""
+    def record_outcomes(self, outcomes: Sequence[Outcome], account: str | None = None, /) -> None:
+        """Record what became of jobs; see :meth:`.ledger.Ledger.record_outcomes`."""
 
     def hold_for_budget(self, swap_ids: Sequence[str], message: str) -> None:
         """Hold rows for which a budget has no room."""
@@ -69,11 +75,12 @@ def abandoned_rows(
         for swap in swaps
         if swap.status is Status.SUBMITTING
         and swap.claimed_by != owner.name
-        and ((swap.claimed_by or "").startswith(task_key) or now is None or _has_expired(swap, now))
+        and ((swap.claimed_by or "").startswith(task_key) or now is None or has_expired(swap, now))
     ]
 
 
-def _has_expired(swap: Swap, now: dt.datetime) -> bool:
+def has_expired(swap: Swap, now: dt.datetime) -> bool:
+    """Return whether the claim of a row has expired: no execution will report on it any more."""
     if swap.claim_expires_at is None and swap.claimed_at is not None:
         return swap.claimed_at + dt.timedelta(seconds=CLAIM_SECONDS_0_1_0) < now
     return swap.claim_expires_at is None or swap.claim_expires_at < now
@@ -93,38 +100,39 @@ class TableStore:
     """
 
     def __init__(self, ledger: Ledger, load: Callable[[], list[Swap]]) -> None:
-        self.ledger = ledger
+        self.ledger: Ledger | None = ledger
+        self._ledger = ledger
         self.load = load
 
     def mark_abandoned(self, owner: ClaimOwner, task_key: str) -> int:
         """Make rows ``unknown`` that an ended execution of this task left in ``submitting``; return how many."""
         rows = abandoned_rows(self.load(), owner, task_key)
         return (
-            self.ledger.mark_abandoned(abandoned_rows(rows, owner, task_key, self.ledger.now()))
+            self._ledger.mark_abandoned(abandoned_rows(rows, owner, task_key, self._ledger.now()))
             if rows
             else 0
         )
 
     def mark_killed(self, owner: ClaimOwner) -> int:
         """Make rows ``unknown`` that this very execution, which is being killed, has in ``submitting``."""
-        return self.ledger.mark_abandoned(claimed_rows(self.load(), owner))
+        return self._ledger.mark_abandoned(claimed_rows(self.load(), owner))
 
     def writer(self, owner: ClaimOwner) -> AbstractContextManager[Writer]:
         """Open a group commit."""
         from .group_commit import GroupCommit
 
-        return GroupCommit(self.ledger.database, owner)
+        return GroupCommit(self._ledger.database, owner)
 
-    def record_outcomes(self, outcomes: Sequence[Outcome]) -> None:
+    def record_outcomes(self, outcomes: Sequence[Outcome], account: str | None = None, /) -> None:
         """Record what became of jobs."""
-        self.ledger.record_outcomes(outcomes)
+        self._ledger.record_outcomes(outcomes, account)
 
     def hold_for_budget(self, swap_ids: Sequence[str], message: str) -> None:
         """Hold rows for which a budget has no room."""
-        self.ledger.hold_for_budget(swap_ids, message)
+        self._ledger.hold_for_budget(swap_ids, message)
 
     def record_price(self, account: str, price: int) -> None:
         """Record the credits that an account was charged for one swap."""
         from .prices import store_price
 
-        store_price(self.ledger.database, account, price)
+        store_price(self._ledger.database, account, price)

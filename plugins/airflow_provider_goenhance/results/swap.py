@@ -71,6 +71,8 @@ class Swap:
     consent_ref: str | None = None
     source_key: str | None = None
     reference_key: str | None = None
+    labels: str | None = None
+    manifest_sha256: str | None = None
     img_uuid: str | None = None
     former_uuids: str | None = None
     attempts: int = 0

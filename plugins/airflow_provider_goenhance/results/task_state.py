@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .stores import Written, abandoned_rows, claimed_rows
 from .swap import Swap, pair_fingerprint
@@ -27,6 +27,9 @@ from .transitions import (
     Step,
     Transition,
 )
+
+if TYPE_CHECKING:
+    from .ledger import Ledger
 
 STATE_KEY = "goenhance_swap"
 _TIMES = tuple(field.name for field in dataclasses.fields(Swap) if field.name.endswith("_at"))
@@ -65,6 +68,8 @@ class TaskStateStore:
     :param planned: the row to begin with; the job of a stored row for other pictures is kept as a former job
     """
 
+    ledger: Ledger | None = None
+
     def __init__(self, store: StateStore, planned: Swap) -> None:
         self._store = store
         self._planned = planned
@@ -91,7 +96,7 @@ class TaskStateStore:
         """Open a writer."""
         yield TaskStateWriter(self, owner)
 
-    def record_outcomes(self, outcomes: Sequence[Outcome]) -> None:
+    def record_outcomes(self, outcomes: Sequence[Outcome], _account: str | None = None, /) -> None:
         """Record what became of the job."""
         for outcome in outcomes:
             self._take(outcome)

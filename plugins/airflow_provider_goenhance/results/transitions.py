@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..exceptions import JobFailedError, SubmitOutcomeUnknownError
 from .budget_transitions import OverBudget
 from .clock import CLAIM_SECONDS_0_1_0
+from .pair_transitions import PairStep
 from .plan_transitions import PlanStep
 from .resolution import ResolutionStep
 from .states import Status
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 #: The error message of a row whose execution ended in the middle of its submit.
 ABANDONED_MESSAGE = (
     "The worker ended between sending this submit and storing its job: it may have been accepted and paid for. Compare "
-    "with the vendor's console, then run it again with on_unknown_submit='resubmit' if it was not."
+    "with the vendor's console, then settle it with `airflow goenhance resolve`."
 )
 
 _BY_CLAIM_OWNER = {"claimed_by": FromOwner("name")}
@@ -351,4 +352,4 @@ def without_side_values(step: Transition) -> Transition:
 #: The steps of a submit, which a claim owner takes through the group commit.
 Transition = Claim | Accepted | NotSent | Declined | OutcomeUnknown
 #: Every step of a row.
-Step = Transition | FormerJob | Abandoned | Outcome | OverBudget | PlanStep | ResolutionStep
+Step = Transition | FormerJob | Abandoned | Outcome | OverBudget | PlanStep | PairStep | ResolutionStep

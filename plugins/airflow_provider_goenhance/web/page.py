@@ -19,9 +19,10 @@ body{font:14px/1.45 system-ui,sans-serif;margin:1.5rem;color:#202124;background:
 h1{font-size:1.15rem;margin:0 0 .2rem} p{margin:.2rem 0 1rem;color:#5f6368}
 table{border-collapse:collapse;width:100%} td,th{padding:.5rem;border-bottom:1px solid #e8eaed;vertical-align:top;
 text-align:left} img{height:120px;max-width:180px;object-fit:contain;background:#f1f3f4}
-code{font-size:12px;word-break:break-all} .succeeded,.reused{color:#137333} .failed,.unknown,.rejected{color:#b3261e}
+code{font-size:12px;word-break:break-all} .succeeded,.reused{color:#137333}
+.failed,.unknown,.rejected,.held{color:#b3261e}
 @media(prefers-color-scheme:dark){body{background:#1c1d1f;color:#e8eaed} p{color:#9aa0a6} td,th{border-color:#3c4043}
-img{background:#2b2c2f} .succeeded,.reused{color:#81c995} .failed,.unknown,.rejected{color:#f28b82}}
+img{background:#2b2c2f} .succeeded,.reused{color:#81c995} .failed,.unknown,.rejected,.held{color:#f28b82}}
 """
 #: Ending -> media type of the pictures that every browser shows. SVG is not among them: it may hold scripts.
 MEDIA_TYPES = {

@@ -156,7 +156,9 @@ def test_only_assets_among_the_outlets_are_told_the_counts(task: Callable[..., L
         "run_id": "run-1",
         "pairs": 2,
         "succeeded": 2,
-        **dict.fromkeys(("planned", "submitting", "submitted", "failed", "unknown", "rejected", "reused"), 0),
+        **dict.fromkeys(
+            ("planned", "submitting", "submitted", "failed", "unknown", "rejected", "reused", "held"), 0
+        ),
     }
 
 

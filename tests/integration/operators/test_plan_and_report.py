@@ -115,7 +115,8 @@ def test_a_dry_run_writes_nothing_and_says_what_the_run_would_pay_for(
     assert statuses() == {}
     assert "would submit, and pay for, 3 pairs in 3 tasks of up to 1" in said
     assert "1 row is rejected" in said
-    assert "The account has" in said
+    assert "To be paid for: 3 pairs" in said
+    assert "Balance:" in said
 
 
 def test_a_manifest_without_one_good_row_is_refused_and_its_rows_say_why(
@@ -133,7 +134,7 @@ def test_a_manifest_without_one_good_row_is_refused_and_its_rows_say_why(
     [
         (None, "broken.csv"),
         (b"", "empty"),
-        (b"source_img,target\na,b\n", "reference_img is missing"),
+        (b"source_img,pictures\na,b\n", "reference_img is missing"),
         (b"source_img,reference_img\n\xff\xfe,b\n", "UTF-8"),
     ],
     ids=["missing", "empty", "without a column", "not UTF-8"],

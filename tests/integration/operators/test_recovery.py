@@ -182,6 +182,7 @@ def test_without_waiting_the_rows_stay_submitted_and_a_clear_collects_what_is_do
     assert {row["status"] for row in swap.rows().values()} == {"submitted"}
 
     swap.sandbox.reset()
+    (swap.folder / "results.db").unlink()  # it knows of jobs that the sandbox has forgotten
     quick = task(kind=kind, wait_for_completion="False", reuse="never")
     quick.ti.run_id = "run-2"
     quick.attempt()

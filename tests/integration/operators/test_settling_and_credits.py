@@ -374,6 +374,42 @@ def test_a_submit_that_is_written_off_stays_as_it_is_and_a_new_run_sends_the_pai
     assert nights.accepted() == 3
 
 
+@pytest.mark.parametrize("resolution", ["not_billed", "billed", "written_off"])
+def test_a_row_of_another_run_that_was_held_because_of_it_goes_on_with_a_clear(
+    nights: Nights, settle: Callable[..., None], resolution: str
+) -> None:
+    when = "before" if resolution == "not_billed" else "after"
+    nights.sandbox.put_faults(submit={"kind": "disconnect", "when": when, "count": 1})
+    nights.run("run-1", [1, 2])
+    nights.run("run-2", [1, 2])
+    assert nights.statuses() == {"p1": "held", "p2": "reused"}
+    accepted = nights.accepted()
+
+    nights.run_id = "run-1"
+    settle("p1", resolution, nights.job_of("p1") if resolution == "billed" else None)
+    nights.run_id = "run-2"
+    nights.swap()
+    assert nights.statuses() == {"p1": "succeeded", "p2": "reused"}
+    assert nights.accepted() == accepted + (resolution != "billed")
+
+
+def test_a_pair_that_was_settled_and_is_unknown_once_more_is_held_once_more(
+    nights: Nights, settle: Callable[..., None]
+) -> None:
+    """The settlement was about the submit before: it does not free the pair after another one."""
+    nights.sandbox.put_faults(submit={"kind": "disconnect", "when": "before", "count": 1})
+    nights.run("run-1", [1, 2])
+    settle("p1", "not_billed")
+    nights.sandbox.put_faults(submit={"kind": "disconnect", "when": "after", "count": 1})
+    nights.swap()
+    assert nights.statuses()["p1"] == "unknown"
+    accepted = nights.accepted()
+
+    nights.run("run-2", [1, 2])
+    assert nights.statuses() == {"p1": "held", "p2": "reused"}
+    assert nights.accepted() == accepted
+
+
 # -- the command line --------------------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from airflow_provider_goenhance.api import polling
 from airflow_provider_goenhance.operators.plan import GoEnhancePlanOperator
+from airflow_provider_goenhance.retry_policy import is_final
 
 from .light_runner import LightTask, LightTaskInstance
 
@@ -215,18 +216,51 @@ def test_a_failed_job_is_not_taken_over(task: Callable[..., LightTask], kind: st
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_submit_with_unknown_outcome_is_sent_again_by_a_new_run_and_that_is_said(
-    task: Callable[..., LightTask], kind: str, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("reuse", ["succeeded", "never"])
+def test_a_pair_whose_submit_has_an_unknown_outcome_is_held_by_every_new_run(
+    task: Callable[..., LightTask], kind: str, reuse: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    swap = task(kind=kind)
+    swap.sandbox.put_faults(submit={"kind": "disconnect", "when": "after", "count": 1})
+    ending = swap.attempt()
+    assert swap.row()["status"] == "unknown"
+    assert "a new run holds the pair until that submit is settled" in ending.message
+    accepted = swap.accepted()
+    others = len(swap.pairs) - 1
+
+    for number in (2, 3):
+        with caplog.at_level(logging.WARNING):
+            ending = next_run(swap, number=number, reuse=reuse)
+        row = swap.row()
+        assert (row["status"], row["error_code"], row["attempts"]) == ("held", "unknown_submit", 0)
+        assert "run run-1 of Dag light" in row["error_message"]
+        assert "UTC" in row["error_message"]
+        assert "airflow goenhance resolve" in row["error_message"]
+        assert ending.error is not None
+        assert is_final(ending.error)
+        assert "is held" in ending.message
+    assert "1 pair is held, because an earlier submit of the pair may have been accepted" in caplog.text
+    assert swap.accepted() == accepted + (2 * others if reuse == "never" else 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_user_may_have_such_a_pair_sent_again_by_a_new_run(
+    task: Callable[..., LightTask], kind: str
 ) -> None:
     swap = task(kind=kind)
     swap.sandbox.put_faults(submit={"kind": "disconnect", "when": "after", "count": 1})
     swap.attempt()
-    assert swap.row()["status"] == "unknown"
+    next_run(swap, number=2)
+    assert swap.row()["status"] == "held"
 
-    with caplog.at_level(logging.WARNING):
-        assert next_run(swap).error is None
-    assert "1 pair is submitted again although an earlier run's submit may have been accepted" in caplog.text
+    # A retry of the held row, and a run after it.
+    assert swap.attempt().error is not None
+    swap.arguments["on_unknown_submit"] = "resubmit"
+    assert swap.attempt().error is None
+    assert (swap.row()["status"], swap.row()["attempts"]) == ("succeeded", 1)
     assert swap.accepted() == len(swap.pairs) + 1
+    assert next_run(swap, number=3, on_unknown_submit="hold").error is None
+    assert swap.row()["status"] == "reused"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -266,7 +300,7 @@ def test_a_plan_gives_jobs_that_are_taken_over_their_tasks_and_counts_them(
 
     assert [batch["batch"] for batch in plan()] == [0, 1]
     said = capfd.readouterr().out
-    assert "4 rows added, of which 0 reuse earlier pictures and 3 adopt earlier jobs" in said
+    assert "4 rows added, of which 0 reuse earlier pictures, 3 adopt earlier jobs and 0 are held" in said
     assert [batch["batch"] for batch in plan()] == [0, 1]
 
     swap.ti = LightTaskInstance("swap", run_id="run-2")

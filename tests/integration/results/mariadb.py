@@ -32,11 +32,15 @@ class MariaDBServer:
             self._options.append(f"--user={pwd.getpwnam(ACCOUNT).pw_name}")
 
     def __enter__(self) -> MariaDBServer:
-        if os.geteuid() == 0:
-            shutil.chown(self.folder, ACCOUNT)
-        install = ["mariadb-install-db", *self._options, "--auth-root-authentication-method=normal"]
-        subprocess.run(install, check=True, capture_output=True)
-        self._start()
+        try:
+            if os.geteuid() == 0:
+                shutil.chown(self.folder, ACCOUNT)
+            install = ["mariadb-install-db", *self._options, "--auth-root-authentication-method=normal"]
+            subprocess.run(install, check=True, capture_output=True)
+            self._start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def _start(self) -> None:

@@ -12,9 +12,11 @@ import pytest
 import sqlalchemy as sa
 import time_machine
 
-from airflow_provider_goenhance.results.budgets import give_back, open_budgets, used_so_far
+from airflow_provider_goenhance.results.budgets import open_budgets, used_so_far
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
 from airflow_provider_goenhance.results.prices import learned_price, store_price
+from airflow_provider_goenhance.results.resolution import NotBilled
+from airflow_provider_goenhance.results.settlement import settle
 from airflow_provider_goenhance.results.spending import (
     Amount,
     Caps,
@@ -250,10 +252,13 @@ def test_a_submit_that_a_person_says_was_not_billed_gives_its_reservation_back_o
     database.take(who, claims(ledger, 0, 1))
     database.take(who, [OutcomeUnknown(swap_id(0), "submit_outcome_unknown", "lost")])
 
+    now = dt.datetime.now(dt.UTC)
+    steps = [NotBilled(swap_id(number), 1, "anna", now, "Not in the console.") for number in (0, 1)]
     for _ in range(2):
-        database.run(lambda connection: give_back(connection, database.swaps, [swap_id(0), swap_id(1)]))
+        database.run(lambda connection: settle(connection, database.swaps, steps))
 
     assert used(database) == (1, 4)
+    assert statuses(ledger)[:2] == ["planned", "submitting"]
 
 
 def test_a_budget_that_is_set_late_counts_what_was_spent_before(

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_provider_goenhance.results.ledger import Ledger
-from airflow_provider_goenhance.results.reuse import by_pair, job_of, may_have_been_paid, picture_of
+from airflow_provider_goenhance.results.reuse import by_pair, job_of, picture_of, unknown_submit
 from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.results.swap import Swap
 from tests.integration.results.databases import TestDatabase
@@ -115,7 +115,7 @@ def test_what_is_read_decides_as_all_of_the_history_would(database: TestDatabase
             if swap.status is not Status.REUSED and (swap.img_uuid or swap.status is Status.UNKNOWN)
         ]
         found = read.get(fingerprint, [])
-        for decide in (picture_of, job_of, may_have_been_paid):
+        for decide in (picture_of, job_of, unknown_submit):
             expected, decided = decide(worth_reading), decide(found)
             if isinstance(expected, Swap):
                 expected = dataclasses.replace(expected)

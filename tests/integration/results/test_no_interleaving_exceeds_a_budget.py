@@ -21,6 +21,8 @@ from hypothesis import strategies as st
 
 from airflow_provider_goenhance.results import budgets
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
+from airflow_provider_goenhance.results.resolution import NotBilled
+from airflow_provider_goenhance.results.settlement import settle
 from airflow_provider_goenhance.results.spending import (
     Amount,
     Caps,
@@ -161,12 +163,13 @@ class World:
 
     def a_person_says_not_billed(self) -> None:
         """Say so of some rows, whatever their state is; a person who looked is right about it."""
-        ids = [
-            row.swap_id
+        now = dt.datetime.now(dt.UTC)
+        steps = [
+            NotBilled(row.swap_id, row.attempts, "anna", now, "Not in the console.")
             for row in self.rows()
             if row.swap_id not in self.billed and self.not_on_the_wire(row) and self.chance.random() < 0.2
         ]
-        self.database.run(lambda connection: budgets.give_back(connection, self.database.swaps, ids))
+        self.database.run(lambda connection: settle(connection, self.database.swaps, steps))
 
     def not_on_the_wire(self, row: Swap) -> bool:
         return all(row.swap_id not in worker.granted for worker in self.workers)

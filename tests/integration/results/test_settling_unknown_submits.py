@@ -161,7 +161,7 @@ def test_a_pair_of_two_tasks_of_the_run_must_be_named_by_its_row(
 ) -> None:
     other = planned(0, task_id="other", swap_id="other-row")
     ledger.plan(KEY, [other], task_id="other")
-    settle_twin = ClaimOwner("other[0] try 1", "account", 1)
+    settle_twin = ClaimOwner("other[0] try 1", "another account", 1)
     database.take(settle_twin, [Claim.of(other)])
     database.take(settle_twin, [OutcomeUnknown("other-row", "submit_outcome_unknown", "Lost.")])
 

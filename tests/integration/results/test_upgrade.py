@@ -40,7 +40,7 @@ def planned(ledger: Ledger, run_id: str, links: tuple[str, str], *, reuse: bool 
         key,
         "swap",
         known_in=ledger,
-        reuse_from=ledger if reuse else None,
+        reuse=reuse,
         account="account",
     )
     ledger.plan(key, rows, task_id="swap")

@@ -56,7 +56,7 @@ def test_downloads_go_on_while_the_outcome_of_another_one_waits_for_a_locked_dat
     recording: list[str] = []
     record = store.record_outcomes
 
-    def record_outcomes(outcomes: Any) -> None:
+    def record_outcomes(outcomes: Any, account: Any = None) -> None:
         recording.extend(outcome.img_uuid for outcome in outcomes)
         record(outcomes)
 

@@ -17,8 +17,8 @@ from airflow_provider_goenhance.execution.credit_math import (
     Round,
     compare,
     credit_line,
-    learned_price,
     obstacles,
+    price_shown_by,
     round_of,
 )
 from airflow_provider_goenhance.results.balances import Charges
@@ -201,13 +201,13 @@ def test_the_price_is_what_goenhance_reported_for_this_run_else_what_was_learned
 
 
 def test_a_price_is_learned_from_a_round_in_which_everything_is_certain() -> None:
-    assert learned_price(round_of(100, 60, [rows(10)], None)) == 4
-    assert learned_price(round_of(100, 61, [rows(10)], None)) is None  # somebody else spent, too
-    assert learned_price(round_of(100, 100, [rows(10)], None)) is None  # nothing is charged yet
-    assert learned_price(round_of(100, 96, [rows(1)], None)) is None  # anything is a multiple of one
-    assert learned_price(round_of(100, 60, [rows(10, cost=1)], None)) is None  # GoEnhance reports it itself
+    assert price_shown_by(round_of(100, 60, [rows(10)], None)) == 4
+    assert price_shown_by(round_of(100, 61, [rows(10)], None)) is None  # somebody else spent, too
+    assert price_shown_by(round_of(100, 100, [rows(10)], None)) is None  # nothing is charged yet
+    assert price_shown_by(round_of(100, 96, [rows(1)], None)) is None  # anything is a multiple of one
+    assert price_shown_by(round_of(100, 60, [rows(10, cost=1)], None)) is None  # GoEnhance reports it itself
     for uncertain in (rows(1, Status.UNKNOWN), rows(1, own=False), rows(1, Status.SUBMITTED)):
-        assert learned_price(round_of(100, 60, [rows(10), uncertain], None)) is None
+        assert price_shown_by(round_of(100, 60, [rows(10), uncertain], None)) is None
 
 
 # -- the line ----------------------------------------------------------------------------------------------------------

@@ -38,6 +38,9 @@ ROWS = {
     "succeeded": sent("succeeded", result_uri="file:///kept"),
     "reused": adopted("reused", result_uri="file:///kept"),
     "rejected": row("rejected", max_tries=None),
+    "held, unknown submit": row("held", max_tries=None, error_code="unknown_submit"),
+    "held, in flight": row("held", max_tries=None, error_code="in_flight"),
+    "written off": sent("unknown", img_uuid=None, resolution="written_off"),
     "declined": row("failed", error_code="bad_request"),
     "job failed": sent("failed", error_code="job_failed"),
     "job failed twice": sent("failed", error_code="job_failed", attempts=2),
@@ -56,7 +59,7 @@ POLICIES = {
     "failed: resubmit 1": Policies(failed_job_resubmits=1),
 }
 
-SUBMIT, WAIT, LEAVE = Action.SUBMIT, Action.WAIT, Action.LEAVE
+SUBMIT, WAIT, LEAVE, LOOK = Action.SUBMIT, Action.WAIT, Action.LEAVE, Action.LOOK
 PAYS = "submits the pair and pays for it"
 AGAIN = "submits the pair and pays for it again"
 TWICE = "submits the pair again and may pay twice"
@@ -67,15 +70,26 @@ HOLDS = "leaves it as it is (on_unknown_submit='hold')"
 OTHER = "leaves it to the attempt that is submitting it, or marks it unknown if that attempt has ended"
 ADOPTS = "adopts the same job and pays nothing (unless reuse='never')"
 REUSES = "reuses the picture and pays nothing (unless reuse='never')"
+KEEPS = "holds the pair until that submit is settled"
+ITS_JOB = "adopts its job, or holds the pair if the outcome stays unknown"
+UNTIL = "holds it until the earlier submit is settled"
+SENDS = "submits the pair and may pay twice (on_unknown_submit='resubmit')"
+LOOKS = "looks again, and then adopts the other job or submits the pair"
 NEVER = "A retry or clear never sends it; correct it and start a new run."
 
 # row, policy ("*": all that are not listed below), retry, clear, sentence
 TABLE = [
     ("planned", "*", SUBMIT, SUBMIT, f"A retry, clear or new run {PAYS}."),
-    ("submitting", "*", LEAVE, LEAVE, f"A retry or clear {OTHER}; a new run {TWICE}."),
-    ("unknown", "*", LEAVE, LEAVE, f"A retry or clear {HOLDS}; a new run {TWICE}."),
-    ("unknown", "unknown: resubmit", SUBMIT, SUBMIT, f"A retry or clear {RISKS}; a new run {TWICE}."),
-    ("unknown", "clear: resubmit", LEAVE, SUBMIT, f"A retry {HOLDS}; a clear or new run {TWICE}."),
+    ("submitting", "*", LEAVE, LEAVE, f"A retry or clear {OTHER}; a new run {ITS_JOB}."),
+    ("unknown", "*", LEAVE, LEAVE, f"A retry or clear {HOLDS}; a new run {KEEPS}."),
+    ("unknown", "unknown: resubmit", SUBMIT, SUBMIT, f"A retry, clear or new run {RISKS}."),
+    ("unknown", "clear: resubmit", LEAVE, SUBMIT, f"A retry {HOLDS}; a clear {TWICE}; a new run {KEEPS}."),
+    ("held, unknown submit", "*", LOOK, LOOK, f"A retry, clear or new run {UNTIL}."),
+    ("held, unknown submit", "unknown: resubmit", LOOK, LOOK, f"A retry, clear or new run {SENDS}."),
+    ("held, in flight", "*", LOOK, LOOK, f"A retry, clear or new run {LOOKS}."),
+    ("written off", "*", LEAVE, LEAVE, f"A retry or clear {HOLDS}; a new run {TWICE}."),
+    ("written off", "unknown: resubmit", SUBMIT, SUBMIT, f"A retry or clear {RISKS}; a new run {TWICE}."),
+    ("written off", "clear: resubmit", LEAVE, SUBMIT, f"A retry {HOLDS}; a clear or new run {TWICE}."),
     ("submitted", "*", WAIT, WAIT, f"A retry or clear {POLLS}; a new run {ADOPTS}."),
     ("submitted", "clear: resubmit", WAIT, SUBMIT, f"A retry {POLLS}; a clear {AGAIN}; a new run {ADOPTS}."),
     ("submitted, adopted", "*", WAIT, WAIT, f"A retry or clear {POLLS}; a new run {ADOPTS}."),

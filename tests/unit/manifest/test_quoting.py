@@ -113,7 +113,7 @@ def test_a_damaged_quote_refuses_the_file_with_the_line(manifest_file, body, sai
     with pytest.raises(ManifestError) as caught:
         read_manifest(location)
     assert str(caught.value).startswith(f"manifest {location}, {said}")
-    assert re.search(r": [^:]+$", str(caught.value))  # and what to do
+    assert re.search(r": [^:]+$", str(caught.value).partition(". Also: ")[0])  # and what to do
 
 
 @pytest.mark.parametrize("separator", [",", ", ", ",  "])

@@ -53,7 +53,7 @@ def test_invisible_characters_around_a_column_name_are_trimmed(manifest_file, he
     ]
 
 
-def test_columns_may_stand_in_any_order_and_extra_ones_are_ignored_and_logged(manifest_file, caplog):
+def test_columns_may_stand_in_any_order_and_the_other_ones_travel_as_labels(manifest_file, caplog):
     location = manifest_file(
         f"note,reference_img,,source_img,consent_ref\nhello,{SCENE},x,{FACE},form-17\n,{SCENE}?2,,{FACE},\n"
     )
@@ -63,11 +63,13 @@ def test_columns_may_stand_in_any_order_and_extra_ones_are_ignored_and_logged(ma
         (FACE, SCENE, "form-17"),
         (FACE, f"{SCENE}?2", None),
     ]
-    assert f"Manifest {location}: ignoring the columns note, (no name)" in caplog.messages
+    assert [p.labels for p in manifest.pairs] == ['{"note": "hello", "column 3": "x"}', None]
+    assert f"Manifest {location}: the columns note, column 3 travel as labels" in caplog.messages
 
 
-def test_two_extra_columns_of_the_same_name_do_no_harm(manifest_file):
-    assert numbers(read_manifest(manifest_file(f"a,a,source_img,reference_img\n1,2,{FACE},{SCENE}\n"))) == [2]
+def test_two_extra_columns_of_the_same_name_both_travel(manifest_file):
+    [pair] = read_manifest(manifest_file(f"a,a,source_img,reference_img\n1,2,{FACE},{SCENE}\n")).pairs
+    assert pair.labels == '{"a": "1", "a 2": "2"}'
 
 
 def test_spaces_around_names_and_values_are_trimmed(manifest_file):

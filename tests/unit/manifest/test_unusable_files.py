@@ -73,13 +73,12 @@ def test_a_file_that_may_not_be_read(manifest_file):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("pairs.txt", " has the unknown ending .txt; supported: .csv"),
-        ("pairs.csv.gz", " has the unknown ending .gz; supported: .csv"),
-        ("pairs", " has no file ending; supported: .csv"),
+        ("pairs.docx", " has the unknown ending .docx; supported: .csv, .json, .jsonl, .ndjson, .parquet, "),
+        ("pairs.yaml.gz", " has the unknown ending .yaml; supported: .csv, "),
     ],
 )
 def test_an_unknown_format_names_the_supported_ones(manifest_file, name, said):
-    assert refusal_of(manifest_file, GOOD, name) == said
+    assert refusal_of(manifest_file, GOOD, name).startswith(said)
 
 
 @pytest.mark.parametrize("content", ["", "\ufeff", "\n", "\r\n\r\n  \n", ",,\n\n,\n", " "])
@@ -110,33 +109,23 @@ def test_a_header_without_a_line_end(manifest_file):
             "the columns source_img and reference_img are missing; found: a, b",
         ),
         (
-            "source_image,reference_img",
-            "the column source_img is missing; found: source_image, reference_img. Rename source_image -> source_img?",
+            "source_pic,reference_img",
+            "the column source_img is missing; found: source_pic, reference_img. Rename source_pic -> source_img?",
         ),
         (
-            "Source_Img,REFERENCE-IMG",
-            "the columns source_img and reference_img are missing; found: Source_Img, REFERENCE-IMG. "
-            "Rename Source_Img -> source_img, REFERENCE-IMG -> reference_img?",
+            "Source Imgs,REFERENCE-IMGS",
+            "the columns source_img and reference_img are missing; found: Source Imgs, REFERENCE-IMGS. "
+            "Rename Source Imgs -> source_img, REFERENCE-IMGS -> reference_img?",
         ),
         (
-            "source,target",
-            "the columns source_img and reference_img are missing; found: source, target. "
-            "Rename source -> source_img, target -> reference_img?",
+            "face,target,scene",
+            "the columns target, scene (columns 2 and 3) could each be reference_img: rename one, or say which it is "
+            'with columns={"reference_img": ...}',
         ),
         (
-            "source_img;reference_img;pair_id",
-            "the columns source_img and reference_img are missing; found: source_img;reference_img;pair_id. "
-            "The columns are separated by semicolons: save the file with commas",
-        ),
-        (
-            '"source_img"\t"reference_img"',
-            "the columns source_img and reference_img are missing; found: 'source_img\\t\"reference_img\"'. "
-            "The columns are separated by tabs: save the file with commas",
-        ),
-        (
-            "sep=;\nsource_img;reference_img",
-            "the columns source_img and reference_img are missing; found: sep=;. "
-            "Delete this first row and separate the columns by commas",
+            '"source_img,reference_img"',
+            "the columns source_img and reference_img are missing; found: source_img,reference_img. "
+            "Row 1 is one quoted value: remove the quotes around whole rows",
         ),
         (
             f"{FACE},{SCENE}",
@@ -214,11 +203,8 @@ def test_a_nul_character_in_the_header(manifest_file):
     [
         (GOOD.encode("utf-16"), " is UTF-16, not UTF-8: save it as UTF-8"),
         (b"\xfe\xff" + GOOD.encode("utf-16-be"), " is UTF-16, not UTF-8: save it as UTF-8"),
-        (
-            b"PK\x03\x04\x14\x00\x06\x00\xff",
-            " is an Excel workbook or a zip file, not a CSV file: export it as CSV",
-        ),
-        (b"\x1f\x8b\x08\x00\xff", " is compressed with gzip: unpack it"),
+        (b"PK\x03\x04\x14\x00\x06\x00\xff", " is not an Excel workbook that can be read (BadZipFile"),
+        (b"\x1f\x8b\x08\x00\xff", " is compressed with gzip, and damaged or incomplete"),
     ],
 )
 def test_other_kinds_of_file_are_called_what_they_are(manifest_file, content, said):
@@ -240,7 +226,7 @@ def test_a_quote_never_closed_in_the_header(manifest_file):
 @pytest.mark.parametrize("tail", ["", "\n", "\np3,a,b\n", f"\np3,{FACE},{SCENE}\n" * 50])
 def test_a_quote_never_closed_names_row_and_column(manifest_file, tail):
     message = refusal_of(manifest_file, f'{GOOD}\np2,"{FACE},{SCENE}{tail}')
-    assert message == (
+    assert message.partition(". Also: ")[0] == (
         ", row 4, column source_img: a quote is opened and never closed, "
         "so the rest of the file cannot be split into rows: close it in line 4"
     )
@@ -266,11 +252,11 @@ def test_a_quote_never_closed_in_front_of_a_long_rest(manifest_file):
     ("start", "kind"),
     [
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel workbook (.xls)"),
-        (b"PAR1\x15\x04\x15\xff", "a Parquet file"),
+        (b"PAR1\x15\x04\x15\xff", "not a Parquet file that can be read"),
         (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3", "a PDF document"),
         (b"BZh91AY&SY\xff", "compressed with bzip2"),
         (b"\xfd7zXZ\x00", "compressed with xz"),
-        (b"\x28\xb5\x2f\xfd\x04", "compressed with Zstandard"),
+        (b"\x28\xb5\x2f\xfd\x04", "compressed with Zstandard, and damaged or incomplete"),
     ],
 )
 def test_a_file_of_another_format_is_named(manifest_file, start, kind):

@@ -10,9 +10,9 @@ import pytest
 from airflow_provider_goenhance.results.reuse import (
     adopting,
     job_of,
-    may_have_been_paid,
     picture_of,
     reusing,
+    unknown_submit,
 )
 from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.results.swap import Swap
@@ -98,9 +98,9 @@ def test_the_latest_job_counts_and_a_lost_submit_after_it_does_not_hide_it() -> 
     good, lost = row("submitted", "good"), row("unknown", None)
     assert job_of([good, lost]) is good
     assert job_of([good, row("failed", "bad", error_code="job_failed")]) is None
-    assert may_have_been_paid([good, lost])
-    assert not may_have_been_paid([lost, good])
-    assert not may_have_been_paid([])
+    assert unknown_submit([good, lost]) is lost
+    assert unknown_submit([lost, good]) is None
+    assert unknown_submit([]) is None
 
 
 def test_a_job_submitted_after_one_was_adopted_may_be_adopted_itself() -> None:

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Decide for many rows at once what becomes of them, given what other rows have done with their pairs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from ..results.pair_history import PairHistory, read_histories
+from ..results.reuse import Decision, NextStep, adopting, holding, next_step, picture_of, reusing, task_of
+from ..results.states import OnUnknownSubmit, Status
+from .messages import pluralize
+
+if TYPE_CHECKING:
+    from ..results.ledger import Ledger
+    from ..results.pair_keys import PairKey
+    from ..results.swap import Swap
+
+log = logging.getLogger(__name__)
+
+#: Concurrent storage look-ups for earlier pictures.
+STORAGE_THREADS = 16
+
+
+def decide_pairs(
+    rows: Sequence[Swap],
+    ledger: Ledger,
+    account: str,
+    *,
+    reuse: bool,
+    on_unknown_submit: OnUnknownSubmit,
+    storage_conn_id: str | None,
+    planning: bool = False,
+) -> dict[str, Decision]:
+    """
+    Return, by ``swap_id``, what becomes of rows that are due to be submitted.
+
+    :param rows: the rows
+    :param ledger: where the results table is
+    :param account: fingerprint of the account that would pay
+    :param reuse: whether pictures and jobs of other tasks and runs serve
+    :param on_unknown_submit: what happens to a pair whose latest submit may have been accepted
+    :param storage_conn_id: Airflow connection of the storage
+    :param planning: whether the rows are new; of rows that were planned before only those count whose pair another
+        row has claimed since
+    """
+    own = {row.pair_fingerprint: row.swap_id for row in rows if row.status is Status.PLANNED}
+
+    def whole(pair: str, key: PairKey | None) -> bool:
+        if planning or pair not in own:
+            return True
+        return key is not None and key.swap_id != own[pair]
+
+    ids = {row.swap_id for row in rows}
+    histories = read_histories(
+        ledger, (row.pair_fingerprint for row in rows), account, known=ids, whole=whole
+    )
+    tasks = None if reuse else {task_of(row) for row in rows}
+    pictures = _still_there(_pictures(histories, tasks), storage_conn_id)
+
+    def decision(row: Swap) -> Decision:
+        history = histories[row.pair_fingerprint]
+        found = next_step(
+            row,
+            history.earlier,
+            holder=history.holder,
+            picture=pictures.get(row.pair_fingerprint),
+            reuse=reuse,
+            on_unknown_submit=on_unknown_submit,
+        )
+        return Decision(found.step, found.other, history.key.claims if history.key else 0)
+
+    return {row.swap_id: decision(row) for row in rows}
+
+
+def decided(row: Swap, decision: Decision) -> Swap:
+    """Return a row as it is decided to be; one that is to be submitted, or waits, is returned as it is."""
+    other = decision.other
+    match decision.step:
+        case NextStep.REUSE if other is not None:
+            return reusing(row, other)
+        case NextStep.ADOPT if other is not None:
+            return adopting(row, other)
+        case NextStep.HOLD:
+            return holding(row, decision)
+        case _:
+            return row
+
+
+def _pictures(
+    histories: Mapping[str, PairHistory], tasks: Collection[tuple[str, str, str | None]] | None
+) -> list[Swap]:
+    """Return the rows with the latest kept pictures; with ``tasks`` only of these tasks."""
+    found = []
+    for history in histories.values():
+        rows = (*history.earlier, history.holder) if history.holder else history.earlier
+        picture = picture_of([row for row in rows if tasks is None or task_of(row) in tasks])
+        if picture is not None:
+            found.append(picture)
+    return found
+
+
+def _still_there(earlier: Sequence[Swap], storage_conn_id: str | None) -> dict[str, Swap]:
+    """Return, by pair, the rows whose picture is in storage."""
+    from ..pictures.storage import picture_exists
+
+    def exists(swap: Swap) -> bool:
+        try:
+            return picture_exists(str(swap.result_uri), storage_conn_id)
+        except Exception as error:  # noqa: BLE001  a storage error must neither make us pay again nor end the run
+            log.warning(
+                "Could not check whether %s exists: %s. Assuming that it does.", swap.result_uri, error
+            )
+            return True
+
+    with ThreadPoolExecutor(STORAGE_THREADS) as pool:
+        there = list(pool.map(exists, earlier))
+    gone = sum(not found for found in there)
+    if gone:
+        log.warning(
+            "%s no longer in storage; if GoEnhance still has the job, it is fetched again at no cost.",
+            pluralize(gone, "earlier picture is", "earlier pictures are"),
+        )
+    return {swap.pair_fingerprint: swap for swap, found in zip(earlier, there, strict=True) if found}

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The columns of a manifest that are not its own: they travel with the row as the JSON text of an object."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from ..redaction import label_value
+
+#: Limits, so that a row of the results table stays small: columns, characters of a name, of a value, of the text.
+MAX_LABELS = 32
+LONGEST_NAME = 64
+LONGEST_VALUE = 500
+LONGEST_TEXT = 4000
+
+
+def labels_text(values: Mapping[str, str]) -> str:
+    """
+    Return labels as JSON text, in the order of the columns; empty if there are none.
+
+    Blank values are left out, long ones cut. Labels beyond the limits are left out, those of later columns first.
+    """
+    kept: dict[str, str] = {}
+    size = len("{}")
+    for name, value in values.items():
+        if not value or len(kept) == MAX_LABELS:
+            continue
+        short = _clean(label_value(value), LONGEST_VALUE)
+        key = _clean(name, LONGEST_NAME)
+        size += len(json.dumps(key, ensure_ascii=False)) + len(json.dumps(short, ensure_ascii=False)) + 4
+        if size > LONGEST_TEXT:
+            break
+        kept[key] = short
+    return json.dumps(kept, ensure_ascii=False) if kept else ""
+
+
+def read_labels(text: str | None) -> dict[str, str]:
+    """Return the labels of a row by name; none for a text that cannot be read."""
+    try:
+        read = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return {str(name): str(value) for name, value in read.items()} if isinstance(read, dict) else {}
+
+
+def label_names(names: list[str]) -> list[str]:
+    """Return a distinct name for each label column of a header."""
+    taken: set[str] = set()
+    result = []
+    for name in names:
+        base = name[:LONGEST_NAME]
+        unique, count = base, 1
+        while unique in taken:
+            count += 1
+            unique = f"{base[: LONGEST_NAME - 8]} {count}"
+        taken.add(unique)
+        result.append(unique)
+    return result
+
+
+def _clean(text: str, longest: int) -> str:
+    """Return a text that every database stores, cut."""
+    if not text.isascii() or "\0" in text:
+        text = text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    return text if len(text) <= longest else text[: longest - 3] + "..."

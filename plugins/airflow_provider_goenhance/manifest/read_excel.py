@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read an Excel workbook (.xlsx) as a manifest: its first visible sheet with the manifest's columns."""
+
+from __future__ import annotations
+
+import zipfile
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any
+
+from ..exceptions import ManifestError
+from .columns import ANY_NAMES, find_columns, has_required, names_found
+from .records import RecordRows
+from .values import as_text
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from .columns import Wanted
+    from .model import Rows
+    from .source import Source
+
+CHUNK_ROWS = 10_000
+#: Rows that a sheet can have; a damaged file may claim more.
+MAX_ROWS = 1 << 20
+#: What a workbook may unpack to: its texts are held in memory.
+MAX_UNPACKED = 1 << 30
+
+
+def read_excel(
+    source: Source, wanted: Wanted = ANY_NAMES, *, chunk_rows: int = CHUNK_ROWS
+) -> Generator[Rows]:
+    """
+    Read a workbook in chunks. Rows have the numbers that Excel shows; blank rows are left out.
+
+    Of a formula the value counts that Excel saved with it.
+
+    :raises ManifestError: if the file as a whole cannot be used
+    """
+    with source.open() as stream, _workbook(source, stream) as book:
+        sheet = _sheet_of(book, source, wanted)
+        rows = RecordRows(source, wanted)
+        names: list[str] = []
+        for number, values in _rows_of(sheet, source):
+            if not names:
+                names = [as_text(value) for value in values]
+                if any(names):
+                    find_columns(names, source.location, quote=not source.from_web, wanted=wanted, row=number)
+                    continue
+                raise ManifestError(
+                    f"manifest {source.location}, row {number} is blank: the column names must be in row 1"
+                )
+            rows.add(number, names, [*values, *[None] * (len(names) - len(values))])
+            if len(rows) >= chunk_rows:
+                yield rows.take()
+        if not names:
+            raise ManifestError(
+                f"manifest {source.location} is empty: it needs a header row and at least one pair"
+            )
+        if len(rows):
+            yield rows.take()
+
+
+@contextmanager
+def _workbook(source: Source, stream: IO[bytes]) -> Iterator[Any]:
+    try:
+        from openpyxl import load_workbook
+    except ImportError:
+        raise ManifestError(
+            f"manifest {source.location} is an Excel workbook, which needs openpyxl: install the extra `manifests` "
+            "(pip install 'airflow-provider-goenhance[manifests]'), or save the sheet as CSV"
+        ) from None
+    _check_archive(source, stream)
+    with _named(source):
+        book = load_workbook(stream, read_only=True, data_only=True, keep_links=False)
+    try:
+        yield book
+    finally:
+        book.close()
+
+
+def _check_archive(source: Source, stream: IO[bytes]) -> None:
+    with _named(source):
+        parts = zipfile.ZipFile(stream).infolist()
+    names = {part.filename for part in parts}
+    if "mimetype" in names:
+        raise ManifestError(f"manifest {source.location} is an OpenDocument file: save it as .xlsx or CSV")
+    if "xl/workbook.xml" not in names:
+        raise ManifestError(
+            f"manifest {source.location} is a zip file and no Excel workbook (.xlsx): unpack it"
+        )
+    if sum(part.file_size for part in parts) > MAX_UNPACKED:
+        raise ManifestError(
+            f"manifest {source.location} unpacks to more than {MAX_UNPACKED >> 20} MB: save it as CSV"
+        )
+    stream.seek(0)
+
+
+@contextmanager
+def _named(source: Source) -> Iterator[None]:
+    """Name every error of a damaged workbook: the library has no base class for them."""
+    try:
+        yield
+    except ManifestError:
+        raise
+    except Exception as error:  # noqa: BLE001
+        text = type(error).__name__ if source.from_web else f"{type(error).__name__}: {str(error)[:200]}"
+        raise ManifestError(
+            f"manifest {source.location} is not an Excel workbook that can be read ({text}): save it again, or as "
+            "CSV"
+        ) from None
+
+
+def _sheet_of(book: Any, source: Source, wanted: Wanted) -> Any:
+    """Return the first visible sheet whose first row has the manifest's columns, or else the first one."""
+    sheets = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"] or book.worksheets
+    if not sheets:
+        raise ManifestError(f"manifest {source.location} has no sheet with rows")
+    for sheet in sheets:
+        _, values = next(_rows_of(sheet, source), (1, ()))
+        names = [as_text(value) for value in values]
+        if has_required(names) or names_found(names, wanted.names) >= len(wanted.required):
+            return sheet
+    return sheets[0]
+
+
+def _rows_of(sheet: Any, source: Source) -> Iterator[tuple[int, tuple[Any, ...]]]:
+    with _named(source):
+        # Some programs write a wrong size into the sheet, and rows beyond it would be lost.
+        sheet.reset_dimensions()
+        rows = enumerate(sheet.iter_rows(values_only=True), start=1)
+    while True:
+        with _named(source):
+            row = next(rows, None)
+        if row is None:
+            return
+        if row[0] > MAX_ROWS:
+            raise ManifestError(
+                f"manifest {source.location} claims to have more than {MAX_ROWS} rows: it is damaged"
+            )
+        yield row
