@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 
 class Limiter:
@@ -29,13 +29,16 @@ class Limiter:
         """Start no request for this many seconds from now."""
         self._paused_until = max(self._paused_until, asyncio.get_running_loop().time() + seconds)
 
-    @asynccontextmanager
-    async def slot(self, *, paced: bool = False) -> AsyncIterator[None]:
+    def slot(self, *, paced: bool = False) -> AbstractAsyncContextManager[None]:
         """
         Wait for a slot, and hold it for one request.
 
         :param paced: count the request towards ``per_second``
         """
+        return self._slot(paced)
+
+    @asynccontextmanager
+    async def _slot(self, paced: bool) -> AsyncIterator[None]:
         async with self._slots:
             await self._wait_out_pause()
             if paced and self._interval:

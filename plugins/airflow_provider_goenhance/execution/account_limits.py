@@ -13,7 +13,7 @@ import logging
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeVar
 
@@ -24,7 +24,6 @@ from ..api.send_gate import current_gate
 from ..exceptions import GoEnhanceError, RateLimitedError, ResultsTableError, UnreachableError
 from ..results.lease_thread import LeaseThread
 from ..results.leases import AccountLeases, Holder, Request
-from ..results.stores import TableStore
 from .limits import Limits, TaskLimits, ignore, slots_for
 from .turns import Turns
 
@@ -341,14 +340,9 @@ class _WireLimiter(Limiter):
         super().__init__(1)
         self._limits = limits
 
-    @asynccontextmanager
-    async def slot(self, *, paced: bool = False) -> AsyncIterator[None]:
+    def slot(self, *, paced: bool = False) -> AbstractAsyncContextManager[None]:
         """Hold a place for one request: a submit, because a round sends nothing else."""
-        if not paced:
-            yield
-            return
-        async with self._limits.post():
-            yield
+        return self._limits.post() if paced else nullcontext()
 
 
 @asynccontextmanager
@@ -356,7 +350,7 @@ async def open_limits(
     account: Account, store: SwapStore, owner: ClaimOwner, swaps: Sequence[Swap]
 ) -> AsyncIterator[Limits]:
     """Take part in the limits of an account: with all tasks that share the results table, if there is one."""
-    if not isinstance(store, TableStore) or not swaps:
+    if store.ledger is None or not swaps:
         yield TaskLimits()
         return
     holder = Holder(owner.name, swaps[0].dag_id, swaps[0].run_id)
