@@ -37,7 +37,7 @@ def test_a_connection_with_a_token_only_means_the_real_api(connection: Define) -
     account = read(connection())
     assert account.base_url == "https://api.goenhance.ai"
     assert account.token == TOKEN
-    assert (account.max_concurrency, account.requests_per_second, account.request_timeout) == (10, 0.0, 60.0)
+    assert (account.max_concurrency, account.requests_per_second, account.request_timeout) == (32, 0.0, 60.0)
     assert (account.submit_attempts, account.get_attempts) == (6, 4)
     assert (account.headers, account.request_options, account.verify, account.proxy) == ({}, {}, True, None)
 
