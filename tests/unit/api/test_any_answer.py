@@ -218,4 +218,5 @@ def test_whatever_is_answered_the_result_fits_the_table_or_is_one_of_our_errors(
 @given(code=ANY, msg=ANY, cost=ANY)
 def test_no_value_beside_an_id_costs_the_id(code: Any, msg: Any, cost: Any) -> None:
     body = {"code": code, "msg": msg, "data": {"img_uuid": UUID, "cost": cost}}
-    assert read_submission(answered(body)).img_uuid == UUID or "img_uuid" in json.dumps([code, msg]).lower()
+    also_there = "imguuid" in json.dumps([code, msg]).lower().replace("_", "")
+    assert read_submission(answered(body)).img_uuid == UUID or also_there
