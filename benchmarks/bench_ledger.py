@@ -28,9 +28,11 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1] / folder) for folder in 
 
 from airflow_provider_goenhance.api.account import Account
 from airflow_provider_goenhance.api.client import open_client
+from airflow_provider_goenhance.execution.account_limits import AccountLimits
 from airflow_provider_goenhance.execution.submit import submit_swaps
 from airflow_provider_goenhance.results.database import ResultsDatabase
 from airflow_provider_goenhance.results.group_commit import GroupCommit
+from airflow_provider_goenhance.results.leases import Holder
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
 from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.results.stores import Written
@@ -106,13 +108,18 @@ async def submit_bare(account: Account, swaps: list[Swap]) -> None:
         await asyncio.gather(*(slot() for _ in range(account.max_concurrency)))
 
 
-def submit_with(account: Account, writer: AbstractContextManager[Any], swaps: list[Swap]) -> None:
-    """Submit through the ledger's protocol."""
+def submit_with(
+    account: Account, database: ResultsDatabase, writer: AbstractContextManager[Any], swaps: list[Swap]
+) -> None:
+    """Submit through the ledger's protocol, with a lease of the account's limits."""
 
     async def round_(open_writer: Any) -> None:
-        async with open_client(account) as client:
+        async with (
+            AccountLimits(database, account, Holder("bench"), len(swaps)) as limits,
+            open_client(account, limiter=limits.limiter) as client,
+        ):
             report = await submit_swaps(
-                client.submit, open_writer, swaps, concurrency=account.max_concurrency
+                client.submit, open_writer, swaps, concurrency=account.max_concurrency, limits=limits
             )
             assert len(report.submitted) == len(swaps), report
 
@@ -179,7 +186,7 @@ def with_ledger(name: str, database: ResultsDatabase, account: Account, count: i
     ledger.plan(KEY, pairs(count))
 
     def submit(swaps: list[Swap]) -> None:
-        submit_with(account, writer(database, ClaimOwner("bench", account.fingerprint, 0)), swaps)
+        submit_with(account, database, writer(database, ClaimOwner("bench", account.fingerprint, 0)), swaps)
 
     return Variant(name, ledger.of_run(KEY), submit)
 

@@ -20,6 +20,7 @@ from .faults import FaultPlan
 from .openapi import SECURITY_SCHEMES
 from .state import Sandbox, start_switches
 from .switches import Switches
+from .traffic import Traffic
 from .wire import envelope
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def create_app(settings: Settings, connections: Connections) -> FaultMiddleware:
         docs_url=None,
         redoc_url=None,
     )
+    app.state.traffic = Traffic()
     app.include_router(endpoints.router)
     app.include_router(control.router)
     app.include_router(page.router)

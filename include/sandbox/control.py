@@ -41,6 +41,15 @@ async def submissions(
     return JSONResponse([ledger_entry(job) for job in islice(jobs, limit)])
 
 
+@router.get("/sandbox/traffic")
+async def traffic(request: Request) -> Response:
+    """Return when each submit arrived and was answered, accepted or not, to check a client's limits."""
+    submits = list(request.app.state.traffic.submits)
+    return JSONResponse(
+        [{"received_at": each.received_at, "answered_at": each.answered_at} for each in submits]
+    )
+
+
 @router.get("/sandbox/faults", response_model=Switches)
 async def faults(request: Request) -> Response:
     """Return all switches, and how often each fault has struck."""
@@ -75,6 +84,7 @@ async def change_faults(request: Request) -> Response:
 async def reset(request: Request) -> Response:
     """Delete all jobs and pictures, and restore the initial balance and switches."""
     _sandbox(request).reset()
+    request.app.state.traffic.submits.clear()
     return JSONResponse({"status": "reset"})
 
 

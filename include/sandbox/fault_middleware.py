@@ -43,7 +43,13 @@ class FaultMiddleware:
         endpoint = _endpoint(scope)
         if endpoint is None:
             await self.app(scope, receive, send)
-            return
+        elif endpoint == "submit" and scope["method"] == "POST":
+            with self.app.state.traffic.submit():
+                await self._process(endpoint, scope, receive, send)
+        else:
+            await self._process(endpoint, scope, receive, send)
+
+    async def _process(self, endpoint: str, scope: Scope, receive: Receive, send: Send) -> None:
         effects = self._plan.for_request(endpoint)
         if effects.wait_before:
             await asyncio.sleep(effects.wait_before)

@@ -165,6 +165,11 @@ class SandboxProcess:
         ledger: list[dict[str, Any]] = self._call("GET", "/sandbox/submissions")
         return ledger
 
+    def traffic(self) -> list[dict[str, float | None]]:
+        """Return when each submit arrived and was answered, oldest first; ``None`` while it is under way."""
+        submits: list[dict[str, float | None]] = self._call("GET", "/sandbox/traffic")
+        return submits
+
     def reset(self) -> None:
         """Delete jobs and pictures, and restore the initial balance and switches."""
         self._call("POST", "/sandbox/reset", {})

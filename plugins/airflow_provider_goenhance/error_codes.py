@@ -56,9 +56,9 @@ class ErrorCode(enum.StrEnum):
     TOO_MANY_FAILURES = "too_many_failures"
     #: The row left the manifest before it was sent: put it back and plan again to send it.
     WITHDRAWN = "withdrawn"
-    #: A budget has no room for the pair, so it was not sent: raise the budget and clear the task, or start a new run.
+    #: A budget does not cover the pair, so it was not sent: raise the budget and clear the task, or start a new run.
     BUDGET_REACHED = "budget_reached"
-    #: Nobody approved what the run would cost, so nothing was sent: clear the plan task to be asked again.
+    #: What the run would cost was not approved, so nothing was sent: clear the plan task to be asked again.
     NOT_APPROVED = "not_approved"
 
     # -- the picture: the job is paid for, and a retry collects the picture without paying again --

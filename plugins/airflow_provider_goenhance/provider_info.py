@@ -68,12 +68,14 @@ def _connection_type() -> dict[str, Any]:
         "conn-fields": {
             "max_concurrency": {
                 "label": "Concurrent requests",
-                "description": "The most requests of one task at once. Default 10.",
+                "description": "The most submits of the account at once, from all tasks that share a results "
+                "table. Default 32.",
                 "schema": {"type": ["integer", "null"], "minimum": 1, "default": None},
             },
             "requests_per_second": {
                 "label": "Submits per second",
-                "description": "The most submits of one task per second. Default: no limit.",
+                "description": "The most submits of the account per second, from all tasks that share a results "
+                "table. Default: no limit.",
                 "schema": {"type": ["number", "null"], "minimum": 0, "default": None},
             },
             "request_timeout": {

@@ -65,6 +65,7 @@ def test_a_manifest_that_lands_is_swapped_once(tmp_path: Path) -> None:
             dags,
             {
                 "GOENHANCE_MANIFEST_FOLDER": str(folder),
+                "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "True",  # the local stack runs nothing by itself
                 "AIRFLOW__GOENHANCE__STORAGE": str(tmp_path / "swaps"),
                 "AIRFLOW_CONN_GOENHANCE_RESULTS": json.dumps({"conn_type": "sqlite", "host": str(results)}),
                 "AIRFLOW_CONN_GOENHANCE_DEFAULT": json.dumps(

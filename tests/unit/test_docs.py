@@ -46,7 +46,11 @@ SECTIONS: Mapping[type, tuple[str, ...]] = {
     GoEnhanceJobSensor: (EVERY_CLASS, "`GoEnhanceJobSensor`"),
 }
 #: Defaults that are an object or come from Airflow's configuration; the page says so in words.
-IN_WORDS = {"retry_policy": "the package's own", "deferrable": "`[operators] default_deferrable`"}
+IN_WORDS = {
+    "retry_policy": "the package's own",
+    "deferrable": "`[operators] default_deferrable`",
+    "approval_timeout": "12 hours",
+}
 #: Where an argument is kept under another name, because BaseOperator has an attribute of its own name.
 FIELD_OF = {(GoEnhanceCollectOperator, "dag_id"): "dag_id_of_run"}
 

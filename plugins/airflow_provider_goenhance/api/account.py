@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from .models import DEFAULT_BASE_URL
 
-DEFAULT_MAX_CONCURRENCY = 10
+DEFAULT_MAX_CONCURRENCY = 32
 DEFAULT_REQUEST_TIMEOUT = 60.0
 DEFAULT_SUBMIT_ATTEMPTS = 6
 DEFAULT_GET_ATTEMPTS = 4
@@ -26,8 +26,8 @@ class Account:
     :param token: API token; a secret, so kept out of ``repr``
     :param base_url: scheme, host and port of the API
     :param name: identifies the account in the results table; default: derived from host and token
-    :param max_concurrency: requests in flight at once from one task (default 10)
-    :param requests_per_second: submits started per second from one task, ``0`` for no limit (the default)
+    :param max_concurrency: POSTs in flight at once, from all tasks that share a results table (default 32)
+    :param requests_per_second: POSTs started per second by these tasks, ``0`` for no limit (the default)
     :param request_timeout: seconds for one request, connecting included (default 60)
     :param submit_attempts: how often one submit is sent while it is certain that none was accepted (default 6)
     :param get_attempts: how often one status or credits call is sent (default 4)

@@ -50,14 +50,19 @@ class GoEnhanceClient:
     :param account: settings of the account
     :param session: a session made by :func:`open_client`, with headers and timeouts
     :param sleep: waits between two attempts
+    :param limiter: limits the requests; default: the account's limits, for this client alone
     """
 
     def __init__(
-        self, account: Account, session: aiohttp.ClientSession, sleep: Sleep = asyncio.sleep
+        self,
+        account: Account,
+        session: aiohttp.ClientSession,
+        sleep: Sleep = asyncio.sleep,
+        limiter: Limiter | None = None,
     ) -> None:
         self.account = account
         self.session = session
-        self.limiter = Limiter(account.max_concurrency, account.requests_per_second)
+        self.limiter = limiter or Limiter(account.max_concurrency, account.requests_per_second)
         self._sleep = sleep
 
     async def submit(self, source_img: str, reference_img: str) -> Submission:
@@ -170,15 +175,22 @@ class GoEnhanceClient:
             except GoEnhanceError as error:
                 # The only place that says what an error of a call means for its cost.
                 error = error.of_paid_call() if paid else error.of_free_call()
-                if attempt >= attempts or not (_may_repeat_submit(error) if paid else _is_transient(error)):
+                if attempt >= attempts or not (
+                    self._may_repeat_submit(error) if paid else _is_transient(error)
+                ):
                     raise
-                wait = _wait_after(error, attempt)
+                wait = wait_after(error, attempt)
                 if isinstance(error, RateLimitedError):
                     # The limit is the account's: hold back its other calls too.
                     self.limiter.pause(wait)
                 log.info("%s Trying again in %.1f s (attempt %d failed).", error, wait, attempt)
             await self._sleep(wait)
             attempt += 1
+
+    def _may_repeat_submit(self, error: GoEnhanceError) -> bool:
+        # After a 429, a row of a shared account waits for its turn as long as the others do, and unclaimed.
+        again = UnreachableError if self.limiter.shared else RateLimitedError | UnreachableError
+        return isinstance(error, again) and _is_transient(error)
 
 
 def _is_transient(error: GoEnhanceError) -> bool:
@@ -187,11 +199,7 @@ def _is_transient(error: GoEnhanceError) -> bool:
     return error.retryable
 
 
-def _may_repeat_submit(error: GoEnhanceError) -> bool:
-    return isinstance(error, RateLimitedError | UnreachableError) and _is_transient(error)
-
-
-def _wait_after(error: GoEnhanceError, attempt: int) -> float:
+def wait_after(error: GoEnhanceError, attempt: int) -> float:
     """Return the seconds to wait before the next attempt, with jitter so that waiters do not all return at once."""
     backoff = min(15.0, 0.5 * 2.0 ** (attempt - 1)) * random.uniform(1.0, 1.5)  # noqa: S311  not cryptography
     if isinstance(error, RateLimitedError) and error.retry_after is not None:
@@ -211,7 +219,11 @@ async def _read_body(response: aiohttp.ClientResponse, body: bytearray) -> None:
 
 @asynccontextmanager
 async def open_client(
-    account: Account, *, sleep: Sleep | None = None, keepalive_seconds: float = KEEPALIVE_SECONDS
+    account: Account,
+    *,
+    sleep: Sleep | None = None,
+    keepalive_seconds: float = KEEPALIVE_SECONDS,
+    limiter: Limiter | None = None,
 ) -> AsyncIterator[GoEnhanceClient]:
     """
     Open a client with one session for all its calls.
@@ -219,6 +231,7 @@ async def open_client(
     :param account: settings of the account, timeouts and limits included
     :param sleep: waits between two attempts of one call; default: so that a submit can be stopped
     :param keepalive_seconds: how long an idle connection may be used again
+    :param limiter: limits the requests; default: the account's limits, for this client alone
     """
     from . import send_gate
     from .http_session import open_session
@@ -227,4 +240,4 @@ async def open_client(
     async with open_session(
         account, connect_seconds=connect_seconds, keepalive_seconds=keepalive_seconds
     ) as session:
-        yield GoEnhanceClient(account, session, send_gate.sleep if sleep is None else sleep)
+        yield GoEnhanceClient(account, session, send_gate.sleep if sleep is None else sleep, limiter)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 
 class Limiter:
@@ -15,6 +15,9 @@ class Limiter:
     :param max_concurrency: requests in flight at once
     :param per_second: paced requests started per second, ``0`` for no limit
     """
+
+    #: Whether the limits are the account's, for all tasks: a POST that was refused is left to the caller then.
+    shared = False
 
     def __init__(self, max_concurrency: int, per_second: float = 0.0) -> None:
         self._slots = asyncio.Semaphore(max(1, max_concurrency))
@@ -26,13 +29,16 @@ class Limiter:
         """Start no request for this many seconds from now."""
         self._paused_until = max(self._paused_until, asyncio.get_running_loop().time() + seconds)
 
-    @asynccontextmanager
-    async def slot(self, *, paced: bool = False) -> AsyncIterator[None]:
+    def slot(self, *, paced: bool = False) -> AbstractAsyncContextManager[None]:
         """
         Wait for a slot, and hold it for one request.
 
         :param paced: count the request towards ``per_second``
         """
+        return self._slot(paced)
+
+    @asynccontextmanager
+    async def _slot(self, paced: bool) -> AsyncIterator[None]:
         async with self._slots:
             await self._wait_out_pause()
             if paced and self._interval:

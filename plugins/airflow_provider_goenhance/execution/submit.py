@@ -6,8 +6,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..api.client import open_client
@@ -26,9 +27,13 @@ from ..exceptions import (
     UnreachableError,
 )
 from ..results.group_commit import AsyncGroupCommit
+from ..results.leases import LOWEST_PACE
+from ..results.states import Status
 from ..results.stores import Writer
 from ..results.swap import Swap
 from ..results.transitions import Accepted, Claim, Declined, NotSent, OutcomeUnknown, Transition
+from .account_limits import open_limits
+from .limits import TaskLimits, slots_for
 from .progress import PROGRESS_EVERY, submit_line
 from .spending import conclude
 
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
     from ..results.spending import Spending
     from ..results.stores import SwapStore
     from ..results.transitions import ClaimOwner
+    from .limits import Limits
     from .task_loop import TaskLoop
 
 log = logging.getLogger(__name__)
@@ -46,8 +52,6 @@ log = logging.getLogger(__name__)
 UNKNOWN_IN_A_ROW = 5
 #: Seconds beyond the request timeout that an interrupted round may take to commit the answers it still receives.
 WRITER_SECONDS = 15.0
-#: One more slot for this many concurrent POSTs: it waits for its commit while they are under way.
-SPARE_SLOT_FOR = 3
 
 _ENDS_THE_BATCH = (
     AuthenticationError,
@@ -92,10 +96,12 @@ class _Round:
         total: int,
         concurrency: int,
         loop: TaskLoop | None,
+        limits: Limits,
         claims_seen: Mapping[str, int],
         spending: Spending | None,
     ) -> None:
         self._submit = submit
+        self._limits = limits
         self._spending = spending
         self._loop = loop
         self._sending: dict[asyncio.Task[Any], SendGate] = {}
@@ -104,7 +110,11 @@ class _Round:
         self._under_way = asyncio.Semaphore(concurrency)
         self._commits = AsyncGroupCommit(writer)
         # A row that is listed twice is submitted once: its claim owner would be granted it both times.
-        self._swaps: Iterator[Swap] = iter({swap.swap_id: swap for swap in swaps}.values())
+        self._swaps = deque({swap.swap_id: swap for swap in swaps}.values())
+        # Rows that a 429 refused: sent again by this round, once it is committed that they are planned.
+        self._again: dict[str, Swap] = {}
+        self._attempts: Counter[str] = Counter()
+        limits.rows_left = len(self._swaps)
         self._claims_seen = claims_seen
         self._total = total
         self._trouble_in_a_row = 0
@@ -118,13 +128,17 @@ class _Round:
 
     def end(self) -> None:
         """Send nothing more: rows that wait for their turn are released, and POSTs on the wire are awaited."""
-        if self.report.stopped_by is None:
-            self.report.stopped_by = TaskEndedError("The task was told to end before all pairs were sent.")
+        self.stop(TaskEndedError("The task was told to end before all pairs were sent."))
         for task, gate in self._sending.items():
             gate.stop(task)
 
-    def _has_ended(self) -> bool:
-        return self._loop is not None and self._loop.ended
+    def stop(self, error: GoEnhanceError) -> None:
+        """Claim nothing more; the first reason counts."""
+        self.report.stopped_by = self.report.stopped_by or error
+        self._limits.close()
+
+    def _has_stopped(self) -> bool:
+        return self.report.stopped_by is not None or (self._loop is not None and self._loop.ended)
 
     async def slot(self) -> None:
         """
@@ -137,47 +151,83 @@ class _Round:
         assert task is not None  # noqa: S101  a coroutine of asyncio.gather
         outcome: Transition | None = None
         while True:
+            if not self._limits.admit_now():
+                if outcome is not None:
+                    await self._commit([outcome])
+                    outcome = None
+                if not await self._admitted():
+                    return
             swap = self._next()
             steps: list[Transition] = [outcome] if outcome else []
             if swap is not None:
                 steps.append(Claim.of(swap, self._claims_seen.get(swap.swap_id, 0)))
             if not steps:
                 return
-            try:
-                granted = (await self._commits.commit(steps))[-1]
-            except asyncio.CancelledError:
-                # Queued steps are committed all the same, and a row that was claimed in vain becomes `unknown`.
-                self.broken = True
-                raise
-            except Exception:
-                self.broken = True
-                if isinstance(outcome, Accepted):
-                    log.error(  # noqa: TRY400  the traceback comes with the exception itself
-                        "The swap %s was paid for, but its job %s could not be recorded: note the UUID.",
-                        outcome.swap_id,
-                        outcome.img_uuid,
-                    )
-                raise
+            granted = (await self._commit(steps))[-1]
             outcome = None
-            if swap is None:
+            if swap is None and not self._swaps:
                 return
-            if granted:
+            if swap is not None and granted:
                 outcome = await self._send(swap, task)
-            elif self._spending is not None and swap.swap_id in self._spending.refused:
-                # This slot ends. Should a POST of another slot not be accepted, that slot's next claim has the room.
-                self.report.over_budget.append(swap)
+            elif swap is not None and not self._left_out(swap):
                 return
-            else:
-                self.report.taken_elsewhere += 1
             self._show_progress()
 
+    def _left_out(self, swap: Swap) -> bool:
+        """Note a row whose claim was not granted; return whether its slot goes on."""
+        self._limits.leave()
+        if self._spending is not None and swap.swap_id in self._spending.refused:
+            # This slot ends. Should a POST of another slot not be accepted, that slot's next claim has the room.
+            self.report.over_budget.append(swap)
+            return False
+        self.report.taken_elsewhere += 1
+        return True
+
+    async def _admitted(self) -> bool:
+        try:
+            return await self._limits.admit()
+        except Exception:
+            self._break()
+            raise
+
+    async def _commit(self, steps: list[Transition]) -> list[bool]:
+        """Commit the outcome of a row, the claim of another one, or both."""
+        began = time.monotonic()
+        try:
+            results = await self._commits.commit(steps)
+        except asyncio.CancelledError:
+            # Queued steps are committed all the same, and a row that was claimed in vain becomes `unknown`.
+            self._break()
+            raise
+        except Exception:
+            self._break()
+            if isinstance(steps[0], Accepted):
+                log.error(  # noqa: TRY400  the traceback comes with the exception itself
+                    "The swap %s was paid for, but its job %s could not be recorded: note the UUID.",
+                    steps[0].swap_id,
+                    steps[0].img_uuid,
+                )
+            raise
+        self._limits.claimed(time.monotonic() - began)
+        if (refused := self._again.pop(steps[0].swap_id, None)) is not None:
+            self._swaps.append(refused)
+            self._limits.rows_left += 1
+        return results
+
+    def _break(self) -> None:
+        self.broken = True
+        self._limits.close()
+
     def _next(self) -> Swap | None:
-        if self.broken or self.report.stopped_by or self._has_ended():
+        """Take the next row; the slot is free for another one if there is none."""
+        if self.broken or self._has_stopped() or not self._swaps:
+            self._limits.leave()
             return None
-        return next(self._swaps, None)
+        self._limits.rows_left -= 1
+        return self._swaps.popleft()
 
     async def _send(self, swap: Swap, task: asyncio.Task[Any]) -> Transition:
-        gate = SendGate(self._has_ended)
+        gate = SendGate(self._has_stopped)
         current_gate.set(gate)
         self._sending[task] = gate
         try:
@@ -189,7 +239,8 @@ class _Round:
             if not gate.stopped:
                 raise
             task.uncancel()
-            return _not_sent(swap, TaskEndedError("The task was told to end before this pair was sent."))
+            ended = TaskEndedError("The task was told to end before this pair was sent.")
+            return _not_sent(swap, self.report.stopped_by or ended)
         except GoEnhanceError as error:
             return self._failed(swap, error)
         except Exception as error:
@@ -198,6 +249,7 @@ class _Round:
             return self._unknown(swap, _unexpected(error))
         finally:
             del self._sending[task]
+            self._limits.leave()
         self._trouble_in_a_row = 0
         self.report.submitted[swap.swap_id] = submission.img_uuid
         cost = submission.cost if submission.cost is not None else self._price
@@ -214,13 +266,25 @@ class _Round:
             log.info("%s: %s", swap.label, error)
             return NotSent(swap.swap_id, error.error_code, str(error))
         self._trouble_in_a_row = 0
+        if isinstance(error, RateLimitedError) and self._is_sent_again(swap, error):
+            return NotSent(swap.swap_id, error.error_code, str(error))
         if isinstance(error, _ENDS_THE_BATCH):
-            self.report.stopped_by = self.report.stopped_by or error
+            self.stop(error)
             return NotSent(swap.swap_id, error.error_code, str(error))
         if not isinstance(error, BadRequestError):
             log.warning("%s: %s", swap.label, error)
         self.report.declined += 1
         return Declined(swap.swap_id, error.error_code, f"{error} Nothing was paid for this pair.")
+
+    def _is_sent_again(self, swap: Swap, error: RateLimitedError) -> bool:
+        """Slow the account down, and return whether this round sends the row again."""
+        self._attempts[swap.swap_id] += 1
+        attempt = self._attempts[swap.swap_id]
+        if not self._limits.refused(error, attempt):
+            return False
+        log.info("%s: %s It is sent again (attempt %d failed).", swap.label, error, attempt)
+        self._again[swap.swap_id] = replace(swap, status=Status.PLANNED)
+        return True
 
     def _unknown(self, swap: Swap, error: GoEnhanceError) -> Transition:
         self.report.unknown += 1
@@ -242,7 +306,7 @@ class _Round:
             self._busy = error
         if self._trouble_in_a_row >= self._breaker and self.report.stopped_by is None:
             # A retry sends the rest, and an error of unknown outcome would not be retried.
-            self.report.stopped_by = self._busy or error
+            self.stop(self._busy or error)
 
     def close(self) -> SubmitReport:
         """Return the report. Pairs that were refused for now are left for a later attempt."""
@@ -282,18 +346,9 @@ def _not_sent(swap: Swap, error: GoEnhanceError) -> NotSent:
     return NotSent(swap.swap_id, error.error_code, str(error))
 
 
-def slots_for(concurrency: int) -> int:
-    """
-    Return how many rows are claimed at once, which is also how many a killed worker can leave ``unknown``.
-
-    A slot that waits for its commit has no POST under way: a few extra slots keep the concurrency fully used.
-    """
-    return concurrency + concurrency // SPARE_SLOT_FOR
-
-
 def longest_turn(account: Account) -> float:
-    """Return how many seconds the account's rate can make a claimed row wait behind all others."""
-    rate = account.requests_per_second
+    """Return how many seconds the account's rate can make a claimed row wait behind all others, at its slowest."""
+    rate = account.requests_per_second * LOWEST_PACE
     return slots_for(account.max_concurrency) / rate if rate > 0 else 0.0
 
 
@@ -304,6 +359,7 @@ async def submit_swaps(
     *,
     concurrency: int,
     loop: TaskLoop | None = None,
+    limits: Limits | None = None,
     claims_seen: Mapping[str, int] | None = None,
     spending: Spending | None = None,
 ) -> SubmitReport:
@@ -318,11 +374,14 @@ async def submit_swaps(
     :param swaps: the rows as they were read
     :param concurrency: number of concurrent POSTs
     :param loop: the loop that runs this, and says when the task ends
+    :param limits: the task's share of the account's limits; default: only ``concurrency``
     :param spending: the budgets that the writer counts for; ``None`` without budgets
     :param claims_seen: by ``swap_id``, how often the row's pair had been claimed when it was decided to submit it
     :raises ResultsTableError: when the database stays out of reach; jobs that could not be recorded are in the log
     """
-    round_ = _Round(submit, writer, swaps, len(swaps), concurrency, loop, claims_seen or {}, spending)
+    limits = limits or TaskLimits()
+    round_ = _Round(submit, writer, swaps, len(swaps), concurrency, loop, limits, claims_seen or {}, spending)
+    limits.stop = round_.stop
     slots = [round_.slot() for _ in range(min(slots_for(concurrency), len(swaps)))]
     # Not a TaskGroup: an error in one slot must not cancel another slot's POST, which is paid all the same.
     for result in await asyncio.gather(*slots, return_exceptions=True):
@@ -353,13 +412,17 @@ def submit_round(
     async def round_() -> SubmitReport:
         # Opened here, because an interruption of the main thread must not close it.
         with store.writer(owner) as writer:
-            async with open_client(account) as client:
+            async with (
+                open_limits(account, store, owner, swaps) as limits,
+                open_client(account, limiter=limits.limiter) as client,
+            ):
                 return await submit_swaps(
                     client.submit,
                     writer,
                     swaps,
                     concurrency=account.max_concurrency,
                     loop=loop,
+                    limits=limits,
                     claims_seen=claims_seen,
                     spending=spending,
                 )

@@ -22,17 +22,14 @@ def labels_text(values: Mapping[str, str]) -> str:
     Blank values are left out, long ones cut. Labels beyond the limits are left out, those of later columns first.
     """
     kept: dict[str, str] = {}
-    size = len("{}")
     for name, value in values.items():
-        if not value or len(kept) == MAX_LABELS:
-            continue
-        short = _clean(label_value(value), LONGEST_VALUE)
-        key = _clean(name, LONGEST_NAME)
-        size += len(json.dumps(key, ensure_ascii=False)) + len(json.dumps(short, ensure_ascii=False)) + 4
-        if size > LONGEST_TEXT:
-            break
-        kept[key] = short
-    return json.dumps(kept, ensure_ascii=False) if kept else ""
+        if value and len(kept) < MAX_LABELS:
+            kept[_clean(name, LONGEST_NAME)] = _clean(label_value(value), LONGEST_VALUE)
+    text = json.dumps(kept, ensure_ascii=False) if kept else ""
+    while len(text) > LONGEST_TEXT:
+        kept.popitem()  # the last one
+        text = json.dumps(kept, ensure_ascii=False)
+    return text
 
 
 def read_labels(text: str | None) -> dict[str, str]:

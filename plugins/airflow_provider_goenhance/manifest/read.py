@@ -95,6 +95,8 @@ class ManifestStream:
         self._options = options
         self._targets = targets
         self._ids = ids
+        #: Pairs that the last iteration has yielded.
+        self.accepted = 0
         #: Where it was read from, without password and signed query.
         self.location = source.location if targets is None else f"{source.location} x {targets.location}"
         #: Hex digest of the bytes; of two files, that of both digests.
@@ -122,11 +124,9 @@ class ManifestStream:
         return manifest
 
     def _refuse_rejected(self) -> None:
-        if self._ids is not None:
-            raise ValueError("strict needs pair_ids of its own: use collect() for one manifest of several.")
         named: list[RejectedRow] = []
         count = 0
-        for checked in self._checked(None):
+        for checked in self._checked(self._ids.copy() if self._ids else None):
             named.extend(checked.rejected[: NAMED_ROWS - len(named)])
             count += len(checked.rejected)
         if count:
@@ -138,13 +138,14 @@ class ManifestStream:
         checker = RowChecker(self._options.limit, require_consent=self._options.require_consent, ids=ids)
         states = [(file, file.state()) for file in (self._source, self._targets) if file and file.state]
         named: list[RejectedRow] = []
-        count = 0
+        count = self.accepted = 0
         try:
             with closing(self._chunks(checker)) as chunks:
                 for rows in chunks:
                     checker.add(rows)
                     checked = checker.take()
                     named.extend(checked.rejected[: NAMED_ROWS - len(named)])
+                    self.accepted += len(checked.pairs)
                     count += len(checked.pairs) + len(checked.rejected)
                     yield checked
                     if checker.full and not rows.damaged:

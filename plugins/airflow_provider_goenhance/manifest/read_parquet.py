@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .columns import Columns, Wanted
     from .source import Source
 
-CHUNK_ROWS = 50_000
+CHUNK_ROWS = 20_000
 
 
 def read_parquet(

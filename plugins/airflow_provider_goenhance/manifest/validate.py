@@ -74,6 +74,12 @@ class PairIds:
         self._rows: dict[int, int] = {}
         self._files: list[str] = []
 
+    def copy(self) -> PairIds:
+        """Return a copy, to check rows without adding theirs."""
+        copy = PairIds()
+        copy._rows, copy._files = dict(self._rows), list(self._files)
+        return copy
+
     def begin(self, location: str) -> None:
         """Count the rows that follow as those of this manifest."""
         self._files.append(location)

@@ -5,56 +5,67 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import ManifestError
-from .arguments import text
+from .arguments import choice, flag, mapping, text, whole
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from ..manifest.model import Manifest
-    from ..manifest.read import Options
+    from ..manifest.read import ManifestStream, Options
+    from .plan import GoEnhancePlanOperator
 
 
-def read_manifests(
-    locations: Sequence[tuple[str, str | None]],
-    options: Options,
-    *,
-    sql: str | None = None,
-    sql_conn_id: str | None = None,
-    reference_manifest: str | None = None,
-) -> Iterator[Manifest]:
+def open_manifests(operator: GoEnhancePlanOperator, context: Context) -> Iterator[ManifestStream]:
     """
-    Read manifests one after the other. A pair_id is unique over all of them, and so is the limit.
+    Open the manifests of a task one after the other; read each before the next one is asked for.
 
-    :param locations: each with the Airflow connection of its storage
-    :param options: how they are read
-    :param sql: the query whose rows are the manifest, instead of locations
-    :param sql_conn_id: its connection
-    :param reference_manifest: location of the reference images of a matrix
-    :raises ManifestError: when one of them cannot be used
+    A pair_id is unique over all of them, and the limit counts over all.
+
+    :raises ManifestError: when there is none, or one of them cannot be found
+    :raises ValueError: when arguments contradict each other
     """
     from ..hooks.manifest_query import query_manifest
     from ..manifest.read import ManifestStream, open_manifest
     from ..manifest.validate import PairIds
 
+    options = _options(operator)
+    sql, conn_id = text(operator.manifest_sql), text(operator.manifest_conn_id)
+    reference_manifest = text(operator.reference_manifest)
+    if reference_manifest and not options.matrix:
+        raise ValueError("reference_manifest is for mode='matrix'; set that, or omit it.")
     if sql is not None:
-        yield ManifestStream(query_manifest(sql, str(sql_conn_id)), options).collect()
+        if text(operator.manifest) or reference_manifest or not conn_id:
+            raise ValueError(
+                "manifest_sql needs manifest_conn_id, and neither manifest nor reference_manifest."
+            )
+        yield ManifestStream(query_manifest(sql, conn_id), options)
         return
     ids = PairIds()
-    for location, conn_id in locations:
+    for location, its_conn_id in manifests_of(operator.manifest, conn_id, context):
         stream = open_manifest(
-            location, conn_id=conn_id, options=options, reference_manifest=reference_manifest, ids=ids
+            location, conn_id=its_conn_id, options=options, reference_manifest=reference_manifest, ids=ids
         )
-        manifest = stream.collect()
-        yield manifest
+        yield stream
         if options.limit is not None:
-            left = options.limit - len(manifest.pairs)
+            left = options.limit - stream.accepted
             if left <= 0:
                 return
             options = dataclasses.replace(options, limit=left)
+
+
+def _options(operator: GoEnhancePlanOperator) -> Options:
+    from ..manifest.read import Options
+
+    return Options(
+        limit=whole(operator.limit, "limit") or None,
+        require_consent=flag(operator.require_consent, "require_consent"),
+        columns=mapping(operator.columns, "columns"),
+        strict=flag(operator.strict, "strict"),
+        matrix=choice(operator.mode, "mode", ("pairs", "matrix")) == "matrix",
+    )
 
 
 def manifests_of(argument: Any, conn_id: str | None, context: Context) -> list[tuple[str, str | None]]:

@@ -13,7 +13,7 @@ from ..exceptions import BatchFailedError
 from ..retry_policy import RetryPolicyMixin
 from ..settings import default_storage
 from .approval import ask, not_approved, read_answer
-from .arguments import choice, flag, limit, mapping, seconds, text, whole
+from .arguments import choice, flag, limit, seconds, text, whole
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseNotifier, Context
@@ -261,31 +261,12 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
 
     def _read(self, context: Context) -> list[Manifest]:
         """Read the manifests of the run, and log what they hold."""
-        from ..manifest.read import Options
-        from .manifests import manifests_of, read_manifests
+        from .manifests import open_manifests
 
-        options = Options(
-            limit=whole(self.limit, "limit") or None,
-            require_consent=flag(self.require_consent, "require_consent"),
-            columns=mapping(self.columns, "columns"),
-            strict=flag(self.strict, "strict"),
-            matrix=choice(self.mode, "mode", ("pairs", "matrix")) == "matrix",
-        )
-        sql, conn_id = text(self.manifest_sql), text(self.manifest_conn_id)
-        reference_manifest = text(self.reference_manifest)
-        if reference_manifest and not options.matrix:
-            raise ValueError("reference_manifest is for mode='matrix'; set that, or omit it.")
-        if sql is not None and (text(self.manifest) or reference_manifest or not conn_id):
-            raise ValueError(
-                "manifest_sql needs manifest_conn_id, and neither manifest nor reference_manifest."
-            )
-        locations = manifests_of(self.manifest, conn_id, context) if sql is None else []
         manifests = []
-        for manifest in read_manifests(
-            locations, options, sql=sql, sql_conn_id=conn_id, reference_manifest=reference_manifest
-        ):
-            self._log_rejected(manifest)
-            manifests.append(manifest)
+        for stream in open_manifests(self, context):
+            manifests.append(stream.collect())
+            self._log_rejected(manifests[-1])
         return manifests
 
     def _keep_rejected(self, manifests: Sequence[Manifest], key: RunKey, context: Context) -> None:

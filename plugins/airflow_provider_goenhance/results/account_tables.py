@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from .columns import UtcDateTime
+from .columns import PreciseUtcDateTime, UtcDateTime
 from .schema import swaps_table
 
 _Account = sa.String(32)
@@ -68,11 +68,11 @@ def account_tables(name: str, schema: str | None = None) -> AccountTables:
         # Credits for one swap, as GoEnhance last reported them.
         sa.Column("price", sa.BigInteger),
         # By the database's clock: when the next POST may start, and until when a 429 stops them all.
-        sa.Column("next_turn_at", UtcDateTime),
-        sa.Column("paused_until", UtcDateTime),
+        sa.Column("next_turn_at", PreciseUtcDateTime),
+        sa.Column("paused_until", PreciseUtcDateTime),
         # The share of the limits that is in use since a 429, 0 to 1, and since when.
         sa.Column("pace", sa.Float),
-        sa.Column("pace_since", UtcDateTime),
+        sa.Column("pace_since", PreciseUtcDateTime),
         mysql_charset="utf8mb4",
     )
     leases = sa.Table(
@@ -89,8 +89,8 @@ def account_tables(name: str, schema: str | None = None) -> AccountTables:
         sa.Column("wanted", sa.Integer, nullable=False),
         sa.Column("jobs", sa.Integer, nullable=False, server_default=sa.text("0")),
         # By the database's clock.
-        sa.Column("since", UtcDateTime),
-        sa.Column("expires_at", UtcDateTime),
+        sa.Column("since", PreciseUtcDateTime),
+        sa.Column("expires_at", PreciseUtcDateTime),
         mysql_charset="utf8mb4",
     )
     budgets = sa.Table(

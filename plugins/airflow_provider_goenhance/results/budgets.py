@@ -54,7 +54,7 @@ def within_budgets(
     for step in steps:
         row = rows.get(step.swap_id)
         if row is not None and not isinstance(step, Claim) and is_allowed(row, step, owner):
-            book.add(_scopes_of([row]), *_correction(row, step))
+            book.add(scopes_of([row]), *_correction(row, step))
     granted = _grant(book, limits, owner, spending, steps, rows)
     book.write()
     return granted
@@ -119,7 +119,7 @@ def give_back(connection: sa.Connection, swaps: sa.Table, steps: Sequence[Step])
     :param steps: the steps that say so; only those that their rows will take count
     """
     ids = [step.swap_id for step in steps]
-    scopes = list(_scopes_of(_reservations(connection, swaps, ids, lock=False).values()))
+    scopes = list(scopes_of(_reservations(connection, swaps, ids, lock=False).values()))
     if not scopes:
         return
     book = _Book(connection, account_tables(swaps.name, swaps.schema))
@@ -129,7 +129,7 @@ def give_back(connection: sa.Connection, swaps: sa.Table, steps: Sequence[Step])
     for step in steps:
         row = rows.pop(step.swap_id, None)
         if row is not None and row.reserved_day is not None and is_allowed(row, step):
-            book.add(_scopes_of([row]), -1, -(row.reserved_cost or 0))
+            book.add(scopes_of([row]), -1, -(row.reserved_cost or 0))
             given.append(step.swap_id)
     for some in _slices(given):
         nothing = {"reserved_cost": None, "reserved_day": None}
@@ -211,7 +211,7 @@ def _reservations(
     return found
 
 
-def _scopes_of(rows: Iterable[Any]) -> Iterator[Scope]:
+def scopes_of(rows: Iterable[Any]) -> Iterator[Scope]:
     """Yield the budgets that rows have reserved in."""
     for row in rows:
         if row.reserved_day is not None:

@@ -7,6 +7,7 @@ import datetime as dt
 import json
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
 
 
 class UtcDateTime(sa.types.TypeDecorator[dt.datetime]):
@@ -32,6 +33,13 @@ class UtcDateTime(sa.types.TypeDecorator[dt.datetime]):
             return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
         except OverflowError:  # the first or last day that there is, in another zone
             return value.replace(tzinfo=dt.UTC)
+
+
+class PreciseUtcDateTime(UtcDateTime):
+    """The same with microseconds on MySQL too, whose times have whole seconds otherwise."""
+
+    impl = sa.DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+    cache_ok = True
 
 
 class StringTuple(sa.types.TypeDecorator[tuple[str, ...]]):

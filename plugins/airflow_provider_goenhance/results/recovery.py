@@ -91,8 +91,6 @@ def decide(
 
 
 def _decide_at_first_look(swap: Swap, policies: Policies, cleared: bool) -> Action:
-    if swap.status is Status.HELD:
-        return Action.SUBMIT
     if swap.status is Status.UNKNOWN:
         return Action.SUBMIT if policies.on_unknown_submit == "resubmit" else Action.LEAVE
     if swap.img_uuid and not swap.result_uri:

@@ -153,7 +153,7 @@ def test_the_batch_dag_swaps_a_manifest_and_names_each_pair(airflow: AirflowEnvi
     assert len(img_uuids(airflow)) == 3
     assert (again.state, again.tries("report")) == ("failed", [1])
     assert (
-        "1 of 4 pairs did not succeed (0 failed, 0 unknown, 1 rejected), more than the allowed share"
+        "1 of 4 pairs did not succeed (0 failed, 0 unknown, 0 held, 1 rejected), more than the allowed share"
         in again.text
     )
 

@@ -509,3 +509,17 @@ def test_reconcile_of_a_run_without_a_balance_says_so(nights: Nights, cli: Calla
     assert "No balance was read before the submits of this run." in said
     with pytest.raises(SystemExit, match="--dag-id and --run-id together"):
         cli("reconcile", "--run-id", "run-9")
+
+
+def test_with_only_the_plugins_folder_the_commands_run_as_a_module(
+    nights: Nights, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_goenhance.cli.__main__ import main
+
+    nights.sandbox.put_faults(submit={"kind": "disconnect", "when": "before", "count": 1})
+    nights.run("run-1", [1, 2])
+    capsys.readouterr()
+    words = ["resolve", "-d", "light", "-r", "run-1", "--as", "not_billed", "--output", "json"]
+    monkeypatch.setattr("sys.argv", ["python -m airflow_provider_goenhance.cli", *words])
+    main()
+    assert json.loads(capsys.readouterr().out)[0]["resolution"] == "not_billed"

@@ -135,7 +135,7 @@ class World:
         for row in self.rows():
             old = before[row.swap_id]
             if old.status is Status.UNKNOWN and row.attempts == old.attempts + 1:
-                for scope in budgets._scopes_of([old]):
+                for scope in budgets.scopes_of([old]):
                     self.kept[scope.budget_id] += 1
 
     def a_post_is_sent(self) -> None:
@@ -182,7 +182,7 @@ class World:
         for row in self.rows():
             if row.reserved_day is not None:
                 assert row.status in MAY_BE_PAID_FOR, f"{row.status} has reserved credits"
-                expected.update(scope.budget_id for scope in budgets._scopes_of([row]))
+                expected.update(scope.budget_id for scope in budgets.scopes_of([row]))
         table = self.database.shared.budgets
         used = {
             row["budget_id"]: Amount(row["pairs"], row["cost"])

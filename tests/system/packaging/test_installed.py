@@ -63,6 +63,17 @@ def test_the_wheel_holds_the_package_the_sandbox_and_nothing_of_the_workshop(whe
     }
 
 
+def test_installed_airflow_has_the_command_that_settles_unknown_submits(
+    clean_python: Path, in_airflow: InAirflow, tmp_path: Path
+) -> None:
+    results = {"conn_type": "sqlite", "host": str(tmp_path / "results.db")}
+    said = in_airflow(
+        [str(clean_python.with_name("airflow")), "goenhance", "unknowns"],
+        AIRFLOW_CONN_GOENHANCE_RESULTS=json.dumps(results),
+    )
+    assert "No data found" in said.stdout
+
+
 def test_installed_it_is_one_plugin_one_connection_type_and_no_warning(
     clean_python: Path, in_airflow: InAirflow
 ) -> None:

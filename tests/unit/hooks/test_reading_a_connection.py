@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import Connection
 
 from airflow_provider_goenhance.api.account import Account
 from airflow_provider_goenhance.exceptions import AuthenticationError
+from airflow_provider_goenhance.hooks.connection import account_of
 from airflow_provider_goenhance.hooks.goenhance import GoEnhanceAsyncHook, GoEnhanceHook
 from tests.unit.api.certificate import self_signed
 from tests.unit.hooks.conftest import TOKEN
@@ -35,7 +37,7 @@ def test_a_connection_with_a_token_only_means_the_real_api(connection: Define) -
     account = read(connection())
     assert account.base_url == "https://api.goenhance.ai"
     assert account.token == TOKEN
-    assert (account.max_concurrency, account.requests_per_second, account.request_timeout) == (10, 0.0, 60.0)
+    assert (account.max_concurrency, account.requests_per_second, account.request_timeout) == (32, 0.0, 60.0)
     assert (account.submit_attempts, account.get_attempts) == (6, 4)
     assert (account.headers, account.request_options, account.verify, account.proxy) == ({}, {}, True, None)
 
@@ -207,3 +209,18 @@ def test_a_token_is_read_with_what_was_copied_around_it(connection: Define, pass
 
 def test_an_authorization_in_the_extra_does_not_replace_the_token(connection: Define) -> None:
     assert read(connection(extra={"authorization": "Basic x", "Authorization": "Basic y"})).headers == {}
+
+
+@pytest.mark.parametrize("name", ["max_pairs_per_day", "max_cost_per_day", "credits_per_swap"])
+@pytest.mark.parametrize(("written", "read"), [(None, None), ("", None), (7, 7), ("7", 7), (7.0, 7)])
+def test_a_budget_is_a_whole_number_or_none(name: str, written: Any, read: int | None) -> None:
+    conn = Connection(conn_id="c", conn_type="goenhance", password="sk-token")
+    assert getattr(account_of(conn, {name: written}), name) == read
+
+
+@pytest.mark.parametrize("name", ["max_pairs_per_day", "max_cost_per_day", "credits_per_swap"])
+@pytest.mark.parametrize("written", [0, -1, 1.5, "many", True, 2**31])
+def test_a_budget_that_is_no_such_number_is_refused(name: str, written: Any) -> None:
+    conn = Connection(conn_id="c", conn_type="goenhance", password="sk-token")
+    with pytest.raises(ValueError, match=f"Connection 'c': {name} must be a whole number from 1"):
+        account_of(conn, {name: written})

@@ -246,20 +246,24 @@ damages = st.sampled_from(['"', '""', '\\"', ' "', '" ', '"\n', "'"])
     st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
     damages,
     st.floats(0, 1, exclude_max=True),
+    st.sampled_from([",", ";", "\t", "|"]),
 )
-@example([(PAIRS[0], "ok"), (PAIRS[1], "ok"), (PAIRS[2], "ok")], csv.QUOTE_MINIMAL, '"', 0.3)
-def test_no_row_vanishes_however_a_quote_is_damaged(tmp_path_factory, rows, quoting, damage, where):
+@example([(PAIRS[0], "ok"), (PAIRS[1], "ok"), (PAIRS[2], "ok")], csv.QUOTE_MINIMAL, '"', 0.3, ",")
+@example([(PAIRS[0], "ok"), (PAIRS[1], "ok"), (PAIRS[2], "ok")], csv.QUOTE_MINIMAL, '"', 0.3, "\t")
+def test_no_row_vanishes_however_a_quote_is_damaged(
+    tmp_path_factory, rows, quoting, damage, where, delimiter
+):
     texts = []
     for number, ((source, reference), note) in enumerate(rows):
         out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n", quoting=quoting)
+        writer = csv.writer(out, delimiter=delimiter, lineterminator="\n", quoting=quoting)
         writer.writerow([source, reference, f"id{number}", note])
         texts.append(out.getvalue())
     damaged = int(where * len(rows))
     place = int((where * len(rows) - damaged) * len(texts[damaged]))
     texts[damaged] = texts[damaged][:place] + damage + texts[damaged][place:]
     path = tmp_path_factory.mktemp("damaged") / "pairs.csv"
-    path.write_text(HEADER + "".join(texts), newline="")
+    path.write_text(HEADER.replace(",", delimiter) + "".join(texts), newline="")
     try:
         manifest = read_manifest(str(path))
     except ManifestError as error:
