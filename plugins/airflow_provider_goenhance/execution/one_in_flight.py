@@ -137,17 +137,16 @@ class OneInFlight:
         ledger = self.store.ledger
         if ledger is None or not due or not (waited.running or waited.failed or waited.declined):
             return False
-        decisions = {
-            swap_id: decision
+        behind = {
+            swap_id: (decision, decision.other)
             for swap_id, decision in self._decisions(ledger, due).items()
-            if decision.step is NextStep.WAIT_FOR_JOB
+            if decision.step is NextStep.WAIT_FOR_JOB and decision.other
         }
-        ahead = [decision.other for decision in decisions.values() if decision.other]
-        ledger.record_outcomes(failures_of_wait(ahead, waited))
+        ledger.record_outcomes(failures_of_wait([other for _, other in behind.values()], waited))
         running = {
             swap_id: decision
-            for swap_id, decision in decisions.items()
-            if decision.other and decision.other.img_uuid in waited.running
+            for swap_id, (decision, other) in behind.items()
+            if other.img_uuid in waited.running
         }
         self._hold(ledger, [row for row in due if row.swap_id in running], running)
         return True

@@ -65,18 +65,10 @@ def next_step(
     :param reuse: whether pictures and jobs of other tasks and runs serve; those of the same task always do
     :param on_unknown_submit: what happens to a pair whose latest submit may have been accepted
     """
-    others = [swap for swap in earlier if swap.swap_id != row.swap_id]
     holder = None if holder is None or holder.swap_id == row.swap_id else holder
-    if holder is not None:
-        others = [*(swap for swap in others if swap.swap_id != holder.swap_id), holder]
-    if not row.attempts:
-        usable = [swap for swap in others if reuse or task_of(swap) == task_of(row)]
-        if picture in usable:
-            return Decision(NextStep.REUSE, picture)
-        job = job_of(usable)
-        # A job that this row has waited for in vain is not adopted once more.
-        if job is not None and job.img_uuid != row.img_uuid:
-            return Decision(NextStep.ADOPT, job)
+    others = _others(row, earlier, holder)
+    if not row.attempts and (free := _at_no_cost(row, others, picture, reuse)):
+        return free
     if holder is not None and holder.status is Status.SUBMITTING:
         return Decision(NextStep.WAIT_FOR_SUBMIT, holder)
     unknown = unknown_submit(others)
@@ -85,6 +77,25 @@ def next_step(
     if holder is not None and holder.status is Status.SUBMITTED and holder.img_uuid != row.img_uuid:
         return Decision(NextStep.WAIT_FOR_JOB, holder)
     return Decision(NextStep.SUBMIT, holder)
+
+
+def _others(row: Swap, earlier: Sequence[Swap], holder: Swap | None) -> list[Swap]:
+    """Return the other rows of a row's pair, the one that claimed it last at the end."""
+    ids = {row.swap_id} if holder is None else {row.swap_id, holder.swap_id}
+    others = [swap for swap in earlier if swap.swap_id not in ids]
+    return others if holder is None else [*others, holder]
+
+
+def _at_no_cost(row: Swap, others: Sequence[Swap], picture: Swap | None, reuse: bool) -> Decision | None:
+    """Return the decision to use what others have paid for, ``None`` if there is nothing."""
+    usable = [swap for swap in others if reuse or task_of(swap) == task_of(row)]
+    if picture in usable:
+        return Decision(NextStep.REUSE, picture)
+    job = job_of(usable)
+    # A job that this row has waited for in vain is not adopted once more.
+    if job is not None and job.img_uuid != row.img_uuid:
+        return Decision(NextStep.ADOPT, job)
+    return None
 
 
 def task_of(swap: Swap) -> tuple[str, str, str | None]:

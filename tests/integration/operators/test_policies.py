@@ -34,7 +34,7 @@ def test_on_unknown_submit_hold_leaves_the_row_for_a_person(
     assert is_final(retried.error)
     assert is_final(cleared.error)
     assert "A retry or clear leaves it as it is (on_unknown_submit='hold')" in cleared.message
-    assert "a new run submits the pair again and may pay twice" in cleared.message
+    assert "a new run holds the pair until that submit is settled" in cleared.message
 
 
 @pytest.mark.parametrize("kind", KINDS)

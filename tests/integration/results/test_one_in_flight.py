@@ -143,8 +143,9 @@ def test_once_an_unknown_submit_is_settled_a_clear_of_the_held_row_sends_it(
     assert counts(tuesday.run()) == {"held": 1}
 
     table = monday.ledger.swaps
-    settled = sa.update(table).where(table.c.swap_id == unknown.swap_id).values(resolution="written_off")
-    monday.ledger.database.run(lambda connection: connection.execute(settled))
+    settled = {"status": Status.FAILED, "error_code": "written_off", "resolution": "written_off"}
+    settle = sa.update(table).where(table.c.swap_id == unknown.swap_id).values(**settled)
+    monday.ledger.database.run(lambda connection: connection.execute(settle))
 
     (row,) = tuesday.attempt()
     assert (row.status, row.attempts, row.error_code, row.error_message) == ("succeeded", 1, None, None)

@@ -214,7 +214,7 @@ def test_a_post_without_a_known_outcome_leaves_its_row_unknown_and_is_not_sent_a
     assert (report.unknown, len(report.submitted)) == (1, 19)
     row = ledger.of_run(KEY)[4]
     assert (row.status, row.attempts, row.error_code) == (Status.UNKNOWN, 1, "submit_outcome_unknown")
-    assert "settle it with `airflow goenhance resolve`" in str(row.error_message)
+    assert "`airflow goenhance resolve`" in str(row.error_message)
 
 
 def test_a_run_of_unknown_outcomes_ends_the_round(ledger: Ledger) -> None:

@@ -163,7 +163,7 @@ def test_the_order_is_reuse_adopt_hold_submit() -> None:
         (row("submitted"), NextStep.ADOPT, NextStep.WAIT_FOR_JOB),
         (row("succeeded"), NextStep.ADOPT, NextStep.SUBMIT),
         (row("unknown", None), NextStep.HOLD, NextStep.HOLD),
-        (row("unknown", None, resolution="written_off"), NextStep.SUBMIT, NextStep.SUBMIT),
+        (row("unknown", None, resolution="not_billed"), NextStep.HOLD, NextStep.HOLD),
         (row("failed", None, error_code="written_off"), NextStep.SUBMIT, NextStep.SUBMIT),
     ],
     ids=lambda value: f"{value.status} {value.error_code or ''}".strip() if isinstance(value, Swap) else "",
