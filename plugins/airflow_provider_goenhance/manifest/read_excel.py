@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zipfile
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from .source import Source
 
 CHUNK_ROWS = 10_000
+#: Rows that the header is looked for in: people put titles above their tables.
+HEADER_ROWS = 10
 #: Rows that a sheet can have; a damaged file may claim more.
 MAX_ROWS = 1 << 20
 #: What a workbook may unpack to: its texts are held in memory.
@@ -37,18 +40,20 @@ def read_excel(
     :raises ManifestError: if the file as a whole cannot be used
     """
     with source.open() as stream, _workbook(source, stream) as book:
-        sheet = _sheet_of(book, source, wanted)
+        sheet, header = _sheet_of(book, source, wanted)
         rows = RecordRows(source, wanted)
         names: list[str] = []
         for number, values in _rows_of(sheet, source):
-            if not names:
+            if number < header:
+                continue
+            if number == header:
                 names = [as_text(value) for value in values]
-                if any(names):
-                    find_columns(names, source.location, quote=not source.from_web, wanted=wanted, row=number)
-                    continue
-                raise ManifestError(
-                    f"manifest {source.location}, row {number} is blank: the column names must be in row 1"
-                )
+                if not any(names):
+                    raise ManifestError(
+                        f"manifest {source.location}, row {number} is blank: the column names must be in row 1"
+                    )
+                find_columns(names, source.location, quote=not source.from_web, wanted=wanted, row=number)
+                continue
             rows.add(number, names, [*values, *[None] * (len(names) - len(values))])
             if len(rows) >= chunk_rows:
                 yield rows.take()
@@ -110,17 +115,19 @@ def _named(source: Source) -> Iterator[None]:
         ) from None
 
 
-def _sheet_of(book: Any, source: Source, wanted: Wanted) -> Any:
-    """Return the first visible sheet whose first row has the manifest's columns, or else the first one."""
+def _sheet_of(book: Any, source: Source, wanted: Wanted) -> tuple[Any, int]:
+    """Return the first visible sheet that has the manifest's columns, and their row; or else the first one, and 1."""
     sheets = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"] or book.worksheets
     if not sheets:
         raise ManifestError(f"manifest {source.location} has no sheet with rows")
     for sheet in sheets:
-        _, values = next(_rows_of(sheet, source), (1, ()))
-        names = [as_text(value) for value in values]
-        if has_required(names) or names_found(names, wanted.names) >= len(wanted.required):
-            return sheet
-    return sheets[0]
+        for number, values in itertools.islice(_rows_of(sheet, source), HEADER_ROWS):
+            names = [as_text(value) for value in values]
+            if has_required(names) or names_found(names, wanted.names) >= max(len(wanted.required), 2):
+                return sheet, number
+            if number == 1 and names_found(names, wanted.names) >= len(wanted.required):
+                return sheet, number
+    return sheets[0], 1
 
 
 def _rows_of(sheet: Any, source: Source) -> Iterator[tuple[int, tuple[Any, ...]]]:

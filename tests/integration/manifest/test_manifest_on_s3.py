@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_goenhance.exceptions import ManifestError, ManifestUnavailableError
+from airflow_provider_goenhance.manifest.arrivals import Arrivals, list_files
 from airflow_provider_goenhance.manifest.read import read_manifest
 from airflow_provider_goenhance.retry_policy import is_final
+from tests.unit.manifest.files import as_parquet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +44,18 @@ def endpoint() -> Iterator[str]:
     client.put_object(Bucket="nights", Key="tonight/pairs.csv", Body=ROWS.encode())
     yield f"http://{host}:{port}"
     server.stop()
+
+
+@pytest.fixture
+def client(endpoint: str) -> Any:
+    """A client of the storage, beside ours."""
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="test-key-id",
+        aws_secret_access_key="test-secret-key",
+    )
 
 
 @pytest.fixture
@@ -98,3 +113,38 @@ def test_an_s3_that_is_not_there_is_named_and_retried(connect: Any) -> None:
         with pytest.raises(ManifestUnavailableError, match="cannot be reached") as caught:
             read_manifest(MANIFEST, conn_id=CONN_ID)
     assert not is_final(caught.value)
+
+
+def test_the_connection_may_be_in_the_address(endpoint: str, connect: Any) -> None:
+    connect(endpoint)
+    assert len(read_manifest(f"s3://{CONN_ID}@nights/tonight/pairs.csv").pairs) == 1
+
+
+def test_a_compressed_parquet_or_json_file_on_s3_is_read(endpoint: str, connect: Any, client: Any) -> None:
+    connect(endpoint)
+    row = {"source_img": "https://a.example/1.jpg", "reference_img": "https://a.example/2.jpg"}
+    client.put_object(
+        Bucket="nights", Key="more/pairs.jsonl.gz", Body=gzip.compress(json.dumps(row).encode())
+    )
+    client.put_object(
+        Bucket="nights", Key="more/pairs.parquet", Body=as_parquet(list(row), [list(row.values())])
+    )
+    for name in ("pairs.jsonl.gz", "pairs.parquet"):
+        assert len(read_manifest(f"s3://nights/more/{name}", conn_id=CONN_ID).pairs) == 1
+
+
+def test_a_watcher_sees_each_new_version_on_s3_at_once(endpoint: str, connect: Any, client: Any) -> None:
+    connect(endpoint)
+    watched = Arrivals([], report_existing=False)
+
+    def landed() -> list[str]:
+        return [file.location for file in watched.update(list_files("s3://nights/inbox", CONN_ID))]
+
+    assert landed() == []
+    client.put_object(Bucket="nights", Key="inbox/2026/a.csv", Body=ROWS.encode())
+    assert landed() == ["s3://nights/inbox/2026/a.csv"]
+    assert landed() == []
+    client.put_object(Bucket="nights", Key="inbox/2026/a.csv", Body=ROWS.encode() * 2)
+    client.put_object(Bucket="nights", Key="inbox/b.csv", Body=ROWS.encode())
+    assert landed() == ["s3://nights/inbox/2026/a.csv", "s3://nights/inbox/b.csv"]
+    assert len(read_manifest("s3://nights/inbox/b.csv", conn_id=CONN_ID).pairs) == 1

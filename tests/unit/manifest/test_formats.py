@@ -300,6 +300,17 @@ def test_numbers_and_dates_of_a_workbook_become_the_text_that_is_shown(manifest_
     ]
 
 
+def test_titles_above_the_table_of_a_workbook_are_no_header(manifest_file):
+    rows = [
+        ["Shoots of November"],
+        [],
+        ["Portrait", "id", "source_img", "reference_img"],
+        ["x", 7, FACE, SCENE],
+    ]
+    [pair] = read_manifest(manifest_file(workbook(("p", rows)), "pairs.xlsx")).pairs
+    assert (pair.row_number, pair.pair_id, pair.labels) == (4, "7", '{"Portrait": "x"}')
+
+
 def rewritten(content: bytes, part: str, old: str, new: str) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(out, "w") as target:
