@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plan the rows of a run: ids, reuse of earlier pictures and jobs, and batches."""
+"""Plan the rows of a run: ids, and reuse of earlier pictures and jobs."""
 
 from __future__ import annotations
 
@@ -211,27 +211,3 @@ def _warn_of_held(rows: Sequence[Swap]) -> None:
             ", ..." if len(rows) > NAMED_PAIRS else "",
             rows[0].error_message,
         )
-
-
-def is_work(row: Swap) -> bool:
-    """Return whether a new row needs a task: to be submitted, to wait for an earlier run's job, or to look again."""
-    return row.status in {Status.PLANNED, Status.SUBMITTED, Status.HELD}
-
-
-def into_batches(rows: Sequence[Swap], pairs_per_task: int, *, first_batch: int = 0) -> list[Swap]:
-    """
-    Assign each row that needs a task to a batch, whose number is the map index of the task.
-
-    :param pairs_per_task: rows in one batch
-    :param first_batch: number of the first batch, above those that the run has already
-    """
-    numbered: list[Swap] = []
-    placed = 0
-    for row in rows:
-        if is_work(row):
-            batch = first_batch + placed // pairs_per_task
-            numbered.append(dataclasses.replace(row, batch=batch, map_index=batch))
-            placed += 1
-        else:
-            numbered.append(row)
-    return numbered

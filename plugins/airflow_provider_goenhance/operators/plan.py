@@ -4,30 +4,22 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from ..exceptions import BatchFailedError
 from ..retry_policy import RetryPolicyMixin
 from ..settings import default_storage
-from .approval import ask, not_approved, read_answer
+from .approval import not_approved, read_answer
 from .arguments import choice, flag, limit, seconds, text, whole
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseNotifier, Context
 
-    from ..execution.price import Estimate
     from ..hooks.goenhance import GoEnhanceHook
     from ..manifest.model import Manifest
     from ..results.ledger import Ledger, RunKey
     from ..results.states import OnUnknownSubmit, Reuse
-    from ..results.swap import Swap
 
-#: Rejected rows that the log lists one by one; all are in the results table.
-NAMED_ROWS = 50
-MAX_TASKS = 1000
 Mode = Literal["pairs", "matrix"]
 
 
@@ -169,22 +161,23 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
 
     def run_task(self, context: Context) -> list[dict[str, Any]]:
         """Plan the run."""
+        from ..execution.batches import log_dry_run, write_batches
         from ..execution.planning import plan_rows, settle_expired_claims
+        from ..execution.rejected_rows import refuse_if_all_rejected
         from ..hooks.goenhance import GoEnhanceHook
         from ..hooks.results import open_ledger
         from ..manifest.read import refuse_rejected
-        from ..results.ledger import RunKey
         from ..results.spending import Caps
         from .run_price import RunPrice
 
         reuse = choice(self.reuse, "reuse", ("succeeded", "never"))
         on_unknown_submit = choice(self.on_unknown_submit, "on_unknown_submit", ("hold", "resubmit"))
         check_only = flag(self.check_only, "check_only")
-        whole(self.pairs_per_task, "pairs_per_task")
+        pairs_per_task = whole(self.pairs_per_task, "pairs_per_task")
         caps = Caps(limit(self.max_pairs, "max_pairs"), limit(self.max_cost, "max_cost"))
         approve_above = limit(self.approve_above, "approve_above")
         manifests = self._read(context)
-        key = RunKey(context["ti"].dag_id, context["ti"].run_id)
+        key = self._run_key(context)
         if not check_only:
             self._keep_rejected(manifests, key, context)
         if flag(self.strict, "strict"):
@@ -212,17 +205,17 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
                 )
             ]
             if check_only:
-                self._check_only(rows)
+                log_dry_run(rows, pairs_per_task)
                 pairs = {row.pair_fingerprint for row in rows if row.status == "planned"}
                 self.log.info("%s", price.of_dry_run(pairs, self.check_account))
                 return []
-            batches = self._write(ledger, key, rows)
-            self._refuse_if_nothing_can_be_swapped(rows, manifests)
+            batches = write_batches(ledger, key, self.swap_task_id, rows, pairs_per_task)
+            refuse_if_all_rejected(rows, manifests)
             unpaid = ledger.unpaid_pairs(key, task_id=self.swap_task_id)
             estimate = price.of_run(unpaid, self.check_account)
         self.log.info("%s", estimate)
         if price.needs_approval(estimate):
-            self._ask(context, manifests, estimate)
+            price.ask(self, context, manifests, estimate)
         return batches
 
     def resume_task(self, context: Context, event: Any) -> list[dict[str, Any]]:
@@ -231,46 +224,31 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
 
         :raises NotApprovedError: when nobody has
         """
+        from ..execution.batches import list_batches
         from ..hooks.results import open_ledger
-        from ..results.ledger import RunKey
 
         answer = read_answer(event)
         if not answer.approved:
             raise not_approved(answer, self.approval_timeout)
         self.log.info("Approved by %s.", answer.by)
         with open_ledger(str(self.results_conn_id)) as ledger:
-            key = RunKey(context["ti"].dag_id, context["ti"].run_id)
-            return self._batches(ledger.of_run(key, task_id=self.swap_task_id))
+            return list_batches(ledger.of_run(self._run_key(context), task_id=self.swap_task_id))
 
-    def _ask(self, context: Context, manifests: Sequence[Manifest], estimate: Estimate) -> None:
-        """Park this task until a person has approved what the run costs."""
-        self.log.info("More than approve_above=%s: waiting for a person's approval.", self.approve_above)
-        ask(
-            self,
-            context,
-            subject=estimate.question,
-            body=f"Run `{context['ti'].run_id}` of Dag `{context['ti'].dag_id}`, manifest "
-            f"{', '.join(f'`{manifest.location}`' for manifest in manifests)}.\n\n"
-            f"{estimate}\n\nWithout an answer within {self.approval_timeout}, nothing is sent.",
-            timeout=self.approval_timeout,
-            notifiers=self.approval_notifiers,
-        )
+    @staticmethod
+    def _run_key(context: Context) -> RunKey:
+        from ..results.ledger import RunKey
 
-    def _settle_by_credits(self, hook: GoEnhanceHook, ledger: Ledger) -> None:
-        from .credit_check import settle_before_planning
-
-        job_seconds = seconds(self.job_timeout, "job_timeout")
-        if flag(self.settle_by_credits, "settle_by_credits"):
-            settle_before_planning(hook, ledger, job_seconds)
+        return RunKey(context["ti"].dag_id, context["ti"].run_id)
 
     def _read(self, context: Context) -> list[Manifest]:
         """Read the manifests of the run, and log what they hold."""
+        from ..execution.rejected_rows import log_rejected
         from .manifests import open_manifests
 
         manifests = []
         for stream in open_manifests(self, context):
             manifests.append(stream.collect())
-            self._log_rejected(manifests[-1])
+            log_rejected(manifests[-1])
         return manifests
 
     def _keep_rejected(self, manifests: Sequence[Manifest], key: RunKey, context: Context) -> None:
@@ -287,104 +265,9 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
             self.log.info("Rejected rows: %s", uri)
             context["ti"].xcom_push(key="rejected_csv", value=uri)
 
-    @staticmethod
-    def _refuse_if_nothing_can_be_swapped(rows: Sequence[Swap], manifests: Sequence[Manifest]) -> None:
-        from ..execution.messages import pluralize
+    def _settle_by_credits(self, hook: GoEnhanceHook, ledger: Ledger) -> None:
+        from .credit_check import settle_before_planning
 
-        if any(row.status != "rejected" for row in rows):
-            return
-        locations = ", ".join(manifest.location for manifest in manifests)
-        raise BatchFailedError(
-            f"None of the {pluralize(len(rows), 'row')} of {locations} can be swapped; "
-            f"{rows[0].label} is rejected: {rows[0].error_message} Nothing was sent or paid. Correct the manifest, "
-            "then start a new run, or clear this task to read the manifest again."
-        )
-
-    def _log_rejected(self, manifest: Manifest) -> None:
-        from ..execution.messages import pluralize
-
-        self.log.info(
-            "%s: %s to swap, %s rejected.",
-            manifest.location,
-            pluralize(len(manifest.pairs), "pair"),
-            pluralize(len(manifest.rejected), "row"),
-        )
-        for row in manifest.rejected[:NAMED_ROWS]:
-            self.log.warning("Row %d is rejected: %s.", row.row_number, row.reason)
-        if len(manifest.rejected) > NAMED_ROWS:
-            self.log.warning(
-                "... and %d more, all in the results table.", len(manifest.rejected) - NAMED_ROWS
-            )
-
-    def _check_only(self, rows: Sequence[Swap]) -> None:
-        from ..execution.messages import pluralize
-        from ..results.states import Status
-
-        counts = Counter(row.status for row in rows)
-        work = counts[Status.PLANNED] + counts[Status.SUBMITTED] + counts[Status.HELD]
-        size = self._size(work)
-        self.log.info(
-            "Dry run: nothing is written or submitted. This run would submit, and pay for, %s in %s of up to %d; "
-            "%s and %s at no cost; %s held, because an earlier submit may have been paid for; %s rejected.",
-            pluralize(counts[Status.PLANNED], "pair"),
-            pluralize(-(-work // size), "task"),
-            size,
-            pluralize(counts[Status.SUBMITTED], "earlier job is adopted", "earlier jobs are adopted"),
-            pluralize(counts[Status.REUSED], "earlier picture is reused", "earlier pictures are reused"),
-            pluralize(counts[Status.HELD], "pair is", "pairs are"),
-            pluralize(counts[Status.REJECTED], "row is", "rows are"),
-        )
-
-    def _size(self, pairs: int) -> int:
-        from ..manifest.chunk import choose_pairs_per_task
-
-        asked = whole(self.pairs_per_task, "pairs_per_task")
-        size = choose_pairs_per_task(pairs, asked, MAX_TASKS)
-        if asked and size != asked:
-            self.log.warning(
-                "pairs_per_task=%d would map more than %d tasks; using %d.", asked, MAX_TASKS, size
-            )
-        return size
-
-    def _write(self, ledger: Ledger, key: RunKey, rows: list[Swap]) -> list[dict[str, Any]]:
-        """Write the new rows, and return all batches of the run, the existing ones first."""
-        from ..execution.messages import pluralize
-        from ..execution.planning import into_batches, is_work
-        from ..results.states import Status
-
-        known = {swap.swap_id: swap for swap in ledger.of_run(key, task_id=self.swap_task_id)}
-        new = [row for row in rows if row.swap_id not in known]
-        first = 1 + max((swap.batch for swap in known.values() if swap.batch is not None), default=-1)
-        size = self._size(sum(map(is_work, new)))
-        batched = into_batches(new, size, first_batch=first)
-        result = ledger.plan(
-            key, [*batched, *(row for row in rows if row.swap_id in known)], task_id=self.swap_task_id
-        )
-        added = Counter(row.status for row in batched)
-        self.log.info(
-            "Results table: %s added, of which %s, %s and %s; %d known already, %d withdrawn, %d restored, "
-            "%d rejected rows no longer in the manifest, %d with new links.",
-            pluralize(result.added, "row"),
-            pluralize(added[Status.REUSED], "reuses an earlier picture", "reuse earlier pictures"),
-            pluralize(added[Status.SUBMITTED], "adopts an earlier job", "adopt earlier jobs"),
-            pluralize(added[Status.HELD], "is held", "are held"),
-            result.known,
-            result.withdrawn,
-            result.restored,
-            result.superseded,
-            result.relinked,
-        )
-        return self._batches([*known.values(), *batched])
-
-    def _batches(self, rows: Sequence[Swap]) -> list[dict[str, Any]]:
-        from ..manifest.chunk import batch_label
-
-        in_batches = sorted(
-            (row for row in rows if row.batch is not None),
-            key=lambda row: (row.batch or 0, row.row_number or 0),
-        )
-        batches = []
-        for number, group in groupby(in_batches, key=lambda row: row.batch or 0):
-            members = list(group)
-            batches.append({"batch": number, "label": batch_label(members[0], members[-1], number)})
-        return batches
+        job_seconds = seconds(self.job_timeout, "job_timeout")
+        if flag(self.settle_by_credits, "settle_by_credits"):
+            settle_before_planning(hook, ledger, job_seconds)

@@ -3,19 +3,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from ..exceptions import GoEnhanceError, OutOfCreditsError
 from ..execution.messages import pluralize
 from ..execution.price import Estimate, estimate
 from ..execution.spending import spending_of
+from .approval import ask
 from .credit_check import store_planned_balance
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
+
     from ..hooks.goenhance import GoEnhanceHook
+    from ..manifest.model import Manifest
     from ..results.ledger import Ledger, RunKey
     from ..results.spending import Caps
+    from .plan import GoEnhancePlanOperator
 
 
 class RunPrice:
@@ -70,6 +75,22 @@ class RunPrice:
     def needs_approval(self, found: Estimate) -> bool:
         """Return whether a person must approve what a run costs."""
         return self._approve_above is not None and (found.cost or 0) > self._approve_above
+
+    def ask(
+        self, task: GoEnhancePlanOperator, context: Context, manifests: Sequence[Manifest], found: Estimate
+    ) -> None:
+        """Park the task until a person has approved what the run costs."""
+        task.log.info("More than approve_above=%s: waiting for a person's approval.", self._approve_above)
+        ask(
+            task,
+            context,
+            subject=found.question,
+            body=f"Run `{self._key.run_id}` of Dag `{self._key.dag_id}`, manifest "
+            f"{', '.join(f'`{manifest.location}`' for manifest in manifests)}.\n\n"
+            f"{found}\n\nWithout an answer within {task.approval_timeout}, nothing is sent.",
+            timeout=task.approval_timeout,
+            notifiers=task.approval_notifiers,
+        )
 
     def _estimate(self, pairs: int, balance: int | None) -> Estimate:
         return estimate(self._ledger, self._hook.account(), self._spending, pairs=pairs, balance=balance)

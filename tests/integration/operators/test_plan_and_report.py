@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -106,10 +107,14 @@ def test_a_row_that_came_back_to_the_manifest_is_planned_again_in_its_old_batch(
 
 
 def test_a_dry_run_writes_nothing_and_says_what_the_run_would_pay_for(
-    sandbox: SandboxProcess, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    sandbox: SandboxProcess,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.INFO)
     batches = plan(manifest(tmp_path, 3, bad=1), check_only="True")
-    said = capfd.readouterr().out
+    said = capfd.readouterr().out + caplog.text
 
     assert batches == []
     assert statuses() == {}
