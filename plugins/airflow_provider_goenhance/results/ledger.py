@@ -13,13 +13,14 @@ from ..exceptions import ErrorCode, JobFailedError
 from .budget_transitions import OverBudget
 from .clock import CLAIM_SECONDS_0_1_0, database_time
 from .database import IN_LIST, ResultsDatabase
+from .outcome_transitions import Outcome
 from .plan import Plan, PlanResult, RunKey
 from .plan_transitions import WITHDRAWN, Superseded
 from .recovery import JOB_NOT_FOUND
 from .states import Status
 from .swap import Swap, raw_fingerprint
 from .transition_sql import update, update_rows
-from .transitions import Abandoned, Outcome, Step
+from .transitions import Abandoned, Step
 
 __all__ = ["Ledger", "Outcome", "PlanResult", "RunKey"]
 
@@ -282,7 +283,7 @@ class Ledger:
 
     def record_outcomes(self, outcomes: Sequence[Outcome], account: str | None = None) -> None:
         """
-        Record the outcomes of jobs. A late report never downgrades a row, see :class:`.transitions.Outcome`.
+        Record the outcomes of jobs. A late report never downgrades a row, see :class:`.outcome_transitions.Outcome`.
 
         :param account: fingerprint of the account that asked GoEnhance: what it says of a job for which there will be
             no picture is true of every row of that account with the job

@@ -14,8 +14,9 @@ from .states import Status
 
 if TYPE_CHECKING:
     from .ledger import Ledger
+    from .outcome_transitions import Outcome
     from .swap import Swap
-    from .transitions import ClaimOwner, Outcome, Transition
+    from .transitions import ClaimOwner, Transition
 
 
 #: For each step of a slot whether its row is now where the step puts it, or the error that the steps ended in.

@@ -19,17 +19,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .stores import Written, abandoned_rows, claimed_rows
 from .swap import Swap, pair_fingerprint
 from .transition_memory import apply_to, former_job, is_taken
-from .transitions import (
-    Abandoned,
-    Accepted,
-    ClaimOwner,
-    Outcome,
-    Step,
-    Transition,
-)
+from .transitions import Abandoned, Accepted, ClaimOwner, Step, Transition
 
 if TYPE_CHECKING:
     from .ledger import Ledger
+    from .outcome_transitions import Outcome
 
 STATE_KEY = "goenhance_swap"
 _TIMES = tuple(field.name for field in dataclasses.fields(Swap) if field.name.endswith("_at"))

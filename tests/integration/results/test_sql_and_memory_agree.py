@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_goenhance.results.outcome_transitions import Outcome
 from airflow_provider_goenhance.results.plan_transitions import Relinked
 from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.results.swap import Swap
@@ -25,7 +26,6 @@ from airflow_provider_goenhance.results.transitions import (
     Declined,
     FormerJob,
     NotSent,
-    Outcome,
     OutcomeUnknown,
     Step,
     Transition,

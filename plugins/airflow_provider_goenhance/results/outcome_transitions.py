@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The transitions of a row whose job has ended, or will not be waited for."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from ..exceptions import JobFailedError
+from .states import Status
+from .transition_rules import FromStep, Rule, TextFromStep
+
+
+def _outcome_rule(from_status: frozenset[Status], *, unless: Mapping[str, Any]) -> Rule:
+    return Rule(
+        from_status=from_status,
+        # Never overwrite a stored picture.
+        guards={"img_uuid": FromStep("img_uuid"), "result_uri": None},
+        unless=unless,
+        writes={
+            "status": FromStep("status"),
+            "error_code": FromStep("error_code"),
+            "error_message": TextFromStep("error_message"),
+            "result_uri": FromStep("result_uri"),
+            "result_sha256": FromStep("result_sha256"),
+            "additional_result_uris": FromStep("additional_result_uris"),
+            "finished_at": FromStep("finished_at", or_now=True),
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """
+    Record the outcome of a job. A late report never downgrades a row.
+
+    :param status: ``succeeded`` or ``failed``
+    :param result_uri: where the first picture is kept
+    :param additional_result_uris: where further pictures of the same job are kept, in the vendor's order
+    :param finished_at: when the job ended, default: now
+    """
+
+    success_rule: ClassVar[Rule] = _outcome_rule(
+        frozenset({Status.SUBMITTED, Status.SUCCEEDED, Status.FAILED}), unless={}
+    )
+    #: A success does not become a failure, and a job that GoEnhance failed does not become one that timed out.
+    failure_rule: ClassVar[Rule] = _outcome_rule(
+        frozenset({Status.SUBMITTED, Status.FAILED}), unless={"error_code": JobFailedError.error_code}
+    )
+
+    swap_id: str
+    img_uuid: str
+    status: Status
+    error_code: str | None = None
+    error_message: str | None = None
+    result_uri: str | None = None
+    result_sha256: str | None = None
+    finished_at: dt.datetime | None = None
+    additional_result_uris: tuple[str, ...] = field(default=())
+
+    @property
+    def rule(self) -> Rule:
+        """Return the rule for its status."""
+        return self.success_rule if self.status is Status.SUCCEEDED else self.failure_rule
