@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Every transition of a row, defined once: here those of a submit, in :mod:`.outcome_transitions` those of a job, in
-:mod:`.plan_transitions` those of planning.
+Every transition of a row, defined once: here those of a submit.
+
+Those of a job are in :mod:`.outcome_transitions`, those of planning in :mod:`.plan_transitions`.
 
 A step is a plain value that names a row. Its :class:`.transition_rules.Rule` says from which states the row may take
 the step and which columns change. :mod:`.transition_sql` takes steps in the results table, :mod:`.transition_memory`

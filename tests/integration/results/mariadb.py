@@ -27,16 +27,26 @@ class MariaDBServer:
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="goenhance-mariadb-"))
         self.process: subprocess.Popen[bytes] | None = None
-        self._options = ["--no-defaults", f"--datadir={self.folder / 'data'}"]
+        # Its own temporary folder: a server that starts removes the temporary tables of all servers that share one.
+        self._options = [
+            "--no-defaults",
+            f"--datadir={self.folder / 'data'}",
+            f"--tmpdir={self.folder / 'tmp'}",
+        ]
         if os.geteuid() == 0:
             self._options.append(f"--user={pwd.getpwnam(ACCOUNT).pw_name}")
 
     def __enter__(self) -> MariaDBServer:
         try:
+            (self.folder / "tmp").mkdir()
             if os.geteuid() == 0:
-                shutil.chown(self.folder, ACCOUNT)
+                for folder in (self.folder, self.folder / "tmp"):
+                    shutil.chown(folder, ACCOUNT)
             install = ["mariadb-install-db", *self._options, "--auth-root-authentication-method=normal"]
-            subprocess.run(install, check=True, capture_output=True)
+            done = subprocess.run(
+                install, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+            )
+            assert done.returncode == 0, done.stdout
             self._start()
         except BaseException:
             self.__exit__(None, None, None)
