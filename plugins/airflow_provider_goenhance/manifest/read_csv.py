@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from ..exceptions import ManifestError
 from .columns import ANY_NAMES, Columns, Wanted, find_columns
-from .csv_text import QuotesError, Records, open_text, read_header
+from .csv_header import read_header
+from .csv_records import Records
+from .csv_text import QuotesError, open_text
 from .labels import labels_text
 from .model import Rows
 
