@@ -32,8 +32,8 @@ from .database import ResultsDatabase
 VALID_SECONDS = 30.0
 #: A lease whose figures have not changed is written again after this many seconds.
 REWRITE_SECONDS = 10.0
-#: Seconds that the slots of an execution stay taken once the next try of its task has begun: GoEnhance may still work on
-#: requests whose connection broke. An execution that is alive after all renews its lease sooner than that.
+#: Seconds that the slots of an execution stay taken once the next try of its task has begun: GoEnhance may still work
+#: on requests whose connection broke. An execution that is alive after all renews its lease sooner than that.
 ORPHAN_SECONDS = 5.0
 #: A run gives its place in the queue to runs that got nothing after this many seconds.
 ROTATE_SECONDS = 60.0
