@@ -367,8 +367,9 @@ async def open_limits(
 def _silent(lease: Lease) -> str:
     if not lease.silent_slots:
         return ""
-    slots = pluralize(lease.silent_slots, "of them belongs", "of them belong")
-    return f" {slots} to tasks that no longer report, as after a kill, and will be free in {lease.silent_seconds:.0f} s."
+    belong = pluralize(lease.silent_slots, "of them belongs", "of them belong")
+    seconds = f"{lease.silent_seconds:.0f} s"
+    return f" {belong} to tasks that no longer report, as after a kill, and will be free in {seconds}."
 
 
 def _stop_if_closed() -> None:
