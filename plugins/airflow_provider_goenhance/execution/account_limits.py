@@ -23,8 +23,9 @@ from ..api.limiter import Limiter
 from ..api.send_gate import current_gate
 from ..exceptions import GoEnhanceError, RateLimitedError, ResultsTableError, UnreachableError
 from ..results.lease_thread import LeaseThread
-from ..results.leases import AccountLeases, Holder, Request
+from ..results.leases import AccountLeases, Holder, Lease, Request
 from .limits import Limits, TaskLimits, ignore, slots_for
+from .messages import pluralize
 from .turns import Turns
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ CLAIM_AHEAD = 0.2
 LATEST = 0.1
 #: Seconds that the end of a round waits for its lease to be released.
 RELEASE_SECONDS = 2.0
-#: Seconds between two log lines of a task that has no share.
-SAY_EVERY = 30.0
+#: Seconds after which a task that has no share says so, and seconds between two such lines.
+SAY_AFTER, SAY_EVERY = 5.0, 30.0
 
 #: The turn that was reserved for the row which the running asyncio task submits.
 _turn: ContextVar[float | None] = ContextVar("turn", default=None)
@@ -91,7 +92,8 @@ class AccountLimits:
         self.pace = 1.0
         self._valid_until = 0.0
         self._paused_until = 0.0
-        self._said = time.monotonic()
+        self._say_at = time.monotonic() + SAY_AFTER
+        self._silent = ""
         self._closed = False
         self._reopen: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -161,6 +163,7 @@ class AccountLimits:
         self._slots = max(lease.slots, min(claimed, lease.recorded))
         self._share, self._recorded, self.pace = lease.slots, lease.recorded, lease.pace
         self._valid_until = lease.valid_until
+        self._silent = _silent(lease)
         if lease.paused_seconds:
             self._pause(lease.paused_seconds)
         self._apply()
@@ -208,15 +211,18 @@ class AccountLimits:
 
     def _say_if_waiting(self) -> None:
         now = time.monotonic()
-        if self._wire.used or self._share or now - self._said < SAY_EVERY:
-            return
-        self._said = now
-        log.info(
-            "Other tasks use all %d concurrent requests of %s: %d pairs wait.",
-            self.limit,
-            self._account,
-            self.rows_left,
-        )
+        if self._wire.used or (self._share and self.is_open()):
+            self._say_at = now + SAY_AFTER
+        elif now >= self._say_at:
+            self._say_at = now + SAY_EVERY
+            log.info("%s %s.", self._why_waiting(now), pluralize(self.rows_left, "pair waits", "pairs wait"))
+
+    def _why_waiting(self, now: float) -> str:
+        if self._paused_until > now:
+            return f"{self._account} is paused for {self._paused_until - now:.0f} s more, after a 429."
+        if now >= self._valid_until:
+            return f"The lease of this task in the limits of {self._account} could not be renewed."
+        return f"Other tasks use all {self.limit} concurrent requests of {self._account}.{self._silent}"
 
     # -- before a claim ----------------------------------------------------------------------------------------
 
@@ -353,9 +359,17 @@ async def open_limits(
     if store.ledger is None or not swaps:
         yield TaskLimits()
         return
-    holder = Holder(owner.name, swaps[0].dag_id, swaps[0].run_id)
+    holder = Holder(owner.name, swaps[0].dag_id, swaps[0].run_id, owner.task_key)
     async with AccountLimits(store.ledger.database, account, holder, len(swaps)) as limits:
         yield limits
+
+
+def _silent(lease: Lease) -> str:
+    if not lease.silent_slots:
+        return ""
+    belong = pluralize(lease.silent_slots, "of them belongs", "of them belong")
+    seconds = f"{lease.silent_seconds:.0f} s"
+    return f" {belong} to tasks that no longer report, as after a kill, and will be free in {seconds}."
 
 
 def _stop_if_closed() -> None:

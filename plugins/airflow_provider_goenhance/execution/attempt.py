@@ -46,7 +46,6 @@ class Attempt:
     :param account: account that is billed and polled
     :param store: the rows of the task
     :param owner: this execution, unlike every other
-    :param task_key: prefix of the claims of all executions of this task instance
     :param policies: the choices that may cost money
     :param storage_options: how pictures are downloaded, marked and stored
     :param poll_interval: seconds between two checks of one job
@@ -56,7 +55,6 @@ class Attempt:
     account: Account
     store: SwapStore
     owner: ClaimOwner
-    task_key: str
     policies: Policies
     storage_options: StorageOptions
     poll_interval: float
@@ -202,9 +200,9 @@ class Attempt:
 
     def _settle(self, swaps: list[Swap]) -> list[Swap]:
         """Mark submits that an earlier attempt left in progress as unknown, and return the rows."""
-        if not abandoned_rows(swaps, self.owner, self.task_key):
+        if not abandoned_rows(swaps, self.owner, self.owner.task_key):
             return swaps
-        settled = self.store.mark_abandoned(self.owner, self.task_key)
+        settled = self.store.mark_abandoned(self.owner, self.owner.task_key)
         if settled:
             log.warning(
                 "%s in progress when an earlier attempt ended: marked unknown, because each may have been accepted "

@@ -105,7 +105,9 @@ class OneInFlight:
             if report.submitted:
                 held_at = 0.0
             elif due:
-                held_at = held_at or time.monotonic() + IN_FLIGHT_SECONDS
+                if not held_at:
+                    held_at = time.monotonic() + IN_FLIGHT_SECONDS
+                    _say_what_is_in_flight(due, looked.in_flight)
                 if time.monotonic() >= held_at:
                     self._hold(ledger, due, looked.in_flight)
                     return None
@@ -247,6 +249,17 @@ class OneInFlight:
 
 
 _FOUND = {Status.REUSED: "reused", Status.SUBMITTED: "adopted", Status.HELD: "held"}
+
+
+def _say_what_is_in_flight(rows: Sequence[Swap], decisions: Mapping[str, Decision]) -> None:
+    others = [d.other for row in rows if (d := decisions.get(row.swap_id)) and d.other]
+    first = f" (the first: run {others[0].run_id} of Dag {others[0].dag_id})" if others else ""
+    log.info(
+        "Other tasks are submitting %s%s: waiting for their jobs, for up to %.0f s.",
+        pluralize(len(rows), "pair"),
+        first,
+        IN_FLIGHT_SECONDS,
+    )
 
 
 def _may_take(row: Swap, decision: Decision) -> bool:

@@ -213,8 +213,8 @@ class FaceSwapOperatorBase(JobOperatorBase):
                     account.request_timeout, account.submit_attempts, longest_turn(account)
                 ),
                 spending=self._spending(account, context, caps),
+                task_key=task_key,
             ),
-            task_key=task_key,
             policies=policies,
             storage_options=self.storage_options(ti.run_id, credentials),
             poll_interval=seconds(self.poll_interval, "poll_interval"),

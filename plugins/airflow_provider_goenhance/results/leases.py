@@ -32,6 +32,9 @@ from .database import ResultsDatabase
 VALID_SECONDS = 30.0
 #: A lease whose figures have not changed is written again after this many seconds.
 REWRITE_SECONDS = 10.0
+#: Seconds that the slots of an execution stay taken once the next try of its task has begun: GoEnhance may still work
+#: on requests whose connection broke. An execution that is alive after all renews its lease sooner than that.
+ORPHAN_SECONDS = 5.0
 #: A run gives its place in the queue to runs that got nothing after this many seconds.
 ROTATE_SECONDS = 60.0
 #: The share of the limits that is left after many 429s.
@@ -52,11 +55,18 @@ class Holder:
     :param owner: unique name of the execution
     :param dag_id: Dag of the run
     :param run_id: limits are shared fairly between runs, not between tasks
+    :param task_key: common prefix of the names of all executions of its task instance
     """
 
     owner: str
     dag_id: str = ""
     run_id: str = ""
+    task_key: str = ""
+
+    def replaces(self, lease: _Row) -> bool:
+        """Return whether a lease belongs to an earlier execution of the same task instance, which is over."""
+        same_run = lease.run == (self.dag_id, self.run_id)
+        return bool(self.task_key) and same_run and lease.owner.startswith(self.task_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +94,8 @@ class Lease:
     :param paused_seconds: for how long the account starts nothing
     :param pace: the share of the limits that is in use since a 429
     :param valid_until: until when it may start POSTs without renewing the lease, by ``time.monotonic``
+    :param silent_slots: slots of other executions that do not renew their leases, as after a kill
+    :param silent_seconds: when the last of these will be free
     """
 
     slots: int
@@ -91,6 +103,8 @@ class Lease:
     paused_seconds: float
     pace: float
     valid_until: float
+    silent_slots: int = 0
+    silent_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +200,10 @@ class AccountLeases:
         slots, recorded, since = _share(holder, request, pace.at(now), mine, others, now)
         if mine is None or (recorded, since) != (mine.slots, mine.since):
             return None
-        if request.wanted != mine.wanted and others:
+        if (request.wanted != mine.wanted and others) or self._is_silent(mine, now):
             return None
-        return Lease(slots, recorded, pace.paused_seconds(now), pace.at(now), valid_until)
+        silent = self._silent(others, now)
+        return Lease(slots, recorded, pace.paused_seconds(now), pace.at(now), valid_until, *silent)
 
     def _renew(self, connection: sa.Connection, holder: Holder, request: Request) -> Lease:
         asked_at = time.monotonic()
@@ -210,13 +225,37 @@ class AccountLeases:
             self._delete(connection, holder, now)
             key = {"account": self._account, "owner": holder.owner}
             connection.execute(sa.insert(self._leases).values(**key, **values))
+            self._shorten(connection, [row.owner for row in others if holder.replaces(row)], now)
         else:
             c = self._leases.c
             where = (c.account == self._account, c.owner == holder.owner)
             connection.execute(sa.update(self._leases).where(*where).values(**values))
         valid_until = asked_at + VALID_SECONDS
         self._valid_until[holder.owner] = valid_until
-        return Lease(slots, recorded, pace.paused_seconds(now), pace.at(now), valid_until)
+        silent = self._silent(others, now)
+        return Lease(slots, recorded, pace.paused_seconds(now), pace.at(now), valid_until, *silent)
+
+    def _shorten(self, connection: sa.Connection, owners: Sequence[str], now: dt.datetime) -> None:
+        """Let leases expire soon."""
+        if not owners:
+            return
+        c = self._leases.c
+        soon = now + dt.timedelta(seconds=ORPHAN_SECONDS)
+        connection.execute(
+            sa.update(self._leases)
+            .where(c.account == self._account, c.owner.in_(owners), c.expires_at > soon)
+            .values(expires_at=soon)
+        )
+
+    def _is_silent(self, lease: _Row, now: dt.datetime) -> bool:
+        """Return whether a lease was not renewed when it should have been, or was replaced."""
+        return (lease.expires_at - now).total_seconds() < self._seconds - 2 * REWRITE_SECONDS
+
+    def _silent(self, others: Sequence[_Row], now: dt.datetime) -> tuple[int, float]:
+        """Return the slots of those who do not renew their leases, and when the last of them will be free."""
+        silent = [row for row in others if row.slots and self._is_silent(row, now)]
+        seconds = [(row.expires_at - now).total_seconds() for row in silent]
+        return sum(row.slots for row in silent), max(seconds, default=0.0)
 
     def _live(self, connection: sa.Connection, now: dt.datetime) -> list[_Row]:
         c = self._leases.c

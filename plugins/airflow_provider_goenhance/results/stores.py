@@ -71,12 +71,16 @@ def abandoned_rows(
     :param now: the time by the clock that the claims expire by; ``None`` also returns rows of other tasks whose claim
         may not have expired yet
     """
+
+    def is_own(swap: Swap) -> bool:
+        return bool(task_key) and (swap.claimed_by or "").startswith(task_key)
+
     return [
         swap
         for swap in swaps
         if swap.status is Status.SUBMITTING
         and swap.claimed_by != owner.name
-        and ((swap.claimed_by or "").startswith(task_key) or now is None or has_expired(swap, now))
+        and (is_own(swap) or now is None or has_expired(swap, now))
     ]
 
 

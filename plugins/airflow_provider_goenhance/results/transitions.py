@@ -60,6 +60,7 @@ class ClaimOwner:
     :param max_tries: the task instance's ``max_tries``, which later distinguishes a clear from a retry
     :param claim_seconds: how long a claim lasts, see :func:`.clock.claim_seconds`
     :param spending: the budgets that its claims count for; ``None`` without a results table
+    :param task_key: common prefix of the names of all executions of its task instance
     """
 
     name: str
@@ -67,6 +68,7 @@ class ClaimOwner:
     max_tries: int | None = None
     claim_seconds: float = CLAIM_SECONDS_0_1_0
     spending: Spending | None = field(default=None, compare=False, repr=False)
+    task_key: str = ""
 
     @property
     def reserved_day(self) -> str | None:

@@ -108,9 +108,12 @@ class OneRun:
             account=self.account,
             store=TableStore(self.ledger, self.rows),
             owner=ClaimOwner(
-                f"{task_key}try {self.tries} {os.getpid()}", self.account.fingerprint, 1, self.claim_seconds
+                f"{task_key}try {self.tries} {os.getpid()}",
+                self.account.fingerprint,
+                1,
+                self.claim_seconds,
+                task_key=task_key,
             ),
-            task_key=task_key,
             policies=self.policies,
             storage_options=self.options,
             poll_interval=0.05,

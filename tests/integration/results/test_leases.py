@@ -126,6 +126,43 @@ def test_the_slots_of_a_killed_task_are_free_once_its_lease_has_expired(database
     assert recorded(database) == {"b": 10}
 
 
+def test_the_next_try_of_a_killed_task_does_not_wait_for_the_lease_to_expire(database: TestDatabase) -> None:
+    killed = Task(database, Holder("swap[0] try 1", "dag", "r1", "swap[0] "))
+    others = [
+        Task(database, Holder(name, "dag", run, f"{name} "), wanted=1)
+        for name, run in (("swap[1]", "r1"), ("swap[0]", "r2"))
+    ]
+    for task in (*others, killed):
+        task.renew()
+    assert killed.slots == 8
+    next_try = Task(database, Holder("swap[0] try 2", "dag", "r1", "swap[0] "))
+    next_try.renew()
+    # GoEnhance may still work on the requests of the killed process.
+    lease = next_try.renew()
+    assert (lease.slots, lease.silent_slots) == (0, 8)
+    assert 0 < lease.silent_seconds <= leases_module.ORPHAN_SECONDS
+    let_pass(database, leases_module.ORPHAN_SECONDS + 0.5)
+    lease = next_try.renew()
+    assert (lease.slots, lease.silent_slots) == (8, 0)
+    next_try.release()
+    assert recorded(database) == {"swap[1]": 1, "swap[0]": 1}
+
+
+def test_an_execution_that_lives_on_beside_the_next_try_keeps_what_it_has_under_way(
+    database: TestDatabase,
+) -> None:
+    """Airflow may take a task for dead that is not: both count."""
+    first = Task(database, Holder("swap[0] try 1", "dag", "r1", "swap[0] "))
+    second = Task(database, Holder("swap[0] try 2", "dag", "r1", "swap[0] "))
+    first.renew()
+    first.under_way = 10
+    assert second.renew().slots == 0
+    first.renew()
+    let_pass(database, leases_module.ORPHAN_SECONDS + 0.5)
+    assert second.renew().slots == 0
+    assert recorded(database) == {"swap[0] try 1": 10, "swap[0] try 2": 0}
+
+
 def test_a_lease_outlasts_the_last_post_that_its_owner_may_start(database: TestDatabase) -> None:
     before = time.monotonic()
     lease = Task(database, A).renew()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 import threading
@@ -281,8 +282,12 @@ def test_a_killed_task_leaves_its_pairs_unknown_and_those_of_other_runs_held(
 
 
 def test_a_pair_that_another_task_does_not_finish_submitting_is_held_for_a_retry(
-    make_run: MakeRun, sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch
+    make_run: MakeRun,
+    sandbox: SandboxProcess,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.INFO)
     monkeypatch.setattr(one_in_flight, "IN_FLIGHT_SECONDS", 0.2)
     monkeypatch.setattr(one_in_flight, "LOOK_EVERY", 0.05)
     sandbox.put_faults(submit={"kind": "hang", "when": "after", "count": 1, "seconds": 5})
@@ -297,6 +302,10 @@ def test_a_pair_that_another_task_does_not_finish_submitting_is_held_for_a_retry
     second = make_run("2", pairs=[1, 2])
     rows = second.run()
     assert [(str(row.status), row.error_code) for row in rows] == [("held", "in_flight"), ("succeeded", None)]
+    assert (
+        "Other tasks are submitting 1 pair (the first: run slow of Dag dag): waiting for their jobs"
+        in caplog.text
+    )
     assert "run slow of Dag dag is submitting the same pair" in str(rows[0].error_message)
     assert retry_can_help(rows[0], Policies())
 

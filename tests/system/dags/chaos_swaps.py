@@ -27,7 +27,7 @@ with DAG(
         allowed_failure_share=1.0,
         poll_interval=1.0,
         # Shorter than some of the submit rounds, so that the night has its timeouts too.
-        execution_timeout=dt.timedelta(seconds=12),
+        execution_timeout=dt.timedelta(seconds=20),
     ).expand_kwargs(plan.output)
     report = GoEnhanceReportOperator(task_id="report", allowed_failure_share=1.0, trigger_rule="all_done")
     swap >> report

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import threading
 import time
 from collections import Counter
@@ -51,15 +52,18 @@ def account(goenhance_sandbox_shared: SandboxProcess) -> Account:
 
 def submit(ledger: Ledger, account: Account, loop: TaskLoop | None = None) -> SubmitReport:
     store = TableStore(ledger, lambda: ledger.of_run(KEY))
-    owner = ClaimOwner("swap[0] try 1", account.fingerprint, 1)
+    owner = ClaimOwner("swap[0] try 2", account.fingerprint, 1, task_key="swap[0] ")
     due = [swap for swap in store.load() if swap.status is Status.PLANNED]
     return submit_round(account, store, owner, due, loop=loop or TaskLoop())
 
 
-def other_task(ledger: Ledger, account: Account, slots: int) -> AccountLeases:
+OTHER = Holder("other", "dag", "other")
+
+
+def other_task(ledger: Ledger, account: Account, slots: int, holder: Holder = OTHER) -> AccountLeases:
     """Take slots for another run, which uses them and does not reduce itself."""
     leases = AccountLeases(ledger.database, account.fingerprint, post_seconds=60)
-    leases.renew(Holder("other", "dag", "other"), Request(slots, slots, account.max_concurrency))
+    leases.renew(holder, Request(slots, slots, account.max_concurrency))
     return leases
 
 
@@ -123,8 +127,25 @@ def test_a_share_that_becomes_free_is_used(
 ) -> None:
     monkeypatch.setattr(account_limits, "LOOK_FOR_ANY", 0.05)
     leases = other_task(ledger, account, 4)
-    threading.Timer(0.5, leases.release, [Holder("other", "dag", "other")]).start()
+    threading.Timer(0.5, leases.release, [OTHER]).start()
     assert len(submit(ledger, account).submitted) == ROWS
+
+
+def test_the_next_try_of_a_killed_task_says_why_it_waits_and_has_its_share_after_seconds(
+    ledger: Ledger, account: Account, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(account_limits, "SAY_AFTER", 0.0)
+    caplog.set_level(logging.INFO)
+    killed = Holder("swap[0] try 1", KEY.dag_id, KEY.run_id, "swap[0] ")
+    other_task(ledger, account, 4, killed)
+    began = time.monotonic()
+    assert len(submit(ledger, account).submitted) == ROWS
+    assert time.monotonic() - began < account.request_timeout
+    assert "Other tasks use all 4 concurrent requests" in caplog.text
+    assert (
+        "4 of them belong to tasks that no longer report, as after a kill, and will be free in" in caplog.text
+    )
+    assert f"{ROWS} pairs wait." in caplog.text
 
 
 @pytest.mark.parametrize("rate", [0, 50])
