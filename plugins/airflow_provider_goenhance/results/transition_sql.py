@@ -20,6 +20,7 @@ from .columns import UtcDateTime
 from .database import IN_LIST
 from .pair_keys import claim_pairs
 from .plan_transitions import Repeated
+from .resend_transitions import NotSentAgain
 from .transition_memory import former_job, is_taken
 from .transition_rules import Append, DatabaseTimePlus, FromOwner, FromRow, FromStep, Now, Plus, Rule
 from .transitions import (
@@ -34,7 +35,9 @@ from .transitions import (
 )
 
 #: Results of POSTs first: they release what the claims of the same commit may then have.
-_ORDER: tuple[type[Transition], ...] = (Accepted, NotSent, Declined, OutcomeUnknown, Claim)
+_ORDER: tuple[type[Transition], ...] = (Accepted, NotSent, NotSentAgain, Declined, OutcomeUnknown, Claim)
+#: Rare, and with values that JSON does not have.
+_ROW_BY_ROW: frozenset[type[Transition]] = frozenset({NotSentAgain})
 
 
 def apply(
@@ -125,7 +128,7 @@ def _update_by_kind(
         values = _values_of(swaps, kind.rule)
         rows, fixed = values.rows(some), values.fixed(owner, now)
         updated = -1
-        if bulk_update.reads_json(dialect.name):
+        if bulk_update.reads_json(dialect.name) and kind not in _ROW_BY_ROW:
             updated = _json_update(swaps, kind.rule, dialect).execute(connection, rows, fixed)
         else:
             bulk_update.execute_many(connection, _statement(swaps, kind.rule), values.names, rows, fixed)
