@@ -91,7 +91,8 @@ def _apply(
 def update(connection: sa.Connection, swaps: sa.Table, steps: Sequence[Step]) -> None:
     """Take steps that anyone may take, each where its row allows it."""
     by_rule: dict[Rule, list[Step]] = {}
-    for step in steps:
+    # In the order of their ids, so that two tasks which report the same jobs do not wait for each other's rows.
+    for step in sorted(steps, key=attrgetter("swap_id")):
         by_rule.setdefault(step.rule, []).append(step)
     now = dt.datetime.now(dt.UTC)
     for rule, some in by_rule.items():
