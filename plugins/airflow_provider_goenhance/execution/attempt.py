@@ -93,9 +93,9 @@ class Attempt:
         try:
             swaps, stopped_by = self._rounds(wait, first_look, submitted, defer)
         except GoEnhanceError as error:
-            raise with_next_step(error, self.store.load(), self.policies) from None
+            raise with_next_step(error, self.store.load(), self.policies, self.owner.max_tries) from None
         if stopped_by is not None:
-            raise with_next_step(stopped_by, swaps, self.policies)
+            raise with_next_step(stopped_by, swaps, self.policies, self.owner.max_tries)
         return swaps
 
     def _rounds(
@@ -146,7 +146,7 @@ class Attempt:
             if not leave_running:
                 self._pairs.after_wait(waited, self._rows(swaps, Action.SUBMIT, first_look=False))
         except GoEnhanceError as error:
-            raise with_next_step(error, self.store.load(), self.policies) from None
+            raise with_next_step(error, self.store.load(), self.policies, self.owner.max_tries) from None
 
     def end(self) -> None:
         """

@@ -44,9 +44,14 @@ def counts_line(run_id: str, counts: Mapping[Status, int] | Mapping[str, int]) -
 
 def paid_for(swap: Swap) -> str:
     """Return one sentence on what was paid for a pair."""
+    own = f"{pluralize(swap.attempts, 'submit')} of its own may have been paid for."
     if swap.status is Status.REUSED:
+        if swap.attempts:
+            return f"The picture of another run is reused. {own}"
         return "Nothing was paid: an earlier run's picture is reused."
     if swap.adopted_job:
+        if swap.attempts:
+            return f"Job {swap.img_uuid} was paid for by another run. {own}"
         return f"Job {swap.img_uuid} was paid for by an earlier run; nothing was paid by this one."
     if swap.img_uuid:
         others = swap.attempts - 1
@@ -134,23 +139,29 @@ def _new_run(swap: Swap, policies: Policies) -> str:
     return _submits(swap)
 
 
-def with_next_step(error: GoEnhanceError, swaps: Sequence[Swap], policies: Policies) -> GoEnhanceError:
+def with_next_step(
+    error: GoEnhanceError, swaps: Sequence[Swap], policies: Policies, max_tries: int | None = None
+) -> GoEnhanceError:
     """
     Return the same error, its message completed with the state of the rows, what was paid and what to do next.
 
     :param swaps: the rows of the task as they are now
+    :param max_tries: the task instance's ``max_tries``, by which a retry recognizes a clear before it
     """
+
+    def next_of(swap: Swap) -> Action:
+        return after_retry(swap, policies, max_tries) if error.retryable else after_clear(swap, policies)
+
     if error.maybe_accepted:
         # The rows hold back what has no known outcome, so a retry is safe where it can do the rest.
-        error.retryable = any(retry_can_help(swap, policies) for swap in swaps)
+        error.retryable = any(retry_can_help(swap, policies, max_tries) for swap in swaps)
     step = "A retry" if error.retryable else "Once that is fixed, a clear"
-    decide_next = after_retry if error.retryable else after_clear
     if len(swaps) == 1:
         (swap,) = swaps
-        words = _words(decide_next(swap, policies), swap, policies)
+        words = _words(next_of(swap), swap, policies)
         rows = f"{capitalize(swap.label)} is {swap.status}. {paid_for(swap)} {step} {words}."
     else:
-        actions = Counter(decide_next(swap, policies) for swap in swaps)
+        actions = Counter(next_of(swap) for swap in swaps)
         rows = f"{_states(swaps)}. {_all_paid_for(swaps)} {step} {_all_words(actions)}."
     error.message = f"{error.message} {rows}"
     error.args = (error.message,)

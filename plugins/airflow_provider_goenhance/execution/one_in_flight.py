@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ..exceptions import GoEnhanceError, TaskEndedError
 from ..results.pair_transitions import Freed, PairStep, step_to
+from ..results.recovery import was_cleared
 from ..results.reuse import Decision, NextStep, holding
 from ..results.states import Status
 from ..results.stores import has_expired
@@ -192,7 +193,11 @@ class OneInFlight:
             reuse=self.policies.reuse == "succeeded",
             on_unknown_submit=self.policies.on_unknown_submit,
             storage_conn_id=self.storage_options.conn_id,
+            pay_again={row.swap_id for row in rows if self._pays_again(row)},
         )
+
+    def _pays_again(self, row: Swap) -> bool:
+        return self.policies.on_clear == "resubmit" and was_cleared(row, self.owner.max_tries)
 
     def _settle_expired(self, ledger: Ledger, decisions: Collection[Decision]) -> None:
         """Make rows ``unknown`` whose execution was killed: the next look finds them so."""

@@ -33,6 +33,7 @@ def decide_pairs(
     on_unknown_submit: OnUnknownSubmit,
     storage_conn_id: str | None,
     planning: bool = False,
+    pay_again: Collection[str] = (),
 ) -> dict[str, Decision]:
     """
     Return, by ``swap_id``, what becomes of rows that are due to be submitted.
@@ -45,6 +46,7 @@ def decide_pairs(
     :param storage_conn_id: Airflow connection of the storage
     :param planning: whether the rows are new; for rows that were planned before nothing has changed as long as their
         pair was never claimed
+    :param pay_again: ids of rows for which a person asked for another job, whatever others have paid for
     """
     as_planned = {row.pair_fingerprint for row in rows if row.status is Status.PLANNED}
 
@@ -67,6 +69,7 @@ def decide_pairs(
             picture=pictures.get(row.pair_fingerprint),
             reuse=reuse,
             on_unknown_submit=on_unknown_submit,
+            pay_again=row.swap_id in pay_again,
         )
         return Decision(found.step, found.other, history.key.claims if history.key else 0)
 

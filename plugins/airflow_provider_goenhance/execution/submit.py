@@ -28,6 +28,7 @@ from ..exceptions import (
 )
 from ..results.group_commit import AsyncGroupCommit
 from ..results.leases import LOWEST_PACE
+from ..results.resend_transitions import NotSentAgain, was_sent_before
 from ..results.states import Status
 from ..results.stores import Writer
 from ..results.swap import Swap
@@ -264,16 +265,18 @@ class _Round:
         if isinstance(error, ServiceBusyError):
             self._count_trouble(error)
             log.info("%s: %s", swap.label, error)
-            return NotSent(swap.swap_id, error.error_code, str(error))
+            return _not_sent(swap, error)
         self._trouble_in_a_row = 0
         if isinstance(error, RateLimitedError) and self._is_sent_again(swap, error):
-            return NotSent(swap.swap_id, error.error_code, str(error))
+            return _not_sent(swap, error)
         if isinstance(error, _ENDS_THE_BATCH):
             self.stop(error)
-            return NotSent(swap.swap_id, error.error_code, str(error))
-        if not isinstance(error, BadRequestError):
+            return _not_sent(swap, error)
+        if was_sent_before(swap) or not isinstance(error, BadRequestError):
             log.warning("%s: %s", swap.label, error)
         self.report.declined += 1
+        if was_sent_before(swap):
+            return NotSentAgain.of(swap, str(error))
         return Declined(swap.swap_id, error.error_code, f"{error} Nothing was paid for this pair.")
 
     def _is_sent_again(self, swap: Swap, error: RateLimitedError) -> bool:
@@ -283,7 +286,7 @@ class _Round:
         if not self._limits.refused(error, attempt):
             return False
         log.info("%s: %s It is sent again (attempt %d failed).", swap.label, error, attempt)
-        self._again[swap.swap_id] = replace(swap, status=Status.PLANNED)
+        self._again[swap.swap_id] = swap if was_sent_before(swap) else replace(swap, status=Status.PLANNED)
         return True
 
     def _unknown(self, swap: Swap, error: GoEnhanceError) -> Transition:
@@ -342,7 +345,10 @@ def _unexpected(error: Exception) -> SubmitOutcomeUnknownError:
     return SubmitOutcomeUnknownError(f"The submit ended in an unexpected {type(error).__name__}{said}.")
 
 
-def _not_sent(swap: Swap, error: GoEnhanceError) -> NotSent:
+def _not_sent(swap: Swap, error: GoEnhanceError) -> Transition:
+    """Return the step of a claimed row that was not sent: back to what it was."""
+    if was_sent_before(swap):
+        return NotSentAgain.of(swap, str(error))
     return NotSent(swap.swap_id, error.error_code, str(error))
 
 

@@ -123,15 +123,17 @@ def account_tables(name: str, schema: str | None = None) -> AccountTables:
 
 def insert_missing(connection: sa.Connection, table: sa.Table, row: dict[str, Any]) -> None:
     """Insert a row, unless there is one with its primary key, whoever inserted it."""
-    insert: Any
+    connection.execute(insert_or_leave(connection, table), row)
+
+
+def insert_or_leave(connection: sa.Connection, table: sa.Table) -> Any:
+    """Return an INSERT that leaves rows alone whose primary keys are there already."""
     if connection.dialect.name in {"mysql", "mariadb"}:
-        insert = sa.insert(table).prefix_with("IGNORE")
-    elif connection.dialect.name == "postgresql":
+        return sa.insert(table).prefix_with("IGNORE")
+    if connection.dialect.name == "postgresql":
         from sqlalchemy.dialects import postgresql
 
-        insert = postgresql.insert(table).on_conflict_do_nothing()
-    else:
-        from sqlalchemy.dialects import sqlite
+        return postgresql.insert(table).on_conflict_do_nothing()
+    from sqlalchemy.dialects import sqlite
 
-        insert = sqlite.insert(table).on_conflict_do_nothing()
-    connection.execute(insert, row)
+    return sqlite.insert(table).on_conflict_do_nothing()

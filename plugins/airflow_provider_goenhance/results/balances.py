@@ -129,9 +129,11 @@ class Balances:
         """
         c = self._swaps.c
         own = sa.case((sa.and_(c.dag_id == key.dag_id, c.run_id == key.run_id), 1), else_=0)
-        early = sa.case((c.claimed_at < since, 1), else_=0)
+        # Rows that were sent, and then reused or adopted what another row has: their own submits may be charged.
+        given_up = c.claimed_by.is_(None)
+        early = sa.case((sa.or_(c.claimed_at < since, given_up), 1), else_=0)
         ended = sa.case((c.finished_at <= until, 1), else_=0)
-        has_job = sa.case((c.img_uuid.is_not(None), 1), else_=0)
+        has_job = sa.case((sa.and_(c.img_uuid.is_not(None), sa.not_(given_up)), 1), else_=0)
         columns = (own, early, ended, c.status, has_job, c.error_code, c.cost, c.attempts)
         names = ("own", "early", "ended", "status", "has_job", "error_code", "cost", "attempts")
         query = (

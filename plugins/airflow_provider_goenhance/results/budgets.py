@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from .account_tables import AccountTables, account_tables, insert_missing
 from .bounds import LARGEST
 from .database import IN_LIST
+from .resend_transitions import NotSentAgain
 from .spending import Amount, Caps, Reached, Scope, Spending, day_scope, run_scope, today
 from .transition_memory import is_allowed
 from .transitions import Accepted, Claim, ClaimOwner, Declined, NotSent, Step, Transition
@@ -101,7 +102,7 @@ def _correction(row: Any, step: Transition) -> tuple[int, int]:
     """Return by how much the result of a POST changes the pairs and the credits that are counted."""
     reserved = row.reserved_cost or 0
     match step:
-        case NotSent() | Declined():
+        case NotSent() | NotSentAgain() | Declined():
             return -1, -reserved
         case Accepted() if step.cost is not None:
             return 0, min(max(0, step.cost), LARGEST) - reserved

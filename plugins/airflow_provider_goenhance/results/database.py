@@ -21,7 +21,7 @@ from .encodings import describe_encoding, is_about_encoding
 from .engines import make_engine
 from .schema import DEFAULT_TABLE, swaps_table
 from .transient_errors import OutOfReachError, is_transient, leads_to_standby
-from .upgrade import MARKER, renew_fingerprints
+from .upgrade import MARKER, add_pair_keys, renew_fingerprints
 
 log = logging.getLogger(__name__)
 
@@ -263,6 +263,9 @@ class ResultsDatabase:
         missing = self._missing_columns(connection)
         if missing is None or self._missing_tables(connection):
             self.swaps.metadata.create_all(connection, checkfirst=True)
+        if MARKER in [column.name for column in missing or []]:
+            # Before the column is added, like the fingerprints.
+            add_pair_keys(connection, self.swaps)
         for column in missing or []:
             self._add_column(connection, column)
 

@@ -31,6 +31,8 @@ class Reused:
 
     rule: ClassVar[Rule] = _unsent(
         {
+            # First, because MySQL reads a column that the statement has set before with its new value.
+            "former_uuids": Append(FromRow("img_uuid")),
             "status": Status.REUSED,
             "img_uuid": FromStep("img_uuid"),
             "account": FromStep("account"),

@@ -102,20 +102,26 @@ def _decide_at_first_look(swap: Swap, policies: Policies, cleared: bool) -> Acti
     return Action.LEAVE
 
 
-def after_retry(swap: Swap, policies: Policies) -> Action:
-    """Return what a retry does with a row as it is now."""
-    return decide(swap, policies, max_tries=swap.max_tries)
+def after_retry(swap: Swap, policies: Policies, max_tries: int | None = None) -> Action:
+    """
+    Return what a retry does with a row as it is now.
+
+    :param max_tries: the task instance's ``max_tries``; default: that of the row's last claim
+    """
+    return decide(swap, policies, max_tries=swap.max_tries if max_tries is None else max_tries)
 
 
-def retry_can_help(swap: Swap, policies: Policies) -> bool:
+def retry_can_help(swap: Swap, policies: Policies, max_tries: int | None = None) -> bool:
     """
     Return whether a retry submits a row or polls its job again; one still ``submitting`` is settled first.
 
     A held row that waits for another task's job may be free then; one that waits for a person is not.
+
+    :param max_tries: see :func:`after_retry`
     """
     if swap.status is Status.HELD:
         return swap.error_code == ErrorCode.IN_FLIGHT
-    return swap.status is Status.SUBMITTING or after_retry(swap, policies) is not Action.LEAVE
+    return swap.status is Status.SUBMITTING or after_retry(swap, policies, max_tries) is not Action.LEAVE
 
 
 def after_clear(swap: Swap, policies: Policies) -> Action:

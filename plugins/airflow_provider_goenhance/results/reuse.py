@@ -54,24 +54,28 @@ def next_step(
     picture: Swap | None = None,
     reuse: bool = True,
     on_unknown_submit: OnUnknownSubmit = "hold",
+    pay_again: bool = False,
 ) -> Decision:
     """
     Return what becomes of a row that is due to be submitted.
 
-    :param row: the row; one that has paid for a job of its own is due because it shall pay again
+    :param row: the row; one that was sent before is due because it shall be sent again
     :param earlier: the rows of the same pair and account, in the order they were planned
     :param holder: the row that claimed the pair last
     :param picture: the row with a kept picture that is still in storage
     :param reuse: whether pictures and jobs of other tasks and runs serve; those of the same task always do
     :param on_unknown_submit: what happens to a pair whose latest submit may have been accepted
+    :param pay_again: whether a person asked for another job, whatever others have paid for
     """
     holder = None if holder is None or holder.swap_id == row.swap_id else holder
     others = _others(row, earlier, holder)
-    if not row.attempts and (free := _at_no_cost(row, others, picture, reuse)):
+    if not pay_again and (free := _at_no_cost(row, others, picture, reuse)):
         return free
     if holder is not None and holder.status is Status.SUBMITTING:
         return Decision(NextStep.WAIT_FOR_SUBMIT, holder)
-    unknown = unknown_submit(others)
+    # The last claim decides, whatever the clocks of two workers say.
+    last_is_unknown = holder is not None and holds(holder)
+    unknown = holder if last_is_unknown else unknown_submit(others)
     if unknown is not None and on_unknown_submit == "hold":
         return Decision(NextStep.HOLD, unknown)
     if holder is not None and holder.status is Status.SUBMITTED and holder.img_uuid != row.img_uuid:
@@ -83,7 +87,8 @@ def _others(row: Swap, earlier: Sequence[Swap], holder: Swap | None) -> list[Swa
     """Return the other rows of a row's pair, the one that claimed it last at the end."""
     ids = {row.swap_id} if holder is None else {row.swap_id, holder.swap_id}
     others = [swap for swap in earlier if swap.swap_id not in ids]
-    return others if holder is None else [*others, holder]
+    # One that reuses a picture has neither a job nor a picture of its own.
+    return others if holder is None or holder.status is Status.REUSED else [*others, holder]
 
 
 def _at_no_cost(row: Swap, others: Sequence[Swap], picture: Swap | None, reuse: bool) -> Decision | None:
@@ -169,6 +174,7 @@ def reusing(row: Swap, earlier: Swap) -> Swap:
         additional_result_uris=earlier.additional_result_uris,
         reused_from=earlier.swap_id,
         cost=0,
+        claimed_by=None,
         finished_at=dt.datetime.now(dt.UTC),
     )
 
@@ -213,5 +219,6 @@ def adopting(row: Swap, earlier: Swap) -> Swap:
         account=earlier.account,
         reused_from=earlier.swap_id,
         cost=0,
+        claimed_by=None,
         submitted_at=earlier.submitted_at,
     )

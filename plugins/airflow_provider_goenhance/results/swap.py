@@ -114,7 +114,8 @@ class Swap:
     def adopted_job(self) -> bool:
         """Return whether its job was paid for by another row."""
         adopted = self.reused_from and self.img_uuid  # a claim for a submit of its own clears the job
-        return bool(adopted) and not self.attempts and self.status is not Status.REUSED
+        own = self.attempts and self.claimed_by is not None  # adopting a job gives the claim up
+        return bool(adopted) and not own and self.status is not Status.REUSED
 
     @property
     def over_budget(self) -> bool:

@@ -20,6 +20,7 @@ from .columns import UtcDateTime
 from .database import IN_LIST
 from .pair_keys import claim_pairs
 from .plan_transitions import Repeated
+from .resend_transitions import NotSentAgain
 from .transition_memory import former_job, is_taken
 from .transition_rules import Append, DatabaseTimePlus, FromOwner, FromRow, FromStep, Now, Plus, Rule
 from .transitions import (
@@ -34,7 +35,9 @@ from .transitions import (
 )
 
 #: Results of POSTs first: they release what the claims of the same commit may then have.
-_ORDER: tuple[type[Transition], ...] = (Accepted, NotSent, Declined, OutcomeUnknown, Claim)
+_ORDER: tuple[type[Transition], ...] = (Accepted, NotSent, NotSentAgain, Declined, OutcomeUnknown, Claim)
+#: Rare, and with values that JSON does not have.
+_ROW_BY_ROW: frozenset[type[Transition]] = frozenset({NotSentAgain})
 
 
 def apply(
@@ -88,7 +91,8 @@ def _apply(
 def update(connection: sa.Connection, swaps: sa.Table, steps: Sequence[Step]) -> None:
     """Take steps that anyone may take, each where its row allows it."""
     by_rule: dict[Rule, list[Step]] = {}
-    for step in steps:
+    # In the order of their ids, so that two tasks which report the same jobs do not wait for each other's rows.
+    for step in sorted(steps, key=attrgetter("swap_id")):
         by_rule.setdefault(step.rule, []).append(step)
     now = dt.datetime.now(dt.UTC)
     for rule, some in by_rule.items():
@@ -125,7 +129,7 @@ def _update_by_kind(
         values = _values_of(swaps, kind.rule)
         rows, fixed = values.rows(some), values.fixed(owner, now)
         updated = -1
-        if bulk_update.reads_json(dialect.name):
+        if bulk_update.reads_json(dialect.name) and kind not in _ROW_BY_ROW:
             updated = _json_update(swaps, kind.rule, dialect).execute(connection, rows, fixed)
         else:
             bulk_update.execute_many(connection, _statement(swaps, kind.rule), values.names, rows, fixed)

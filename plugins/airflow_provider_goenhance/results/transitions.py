@@ -22,6 +22,7 @@ from .clock import CLAIM_SECONDS_0_1_0
 from .outcome_transitions import Outcome
 from .pair_transitions import PairStep
 from .plan_transitions import PlanStep
+from .resend_transitions import NotSentAgain
 from .resolution import ResolutionStep
 from .states import Status
 from .transition_rules import (
@@ -293,13 +294,13 @@ def without_side_values(step: Transition) -> Transition:
     match step:
         case Accepted():
             return dataclasses.replace(step, cost=None)
-        case NotSent() | Declined() | OutcomeUnknown():
+        case NotSent() | NotSentAgain() | Declined() | OutcomeUnknown():
             return dataclasses.replace(step, message="The database refused the text of the reason.")
         case _:
             return step
 
 
 #: The steps of a submit, which a claim owner takes through the group commit.
-Transition = Claim | Accepted | NotSent | Declined | OutcomeUnknown
+Transition = Claim | Accepted | NotSent | NotSentAgain | Declined | OutcomeUnknown
 #: Every step of a row.
 Step = Transition | FormerJob | Abandoned | Outcome | OverBudget | PlanStep | PairStep | ResolutionStep

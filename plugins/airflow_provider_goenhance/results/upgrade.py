@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from .account_tables import account_tables, insert_or_leave
 from .swap import pair_fingerprint
 
 log = logging.getLogger(__name__)
@@ -60,3 +61,30 @@ def _renew_some(connection: sa.Connection, swaps: sa.Table, after: str) -> str |
         connection.execute(update, changed)
         log.info("Renewed the pair_fingerprint of %d rows of an earlier release.", len(changed))
     return rows[-1].swap_id if rows else None
+
+
+def add_pair_keys(connection: sa.Connection, swaps: sa.Table) -> None:
+    """
+    Give each pair that an earlier release has sent its key, with the row that claimed it last.
+
+    Without it a row that was planned before the upgrade would be sent whatever other rows have paid for since, and
+    nobody would wait for a submit that is under way, see :mod:`.pair_keys`. Keys that are there already stay.
+    """
+    pairs, c = account_tables(swaps.name, swaps.schema).pairs, swaps.c
+    latest_first = sa.func.row_number().over(
+        partition_by=(c.account, c.pair_fingerprint),
+        order_by=(sa.func.coalesce(c.claimed_at, c.submitted_at, c.planned_at).desc(), c.swap_id.desc()),
+    )
+    ranked = (
+        sa.select(c.account, c.pair_fingerprint, c.swap_id, latest_first.label("place"))
+        .where(c.account.is_not(None), c.attempts > 0)
+        .subquery()
+    )
+    latest = (
+        sa.select(ranked.c.account, ranked.c.pair_fingerprint, ranked.c.swap_id, sa.literal(1))
+        .where(ranked.c.place == 1)
+        # In the order of the claims, so that no two transactions wait for each other.
+        .order_by(ranked.c.account, ranked.c.pair_fingerprint)
+    )
+    columns = ["account", "pair_fingerprint", "swap_id", "claims"]
+    connection.execute(insert_or_leave(connection, pairs).from_select(columns, latest))

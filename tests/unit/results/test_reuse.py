@@ -180,11 +180,19 @@ def test_what_another_row_of_the_same_task_has_serves_also_where_nothing_is_reus
     assert next_step(HERE, [], holder=twin, reuse=False).step is NextStep.ADOPT
 
 
-def test_a_row_with_a_submit_of_its_own_pays_again_but_not_beside_another() -> None:
+def test_a_row_with_a_submit_of_its_own_is_sent_again_only_if_nobody_else_has_paid_since() -> None:
     again = row("failed", "its job", attempts=1, swap_id="this row", error_code="job_failed")
     assert next_step(again, [again], holder=again).step is NextStep.SUBMIT
-    assert next_step(again, [again, KEPT], holder=KEPT, picture=KEPT).step is NextStep.SUBMIT
-    assert next_step(again, [again], holder=row("submitted")).step is NextStep.WAIT_FOR_JOB
+    assert next_step(again, [again, KEPT], holder=KEPT, picture=KEPT).step is NextStep.REUSE
+    assert next_step(again, [again], holder=row("submitted")).step is NextStep.ADOPT
+
+
+def test_a_row_that_a_person_asked_to_pay_again_does_so_but_not_beside_another() -> None:
+    again = row("succeeded", "its job", attempts=1, swap_id="this row")
+    paying: dict[str, Any] = {"pay_again": True}
+    assert next_step(again, [again], holder=again, **paying).step is NextStep.SUBMIT
+    assert next_step(again, [again, KEPT], holder=KEPT, picture=KEPT, **paying).step is NextStep.SUBMIT
+    assert next_step(again, [again], holder=row("submitted"), **paying).step is NextStep.WAIT_FOR_JOB
 
 
 def test_a_job_that_a_row_has_adopted_in_vain_is_not_adopted_by_it_again() -> None:
@@ -209,3 +217,18 @@ def test_a_held_row_says_whose_submit_holds_it_and_what_to_do() -> None:
     assert "run yesterday of Dag dag at 2026-11-27 02:00:00 UTC" in str(held.error_message)
     assert "airflow goenhance resolve" in str(held.error_message)
     assert "on_unknown_submit='resubmit'" in str(held.error_message)
+
+
+def test_the_row_that_claimed_the_pair_last_holds_it_although_its_workers_clock_is_slow() -> None:
+    noon = dt.datetime(2026, 11, 27, 12, tzinfo=dt.UTC)
+    job = row("failed", error_code="job_failed", submitted_at=noon, swap_id="job")
+    unknown = row("unknown", None, claimed_at=noon - dt.timedelta(minutes=10), swap_id="unknown")
+    decision = next_step(row("planned", None, attempts=0, swap_id="mine"), [job], holder=unknown)
+    assert (decision.step, decision.other) == (NextStep.HOLD, unknown)
+
+
+def test_a_row_that_reuses_a_picture_hides_no_job_of_its_pair() -> None:
+    job = row("failed", error_code="download_failed", swap_id="job")
+    reused = row("reused", "gone", result_uri="file:///gone.jpg", swap_id="reused")
+    decision = next_step(row("planned", None, attempts=0, swap_id="mine"), [job], holder=reused)
+    assert (decision.step, decision.other) == (NextStep.ADOPT, job)
