@@ -34,42 +34,36 @@ with DAG(
     tags=["goenhance", "face-swap"],
     doc_md=__doc__,
     default_args={"owner": "goenhance", "retries": 2, "retry_delay": dt.timedelta(minutes=1)},
+    # Descriptions are plain text: the form lays code spans of `description_md` over the lines around them.
     params={
         "manifest": Param(
             None,
             type=["null", "string"],
             title="Manifest",
-            description_md="Path or URL (`https://`, `s3://`, `gs://`, a Google sheet, ...) of a CSV, JSON, Parquet or "
-            "Excel file with the columns `source_img`, `reference_img` and optionally `pair_id`. Defaults to the "
-            "manifest whose arrival started the run, and otherwise to the Airflow variable `goenhance_manifest`.",
-        ),
-        "pairs_per_task": Param(
-            0,
-            type="integer",
-            minimum=0,
-            title="Pairs per task",
-            description="Number of pairs that one task handles. 0: chosen automatically from the size of the manifest.",
-        ),
-        "limit": Param(
-            None,
-            # The form corrects a number out of bounds without a word: the lowest one must not mean "all".
-            type=["null", "integer"],
-            minimum=1,
-            title="Limit",
-            description="Maximum number of pairs to swap, from the top of the manifest. Blank: all.",
-        ),
-        "wait": Param(
-            True,
-            type="boolean",
-            title="Wait for the pictures",
-            description_md="If off, the run only submits. Rows stay `submitted`; clear the `swap` tasks later to "
-            "collect the finished pictures.",
+            description="Path or URL (https://, s3://, gs://, a Google sheet, ...) of a CSV, JSON, Parquet or Excel "
+            "file with the columns source_img, reference_img and optionally pair_id. Blank: the manifest whose "
+            "arrival started the run, and otherwise the Airflow variable goenhance_manifest.",
         ),
         "dry_run": Param(
             False,
             type="boolean",
             title="Dry run",
             description="Check the manifest and show what a run would pay for. Nothing is written or submitted.",
+        ),
+        "limit": Param(
+            None,
+            # The form corrects a number out of bounds without a word: the lowest one must not mean "all".
+            type=["null", "integer"],
+            minimum=1,
+            title="First pairs only",
+            description="Plan only this many pairs, from the top of the manifest. Blank: all.",
+        ),
+        "wait": Param(
+            True,
+            type="boolean",
+            title="Wait for the pictures",
+            description="If off, the run only submits, and its rows stay 'submitted'. Clear the swap tasks later to "
+            "collect the finished pictures.",
         ),
         "strict": Param(
             False,
@@ -81,32 +75,22 @@ with DAG(
             False,
             type="boolean",
             title="Require consent",
-            description_md="Reject rows without a `consent_ref` (the reference to the filed consent of the person "
-            "shown).",
+            description="Reject rows without a consent_ref, which says where the consent of the person shown is filed.",
         ),
-        "reuse": Param(
-            "succeeded",
-            enum=["succeeded", "never"],
-            title="Earlier pictures and jobs",
-            description_md="`succeeded`: do not pay again for a pair that an earlier run paid for. "
-            "`never`: pay for every pair.",
-            section="Options that can cost more",
+        "allowed_failure_share": Param(
+            0.1,
+            type="number",
+            # Nested, so that the form does not correct a 7 to a 1, which never fails: the server refuses it.
+            allOf=[{"minimum": 0, "maximum": 1}],
+            title="Allowed failure share",
+            description="The run fails if more than this share of its pairs fails. 0.1 means one in ten.",
         ),
-        "on_unknown_submit": Param(
-            "hold",
-            enum=["hold", "resubmit"],
-            title="Submits with an unknown outcome",
-            description_md="`hold`: leave them for manual review, and hold the same pairs in later runs. `resubmit`: "
-            "submit them again, possibly paying twice.",
-            section="Options that can cost more",
-        ),
-        "settle_by_credits": Param(
-            False,
-            type="boolean",
-            title="Settle unknown submits by credits",
-            description_md="If the account's balance shows that none of a run's unknown submits was accepted, plan "
-            "them again.",
-            section="Options that can cost more",
+        "pairs_per_task": Param(
+            0,
+            type="integer",
+            minimum=0,
+            title="Pairs per task",
+            description="Number of pairs that one task handles. 0: chosen from the size of the manifest.",
         ),
         "max_pairs": Param(
             None,
@@ -121,15 +105,16 @@ with DAG(
             type=["null", "integer"],
             minimum=1,
             title="Budget: credits",
-            description_md="The most credits that this run may spend. Needs a known price, see `credits_per_swap` of "
-            "the connection. Blank: no limit.",
+            description="The most credits that this run may spend. Needs a price: until GoEnhance has reported one, "
+            "'Credits per swap' of the connection. Blank: no limit.",
             section="Budget and approval",
         ),
         "on_budget_reached": Param(
             "hold",
             enum=["hold", "fail"],
             title="When a budget is reached",
-            description_md="`hold`: the other pairs are `held`, and the run does not fail. `fail`: the run fails.",
+            description="In both cases the pairs that the budget does not cover are held and not sent. 'hold': the run "
+            "succeeds. 'fail': the run fails.",
             section="Budget and approval",
         ),
         "approve_above": Param(
@@ -137,17 +122,32 @@ with DAG(
             type=["null", "integer"],
             minimum=1,
             title="Approval above",
-            description="A run that would cost more than this many credits waits for a person's approval. Blank: none "
-            "does.",
+            description="A run that would cost more than this many credits waits for a person's approval. Needs a "
+            "price, as above. Blank: no approval.",
             section="Budget and approval",
         ),
-        "allowed_failure_share": Param(
-            0.1,
-            type="number",
-            # Nested, so that the form does not correct a 7 to a 1, which never fails: the server refuses it.
-            allOf=[{"minimum": 0, "maximum": 1}],
-            title="Allowed failure share",
-            description="The run fails if more than this share of its pairs fails. 0.1 means one in ten.",
+        "reuse": Param(
+            "succeeded",
+            enum=["succeeded", "never"],
+            title="Earlier pictures and jobs",
+            description="'succeeded': do not pay again for a pair that an earlier run paid for. 'never': pay for every "
+            "pair.",
+            section="Options that can cost more",
+        ),
+        "on_unknown_submit": Param(
+            "hold",
+            enum=["hold", "resubmit"],
+            title="Submits with an unknown outcome",
+            description="'hold': leave them for a person to settle, and hold the same pairs in later runs. "
+            "'resubmit': submit them again, and possibly pay twice.",
+            section="Options that can cost more",
+        ),
+        "settle_by_credits": Param(
+            False,
+            type="boolean",
+            title="Settle unknown submits by credits",
+            description="If the balance shows that none of a run's unknown submits was accepted, submit them again.",
+            section="Options that can cost more",
         ),
     },
 ):
