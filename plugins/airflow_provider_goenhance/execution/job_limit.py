@@ -193,7 +193,7 @@ def release_collected(
         return
     running = {swap.swap_id for swap in after if swap.status is Status.SUBMITTED}
     ended = Counter(
-        job_holder(swap.dag_id, swap.run_id, f"{swap.claimed_by.rsplit('try ', 1)[0]}")
+        job_holder(swap.dag_id, swap.run_id, swap.claimed_by.rsplit("try ", 1)[0])
         for swap in before
         if swap.status is Status.SUBMITTED
         and swap.swap_id not in running

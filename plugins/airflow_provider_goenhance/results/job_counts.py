@@ -38,7 +38,7 @@ class Count:
     :param holder: the task instance
     :param jobs: jobs that it may have under way
     :param wanted: jobs that it could have under way
-    :param since: when it was last granted any, or joined the queue; the earlier one is served first
+    :param since: when it joined the queue; the earlier one is served first
     """
 
     holder: Holder
@@ -126,13 +126,11 @@ class JobCounts:
         now = database_now(connection)
         counts = self._live(connection, now)
         before = next((count for count in counts if count.holder.owner == holder.owner), None)
-        mine = Count(holder, jobs, jobs + more, before.since if before else now)
+        # One that has had jobs goes to the end of the queue: the tasks take turns where there is not room for all.
+        since = before.since if before and not before.jobs else now
+        mine = Count(holder, jobs, jobs + more, since)
         granted = more_jobs(limit, mine, [count for count in counts if count is not before])
-        granted = min(granted, more)
-        if granted:
-            # To the end of the queue: the tasks take turns where there is not room for all.
-            mine = replace(mine, jobs=jobs + granted, since=now)
-        self._write(connection, mine, now, seconds)
+        self._write(connection, replace(mine, jobs=jobs + granted), now, seconds)
         return granted
 
     def _record(

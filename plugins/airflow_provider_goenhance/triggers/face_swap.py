@@ -91,6 +91,8 @@ class GoEnhanceJobsTrigger(BaseTrigger):
 
     async def on_kill(self) -> None:
         """Log that the jobs keep running: GoEnhance has no call to cancel one."""
+        if not self.img_uuids:
+            return
         log.warning(
             "The task was stopped by a user while %d jobs were running. They keep running, and billing, at GoEnhance: "
             "%s. Their rows keep each img_uuid; clearing the task re-attaches to them and pays nothing.",
