@@ -108,14 +108,15 @@ def _named(location: str) -> Iterator[None]:
         cause: Any = getattr(error, "orig", None) or error
         # The lines that follow repeat the query.
         text = excerpt(f"{type(cause).__name__}: {cause}".partition("\n")[0])
-        if _passes(error, cause):
+        if passes(error, cause):
             raise ManifestUnavailableError(
                 f"manifest {location} cannot be read: {text}. A retry reads it again."
             ) from None
         raise ManifestError(f"manifest {location} cannot be read: {text}") from None
 
 
-def _passes(error: Exception, cause: Any) -> bool:
+def passes(error: Exception, cause: Any) -> bool:
+    """Return whether a database's error may be gone in a moment; ``cause`` is that of the driver."""
     import sqlalchemy as sa
 
     from ..results.transient_errors import is_transient

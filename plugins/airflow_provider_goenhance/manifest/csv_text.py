@@ -29,8 +29,6 @@ _OTHER_KINDS = {
     b"%PDF": "a PDF document, not a CSV file: export the table as CSV",
     b"BZh": "compressed with bzip2: unpack it",
     b"\xfd7zXZ": "compressed with xz: unpack it",
-    codecs.BOM_UTF16_LE: f"UTF-16, not UTF-8: {_SAVE_AS_UTF8}",
-    codecs.BOM_UTF16_BE: f"UTF-16, not UTF-8: {_SAVE_AS_UTF8}",
 }
 #: The delimiters that are recognised, in order of preference.
 DELIMITERS = (",", ";", "\t", "|")

@@ -114,13 +114,11 @@ class ManifestStream:
         yield from self._checked(self._ids)
 
     def collect(self) -> Manifest:
-        """Return the whole manifest; with ``strict``, raise :class:`ManifestError` if a row is rejected."""
+        """Return the whole manifest, in strict mode too: :func:`refuse_rejected` is for afterwards."""
         manifest = Manifest(self.location, [], [], self.sha256)
         for checked in self._checked(self._ids):
             manifest.pairs.extend(checked.pairs)
             manifest.rejected.extend(checked.rejected)
-        if self._options.strict and manifest.rejected:
-            raise _refusal(self.location, manifest.rejected, len(manifest.rejected))
         return manifest
 
     def _refuse_rejected(self) -> None:
@@ -203,10 +201,23 @@ def read_manifest(
 
     The other parameters are those of :class:`Options`.
     """
+    if mode not in {"pairs", "matrix"} or (reference_manifest and mode != "matrix"):
+        raise ValueError(
+            f"mode must be 'pairs' or 'matrix', and reference_manifest needs 'matrix'; got mode={mode!r}."
+        )
     options = Options(limit, require_consent, columns, strict, mode == "matrix")
-    return open_manifest(
+    manifest = open_manifest(
         location, conn_id=conn_id, options=options, reference_manifest=reference_manifest
     ).collect()
+    if strict:
+        refuse_rejected(manifest)
+    return manifest
+
+
+def refuse_rejected(manifest: Manifest) -> None:
+    """Raise :class:`ManifestError` if a row is rejected, as strict mode does."""
+    if manifest.rejected:
+        raise _refusal(manifest.location, manifest.rejected[:NAMED_ROWS], len(manifest.rejected))
 
 
 def open_manifest(

@@ -19,6 +19,7 @@ from .compression import compression_of, unpacked
 from .faults import StorageError, cause_of
 from .formats import ending_of, format_of
 from .spool import new_file, opener_of
+from .utf16 import as_utf8, is_utf16
 from .web import download
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Source:
     :param from_web: whether a web server sent it. It may be a page that the reader of a message may not see, so a
         message quotes nothing of it unless it is a manifest
     :param compression: how it is compressed, see :mod:`.compression`
+    :param utf16: whether it is text in UTF-16
     :param state: returns what changes when the file is written; ``None`` for a copy of our own
     """
 
@@ -51,18 +53,20 @@ class Source:
     suffix: str
     from_web: bool = False
     compression: str = ""
+    utf16: bool = False
     state: Callable[[], object] | None = None
 
     @contextmanager
     def open(self) -> Iterator[IO[bytes]]:
         """
-        Open the file, unpacked, and close it afterwards.
+        Open the file, unpacked and text in UTF-8, and close it afterwards.
 
         :raises ManifestError: if it cannot be opened or read
         :raises ManifestUnavailableError: if a later try may succeed
         """
         try:
-            with unpacked(self.opener(), self.compression, self.location) as stream:
+            opened = unpacked(self.opener(), self.compression, self.location)
+            with as_utf8(opened, self.location) if self.utf16 else opened as stream:
                 yield stream
         except OSError as error:
             raise cause_of(error).error(self.location) from error
@@ -80,14 +84,18 @@ class Source:
 
     def detected(self) -> Source:
         """Return the source with the compression and the format that its first bytes tell."""
-        plain = replace(self, compression="")
-        with plain.open() as stream:
-            start = stream.read(_BLOCK)
-        found = replace(self, compression=compression_of(start))
-        if found.compression:
-            with found.open() as stream:
-                start = stream.read(_BLOCK)
+        found, start = self, self._start()
+        if compression := compression_of(start):
+            found = replace(self, compression=compression)
+            start = found._start()
+        if is_utf16(start):
+            found = replace(found, utf16=True)
+            start = found._start()
         return replace(found, suffix=format_of(self.suffix, start))
+
+    def _start(self) -> bytes:
+        with self.open() as stream:
+            return stream.read(_BLOCK)
 
 
 def find_source(location: str, conn_id: str | None = None) -> Source:

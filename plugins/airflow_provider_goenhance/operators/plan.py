@@ -172,6 +172,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         from ..execution.planning import plan_rows, settle_expired_claims
         from ..hooks.goenhance import GoEnhanceHook
         from ..hooks.results import open_ledger
+        from ..manifest.read import refuse_rejected
         from ..results.ledger import RunKey
         from ..results.spending import Caps
         from .run_price import RunPrice
@@ -186,6 +187,9 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         key = RunKey(context["ti"].dag_id, context["ti"].run_id)
         if not check_only:
             self._keep_rejected(manifests, key, context)
+        if flag(self.strict, "strict"):
+            for manifest in manifests:
+                refuse_rejected(manifest)
         hook = GoEnhanceHook(str(self.goenhance_conn_id))
         with open_ledger(str(self.results_conn_id)) as ledger:
             price = RunPrice(ledger, hook, key, caps, approve_above)

@@ -7,15 +7,14 @@ import json
 import socket
 import sqlite3
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from airflow_provider_goenhance.exceptions import ManifestError, ManifestUnavailableError
-from airflow_provider_goenhance.hooks import manifest_query
-from airflow_provider_goenhance.hooks.manifest_query import query_manifest
+from airflow_provider_goenhance.hooks.manifest_query import passes, query_manifest
 from airflow_provider_goenhance.manifest.read import ManifestStream, Options
 from airflow_provider_goenhance.retry_policy import is_final
 
@@ -145,7 +144,6 @@ def test_a_connection_that_takes_no_sql_says_so(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_every_driver_names_trouble_with_the_connection_alike() -> None:
-    passes: Callable[[Exception, Any], bool] = manifest_query._passes
     assert passes(
         sqlite3.OperationalError("database is locked"), sqlite3.OperationalError("database is locked")
     )

@@ -157,6 +157,13 @@ class LightTask:
         """Read one row."""
         return dict(self.rows()[f"pair-{number}"])
 
+    def let_the_pause_end(self) -> None:
+        """Advance the account's clock past the end of a pause that GoEnhance asked for."""
+        engine = sa.create_engine(f"sqlite:///{self.folder / 'results.db'}")
+        with engine.begin() as connection:
+            connection.execute(sa.text("UPDATE goenhance_swaps_accounts SET paused_until = NULL"))
+        engine.dispose()
+
     def let_no_job_end(self) -> None:
         """Block the queue of the sandbox with a foreign job, so that ours do not finish however long a test takes."""
         self.sandbox.put_faults(job={"kind": "stuck", "count": 1}, queue_limit=1)

@@ -46,6 +46,7 @@ class Fault:
     :param error: what the single operator raises, ``None`` for success
     :param after_retry: the row after a second attempt, the fault gone
     :param ends_the_batch: whether the pairs after it are left for a later attempt
+    :param pauses: whether nothing is sent for the account until the time is over that the answer asks for
     :param beside: other switches of the sandbox, which apply to all of its answers
     """
 
@@ -57,6 +58,7 @@ class Fault:
     after_retry: str = ""
     ends_the_batch: bool = False
     in_a_batch: str = ""
+    pauses: bool = False
     beside: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -96,7 +98,14 @@ FAULTS = {
     "429 with Retry-After": Fault({"kind": "rate_limited", "retry_after": 1}, "succeeded", 1, 1),
     "429 without Retry-After": Fault({"kind": "rate_limited"}, "succeeded", 1, 1),
     "429 that asks for ten minutes": Fault(
-        {"kind": "rate_limited", "retry_after": 600}, "planned", 0, 0, RateLimitedError, "succeeded", True
+        {"kind": "rate_limited", "retry_after": 600},
+        "planned",
+        0,
+        0,
+        RateLimitedError,
+        "succeeded",
+        ends_the_batch=True,
+        pauses=True,
     ),
     "429 that asks for no time at all": Fault({"kind": "rate_limited", "retry_after": 0}, "succeeded", 1, 1),
     "429 with a date that has passed": Fault(
@@ -233,6 +242,9 @@ def test_a_single_swap_is_never_paid_twice(struck: Callable[..., LightTask], fau
         assert ("Nothing was paid" in first.message) is (fault.attempts == 0)
         assert ("1 submit may have been paid for" in first.message) is (fault.attempts == 1)
 
+    if fault.pauses:
+        assert type(swap.attempt().error) is fault.error
+        swap.let_the_pause_end()
     second = swap.attempt()
 
     assert swap.row()["status"] == fault.expected_after_retry
@@ -271,6 +283,9 @@ def test_in_a_batch_one_struck_pair_costs_no_other_pair_anything(
         assert type(first.error) is (fault.error if fault.ends_the_batch else BatchFailedError)
         assert "pair 'pair-1'" in first.message
 
+    if fault.pauses:
+        assert type(batch.attempt().error) is fault.error
+        batch.let_the_pause_end()
     second = batch.attempt()
 
     statuses = {pair: row["status"] for pair, row in batch.rows().items()}

@@ -129,6 +129,8 @@ def test_strict_stops_before_anything_is_planned(tmp_path: Path) -> None:
         plan(tmp_path, manifest=str(path), strict="true")
     assert is_final(caught.value)
     assert rows() == []
+    [kept] = (tmp_path / "kept").rglob("rejected.csv")
+    assert [row["row_number"] for row in csv.DictReader(kept.open())] == ["3"]
 
 
 def test_rejected_rows_are_kept_beside_the_pictures(tmp_path: Path) -> None:

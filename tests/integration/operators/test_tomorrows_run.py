@@ -267,7 +267,7 @@ def test_the_user_may_have_such_a_pair_sent_again_by_a_new_run(
 def test_nothing_is_taken_over_by_another_account_or_with_reuse_never(
     task: Callable[..., LightTask], connect: Any, kind: str
 ) -> None:
-    swap = task(kind=kind, wait_for_completion=False)
+    swap = task(kind=kind)
     swap.attempt()
 
     next_run(swap, reuse="never")

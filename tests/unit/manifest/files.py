@@ -72,6 +72,7 @@ FORMATS: dict[str, tuple[Callable[[Sequence[str], Table], bytes], int]] = {
     "pairs.csv": (as_delimited, 2),
     "pairs.tsv": (lambda header, rows: as_delimited(header, rows, "\t"), 2),
     "pairs.txt": (lambda header, rows: as_delimited(header, rows, "\t"), 2),
+    "unicode.txt": (lambda header, rows: as_delimited(header, rows, "\t").decode().encode("utf-16"), 2),
     "semicolons.csv": (lambda header, rows: as_delimited(header, rows, ";", "\ufeff"), 2),
     "bars.csv": (lambda header, rows: as_delimited(header, rows, "|"), 2),
     "pairs.json": (as_json, 1),

@@ -117,6 +117,16 @@ def test_a_bad_byte_behind_semicolons_is_found_in_its_column(manifest_file):
     assert ", row 2, column reference_img: byte 0xE9" in refusal(manifest_file(text.encode() + b"\xe9.jpg\n"))
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("name", ["pairs.txt", "pairs.csv", "pairs.json"])
+def test_unicode_text_of_a_spreadsheet_is_read(manifest_file, encoding, name):
+    rows = [("Zoë 🙂", FACE, f"{SCENE}?{number}", "") for number in range(3000)]
+    text = ("\ufeff" + FORMATS[name][0](HEADER, rows).decode()).encode(encoding)
+    manifest = read_manifest(manifest_file(text, name))
+    assert manifest.pairs[0].pair_id == "Zoë 🙂"
+    assert len(manifest.pairs) + len(manifest.rejected) == 3000
+
+
 # -- JSON --
 
 

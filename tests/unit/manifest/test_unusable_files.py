@@ -201,8 +201,11 @@ def test_a_nul_character_in_the_header(manifest_file):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (GOOD.encode("utf-16"), " is UTF-16, not UTF-8: save it as UTF-8"),
-        (b"\xfe\xff" + GOOD.encode("utf-16-be"), " is UTF-16, not UTF-8: save it as UTF-8"),
+        (GOOD.encode("utf-16")[:-1], " is damaged UTF-16 text (near byte "),
+        (
+            b"\xff\xfe\x00\xdc\x00\x00",
+            " is damaged UTF-16 text (near byte 2: illegal encoding): save it as UTF-8",
+        ),
         (b"PK\x03\x04\x14\x00\x06\x00\xff", " is not an Excel workbook that can be read (BadZipFile"),
         (b"\x1f\x8b\x08\x00\xff", " is compressed with gzip, and damaged or incomplete"),
     ],
