@@ -98,11 +98,11 @@ class JobLimit:
             # As long as the last POST that begins by then, and then its job.
             seconds=seconds + self._claim_seconds + self._timeout,
         )
-        if room < len(due):
+        if 0 < room < len(due):
             log.info(
-                "Room for %s of %s: the account may have %s under way, and this task has %d (max_jobs).",
-                pluralize(room, "pair"),
-                len(due),
+                "Submitting %d of %s now: the account may have %s under way, and this task has %d (max_jobs).",
+                room,
+                pluralize(len(due), "pair"),
                 pluralize(limit, "job"),
                 under_way,
             )
@@ -128,15 +128,15 @@ class JobLimit:
         self.record(swaps)
 
     def say_that_it_waits(self) -> None:
-        """Log that there is no room, now and then."""
+        """Log now and then that rows wait."""
         now = time.monotonic()
         if not self._said or now - self._said >= SAY_EVERY:
             self._said = now
             log.info(
-                "Other tasks have all %s of %s under way (max_jobs): %s.",
-                pluralize(self._limit or 0, "job"),
-                self._account,
+                "%s: %s may have %s under way (max_jobs).",
                 pluralize(len(self.left_out), "pair waits", "pairs wait"),
+                self._account,
+                pluralize(self._limit or 0, "job"),
             )
 
     def error(self) -> JobLimitReachedError | None:
@@ -145,8 +145,8 @@ class JobLimit:
             return None
         return JobLimitReachedError(
             f"{self._account} may have {pluralize(self._limit or 0, 'job')} under way (max_jobs), and "
-            f"{pluralize(len(self.left_out), 'pair')} had no room: not sent, and nothing paid. A task with "
-            "wait_for_completion waits for room."
+            f"{pluralize(len(self.left_out), 'pair')} did not fit: not sent, and nothing paid for them. A task "
+            "with wait_for_completion waits until they fit."
         )
 
     def _known_limit(self) -> int:

@@ -2,8 +2,8 @@
 """
 The jobs that an account has under way, counted in the database for all tasks that share the results table.
 
-Each task instance has one row beside the leases. It is written before the first POST, stays while the task waits,
-whoever waits for it, and expires by itself. Only accounts with a limit of their jobs have such rows.
+Each task instance has one row beside the leases. It is written before the first POST, stays while the task waits or is
+deferred, and expires by itself. Only accounts with a limit of their jobs have such rows.
 
 Invariants:
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""With ``max_jobs`` a task submits what fits, waits, and submits more; whether it waits in the worker or is deferred."""
+"""With ``max_jobs`` a task submits what fits, waits, and submits more, in the worker or deferred."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_a_task_that_does_not_wait_says_what_had_no_room_and_a_retry_sends_it(
 
     assert isinstance(ending.error, JobLimitReachedError)
     assert ending.error.retryable
-    assert "may have 2 jobs under way (max_jobs), and 1 pair had no room" in ending.message
+    assert "may have 2 jobs under way (max_jobs), and 1 pair did not fit" in ending.message
     assert "A retry submits 1 pair and waits for 2 jobs." in ending.message
     assert statuses(batch) == {"submitted": 2, "planned": 1}
     assert counted(batch) == [2]
@@ -203,34 +203,54 @@ def test_pairs_that_are_listed_twice_take_room_for_one_job(
     assert most_jobs(goenhance_sandbox_shared) == 1
 
 
-def test_a_killed_task_keeps_its_room_until_it_is_retried(
-    task: MakeTask, connect: Connect, goenhance_sandbox_shared: SandboxProcess
-) -> None:
-    connect(goenhance_sandbox_shared, max_jobs=2)
-    killed, other = task(kind="batch"), another(task(kind="batch", deferrable=True), 2)
-    killed.let_no_job_end()
+def run_until(task: LightTask, condition: Callable[[], bool]) -> None:
+    """Run an attempt in a process of its own, and kill it as soon as the condition holds."""
     process = subprocess.Popen(
         [
-            sys.executable, "-m", "tests.integration.operators.killed_worker", str(goenhance_sandbox_shared.port),
-            str(killed.folder), json.dumps({"kind": "batch"}), "0",
+            sys.executable, "-m", "tests.integration.operators.killed_worker", str(task.sandbox.port),
+            str(task.folder), json.dumps({"kind": "batch"}), "0",
         ],
         cwd=Path(__file__).parents[3],
         stdout=subprocess.DEVNULL,
     )  # fmt: skip
     try:
         deadline = time.monotonic() + 60
-        while not (killed.folder / "results.db").exists() or killed.accepted() < 3:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        while counted(killed) != [2] or statuses(killed) != {"submitted": 2, "planned": 1}:
+        while not condition():
             assert time.monotonic() < deadline
             time.sleep(0.05)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
 
+
+def test_a_task_that_was_killed_while_it_waited_keeps_its_room_until_it_is_retried(
+    task: MakeTask, connect: Connect, goenhance_sandbox_shared: SandboxProcess
+) -> None:
+    connect(goenhance_sandbox_shared, max_jobs=2)
+    killed, other = task(kind="batch"), another(task(kind="batch", deferrable=True), 2)
+    killed.let_no_job_end()
+    run_until(killed, lambda: killed.accepted() == 3 and statuses(killed) == {"submitted": 2, "planned": 1})
+    assert counted(killed) == [2]
+
     assert start(other).trigger.serialize()[1]["img_uuids"] == []
     killed.let_jobs_end()
     assert killed.attempt().error is None
     assert statuses(killed) == {"succeeded": 3}
     assert counted(killed) == [0]  # the place of the other one
+
+
+def test_a_task_that_was_killed_while_it_submitted_keeps_the_room_that_it_reserved(
+    task: MakeTask, connect: Connect, goenhance_sandbox_shared: SandboxProcess
+) -> None:
+    connect(goenhance_sandbox_shared, max_jobs=2, max_concurrency=2)
+    killed, other = task(kind="batch"), another(task(kind="batch", deferrable=True), 2)
+    goenhance_sandbox_shared.put_faults(latency=3.0)
+    run_until(killed, lambda: len(goenhance_sandbox_shared.traffic()) == 2)
+    goenhance_sandbox_shared.put_faults(latency=0.0)
+    assert counted(killed) == [2]
+
+    assert start(other).trigger.serialize()[1]["img_uuids"] == []
+    # Both submits may have been accepted: they count as jobs in the retry too.
+    killed.arguments["deferrable"] = True
+    assert start(killed).trigger.serialize()[1]["img_uuids"] == []
+    assert statuses(killed) == {"unknown": 2, "planned": 1}
