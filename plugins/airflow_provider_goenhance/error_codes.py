@@ -21,6 +21,8 @@ class ErrorCode(enum.StrEnum):
     RATE_LIMITED = "rate_limited"
     #: GoEnhance takes no submits at the moment, or the path is wrong: a retry sends the rest.
     SERVICE_BUSY = "service_busy"
+    #: The account has as many jobs under way as ``max_jobs`` allows: a retry sends the rest once some have ended.
+    JOB_LIMIT_REACHED = "job_limit_reached"
     #: No connection was made, so nothing was sent: check host, proxy and network; a retry goes on.
     UNREACHABLE = "unreachable"
     #: The task was stopped before this pair was sent: clear the task to send it.

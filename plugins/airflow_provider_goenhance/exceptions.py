@@ -136,6 +136,13 @@ class ServiceBusyError(GoEnhanceError):
     retryable = True
 
 
+class JobLimitReachedError(GoEnhanceError):
+    """The account has as many jobs under way as its connection allows, and the task does not wait for room."""
+
+    error_code = ErrorCode.JOB_LIMIT_REACHED
+    retryable = True
+
+
 class UnreachableError(GoEnhanceError):
     """No connection was made, so nothing was sent: refused, unknown host, failed TLS or proxy handshake."""
 

@@ -99,6 +99,12 @@ def _connection_type() -> dict[str, Any]:
                 "Default: derived from host and token.",
                 "schema": {"type": ["string", "null"], "default": None},
             },
+            "max_jobs": {
+                "label": "Jobs under way",
+                "description": "The most jobs of the account at once, submitted and not ended, from all tasks that "
+                "share a results table. A number, or queue_limit for what GoEnhance reports. Default: no limit.",
+                "schema": {"type": ["string", "null"], "default": None},
+            },
             "max_pairs_per_day": {
                 "label": "Pairs per day",
                 "description": "The most pairs that all tasks may pay for on one day (UTC). Default: no limit.",

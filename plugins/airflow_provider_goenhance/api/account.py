@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import urllib.request
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from .models import DEFAULT_BASE_URL
@@ -31,6 +31,8 @@ class Account:
     :param request_timeout: seconds for one request, connecting included (default 60)
     :param submit_attempts: how often one submit is sent while it is certain that none was accepted (default 6)
     :param get_attempts: how often one status or credits call is sent (default 4)
+    :param max_jobs: jobs of these tasks under way at once, ``queue_limit`` for what GoEnhance reports; ``None`` (the
+        default) for no limit
     :param max_pairs_per_day: the most submits that may be accepted on one day (UTC), ``None`` for no limit
     :param max_cost_per_day: the most credits that they may cost, ``None`` for no limit
     :param credits_per_swap: credits for one swap, until GoEnhance has reported what it charges
@@ -50,6 +52,7 @@ class Account:
     request_timeout: float = DEFAULT_REQUEST_TIMEOUT
     submit_attempts: int = DEFAULT_SUBMIT_ATTEMPTS
     get_attempts: int = DEFAULT_GET_ATTEMPTS
+    max_jobs: int | Literal["queue_limit"] | None = None
     max_pairs_per_day: int | None = None
     max_cost_per_day: int | None = None
     credits_per_swap: int | None = None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
@@ -11,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..api.account import Account
+from ..api.client import open_client
+from ..api.models import Credits
 from ..api.polling import WaitOutcome
 from ..exceptions import AuthenticationError, GoEnhanceError, TaskEndedError
 from ..pictures.collector import StorageOptions
@@ -21,6 +24,7 @@ from ..results.swap import Swap
 from ..results.transitions import ClaimOwner
 from .collect import collect_jobs
 from .events import outcome_of
+from .job_limit import LOOK_EVERY, LOOK_EVERY_DEFERRED, JobLimit
 from .messages import pluralize, with_next_step
 from .one_in_flight import OneInFlight
 from .progress import wait_line
@@ -72,6 +76,14 @@ class Attempt:
             send=self._send,
             ask=lambda swaps: self._ask(swaps, time.time()),
         )
+        self._jobs = JobLimit(
+            self.account,
+            self.store,
+            self.task_key,
+            timeout=self.timeout,
+            claim_seconds=self.owner.claim_seconds,
+            read_credits=self._read_credits,
+        )
 
     def rounds(
         self,
@@ -93,7 +105,10 @@ class Attempt:
         try:
             swaps, stopped_by = self._rounds(wait, first_look, submitted, defer)
         except GoEnhanceError as error:
-            raise with_next_step(error, self.store.load(), self.policies, self.owner.max_tries) from None
+            swaps = self.store.load()
+            self._jobs.conclude(swaps)
+            raise with_next_step(error, swaps, self.policies, self.owner.max_tries) from None
+        self._jobs.conclude(swaps)
         if stopped_by is not None:
             raise with_next_step(stopped_by, swaps, self.policies, self.owner.max_tries)
         return swaps
@@ -106,6 +121,9 @@ class Attempt:
         defer: Callable[[Sequence[Swap], float], None] | None,
     ) -> tuple[list[Swap], GoEnhanceError | None]:
         swaps = self.store.load()
+        if self._jobs.applies and not wait:
+            # Jobs that have ended meanwhile make room.
+            swaps = self._collect_finished(swaps, self._waiting(swaps, first_look))
         while True:
             swaps, stopped_by = self._submit(swaps, first_look)
             # Also when nothing was submitted now: Airflow clears the XCom of an earlier attempt.
@@ -114,11 +132,18 @@ class Attempt:
                 return swaps, stopped_by  # no job can be polled with this token, or by a task that is to end
             waiting = self._waiting(swaps, first_look)
             if not wait:
-                return self._collect_finished(self._pairs.hold_rows_behind(swaps), waiting), stopped_by
+                swaps = self._collect_finished(self._pairs.hold_rows_behind(swaps), waiting)
+                return swaps, stopped_by or self._jobs.error()
             waited_for = [*waiting, *self._pairs.jobs_ahead]
+            first_look = False
             if not waited_for:
-                return swaps, stopped_by
+                if stopped_by is not None or not self._jobs.left_out:
+                    return swaps, stopped_by
+                self._wait_for_room(swaps, defer)
+                swaps = self.store.load()
+                continue
             deadline = time.time() + self.timeout
+            self._jobs.record(swaps)
             if defer is not None:
                 log.info("Waiting for %s in the triggerer.", pluralize(len(waited_for), "job"))
                 defer(waited_for, deadline)
@@ -127,7 +152,17 @@ class Attempt:
             swaps = self._collect(waiting, waited)
             if self._pairs.after_wait(waited, self._rows(swaps, Action.SUBMIT, first_look=False)):
                 swaps = self.store.load()
-            first_look = False
+
+    def _wait_for_room(
+        self, swaps: Sequence[Swap], defer: Callable[[Sequence[Swap], float], None] | None
+    ) -> None:
+        """Wait a little, because other tasks have as many jobs under way as the account may have."""
+        self._jobs.record(swaps)
+        self._jobs.say_that_it_waits()
+        if defer is not None:
+            # Not in the worker: the tasks that are waited for may need its place to go on.
+            defer([], time.time() + LOOK_EVERY_DEFERRED)
+        self._loop.run(lambda: asyncio.sleep(LOOK_EVERY))
 
     def take_event(self, event: Any, *, leave_running: bool = False) -> None:
         """
@@ -143,7 +178,9 @@ class Attempt:
             if leave_running:
                 waiting = [swap for swap in waiting if swap.img_uuid not in waited.running]
             collect_jobs(self.account, self.store, waiting, waited, self.storage_options, loop=self._loop)
-            if not leave_running:
+            if leave_running:
+                self._jobs.conclude(self.store.load())
+            else:
                 self._pairs.after_wait(waited, self._rows(swaps, Action.SUBMIT, first_look=False))
         except GoEnhanceError as error:
             raise with_next_step(error, self.store.load(), self.policies, self.owner.max_tries) from None
@@ -178,6 +215,7 @@ class Attempt:
     def _submit(self, swaps: list[Swap], first_look: bool) -> tuple[list[Swap], GoEnhanceError | None]:
         """Submit the rows that are due. Return all rows as they are then, and the error that stopped it, if any."""
         swaps = self._settle(swaps)
+        self._jobs.left_out = []
         due = [*self._rows(swaps, Action.SUBMIT, first_look), *self._rows(swaps, Action.LOOK, first_look)]
         if not due:
             return swaps, None
@@ -185,16 +223,28 @@ class Attempt:
         return self.store.load(), stopped_by
 
     def _send(self, due: list[Swap], claims_seen: Mapping[str, int]) -> SubmitReport:
-        log.info("Submitting %s through %s.", pluralize(len(due), "pair"), self.account)
+        fitting, until = self._jobs.fitting(due)
+        if not fitting:
+            self._jobs.left_out = due
+            return SubmitReport(left_out=due)
+        log.info("Submitting %s through %s.", pluralize(len(fitting), "pair"), self.account)
         try:
             report = submit_round(
-                self.account, self.store, self.owner, due, loop=self._loop, claims_seen=claims_seen
+                self.account,
+                self.store,
+                self.owner,
+                fitting,
+                loop=self._loop,
+                claims_seen=claims_seen,
+                until=until,
             )
         except Exception:
             raise
         except BaseException:  # a timeout of the task, for example; the answers that came since are committed
             self.end()
             raise
+        report.left_out += due[len(fitting) :]
+        self._jobs.left_out = report.left_out
         _log_report(report)
         return report
 
@@ -239,6 +289,13 @@ class Attempt:
             return swaps
         waited = self._ask(earlier, time.time())
         return self._collect([swap for swap in earlier if swap.img_uuid not in waited.running], waited)
+
+    def _read_credits(self) -> Credits:
+        async def read() -> Credits:
+            async with open_client(self.account) as client:
+                return await client.get_credits()
+
+        return self._loop.run(read)
 
     def _ask(self, waiting: Sequence[Swap], deadline: float) -> WaitOutcome:
         return wait_round(

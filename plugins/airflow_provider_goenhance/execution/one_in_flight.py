@@ -100,7 +100,7 @@ class OneInFlight:
             report = self.send(looked.send, looked.claims_seen) if looked.send else SubmitReport()
             if report.stopped_by is not None:
                 return report.stopped_by
-            if not looked.in_flight and not report.taken_elsewhere:
+            if report.left_out or not (looked.in_flight or report.taken_elsewhere):
                 return None
             due = self._unchanged(looked, report.over_budget)
             if report.submitted:

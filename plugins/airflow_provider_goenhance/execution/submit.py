@@ -74,6 +74,7 @@ class SubmitReport:
     :param cost: credits for the jobs accepted now, as far as they are known
     :param taken_elsewhere: number of rows that another attempt, or whose pairs another row, had claimed meanwhile
     :param over_budget: the rows for which a budget had no room
+    :param left_out: the rows for whose jobs the account has no room now
     :param stopped_by: why the remaining pairs were not sent, ``None`` if all were
     """
 
@@ -83,6 +84,7 @@ class SubmitReport:
     cost: int | None = None
     taken_elsewhere: int = 0
     over_budget: list[Swap] = field(default_factory=list)
+    left_out: list[Swap] = field(default_factory=list)
     stopped_by: GoEnhanceError | None = None
 
 
@@ -100,8 +102,10 @@ class _Round:
         limits: Limits,
         claims_seen: Mapping[str, int],
         spending: Spending | None,
+        until: float | None,
     ) -> None:
         self._submit = submit
+        self._until = until
         self._limits = limits
         self._spending = spending
         self._loop = loop
@@ -221,11 +225,20 @@ class _Round:
 
     def _next(self) -> Swap | None:
         """Take the next row; the slot is free for another one if there is none."""
-        if self.broken or self._has_stopped() or not self._swaps:
+        if self.broken or self._has_stopped() or self._is_late() or not self._swaps:
             self._limits.leave()
             return None
         self._limits.rows_left -= 1
         return self._swaps.popleft()
+
+    def _is_late(self) -> bool:
+        """Return whether the time is over for which jobs were counted; the other rows are for another round."""
+        if self._until is None or time.monotonic() < self._until:
+            return False
+        self.report.left_out += self._swaps
+        self._swaps.clear()
+        self._limits.close()
+        return True
 
     async def _send(self, swap: Swap, task: asyncio.Task[Any]) -> Transition:
         gate = SendGate(self._has_stopped)
@@ -368,6 +381,7 @@ async def submit_swaps(
     limits: Limits | None = None,
     claims_seen: Mapping[str, int] | None = None,
     spending: Spending | None = None,
+    until: float | None = None,
 ) -> SubmitReport:
     """
     Submit rows concurrently, and commit the result of each.
@@ -383,10 +397,13 @@ async def submit_swaps(
     :param limits: the task's share of the account's limits; default: only ``concurrency``
     :param spending: the budgets that the writer counts for; ``None`` without budgets
     :param claims_seen: by ``swap_id``, how often the row's pair had been claimed when it was decided to submit it
+    :param until: claim nothing after this moment, by ``time.monotonic``
     :raises ResultsTableError: when the database stays out of reach; jobs that could not be recorded are in the log
     """
     limits = limits or TaskLimits()
-    round_ = _Round(submit, writer, swaps, len(swaps), concurrency, loop, limits, claims_seen or {}, spending)
+    round_ = _Round(
+        submit, writer, swaps, len(swaps), concurrency, loop, limits, claims_seen or {}, spending, until
+    )
     limits.stop = round_.stop
     slots = [round_.slot() for _ in range(min(slots_for(concurrency), len(swaps)))]
     # Not a TaskGroup: an error in one slot must not cancel another slot's POST, which is paid all the same.
@@ -404,11 +421,13 @@ def submit_round(
     *,
     loop: TaskLoop,
     claims_seen: Mapping[str, int] | None = None,
+    until: float | None = None,
 ) -> SubmitReport:
     """
     Submit rows through an account, and commit the result of each.
 
     :param claims_seen: see :func:`submit_swaps`
+    :param until: see :func:`submit_swaps`
     :param loop: runs the round; when the task ends, nothing more is sent, and POSTs that were written are awaited
     :raises ResultsTableError: when the rows cannot be written
     """
@@ -431,6 +450,7 @@ def submit_round(
                     limits=limits,
                     claims_seen=claims_seen,
                     spending=spending,
+                    until=until,
                 )
 
     report = loop.run(round_, drain_seconds=account.request_timeout + WRITER_SECONDS)

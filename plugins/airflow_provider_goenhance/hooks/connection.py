@@ -7,7 +7,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from ..api.account import (
@@ -33,6 +33,7 @@ ACCOUNT_FIELDS = (
     "submit_attempts",
     "get_attempts",
     "account_name",
+    "max_jobs",
     "max_pairs_per_day",
     "max_cost_per_day",
     "credits_per_swap",
@@ -96,6 +97,17 @@ def _limit(extra: Mapping[str, Any], name: str, conn_id: str) -> int | None:
             f"{value!r}."
         )
     return int(number)
+
+
+def _max_jobs(extra: Mapping[str, Any], conn_id: str) -> int | Literal["queue_limit"] | None:
+    """Return the limit of jobs under way: a number, or the name of the field in which GoEnhance reports it."""
+    value = field_of(extra, "max_jobs")
+    if str(value).strip().lower() == "queue_limit":
+        return "queue_limit"
+    try:
+        return _limit(extra, "max_jobs", conn_id)
+    except ValueError as error:
+        raise ValueError(f"{error} Or 'queue_limit' for the queueLimit that GoEnhance reports.") from None
 
 
 def _flag(value: Any, name: str, conn_id: str) -> bool:
@@ -256,6 +268,7 @@ def account_of(conn: Connection, extra: Mapping[str, Any]) -> Account:
         max_concurrency=_count(extra, "max_concurrency", DEFAULT_MAX_CONCURRENCY, conn_id),
         submit_attempts=_count(extra, "submit_attempts", DEFAULT_SUBMIT_ATTEMPTS, conn_id),
         get_attempts=_count(extra, "get_attempts", DEFAULT_GET_ATTEMPTS, conn_id),
+        max_jobs=_max_jobs(extra, conn_id),
         max_pairs_per_day=_limit(extra, "max_pairs_per_day", conn_id),
         max_cost_per_day=_limit(extra, "max_cost_per_day", conn_id),
         credits_per_swap=_limit(extra, "credits_per_swap", conn_id),

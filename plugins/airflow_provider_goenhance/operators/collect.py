@@ -180,6 +180,7 @@ class GoEnhanceCollectOperator(JobOperatorBase):
         :param give_up: whether jobs that still run have timed out; else their rows stay as they are
         """
         from ..execution.collect import collect_jobs
+        from ..execution.job_limit import release_collected
         from ..results.stores import TableStore
 
         ids = [swap.swap_id for swap in waiting]
@@ -188,7 +189,9 @@ class GoEnhanceCollectOperator(JobOperatorBase):
         # A picture is stored in the folder of the run that paid for it, whichever run collects it.
         for run_id, rows in groupby(sorted(tried, key=_run_of), key=_run_of):
             collect_jobs(account, store, list(rows), waited, self.storage_options(run_id, credentials))
-        return self._conclude(store.load(), {swap.swap_id for swap in tried})
+        swaps = store.load()
+        release_collected(ledger, account, tried, swaps)
+        return self._conclude(swaps, {swap.swap_id for swap in tried})
 
     def _conclude(self, swaps: Sequence[Swap], tried: Collection[str]) -> dict[str, int]:
         from ..execution.messages import pluralize

@@ -79,15 +79,16 @@ def account_tables(name: str, schema: str | None = None) -> AccountTables:
         f"{name}_leases",
         metadata,
         sa.Column("account", _Account, primary_key=True),
-        # Unique name of the execution, as in `claimed_by`.
+        # Unique name of the execution, as in `claimed_by`; of the task instance for a count of jobs.
         sa.Column("owner", sa.String(400), primary_key=True),
         # The run that it belongs to: limits are shared fairly between runs, not between tasks.
         sa.Column("dag_id", sa.String(250)),
         sa.Column("run_id", sa.String(250)),
-        # POSTs that it may have under way, POSTs that it could use, and jobs that it has submitted and not collected.
+        # POSTs that it may have under way, and those that it could use.
         sa.Column("slots", sa.Integer, nullable=False),
         sa.Column("wanted", sa.Integer, nullable=False),
-        sa.Column("jobs", sa.Integer, nullable=False, server_default=sa.text("0")),
+        # NULL, or the row counts jobs instead: those that the task may have under way, of those `wanted`.
+        sa.Column("jobs", sa.Integer),
         # By the database's clock.
         sa.Column("since", PreciseUtcDateTime),
         sa.Column("expires_at", PreciseUtcDateTime),

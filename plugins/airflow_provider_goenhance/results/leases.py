@@ -179,21 +179,21 @@ class AccountLeases:
         self._valid_until.pop(holder.owner, None)
 
     def _release(self, connection: sa.Connection, holder: Holder) -> None:
-        self._lock(connection)
-        self._delete(connection, holder, _now(connection))
+        self.lock(connection)
+        self._delete(connection, holder, database_now(connection))
 
     def _delete(self, connection: sa.Connection, holder: Holder, now: dt.datetime) -> None:
         """Delete the lease of an execution, and those that have expired."""
         c = self._leases.c
         gone = sa.or_(c.expires_at <= now, c.owner == holder.owner)
-        connection.execute(sa.delete(self._leases).where(c.account == self._account, gone))
+        connection.execute(sa.delete(self._leases).where(c.account == self._account, c.jobs.is_(None), gone))
 
     def _look(self, connection: sa.Connection, holder: Holder, request: Request) -> Lease | None:
         """Return the lease if nothing would have to be written."""
         valid_until = self._valid_until.get(holder.owner, 0.0)
         if time.monotonic() > valid_until - VALID_SECONDS + REWRITE_SECONDS:
             return None
-        now, pace = _now(connection), self._read_pace(connection) or _Pace()
+        now, pace = database_now(connection), self._read_pace(connection) or _Pace()
         rows = self._live(connection, now)
         mine = next((row for row in rows if row.owner == holder.owner), None)
         others = [row for row in rows if row.owner != holder.owner]
@@ -207,8 +207,8 @@ class AccountLeases:
 
     def _renew(self, connection: sa.Connection, holder: Holder, request: Request) -> Lease:
         asked_at = time.monotonic()
-        pace = self._lock(connection)
-        now = _now(connection)
+        pace = self.lock(connection)
+        now = database_now(connection)
         rows = self._live(connection, now)
         mine = next((row for row in rows if row.owner == holder.owner), None)
         others = [row for row in rows if row.owner != holder.owner]
@@ -260,7 +260,7 @@ class AccountLeases:
     def _live(self, connection: sa.Connection, now: dt.datetime) -> list[_Row]:
         c = self._leases.c
         query = sa.select(c.owner, c.dag_id, c.run_id, c.slots, c.wanted, c.since, c.expires_at).where(
-            c.account == self._account, c.expires_at > now
+            c.account == self._account, c.jobs.is_(None), c.expires_at > now
         )
         return [
             _Row(row.owner, (row.dag_id, row.run_id), row.slots, row.wanted, row.since, row.expires_at)
@@ -285,8 +285,8 @@ class AccountLeases:
     def _take_turns(
         self, connection: sa.Connection, count: int, rate: float, lead: float, most_ahead: int
     ) -> list[float]:
-        pace = self._lock(connection)
-        now = _now(connection)
+        pace = self.lock(connection)
+        now = database_now(connection)
         # Read after the database's time: a turn is never sooner than the database means it, whatever the network does.
         here = time.monotonic()
         interval = MARGIN / (rate * pace.at(now))
@@ -310,8 +310,8 @@ class AccountLeases:
         self._database.run(lambda connection: self._slow_down(connection, seconds, sent_before))
 
     def _slow_down(self, connection: sa.Connection, seconds: float, sent_before: float) -> None:
-        pace = self._lock(connection)
-        now = _now(connection)
+        pace = self.lock(connection)
+        now = database_now(connection)
         seconds = min(max(0.0, seconds), LONGEST_ACCOUNT_PAUSE)
         until = now + dt.timedelta(seconds=max(seconds, pace.paused_seconds(now)))
         values: dict[str, Any] = {"paused_until": until}
@@ -325,7 +325,7 @@ class AccountLeases:
 
     # -- the account's row -------------------------------------------------------------------------------------
 
-    def _lock(self, connection: sa.Connection) -> _Pace:
+    def lock(self, connection: sa.Connection) -> _Pace:
         """Lock the account's row, which is created the first time, and return it."""
         found = self._read_pace(connection, lock=True)
         if found is None:
@@ -345,7 +345,7 @@ class AccountLeases:
         connection.execute(sa.update(accounts).where(accounts.c.account == self._account).values(**values))
 
 
-def _now(connection: sa.Connection) -> dt.datetime:
+def database_now(connection: sa.Connection) -> dt.datetime:
     """Return the database's time, read by a statement of its own: one that waits for a lock may have read it before."""
     found: dt.datetime = connection.execute(sa.select(database_time(sa.literal(0.0, sa.Float)))).scalar_one()
     return found

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from ..api.polling import wait_for_jobs
+from ..api.polling import WaitOutcome, wait_for_jobs
 from ..exceptions import GoEnhanceError
 from ..execution.events import event_of, event_of_error
 
@@ -27,7 +28,7 @@ class GoEnhanceJobsTrigger(BaseTrigger):
     The arguments are stored in the metadata database and are ids and numbers only: no token, no link.
 
     :param goenhance_conn_id: connection of the account
-    :param img_uuids: the jobs
+    :param img_uuids: the jobs; none to wait until the deadline
     :param deadline: end of the wait, seconds since the epoch, so that a restart of the triggerer does not extend it
     :param poll_interval: seconds between two status calls for one new job (default 5, the vendor's advice)
     """
@@ -70,6 +71,10 @@ class GoEnhanceJobsTrigger(BaseTrigger):
         yield TriggerEvent(event)
 
     async def _wait(self) -> dict[str, Any]:
+        if not self.img_uuids:
+            # The task has no job yet, and looks at the deadline whether the account has room for one.
+            await asyncio.sleep(self.deadline - time.time())
+            return event_of(WaitOutcome())
         # The first import takes most of a second, so it must not block the thread of all triggers.
         hook_class = await asyncio.to_thread(_hook_class)
         async with hook_class(self.goenhance_conn_id).client() as client:
@@ -86,6 +91,8 @@ class GoEnhanceJobsTrigger(BaseTrigger):
 
     async def on_kill(self) -> None:
         """Log that the jobs keep running: GoEnhance has no call to cancel one."""
+        if not self.img_uuids:
+            return
         log.warning(
             "The task was stopped by a user while %d jobs were running. They keep running, and billing, at GoEnhance: "
             "%s. Their rows keep each img_uuid; clearing the task re-attaches to them and pays nothing.",

@@ -7,6 +7,7 @@ import asyncio
 import itertools
 import sqlite3
 import threading
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -173,6 +174,21 @@ def test_a_row_that_is_listed_twice_is_posted_once(ledger: Ledger) -> None:
 
     submit(ledger, post, swaps=ledger.of_run(KEY)[:3] * 3)
     assert len(posts) == len(set(posts)) == 3
+
+
+def test_nothing_is_claimed_after_the_time_for_which_jobs_were_counted(ledger: Ledger) -> None:
+    until = time.monotonic() + 0.2
+
+    async def post(source_img: str, reference_img: str) -> Submission:
+        await asyncio.sleep(max(0.0, until - time.monotonic()))
+        return await accept(source_img, reference_img)
+
+    with GroupCommit(ledger.database, WHO) as writer:
+        report = asyncio.run(submit_swaps(post, writer, ledger.of_run(KEY), concurrency=3, until=until))
+    assert report.stopped_by is None
+    assert 0 < len(report.submitted) <= slots_for(3)
+    assert len(report.submitted) + len(report.left_out) == 20
+    assert Counter(statuses(ledger))[Status.PLANNED] == len(report.left_out)
 
 
 def test_a_row_that_another_attempt_took_is_left_to_it(ledger: Ledger) -> None:

@@ -224,3 +224,26 @@ def test_a_budget_that_is_no_such_number_is_refused(name: str, written: Any) -> 
     conn = Connection(conn_id="c", conn_type="goenhance", password="sk-token")
     with pytest.raises(ValueError, match=f"Connection 'c': {name} must be a whole number from 1"):
         account_of(conn, {name: written})
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (None, None),
+        ("", None),
+        (7, 7),
+        ("7", 7),
+        ("queue_limit", "queue_limit"),
+        (" Queue_Limit ", "queue_limit"),
+    ],
+)
+def test_a_limit_of_jobs_is_a_number_or_the_one_that_goenhance_reports(written: Any, read: Any) -> None:
+    conn = Connection(conn_id="c", conn_type="goenhance", password="sk-token")
+    assert account_of(conn, {"max_jobs": written}).max_jobs == read
+
+
+@pytest.mark.parametrize("written", [0, -1, 1.5, "many", True])
+def test_another_limit_of_jobs_is_refused_and_the_message_says_what_is_valid(written: Any) -> None:
+    conn = Connection(conn_id="c", conn_type="goenhance", password="sk-token")
+    with pytest.raises(ValueError, match=r"max_jobs must be a whole number from 1 .* Or 'queue_limit' for"):
+        account_of(conn, {"max_jobs": written})

@@ -57,6 +57,13 @@ def test_what_is_stored_of_a_trigger_is_ids_and_numbers_only() -> None:
     }
 
 
+async def test_a_trigger_without_jobs_waits_until_its_deadline_and_asks_nobody() -> None:
+    deadline = time.time() + 0.2
+    (event,) = await events_of(trigger(img_uuids=[], deadline=deadline))
+    assert time.time() >= deadline
+    assert (event.payload["status"], event.payload["running"]) == ("finished", [])
+
+
 @pytest.mark.parametrize(
     ("definition", "status", "said"),
     [
