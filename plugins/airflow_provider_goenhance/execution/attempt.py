@@ -79,7 +79,7 @@ class Attempt:
         self._jobs = JobLimit(
             self.account,
             self.store,
-            self.task_key,
+            self.owner.task_key,
             timeout=self.timeout,
             claim_seconds=self.owner.claim_seconds,
             read_credits=self._read_credits,
