@@ -106,9 +106,7 @@ class OneInFlight:
             if report.submitted:
                 held_at = 0.0
             elif due:
-                if not held_at:
-                    held_at = time.monotonic() + IN_FLIGHT_SECONDS
-                    _say_what_is_in_flight(due, looked.in_flight)
+                held_at = held_at or _start_to_wait(due, looked.in_flight)
                 if time.monotonic() >= held_at:
                     self._hold(ledger, due, looked.in_flight)
                     return None
@@ -256,7 +254,8 @@ class OneInFlight:
 _FOUND = {Status.REUSED: "reused", Status.SUBMITTED: "adopted", Status.HELD: "held"}
 
 
-def _say_what_is_in_flight(rows: Sequence[Swap], decisions: Mapping[str, Decision]) -> None:
+def _start_to_wait(rows: Sequence[Swap], decisions: Mapping[str, Decision]) -> float:
+    """Log which pairs other tasks are submitting; return when to wait no more, by ``time.monotonic``."""
     others = [d.other for row in rows if (d := decisions.get(row.swap_id)) and d.other]
     first = f" (the first: run {others[0].run_id} of Dag {others[0].dag_id})" if others else ""
     log.info(
@@ -265,6 +264,7 @@ def _say_what_is_in_flight(rows: Sequence[Swap], decisions: Mapping[str, Decisio
         first,
         IN_FLIGHT_SECONDS,
     )
+    return time.monotonic() + IN_FLIGHT_SECONDS
 
 
 def _may_take(row: Swap, decision: Decision) -> bool:

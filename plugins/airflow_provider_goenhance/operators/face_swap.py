@@ -19,6 +19,7 @@ from ..exceptions import (
     UnreachableError,
 )
 from .arguments import as_written, display_name, text
+from .budget import raise_if_over_budget
 from .swap_base import GOOD, FaceSwapOperatorBase
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
         """End a task whose pair was not sent: there is no ``img_uuid`` for the tasks after it."""
         from airflow.providers.common.compat.sdk import AirflowSkipException
 
-        self.raise_if_over_budget(swaps)
+        raise_if_over_budget(self, swaps)
         raise AirflowSkipException(swaps[0].error_message)
 
 

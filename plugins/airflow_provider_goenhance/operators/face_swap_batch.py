@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..exceptions import BatchFailedError
 from .arguments import as_written, display_name, number, text, whole
+from .budget import raise_if_over_budget
 from .swap_base import GOOD, FaceSwapOperatorBase
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
         if tries_left:
             self._raise_if_retry_helps(bad, swaps, policies)
         self._raise_if_too_many(bad, sent, policies)
-        self.raise_if_over_budget(swaps)
+        raise_if_over_budget(self, swaps)
         return [
             {"pair_id": swap.pair_id, "img_uuid": swap.img_uuid, "status": swap.status.value}
             for swap in swaps

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..exceptions import BudgetReachedError
 from ..links import SwappedPicturesLink
-from .arguments import choice, flag, limit, seconds, whole
+from .arguments import choice, flag, seconds, whole
 from .base import JobOperatorBase
+from .budget import caps_of, open_spending
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from ..execution.attempt import Attempt
     from ..results.ledger import Ledger, RunKey
     from ..results.recovery import Policies
-    from ..results.spending import Caps, Spending
     from ..results.states import OnBudgetReached, OnClear, OnUnknownSubmit, Reuse
     from ..results.stores import SwapStore
     from ..results.swap import Swap
@@ -196,7 +195,7 @@ class FaceSwapOperatorBase(JobOperatorBase):
 
         policies = self._policies()  # an invalid policy must be found before anything is sent
         timeout = seconds(self.timeout, "timeout")
-        caps = self._caps()
+        caps = caps_of(self)
         credentials = self.signing_credentials()
         account = self.account()
         ti = context["ti"]
@@ -212,7 +211,7 @@ class FaceSwapOperatorBase(JobOperatorBase):
                 claim_seconds=claim_seconds(
                     account.request_timeout, account.submit_attempts, longest_turn(account)
                 ),
-                spending=self._spending(account, context, caps),
+                spending=open_spending(self._ledger, account, self.run_key(context), caps),
                 task_key=task_key,
             ),
             policies=policies,
@@ -264,39 +263,6 @@ class FaceSwapOperatorBase(JobOperatorBase):
         """Return the task's map index, ``None`` if it is not mapped."""
         index = context["ti"].map_index
         return index if index is not None and index >= 0 else None
-
-    def _caps(self) -> Caps:
-        """Return the budget of the run."""
-        from ..results.spending import Caps
-
-        choice(self.on_budget_reached, "on_budget_reached", ("hold", "fail"))
-        return Caps(limit(self.max_pairs, "max_pairs"), limit(self.max_cost, "max_cost"))
-
-    def _spending(self, account: Account, context: Context, caps: Caps) -> Spending | None:
-        """Return what this task may spend, with its budgets ready."""
-        from ..execution.spending import spending_of
-        from ..results.budgets import open_budgets
-
-        spending = spending_of(self._ledger, account, self.run_key(context), caps)
-        if spending and self._ledger is not None:
-            open_budgets(self._ledger.database, spending)
-        return spending
-
-    def raise_if_over_budget(self, swaps: Sequence[Swap]) -> None:
-        """
-        Log the pairs for which a budget had no room.
-
-        :raises BudgetReachedError: when ``on_budget_reached`` says so
-        """
-        from ..execution.messages import pluralize
-
-        over = [swap for swap in swaps if swap.over_budget]
-        if not over:
-            return
-        words = f"{pluralize(len(over), 'pair')} of {len(swaps)} held. {over[0].error_message}"
-        if self.on_budget_reached == "fail":
-            raise BudgetReachedError(f"{words} on_budget_reached is 'fail'.")
-        self.log.warning("%s", words)
 
     def _policies(self) -> Policies:
         from ..results.recovery import Policies

@@ -26,7 +26,7 @@ def test_no_interleaving_of_crashes_retries_clears_and_zombies_breaks_an_invaria
     run_state_machine_as_test(
         machine_for(database),
         settings=settings(
-            max_examples=EXAMPLES or 12,
+            max_examples=EXAMPLES or 8,
             stateful_step_count=60 if EXAMPLES else 40,
             derandomize=not EXAMPLES,
             # The quick suite says what broke; the long one takes the minutes to find the shortest way there.

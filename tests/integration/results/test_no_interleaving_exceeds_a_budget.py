@@ -210,7 +210,7 @@ def test_no_interleaving_exceeds_a_budget_or_loses_a_reservation(
     fast: TestDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @settings(
-        max_examples=EXAMPLES or 10,
+        max_examples=EXAMPLES or 4,
         derandomize=not EXAMPLES,
         phases=list(Phase) if EXAMPLES else [Phase.generate],
         database=None,

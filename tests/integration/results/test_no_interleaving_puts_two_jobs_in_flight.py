@@ -31,7 +31,7 @@ from tests.swaps import planned
 RUNS = ("1", "2", "3")
 PAIRS = 2
 FATES: tuple[Fate, ...] = ("ok",) * 8 + ("cut_before", "cut_after", "crash_before", "crash_after")
-EXAMPLES = int(os.environ.get("GOENHANCE_LEDGER_EXAMPLES", "12"))
+EXAMPLES = int(os.environ.get("GOENHANCE_LEDGER_EXAMPLES", "4"))
 
 
 @dataclass
