@@ -98,10 +98,8 @@ class OneInFlight:
             looked = self._look(ledger, due)
             self._behind |= looked.behind
             report = self.send(looked.send, looked.claims_seen) if looked.send else SubmitReport()
-            if report.stopped_by is not None:
+            if _ends_the_round(report, looked):
                 return report.stopped_by
-            if report.left_out or not (looked.in_flight or report.taken_elsewhere):
-                return None
             due = self._unchanged(looked, report.over_budget)
             if report.submitted:
                 held_at = 0.0
@@ -252,6 +250,13 @@ class OneInFlight:
 
 
 _FOUND = {Status.REUSED: "reused", Status.SUBMITTED: "adopted", Status.HELD: "held"}
+
+
+def _ends_the_round(report: SubmitReport, looked: _Looked) -> bool:
+    """Return whether no row has to be looked at again for now."""
+    if report.stopped_by is not None or report.left_out:
+        return True
+    return not looked.in_flight and not report.taken_elsewhere
 
 
 def _start_to_wait(rows: Sequence[Swap], decisions: Mapping[str, Decision]) -> float:
