@@ -97,10 +97,8 @@ class OneInFlight:
             looked = self._look(ledger, due)
             self._behind |= looked.behind
             report = self.send(looked.send, looked.claims_seen) if looked.send else SubmitReport()
-            if report.stopped_by is not None:
+            if not _looks_again(looked, report):
                 return report.stopped_by
-            if report.left_out or not (looked.in_flight or report.taken_elsewhere):
-                return None
             due = self._unchanged(looked, report.over_budget)
             if report.submitted:
                 held_at = 0.0
@@ -247,6 +245,13 @@ class OneInFlight:
 
 
 _FOUND = {Status.REUSED: "reused", Status.SUBMITTED: "adopted", Status.HELD: "held"}
+
+
+def _looks_again(looked: _Looked, report: SubmitReport) -> bool:
+    """Return whether rows are to be looked at again now; those that were left out wait for jobs to end first."""
+    if report.stopped_by is not None or report.left_out:
+        return False
+    return bool(looked.in_flight or report.taken_elsewhere)
 
 
 def _may_take(row: Swap, decision: Decision) -> bool:
