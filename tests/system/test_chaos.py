@@ -71,6 +71,13 @@ def rows_of(engine: sa.Engine) -> list[dict[str, object]]:
         return [dict(row) for row in connection.execute(sa.text("SELECT * FROM goenhance_swaps")).mappings()]
 
 
+def sent_share(engine: sa.Engine) -> float:
+    """Return the share of the rows that is no longer planned."""
+    with engine.connect() as connection:
+        query = "SELECT avg(CASE WHEN status = 'planned' THEN 0.0 ELSE 1.0 END) FROM goenhance_swaps"
+        return float(connection.execute(sa.text(query)).scalar_one())
+
+
 def planned_all(engine: sa.Engine, pairs: int) -> bool:
     with engine.connect() as connection:
         if not sa.inspect(connection).has_table("goenhance_swaps"):
@@ -129,18 +136,20 @@ def test_a_night_of_kills_pays_no_pair_twice_and_loses_no_job(
                 left = Counter(row["status"] for row in rows_of(results_database))
                 raise AssertionError(f"the run did not come to an end: {dict(left)}, {dict(killed)}")
             time.sleep(chance.uniform(0.5, 1.5))
+            # Spread over the run, so that kills hit submits under way, and not only tasks that begin.
+            due = min(1.0, 0.05 + sent_share(results_database) / 0.75)
             hits = killed["task"] + killed["worker"]
-            if hits < kills and (hit := airflow.kill_a_worker(chance)):
+            if hits < kills * due and (hit := airflow.kill_a_worker(chance)):
                 killed[hit] += 1
             # Pauses of the rate limit, so that tasks are also ended while their rows wait for the end of one. Not all
             # night: they slow the account down, and these come however slow it is.
             limited = {"kind": "rate_limited", "retry_after": 2, "count": CONCURRENCY}
-            may_pause = pauses < PAUSES and chance.random() < 0.3
+            may_pause = pauses < PAUSES * due and chance.random() < 0.3
             pauses += may_pause
             sandbox.put_faults(submit=[limited, slow] if may_pause else slow)
-            if killed["terminated"] < TERMINATIONS and airflow.terminate_a_task(chance):
+            if killed["terminated"] < TERMINATIONS * due and airflow.terminate_a_task(chance):
                 killed["terminated"] += 1
-            # Spread over the run: a part of the night's kills before each.
+            # A part of the night's kills before each.
             if cuts < cuts_due and hits * (CUTS + 1) >= kills * (cuts + 1):
                 cuts += bool(cut_connections(results_database))
             if killed["triggerer"] < triggerer_kills_due and hits * 3 >= kills * (killed["triggerer"] + 1):

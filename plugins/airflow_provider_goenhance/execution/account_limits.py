@@ -25,7 +25,7 @@ from ..exceptions import GoEnhanceError, RateLimitedError, ResultsTableError, Un
 from ..results.lease_thread import LeaseThread
 from ..results.leases import AccountLeases, Holder, Lease, Request
 from .limits import Limits, TaskLimits, ignore, slots_for
-from .messages import pluralize
+from .messages import capitalize, pluralize
 from .turns import Turns
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ class AccountLimits:
 
     def _why_waiting(self, now: float) -> str:
         if self._paused_until > now:
-            return f"{self._account} is paused for {self._paused_until - now:.0f} s more, after a 429."
+            return f"{capitalize(str(self._account))} is paused for {self._paused_until - now:.0f} s more, after a 429."
         if now >= self._valid_until:
             return f"The lease of this task in the limits of {self._account} could not be renewed."
         return f"Other tasks use all {self.limit} concurrent requests of {self._account}.{self._silent}"

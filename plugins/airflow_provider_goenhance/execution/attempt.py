@@ -207,9 +207,9 @@ class Attempt:
         running = sum(swap.status is Status.SUBMITTED for swap in self.store.load())
         log.warning(
             "Told to end. %s without an answer: marked unknown, because each may have been accepted and paid for. %s "
-            "at GoEnhance and paid for: a retry or clear re-attaches and pays nothing.",
+            "at GoEnhance: a retry or clear re-attaches and pays nothing.",
             pluralize(killed, "submit is", "submits are"),
-            pluralize(running, "job continues", "jobs continue"),
+            pluralize(running, "job is paid for and continues", "jobs are paid for and continue"),
         )
 
     def _submit(self, swaps: list[Swap], first_look: bool) -> tuple[list[Swap], GoEnhanceError | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from .account_tables import account_tables
 from .encodings import describe_encoding, is_about_encoding
 from .engines import make_engine
 from .schema import DEFAULT_TABLE, swaps_table
-from .transient_errors import OutOfReachError, is_transient, leads_to_standby
+from .transient_errors import OutOfReachError, interruption_behind, is_transient, leads_to_standby
 from .upgrade import MARKER, add_pair_keys, renew_fingerprints
 
 log = logging.getLogger(__name__)
@@ -167,17 +168,7 @@ class ResultsDatabase:
         write: bool,
         attempts: int = ATTEMPTS,
     ) -> T:
-        def once() -> T:
-            with connect() as raw:
-                connection = raw.execution_options(goenhance_write=write)
-                try:
-                    with connection.begin():
-                        return work(connection)
-                except sa.exc.DBAPIError as error:
-                    if leads_to_standby(error):
-                        raw.invalidate(error)
-                    raise
-
+        once = partial(self._once, connect, work, write=write, handled=sys.exc_info()[1])
         retrying = Retrying(
             retry=_is_worth_repeating,
             stop=stop_after_attempt(attempts),
@@ -200,6 +191,30 @@ class ResultsDatabase:
             raise self._failure(error, OutOfReachError if out_of_reach else ResultsTableError) from None
         except sa.exc.SQLAlchemyError as error:
             raise self._failure(error) from None
+
+    def _once(
+        self,
+        connect: Callable[[], AbstractContextManager[sa.Connection]],
+        work: Callable[[sa.Connection], T],
+        *,
+        write: bool,
+        handled: BaseException | None,
+    ) -> T:
+        try:
+            with connect() as raw:
+                connection = raw.execution_options(goenhance_write=write)
+                try:
+                    with connection.begin():
+                        return work(connection)
+                except sa.exc.DBAPIError as error:
+                    if leads_to_standby(error):
+                        raw.invalidate(error)
+                    raise
+        except Exception as error:
+            # Neither repeated nor reported as trouble of the database: the task has to end.
+            if interruption := interruption_behind(error, handled):
+                raise interruption from None
+            raise
 
     def _log_pause(self, state: RetryCallState) -> None:
         log.warning(

@@ -113,3 +113,18 @@ def number_of(cause: object) -> object:
     """Return the number of an error of MySQL, which is its first argument."""
     arguments: tuple[object, ...] = getattr(cause, "args", ())
     return arguments[0] if arguments and isinstance(arguments[0], int) else None
+
+
+def interruption_behind(error: BaseException, handled: BaseException | None) -> BaseException | None:
+    """
+    Return the interruption that led to an error, such as the timeout of a task in the middle of a statement.
+
+    :param error: raised while the connection was cleaned up, which hides the interruption
+    :param handled: the exception that was being handled before the work began, which is none of its own
+    """
+    seen: BaseException | None = error
+    while seen is not None and seen is not handled:
+        if not isinstance(seen, Exception):
+            return seen
+        seen = seen.__context__
+    return None

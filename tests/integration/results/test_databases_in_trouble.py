@@ -58,6 +58,30 @@ def submit_while(
     return accepted
 
 
+class Interrupted(BaseException):
+    """What a signal handler raises in the middle of whatever runs, as Airflow does for ``execution_timeout``."""
+
+
+@pytest.mark.parametrize("error", ["database is locked", "cannot change 'autocommit' now"])
+def test_an_interruption_is_not_hidden_by_the_error_that_it_causes_in_the_database(
+    database: TestDatabase, error: str
+) -> None:
+    calls = 0
+
+    def work(_connection: sa.Connection) -> None:
+        nonlocal calls
+        calls += 1
+        raise Interrupted
+
+    def fail(_connection: sa.Connection) -> None:
+        raise sa.exc.OperationalError("ROLLBACK", {}, sqlite3.OperationalError(error))
+
+    sa.event.listen(database.engine, "rollback", fail)
+    with pytest.raises(Interrupted):
+        database.run(work)
+    assert calls == 1
+
+
 @pytest.mark.parametrize("driver", ["postgresql+psycopg2", "postgresql+psycopg"])
 def test_connections_cut_during_a_round_neither_lose_a_job_nor_pay_one_twice(
     postgres_url: sa.URL, driver: str
