@@ -38,7 +38,9 @@ def wait_until_blocked(connection: sa.Connection) -> None:
 def test_outcomes_lock_their_rows_in_the_order_of_the_ids_whatever_order_they_come_in(ledger: Ledger) -> None:
     rows = sorted(ledger.of_run(KEY), key=lambda row: row.swap_id, reverse=True)
     outcomes = [
-        Outcome(row.swap_id, str(row.img_uuid), Status.FAILED, error_code="job_failed", error_message="No face.")
+        Outcome(
+            row.swap_id, str(row.img_uuid), Status.FAILED, error_code="job_failed", error_message="No face."
+        )
         for row in rows
     ]
     c = ledger.swaps.c

@@ -19,6 +19,7 @@ from airflow_provider_goenhance.results.resolution import NotBilled
 from airflow_provider_goenhance.results.settlement import settle
 from airflow_provider_goenhance.results.spending import Amount, Caps, Spending, run_scope
 from airflow_provider_goenhance.results.states import Status
+from airflow_provider_goenhance.results.transition_memory import apply_to
 from airflow_provider_goenhance.results.transitions import Claim, ClaimOwner, OutcomeUnknown
 from include.sandbox.process import SandboxProcess
 from tests.integration.results.databases import Fate, TestDatabase
@@ -50,7 +51,9 @@ def make_run(url: sa.URL, sandbox: SandboxProcess, tmp_path: Path) -> Iterator[M
 
 def clear(run: OneRun) -> None:
     """Make the next attempt one after a clear: its ``max_tries`` is higher than that of the rows' claims."""
-    run.ledger.database.run(lambda connection: connection.execute(sa.update(run.ledger.swaps).values(max_tries=0)))
+    run.ledger.database.run(
+        lambda connection: connection.execute(sa.update(run.ledger.swaps).values(max_tries=0))
+    )
 
 
 def test_an_unknown_submit_whose_resubmit_is_refused_stays_unknown_and_holds_tomorrows_run(
@@ -94,7 +97,9 @@ def test_a_refused_resubmit_after_a_clear_keeps_the_picture_that_was_paid_for(
     (paid,) = monday.run()
     clear(monday)
     sandbox.put_faults(submit={"kind": "no_credits", "count": 1})
-    with pytest.raises(GoEnhanceError, match=r"a clear submits the pair and pays for it again|A retry submits"):
+    with pytest.raises(
+        GoEnhanceError, match=r"a clear submits the pair and pays for it again|A retry submits"
+    ):
         monday.attempt()
     (row,) = monday.rows()
     assert (row.status, row.img_uuid, row.result_uri) == (Status.SUCCEEDED, paid.img_uuid, paid.result_uri)
@@ -129,7 +134,9 @@ def test_an_unknown_submit_is_not_sent_again_if_another_run_has_the_picture_by_t
     make_run("tuesday", on_unknown_submit="resubmit").run()
     (row,) = monday.attempt()
     assert (row.status, row.attempts) == (Status.REUSED, 1)
-    assert paid_for(row) == "The picture of another run is reused. 1 submit of its own may have been paid for."
+    assert (
+        paid_for(row) == "The picture of another run is reused. 1 submit of its own may have been paid for."
+    )
     assert len(sandbox.submissions()) == 2
     assert [swap.status for swap in make_run("wednesday").run()] == [Status.REUSED]
 
@@ -179,3 +186,15 @@ def used(database: TestDatabase, key: RunKey) -> Amount:
         table.c.budget_id == run_scope(key.dag_id, key.run_id).budget_id
     )
     return Amount(**database.read(query)[0])
+
+
+def test_the_same_holds_in_memory_where_there_is_no_results_table() -> None:
+    owner, now = ClaimOwner("swap[0] try 1 a", "account", 1), dt.datetime.now(dt.UTC)
+    row = planned(0, status=Status.UNKNOWN, attempts=1, account="account", error_message="Lost.")
+    claimed = apply_to(row, Claim.of(row), owner, now)
+    assert claimed is not None
+    back = apply_to(claimed, NotSentAgain.of(row, "No credits."), owner, now)
+    assert back is not None
+    assert (back.status, back.attempts) == (Status.UNKNOWN, 1)
+    assert back.error_message == "Lost. It was to be sent again, and was not: No credits."
+    assert apply_to(back, NotSentAgain.of(row, "No credits."), owner, now) is None
