@@ -100,7 +100,7 @@ class OneInFlight:
             report = self.send(looked.send, looked.claims_seen) if looked.send else SubmitReport()
             if _ends_the_round(report, looked):
                 return report.stopped_by
-            due = self._unchanged(looked, report.over_budget)
+            due = self._unchanged(looked, [*report.over_budget, *report.left])
             if report.submitted:
                 held_at = 0.0
             elif due:
@@ -226,10 +226,10 @@ class OneInFlight:
                 ", ".join(f"{count} {_FOUND[status]}" for status, count in found.items()),
             )
 
-    def _unchanged(self, looked: _Looked, over_budget: Sequence[Swap]) -> list[Swap]:
+    def _unchanged(self, looked: _Looked, left: Sequence[Swap]) -> list[Swap]:
         """Return the rows that are to be looked at again: those in flight elsewhere, and those that were refused."""
-        over = {swap.swap_id for swap in over_budget}
-        before = {row.swap_id: (row.status, row.attempts) for row in looked.send if row.swap_id not in over}
+        done = {swap.swap_id for swap in left}
+        before = {row.swap_id: (row.status, row.attempts) for row in looked.send if row.swap_id not in done}
         return [
             row
             for row in self.store.load()

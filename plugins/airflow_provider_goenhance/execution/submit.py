@@ -28,6 +28,7 @@ from ..exceptions import (
 )
 from ..results.group_commit import AsyncGroupCommit
 from ..results.leases import LOWEST_PACE
+from ..results.recovery import job_itself_failed
 from ..results.resend_transitions import NotSentAgain, was_sent_before
 from ..results.states import Status
 from ..results.stores import Writer
@@ -75,6 +76,7 @@ class SubmitReport:
     :param taken_elsewhere: number of rows that another attempt, or whose pairs another row, had claimed meanwhile
     :param over_budget: the rows for which a budget had no room
     :param left_out: the rows for whose jobs the account has no room now
+    :param left: rows that were to be sent again, that GoEnhance refused, and that are as they were before
     :param stopped_by: why the remaining pairs were not sent, ``None`` if all were
     """
 
@@ -85,6 +87,7 @@ class SubmitReport:
     taken_elsewhere: int = 0
     over_budget: list[Swap] = field(default_factory=list)
     left_out: list[Swap] = field(default_factory=list)
+    left: list[Swap] = field(default_factory=list)
     stopped_by: GoEnhanceError | None = None
 
 
@@ -285,10 +288,12 @@ class _Round:
         if isinstance(error, _ENDS_THE_BATCH):
             self.stop(error)
             return _not_sent(swap, error)
-        if was_sent_before(swap) or not isinstance(error, BadRequestError):
+        keeps_its_state = was_sent_before(swap) and not job_itself_failed(swap)
+        if keeps_its_state or not isinstance(error, BadRequestError):
             log.warning("%s: %s", swap.label, error)
         self.report.declined += 1
-        if was_sent_before(swap):
+        if keeps_its_state:
+            self.report.left.append(swap)
             return NotSentAgain.of(swap, str(error))
         return Declined(swap.swap_id, error.error_code, f"{error} Nothing was paid for this pair.")
 

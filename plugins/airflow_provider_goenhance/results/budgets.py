@@ -50,7 +50,8 @@ def within_budgets(
     limits = spending.scopes(spending.day)
     book = _Book(connection, account_tables(swaps.name, swaps.schema))
     # What was reserved yesterday is given back to yesterday.
-    book.lock([scope for day in spending.days for scope in spending.scopes(day)])
+    scopes = [scope for day in spending.days for scope in spending.scopes(day)]
+    book.lock(scopes, add=[scope for scope, caps in limits.items() if caps])
     rows = _reservations(connection, swaps, [step.swap_id for step in steps])
     for step in steps:
         row = rows.get(step.swap_id)
@@ -147,16 +148,19 @@ class _Book:
         self.used: dict[str, Amount] = {}
         self._before: dict[str, Amount] = {}
 
-    def lock(self, scopes: Sequence[Scope]) -> None:
-        """Lock the rows of some budgets in the order of their ids, and read them; add those that are missing."""
-        titles = {scope.budget_id: scope.title for scope in scopes}
-        self.used = self._read(sorted(titles))
-        missing = titles.keys() - self.used.keys()
+    def lock(self, scopes: Sequence[Scope], *, add: Sequence[Scope] = ()) -> None:
+        """
+        Lock the rows of some budgets in the order of their ids, and read them.
+
+        :param add: those that are added where they are missing. Others are not counted: a budget that somebody limits
+            later begins with all that was spent before, see :func:`open_budgets`
+        """
+        ids = sorted({scope.budget_id for scope in scopes})
+        self.used = self._read(ids)
+        missing = [scope for scope in add if scope.budget_id not in self.used]
         if missing:
-            _add_missing(
-                self._connection, self._table, {Scope(key, titles[key]): Amount() for key in missing}
-            )
-            self.used = self._read(sorted(titles))
+            _add_missing(self._connection, self._table, dict.fromkeys(missing, Amount()))
+            self.used = self._read(ids)
         self._before = dict(self.used)
 
     def _read(self, ids: list[str]) -> dict[str, Amount]:
@@ -170,15 +174,15 @@ class _Book:
     def first_reached(self, limits: Mapping[Scope, Caps], price: int | None) -> Reached | None:
         """Return a budget that has no room for another pair, ``None`` if all have."""
         for scope, limit in limits.items():
-            used = self.used[scope.budget_id]
-            if limit and not limit.room(used, price):
+            if limit and not limit.room(used := self.used[scope.budget_id], price):
                 return Reached(scope.title, limit, used, price)
         return None
 
     def add(self, scopes: Iterable[Scope], pairs: int, cost: int) -> None:
         """Change some counters."""
         for scope in scopes:
-            self.used[scope.budget_id] = self.used[scope.budget_id].plus(pairs, cost)
+            if scope.budget_id in self.used:
+                self.used[scope.budget_id] = self.used[scope.budget_id].plus(pairs, cost)
 
     def write(self) -> None:
         """Write the counters that have changed."""
@@ -221,10 +225,11 @@ def scopes_of(rows: Iterable[Any]) -> Iterator[Scope]:
 
 
 def open_budgets(database: ResultsDatabase, spending: Spending) -> None:
-    """Add the budgets of a run and of today that are missing, with what was spent before they were set."""
+    """Add the limited budgets of a run and of today that are missing, with what was spent before they were set."""
     amounts, missing = _amounts(database, spending)
-    if missing:
-        used = {scope: amounts[scope] for scope in missing}
+    limits = spending.scopes(today())
+    used = {scope: amounts[scope] for scope in missing if limits.get(scope)}
+    if used:
         database.run(lambda connection: _add_missing(connection, database.shared.budgets, used))
 
 

@@ -149,7 +149,7 @@ class Spending:
         """
         Return both budgets.
 
-        Both are counted if one of them is limited: a row remembers one reservation, and gives back to both.
+        A row remembers one reservation, and gives back to both, as far as they are counted.
         """
         return {
             run_scope(self.key.dag_id, self.key.run_id): self.per_run,

@@ -10,6 +10,7 @@ from typing import Any
 
 from .bounds import fit
 from .schema import swaps_table
+from .states import Status
 from .swap import Swap
 from .transition_rules import Append, DatabaseTimePlus, FromOwner, FromRow, FromStep, Now, Plus
 from .transitions import Accepted, ClaimOwner, FormerJob, Step
@@ -88,7 +89,7 @@ def _value(
     match source:
         case FromStep():
             value = source.of(step)
-            value = fit(value, swaps_table().c[column]) if column else value
+            value = _fit(value, column) if column else value
             return now if value is None and source.or_now else value
         case FromOwner():
             return getattr(owner, source.field)
@@ -105,3 +106,8 @@ def _value(
             return now + dt.timedelta(seconds=getattr(owner, source.seconds.field)) if now else None
         case _:
             return source
+
+
+def _fit(value: Any, column: str) -> Any:
+    # A status is compared by identity: it must not become plain text.
+    return value if isinstance(value, Status) else fit(value, swaps_table().c[column])

@@ -276,6 +276,25 @@ def test_a_budget_that_is_set_late_counts_what_was_spent_before(
     assert sum(database.take(ClaimOwner("late", "account", 1, spending=spending), claims(ledger, 3, 4))) == 0
 
 
+def test_a_limit_per_day_that_is_set_late_counts_what_was_spent_with_and_without_a_budget(
+    database: TestDatabase, ledger: Ledger
+) -> None:
+    limited = owner("limited", per_run=Caps(max_pairs=5), price=1)
+    open_budgets(database, spending_of(limited))
+    database.take(limited, claims(ledger, 0))
+    database.take(ClaimOwner("without a budget", "account", 1), claims(ledger, 1, 2, 3))
+
+    late = owner("late", per_day=Caps(max_pairs=5), price=1)
+    open_budgets(database, spending_of(late))
+    assert [amount.pairs for _, _, amount in used_so_far(database, spending_of(late))] == [4]
+    assert database.take(late, claims(ledger, 4, 5)) == [True, False]
+
+    # What the first one gives back is room for one more.
+    database.take(limited, [NotSent(swap_id(0), "service_busy", "Busy.")])
+    assert used(database).pairs == 1
+    assert database.take(late, claims(ledger, 5, 6)) == [True, False]
+
+
 def test_the_learned_price_is_stored_for_the_account(database: TestDatabase) -> None:
     assert learned_price(database, "account") is None
     store_price(database, "account", 4)

@@ -19,8 +19,11 @@ import sqlalchemy as sa
 
 from airflow_provider_goenhance.execution import one_in_flight
 from airflow_provider_goenhance.results.recovery import Policies, retry_can_help
+from airflow_provider_goenhance.results.spending import Caps, Spending
 from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.results.swap import Swap
+from airflow_provider_goenhance.results.transition_sql import apply
+from airflow_provider_goenhance.results.transitions import Claim, ClaimOwner
 from include.sandbox.process import SandboxProcess
 from tests.integration.results.one_run import OneRun
 
@@ -317,3 +320,29 @@ def test_a_pair_that_another_task_does_not_finish_submitting_is_held_for_a_retry
     ]
     thread.join(60)
     assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("status", [Status.UNKNOWN, Status.SUBMITTED])
+def test_a_claim_that_a_budget_refused_hides_nothing_that_its_pair_was_paid_for(
+    make_run: MakeRun, sandbox: SandboxProcess, status: Status
+) -> None:
+    lost = {"kind": "disconnect", "when": "after", "count": 1}
+    sandbox.put_faults(job_seconds=0.1, submit=[lost] if status is Status.UNKNOWN else [])
+    (paid,) = make_run("monday", pairs=[1], wait=False).run()
+    assert paid.status is status
+
+    over = make_run("tuesday", pairs=[1], on_unknown_submit="resubmit", reuse="never")
+    over.plan()
+    spending = Spending(over.account.fingerprint, over.key, Caps(max_pairs=0))
+    owner = ClaimOwner("over budget", over.account.fingerprint, 1, spending=spending)
+    claim = Claim.of(*over.rows(), claims_seen=1)
+    swaps = over.ledger.swaps
+    assert over.ledger.database.run(lambda c: apply(c, swaps, owner, [claim])) == [False]
+    # It took the key all the same.
+    pairs = over.ledger.database.shared.pairs.c
+    (key,) = over.ledger.database.read(sa.select(pairs.swap_id, pairs.claims))
+    assert key == {"swap_id": claim.swap_id, "claims": 2}
+
+    (row,) = make_run("wednesday", pairs=[1]).run()
+    assert row.status is (Status.HELD if status is Status.UNKNOWN else Status.SUCCEEDED)
+    assert len(sandbox.submissions()) == 1

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,18 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_provider_goenhance.exceptions import GoEnhanceError
+from airflow_provider_goenhance.execution import one_in_flight
 from airflow_provider_goenhance.execution.messages import paid_for
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
+from airflow_provider_goenhance.results.pair_transitions import step_to
 from airflow_provider_goenhance.results.resend_transitions import NotSentAgain
 from airflow_provider_goenhance.results.resolution import NotBilled
+from airflow_provider_goenhance.results.reuse import Decision, NextStep, holding
 from airflow_provider_goenhance.results.settlement import settle
 from airflow_provider_goenhance.results.spending import Amount, Caps, Spending, run_scope
 from airflow_provider_goenhance.results.states import Status
+from airflow_provider_goenhance.results.transition_memory import apply_to
+from airflow_provider_goenhance.results.transition_sql import apply
 from airflow_provider_goenhance.results.transitions import Claim, ClaimOwner, OutcomeUnknown
 from include.sandbox.process import SandboxProcess
 from tests.integration.results.databases import Fate, TestDatabase
@@ -38,8 +43,8 @@ def sandbox(goenhance_sandbox_shared: SandboxProcess) -> SandboxProcess:
 def make_run(url: sa.URL, sandbox: SandboxProcess, tmp_path: Path) -> Iterator[MakeRun]:
     made: list[OneRun] = []
 
-    def make(run_id: str, **options: Any) -> OneRun:
-        run = OneRun(url, sandbox.port, sandbox.token, run_id, tmp_path / "kept", pairs=[1], **options)
+    def make(run_id: str, *, pairs: Sequence[int] = (1,), **options: Any) -> OneRun:
+        run = OneRun(url, sandbox.port, sandbox.token, run_id, tmp_path / "kept", pairs=pairs, **options)
         made.append(run)
         return run
 
@@ -185,3 +190,41 @@ def used(database: TestDatabase, key: RunKey) -> Amount:
         table.c.budget_id == run_scope(key.dag_id, key.run_id).budget_id
     )
     return Amount(**database.read(query)[0])
+
+
+def test_the_same_holds_in_memory_where_there_is_no_results_table() -> None:
+    owner, now = ClaimOwner("swap[0] try 1 a", "account", 1), dt.datetime.now(dt.UTC)
+    row = planned(0, status=Status.UNKNOWN, attempts=1, account="account", error_message="Lost.")
+    claimed = apply_to(row, Claim.of(row), owner, now)
+    assert claimed is not None
+    back = apply_to(claimed, NotSentAgain.of(row, "No credits."), owner, now)
+    assert back is not None
+    assert (back.status, back.attempts) == (Status.UNKNOWN, 1)
+    assert back.error_message == "Lost. It was to be sent again, and was not: No credits."
+    assert apply_to(back, NotSentAgain.of(row, "No credits."), owner, now) is None
+
+
+def test_a_declined_resubmit_is_not_repeated_while_another_pair_is_in_flight(
+    make_run: MakeRun, sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(one_in_flight, "IN_FLIGHT_SECONDS", 0.5)
+    monkeypatch.setattr(one_in_flight, "LOOK_EVERY", 0.05)
+    sandbox.put_faults(submit=LOST_AFTER_ACCEPTING)
+    monday = make_run("monday", pairs=[1, 2], on_unknown_submit="resubmit")
+    monday.plan()
+    (_, second) = monday.rows()
+    monday.ledger.take([step_to(second, holding(second, Decision(NextStep.WAIT_FOR_SUBMIT)))])
+    other = make_run("another", pairs=[2])
+    other.plan()
+    owner = ClaimOwner("another", other.account.fingerprint, 1)
+    other.ledger.database.run(
+        lambda connection: apply(connection, other.ledger.swaps, owner, [Claim.of(*other.rows())])
+    )
+    monday.attempt()
+    assert [row.status for row in monday.rows()] == [Status.UNKNOWN, Status.HELD]
+
+    sandbox.put_faults(submit={"kind": "http_error", "status": 400})
+    monday.attempt()
+    assert [row.status for row in monday.rows()] == [Status.UNKNOWN, Status.HELD]
+    (fault,) = sandbox.faults()["submit"]
+    assert fault["fired"] == 1
