@@ -244,6 +244,8 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
 
     def _ask(self, context: Context, manifests: Sequence[Manifest], estimate: Estimate) -> None:
         """Park this task until a person has approved what the run costs."""
+        from ..execution.progress import duration
+
         self.log.info("More than approve_above=%s: waiting for a person's approval.", self.approve_above)
         ask(
             self,
@@ -251,7 +253,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
             subject=estimate.question,
             body=f"Run `{context['ti'].run_id}` of Dag `{context['ti'].dag_id}`, manifest "
             f"{', '.join(f'`{manifest.location}`' for manifest in manifests)}.\n\n"
-            f"{estimate}\n\nWithout an answer within {self.approval_timeout}, nothing is sent.",
+            f"{estimate}\n\nWithout an answer within {duration(self.approval_timeout.total_seconds())}, nothing is sent.",
             timeout=self.approval_timeout,
             notifiers=self.approval_notifiers,
         )
