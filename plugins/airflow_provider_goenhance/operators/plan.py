@@ -246,6 +246,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         """Park this task until a person has approved what the run costs."""
         from ..execution.progress import duration
 
+        open_for = duration(self.approval_timeout.total_seconds())
         self.log.info("More than approve_above=%s: waiting for a person's approval.", self.approve_above)
         ask(
             self,
@@ -253,7 +254,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
             subject=estimate.question,
             body=f"Run `{context['ti'].run_id}` of Dag `{context['ti'].dag_id}`, manifest "
             f"{', '.join(f'`{manifest.location}`' for manifest in manifests)}.\n\n"
-            f"{estimate}\n\nWithout an answer within {duration(self.approval_timeout.total_seconds())}, nothing is sent.",
+            f"{estimate}\n\nWithout an answer within {open_for}, nothing is sent.",
             timeout=self.approval_timeout,
             notifiers=self.approval_notifiers,
         )
