@@ -193,8 +193,8 @@ def _why_held(decision: Decision) -> str:
         when = f" at {moment.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC" if moment else ""
         return (
             f"Not sent: {where} submitted the same pair{when} with an unknown outcome, and may have paid for it. "
-            "Compare with the vendor's console, settle that submit with `airflow goenhance resolve`, then clear the task of "
-            "this row. on_unknown_submit='resubmit' sends the pair, which may then be paid for twice."
+            "Compare with the vendor's console, settle that submit with `airflow goenhance resolve`, then clear the "
+            "task of this row. on_unknown_submit='resubmit' sends the pair, which may then be paid for twice."
         )
     doing = (
         f"has the job {other.img_uuid} of the same pair running"
