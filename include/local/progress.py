@@ -127,5 +127,6 @@ def _picture(uri: str, paths: Paths) -> str:
 
 
 def _reason(row: Swap) -> str:
-    place = f"row {row.row_number}: " if row.row_number is not None and row.status == "rejected" else ""
-    return place + (row.error_message or row.error_code or "")
+    reason = row.error_message or row.error_code or ""
+    named = row.row_number is None or reason.startswith("Row ")
+    return reason if named or row.status != "rejected" else f"Row {row.row_number}: {reason}"

@@ -67,7 +67,7 @@ def _connection_type() -> dict[str, Any]:
         },
         "conn-fields": {
             "max_concurrency": {
-                "label": "Concurrent requests",
+                "label": "Concurrent submits",
                 "description": "The most submits of the account at once, from all tasks that share a results "
                 "table. Default 32.",
                 "schema": {"type": ["integer", "null"], "minimum": 1, "default": None},

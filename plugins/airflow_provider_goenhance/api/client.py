@@ -156,11 +156,16 @@ class GoEnhanceClient:
             text = text_of(exchange.begin_of_answer(), account.token)
             arrived = f" This much of an answer had arrived: {excerpt(text, 200)!r}." if text.strip() else ""
             lost = ConnectionLostError(
-                f"The connection of {account} broke during the {what}: {cause}.{arrived}"
+                f"The {what} through {account} got no complete answer: {cause}.{arrived}"
             )
             lost.answer_text = answer_text(text) or None
             raise lost from None
-        log.info("The connection of %s broke behind a complete answer to the %s: %s.", account, what, cause)
+        log.info(
+            "The %s through %s got a complete answer, and then the connection broke: %s.",
+            what,
+            account,
+            cause,
+        )
 
     def _cause(self, error: BaseException) -> str:
         if isinstance(error, TimeoutError) and not str(error):

@@ -18,6 +18,7 @@ from airflow.utils.cli import action_cli, suppress_logs_and_warning
 from airflow.utils.providers_configuration_loader import providers_configuration_loaded
 
 from ..exceptions import GoEnhanceError, ResultsTableError
+from ..execution.messages import pluralize
 from ..execution.reconcile import Comparison, compare_run, record_balance, settle_by_credits
 from ..execution.settle import ResolutionError, Selection, resolve_unknown, select_unknown, unknown_submits
 from ..hooks.goenhance import GoEnhanceHook
@@ -121,7 +122,11 @@ def reconcile(args: Namespace) -> None:
             )
             if comparison is None:
                 refused += 1
-                shown.append(_reconciled(key, "No balance was read before the submits of this run."))
+                shown.append(
+                    _reconciled(
+                        key, "The results table has no balance that was read before the submits of this run."
+                    )
+                )
                 continue
             line, settled = comparison.line, 0
             if args.settle:
@@ -133,7 +138,7 @@ def reconcile(args: Namespace) -> None:
             shown.append(_reconciled(key, line, comparison, settled))
     _print_reconciled(shown, args.output)
     if args.settle and refused:
-        raise ResolutionError(f"{refused} of {len(keys)} runs not settled.")
+        raise ResolutionError(f"Not settled: {refused} of {pluralize(len(keys), 'run')}.")
 
 
 def _reconciled(

@@ -253,14 +253,14 @@ def _balance(round_: Round) -> str:
 def _known(round_: Round) -> str:
     jobs = pluralize(round_.jobs, "job")
     if not round_.jobs:
-        return "No job of this run has ended with a charge that is certain."
+        return "No job of this run was certainly charged."
     if round_.price is None:
         return f"{jobs} ended; the price of a swap is not known yet."
     if not round_.unpriced:
         return f"{jobs} cost {pluralize(round_.cost, 'credit')}, as GoEnhance reported."
     low, high = (round_.cost + round_.unpriced * price for price in (round_.price.low, round_.price.high))
     total = pluralize(low, "credit") if low == high else f"{low} to {high} credits"
-    return f"{jobs} cost {total} at {round_.price} for a swap."
+    return f"{jobs} cost {total}, at {round_.price} per swap."
 
 
 def _doubts(round_: Round, finding: Finding) -> Sequence[str]:
@@ -274,7 +274,7 @@ def _doubts(round_: Round, finding: Finding) -> Sequence[str]:
         f"{pluralize(maybe.failed, 'failed job')}, which may be refunded" if maybe.failed else "",
     ]
     named = list(filter(None, uncertain))
-    doubts = [f"Charged in between or not: {', '.join(named)}."] if named else []
+    doubts = [f"May or may not have been charged in between: {', '.join(named)}."] if named else []
     if finding.foreign:
         doubts.append(
             f"At least {pluralize(finding.foreign, 'credit')} went to somebody else's use of the account."

@@ -64,7 +64,8 @@ def paid_for(swap: Swap) -> str:
 
 def describe(swap: Swap) -> str:
     """Return what happened to a pair: its status, the reason, and what was paid."""
-    reason = swap.error_message or "No reason was recorded."
+    unsent = swap.status is Status.PLANNED
+    reason = swap.error_message or ("It was not sent." if unsent else "No reason was recorded.")
     if len(reason) > LONGEST_REASON:
         reason = f"{reason[:LONGEST_REASON]}... (the row has the rest)."
     return f"{swap.label} is {swap.status}: {reason} {paid_for(swap)}"

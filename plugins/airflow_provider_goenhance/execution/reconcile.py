@@ -13,6 +13,7 @@ from ..results.prices import learned_price, store_price
 from ..results.resolution import Resolution
 from ..results.states import Status
 from .credit_math import Finding, Round, compare, credit_line, obstacles, price_shown_by, round_of
+from .messages import pluralize
 from .settle import ResolutionError, Selection, resolve_unknown
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def compare_run(
     shown = price_shown_by(round_)
     if shown is not None and shown != known:
         store_price(ledger.database, account, shown)
-        log.info("A swap costs %d credits, as the balance of this run shows.", shown)
+        log.info("A swap costs %s, as the balance of this run shows.", pluralize(shown, "credit"))
         round_ = round_of(before.balance, after.balance, charges, shown)
     return Comparison(key, round_, compare(round_), unknown, after, quiet_from, job_seconds)
 

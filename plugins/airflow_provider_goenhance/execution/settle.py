@@ -78,7 +78,7 @@ def resolve_unknown(
     rows = select_unknown(ledger, selection)
     if img_uuid is not None and len(rows) != 1:
         raise ResolutionError(
-            f"{img_uuid} is one job, and {len(rows)} rows are selected: {_named(rows)}. Select the one that became it."
+            f"{img_uuid} is one job, and {len(rows)} rows are selected: {_named(rows)}. Select the row of that job."
         )
     at = dt.datetime.now(dt.UTC).replace(microsecond=0)
     steps = [_step(row, wanted, by[:MAX_NAME], at, img_uuid, note) for row in rows]
@@ -146,7 +146,10 @@ def _checked_uuid(resolution: Resolution, img_uuid: str | None) -> str | None:
     given = (img_uuid or "").strip()
     if resolution is not Resolution.BILLED:
         if given:
-            raise ResolutionError(f"img_uuid names the job of a billed submit; got it with {resolution!s}.")
+            raise ResolutionError(
+                f"img_uuid names the job of a billed submit; got it with {resolution!s}. Omit it, or settle the submit "
+                "as billed."
+            )
         return None
     if not given:
         raise ResolutionError(

@@ -76,8 +76,8 @@ def _hold(store: SwapStore, spending: Spending, over: Sequence[Swap]) -> None:
     if not over or spending.reached is None:
         return
     message = (
-        f"Not sent, and nothing was paid: {_lower_first(str(spending.reached))} Raise the budget and clear this task, "
-        "or leave the pair to a new run."
+        f"Not sent, and nothing was paid: {_lower_first(str(spending.reached))} To send the pair, raise the budget "
+        "and clear its task, or start a new run."
     )
     log.warning(
         "%s Held: %s, from %s on. Nothing was paid for them.",

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
 import re
@@ -217,6 +218,7 @@ def _headers_of(extra: Mapping[str, Any], conn_id: str) -> dict[str, str]:
         # The token goes into the password field only.
         if key in _HTTP_OPTIONS or is_account_field(key) or value is None or key.lower() == "authorization":
             continue
+        _refuse_misspelled_field(key, conn_id)
         text = str(value)
         if not (text.isascii() and text.isprintable() and _HEADER_NAME.fullmatch(key)):
             raise ValueError(
@@ -225,6 +227,19 @@ def _headers_of(extra: Mapping[str, Any], conn_id: str) -> dict[str, str]:
             )
         headers[key] = text
     return headers
+
+
+def _refuse_misspelled_field(key: str, conn_id: str) -> None:
+    """Raise if a key looks like one of our own fields: a budget that is misspelled must not become a header."""
+    # Header names hardly ever have an underscore, and our fields always have.
+    if "_" not in key:
+        return
+    close = difflib.get_close_matches(key.lower(), ACCOUNT_FIELDS, n=1, cutoff=0.8)
+    if close or key.lower().startswith("max_"):
+        meant = f"; did you mean {close[0]!r}?" if close else "."
+        raise ValueError(
+            f"Connection {conn_id!r}: the extra has no field {key!r}{meant} Its fields are {', '.join(ACCOUNT_FIELDS)}."
+        )
 
 
 def _token_of(conn: Connection) -> str:

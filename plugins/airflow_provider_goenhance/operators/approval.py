@@ -99,7 +99,11 @@ def read_answer(event: Any) -> Answer:
 
 def not_approved(answer: Answer, timeout: dt.timedelta) -> NotApprovedError:
     """Return the error for an answer that is no."""
-    said = f"{answer.by} refused" if answer.by else f"No one approved within {timeout}"
+    from ..execution.progress import duration
+
+    said = (
+        f"{answer.by} refused" if answer.by else f"No one approved within {duration(timeout.total_seconds())}"
+    )
     return NotApprovedError(
         f"{said} what this run would cost. Nothing was sent or paid, and its rows stay planned. Clear this task to be "
         "asked again; the next run is not affected."

@@ -256,5 +256,5 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
                 "changes nothing. Clearing the swap tasks collects pictures that were paid for and not stored, sends "
                 "declined pairs again, and looks again at held ones: settle their unknown submits first. A new run "
                 "reuses the pictures and adopts the jobs that are paid for, holds the pairs with unknown submits, and "
-                "pays for the others."
+                "pays for the others; correct rejected rows in the manifest first."
             )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..exceptions import GoEnhanceError, OutOfCreditsError
 from ..execution.messages import pluralize
 from ..execution.price import Estimate, estimate
+from ..execution.progress import duration
 from ..execution.spending import spending_of
 from .approval import ask
 from .credit_check import store_planned_balance
@@ -80,6 +81,7 @@ class RunPrice:
         self, task: GoEnhancePlanOperator, context: Context, manifests: Sequence[Manifest], found: Estimate
     ) -> None:
         """Park the task until a person has approved what the run costs."""
+        open_for = duration(task.approval_timeout.total_seconds())
         task.log.info("More than approve_above=%s: waiting for a person's approval.", self._approve_above)
         ask(
             task,
@@ -87,7 +89,7 @@ class RunPrice:
             subject=found.question,
             body=f"Run `{self._key.run_id}` of Dag `{self._key.dag_id}`, manifest "
             f"{', '.join(f'`{manifest.location}`' for manifest in manifests)}.\n\n"
-            f"{found}\n\nWithout an answer within {task.approval_timeout}, nothing is sent.",
+            f"{found}\n\nWithout an answer within {open_for}, nothing is sent.",
             timeout=task.approval_timeout,
             notifiers=task.approval_notifiers,
         )

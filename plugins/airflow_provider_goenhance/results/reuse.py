@@ -198,9 +198,9 @@ def _why_held(decision: Decision) -> str:
         moment = (other.claimed_at or other.planned_at) if other else None
         when = f" at {moment.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC" if moment else ""
         return (
-            f"Not sent: the same pair was submitted in {where}{when}, which may have been accepted and paid for; its "
-            "outcome is unknown. Compare with the vendor's console and settle it with `airflow goenhance resolve`, "
-            "then clear this task; on_unknown_submit='resubmit' sends the pair although it may be paid for twice."
+            f"Not sent: {where} submitted the same pair{when} with an unknown outcome, and may have paid for it. "
+            "Compare with the vendor's console, settle that submit with `airflow goenhance resolve`, then clear the "
+            "task of this row. on_unknown_submit='resubmit' sends the pair, which may then be paid for twice."
         )
     doing = (
         f"has the job {other.img_uuid} of the same pair running"

@@ -14,6 +14,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from ..api.polling import WaitOutcome, wait_for_jobs
 from ..exceptions import GoEnhanceError
 from ..execution.events import event_of, event_of_error
+from ..execution.messages import pluralize
 
 if TYPE_CHECKING:
     from ..hooks.goenhance import GoEnhanceAsyncHook
@@ -86,7 +87,7 @@ class GoEnhanceJobsTrigger(BaseTrigger):
                 max_concurrency=client.account.max_concurrency,
                 host=client.account.base_url,
             )
-        log.info("Waited for %d jobs: %s.", len(self.img_uuids), outcome)
+        log.info("Waited for %s: %s.", pluralize(len(self.img_uuids), "job"), outcome)
         return event_of(outcome)
 
     async def on_kill(self) -> None:

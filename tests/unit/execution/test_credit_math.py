@@ -219,7 +219,7 @@ def test_a_price_is_learned_from_a_round_in_which_everything_is_certain() -> Non
         (
             round_(12),
             "3 unknown submits; the balance shows that 2 were accepted. The balance fell by 12 credits, from 1000 to "
-            "988. 10 jobs cost 10 credits at 1 for a swap.",
+            "988. 10 jobs cost 10 credits, at 1 per swap.",
         ),
         (round_(10), "3 unknown submits; the balance shows that none was accepted."),
         (round_(13), "3 unknown submits; the balance shows that all 3 were accepted."),
@@ -227,19 +227,20 @@ def test_a_price_is_learned_from_a_round_in_which_everything_is_certain() -> Non
         (
             round_(13, maybe=Maybe(others=2), maybe_unpriced=2),
             "3 unknown submits; the balance shows that 1 to 3 were accepted. The balance fell by 13 credits, from 1000 "
-            "to 987. 10 jobs cost 10 credits at 1 for a swap. Charged in between or not: 2 submits of other runs.",
+            "to 987. 10 jobs cost 10 credits, at 1 per swap. May or may not have been charged in between: 2 submits of "
+            "other runs.",
         ),
         (
             round_(17),
             "3 unknown submits; the balance does not show how many were accepted (0 to 3). The balance fell by 17 "
-            "credits, from 1000 to 983. 10 jobs cost 10 credits at 1 for a swap. At least 4 credits went to somebody "
+            "credits, from 1000 to 983. 10 jobs cost 10 credits, at 1 per swap. At least 4 credits went to somebody "
             "else's use of the account.",
         ),
         (
             round_(8, unknown=0, maybe=Maybe(failed=2), maybe_unpriced=2),
-            "The balance fell by 8 credits, from 1000 to 992. 10 jobs cost 10 credits at 1 for a swap. Charged in "
-            "between or not: 2 failed jobs, which may be refunded. At least 2 credits came back: a refund, or a "
-            "top-up.",
+            "The balance fell by 8 credits, from 1000 to 992. 10 jobs cost 10 credits, at 1 per swap. May or may "
+            "not have been charged in between: 2 failed jobs, which may be refunded. At least 2 credits came back: a "
+            "refund, or a top-up.",
         ),
         (
             round_(40, unknown=0, price=None),
@@ -247,8 +248,8 @@ def test_a_price_is_learned_from_a_round_in_which_everything_is_certain() -> Non
         ),
         (
             round_(-100, unknown=0, jobs=0, unpriced=0),
-            "The balance rose by 100 credits, from 1000 to 1100. No job of this run has ended with a charge that is "
-            "certain. At least 100 credits came back: a refund, or a top-up.",
+            "The balance rose by 100 credits, from 1000 to 1100. No job of this run was certainly "
+            "charged. At least 100 credits came back: a refund, or a top-up.",
         ),
     ],
 )

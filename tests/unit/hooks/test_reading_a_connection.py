@@ -247,3 +247,26 @@ def test_another_limit_of_jobs_is_refused_and_the_message_says_what_is_valid(wri
     conn = Connection(conn_id="c", conn_type="goenhance", password="sk-token")
     with pytest.raises(ValueError, match=r"max_jobs must be a whole number from 1 .* Or 'queue_limit' for"):
         account_of(conn, {"max_jobs": written})
+
+
+@pytest.mark.parametrize(
+    ("misspelled", "hint"),
+    [
+        ("max_pair_per_day", "did you mean 'max_pairs_per_day'"),
+        ("MAX_COST_PER_DAY", "did you mean 'max_cost_per_day'"),
+        ("credit_per_swap", "did you mean 'credits_per_swap'"),
+        ("max_pairs", "Its fields are max_concurrency"),
+    ],
+)
+def test_a_misspelled_limit_is_refused_and_not_sent_as_a_header(
+    connection: Define, misspelled: str, hint: str
+) -> None:
+    with pytest.raises(ValueError, match=f"has no field '{misspelled}'.*{hint}"):
+        read(connection(extra={misspelled: 10}))
+
+
+def test_a_header_with_an_underscore_is_no_misspelled_limit(connection: Define) -> None:
+    assert read(connection(extra={"request_id": "7", "account-name": "faces"})).headers == {
+        "request_id": "7",
+        "account-name": "faces",
+    }

@@ -43,7 +43,7 @@ def test_a_failed_row_shows_its_reason_square_brackets_and_all() -> None:
 
 
 def test_a_rejected_row_shows_where_it_stands_in_the_manifest() -> None:
-    assert "row 7: source_img is missing" in shown(
+    assert "Row 7: source_img is missing" in shown(
         [row(7, "rejected", error_message="source_img is missing")]
     )
 
