@@ -3,12 +3,34 @@
 
 from __future__ import annotations
 
+import time
+
 from .messages import pluralize
 
 #: Seconds between two lines about progress in a worker.
 PROGRESS_EVERY = 5.0
 #: A rate over less time than this says nothing yet, seconds.
 SHORTEST_MEASURE = 1.0
+
+
+class SubmitProgress:
+    """
+    Says every few seconds how far a round of submits is.
+
+    :param total: pairs of the round
+    """
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._began = self._last_line = time.monotonic()
+
+    def line(self, done: int, *, paid: int, cost: int | None, price: int | None) -> str | None:
+        """Return the line if it is time for one; the arguments are those of :func:`submit_line`."""
+        now = time.monotonic()
+        if now - self._last_line < PROGRESS_EVERY:
+            return None
+        self._last_line = now
+        return submit_line(done, self._total, paid=paid, cost=cost, price=price, seconds=now - self._began)
 
 
 def submit_line(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Submit many swaps at once, each row committed before and after its POST."""
+"""The slots of a round of submits: each row is committed before and after its POST."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ..api.client import open_client
 from ..api.models import Submission
 from ..api.send_gate import SendGate, current_gate
 from ..exceptions import (
@@ -27,23 +26,17 @@ from ..exceptions import (
     UnreachableError,
 )
 from ..results.group_commit import AsyncGroupCommit
-from ..results.leases import LOWEST_PACE
 from ..results.recovery import job_itself_failed
 from ..results.resend_transitions import NotSentAgain, was_sent_before
 from ..results.states import Status
 from ..results.stores import Writer
 from ..results.swap import Swap
 from ..results.transitions import Accepted, Claim, Declined, NotSent, OutcomeUnknown, Transition
-from .account_limits import open_limits
 from .limits import TaskLimits, slots_for
-from .progress import PROGRESS_EVERY, submit_line
-from .spending import conclude
+from .progress import SubmitProgress
 
 if TYPE_CHECKING:
-    from ..api.account import Account
     from ..results.spending import Spending
-    from ..results.stores import SwapStore
-    from ..results.transitions import ClaimOwner
     from .limits import Limits
     from .task_loop import TaskLoop
 
@@ -52,8 +45,6 @@ log = logging.getLogger(__name__)
 #: Consecutive submits that were refused for now, or have no known outcome, after which the round ends: the service is
 #: in trouble.
 UNKNOWN_IN_A_ROW = 5
-#: Seconds beyond the request timeout that an interrupted round may take to commit the answers it still receives.
-WRITER_SECONDS = 15.0
 
 _ENDS_THE_BATCH = (
     AuthenticationError,
@@ -124,11 +115,10 @@ class _Round:
         self._attempts: Counter[str] = Counter()
         limits.rows_left = len(self._swaps)
         self._claims_seen = claims_seen
-        self._total = total
         self._trouble_in_a_row = 0
         self._breaker = UNKNOWN_IN_A_ROW
         self._busy: ServiceBusyError | None = None
-        self._began = self._last_line = time.monotonic()
+        self._progress = SubmitProgress(total)
         self.report = SubmitReport()
         self.broken = False
         if loop is not None:
@@ -341,21 +331,10 @@ class _Round:
         return self._spending.price if self._spending is not None else None
 
     def _show_progress(self) -> None:
-        now = time.monotonic()
-        if now - self._last_line >= PROGRESS_EVERY:
-            self._last_line = now
-            report = self.report
-            log.info(
-                "%s",
-                submit_line(
-                    len(report.submitted) + report.declined + report.unknown,
-                    self._total,
-                    paid=len(report.submitted),
-                    cost=report.cost,
-                    price=self._price,
-                    seconds=now - self._began,
-                ),
-            )
+        report = self.report
+        done = len(report.submitted) + report.declined + report.unknown
+        if line := self._progress.line(done, paid=len(report.submitted), cost=report.cost, price=self._price):
+            log.info("%s", line)
 
 
 def _unexpected(error: Exception) -> SubmitOutcomeUnknownError:
@@ -368,12 +347,6 @@ def _not_sent(swap: Swap, error: GoEnhanceError) -> Transition:
     if was_sent_before(swap):
         return NotSentAgain.of(swap, str(error))
     return NotSent(swap.swap_id, error.error_code, str(error))
-
-
-def longest_turn(account: Account) -> float:
-    """Return how many seconds the account's rate can make a claimed row wait behind all others, at its slowest."""
-    rate = account.requests_per_second * LOWEST_PACE
-    return slots_for(account.max_concurrency) / rate if rate > 0 else 0.0
 
 
 async def submit_swaps(
@@ -416,49 +389,3 @@ async def submit_swaps(
         if isinstance(result, BaseException):
             raise result
     return round_.close()
-
-
-def submit_round(
-    account: Account,
-    store: SwapStore,
-    owner: ClaimOwner,
-    swaps: list[Swap],
-    *,
-    loop: TaskLoop,
-    claims_seen: Mapping[str, int] | None = None,
-    until: float | None = None,
-) -> SubmitReport:
-    """
-    Submit rows through an account, and commit the result of each.
-
-    :param claims_seen: see :func:`submit_swaps`
-    :param until: see :func:`submit_swaps`
-    :param loop: runs the round; when the task ends, nothing more is sent, and POSTs that were written are awaited
-    :raises ResultsTableError: when the rows cannot be written
-    """
-    spending = owner.spending
-    price_before = spending.price if spending is not None else None
-
-    async def round_() -> SubmitReport:
-        # Opened here, because an interruption of the main thread must not close it.
-        with store.writer(owner) as writer:
-            async with (
-                open_limits(account, store, owner, swaps) as limits,
-                open_client(account, limiter=limits.limiter) as client,
-            ):
-                return await submit_swaps(
-                    client.submit,
-                    writer,
-                    swaps,
-                    concurrency=account.max_concurrency,
-                    loop=loop,
-                    limits=limits,
-                    claims_seen=claims_seen,
-                    spending=spending,
-                    until=until,
-                )
-
-    report = loop.run(round_, drain_seconds=account.request_timeout + WRITER_SECONDS)
-    if spending is not None:
-        conclude(store, spending, report.over_budget, price_before)
-    return report

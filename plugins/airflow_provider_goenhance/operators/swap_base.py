@@ -189,7 +189,7 @@ class FaceSwapOperatorBase(JobOperatorBase):
 
     def _prepare(self, context: Context) -> Attempt:
         from ..execution.attempt import Attempt
-        from ..execution.submit import longest_turn
+        from ..execution.submit_round import longest_turn
         from ..results.clock import claim_seconds
         from ..results.transitions import ClaimOwner
 

@@ -12,7 +12,16 @@ from .bounds import fit
 from .schema import swaps_table
 from .states import Status
 from .swap import Swap
-from .transition_rules import Append, DatabaseTimePlus, FromOwner, FromRow, FromStep, Now, Plus
+from .transition_rules import (
+    Append,
+    AsReadUnlessPlanned,
+    DatabaseTimePlus,
+    FromOwner,
+    FromRow,
+    FromStep,
+    Now,
+    Plus,
+)
 from .transitions import Accepted, ClaimOwner, FormerJob, Step
 
 log = logging.getLogger(__name__)
@@ -28,9 +37,16 @@ def is_allowed(row: Swap, step: Step, owner: ClaimOwner | None = None) -> bool:
     return (
         row.status
         in (rule.from_status if isinstance(rule.from_status, frozenset) else {value(rule.from_status)})
-        and all(getattr(row, column) == value(source) for column, source in rule.guards.items())
+        and all(
+            getattr(row, column) == value(source) or _may_have_any(row, source)
+            for column, source in rule.guards.items()
+        )
         and all(getattr(row, column) != value(source) for column, source in rule.unless.items())
     )
+
+
+def _may_have_any(row: Swap, source: Any) -> bool:
+    return isinstance(source, AsReadUnlessPlanned) and row.status is Status.PLANNED
 
 
 def is_taken(row: Any, step: Step, owner: ClaimOwner) -> bool:

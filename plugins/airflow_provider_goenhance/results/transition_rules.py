@@ -41,6 +41,11 @@ class TextFromStep(FromStep):
 
 
 @dataclass(frozen=True, slots=True)
+class AsReadUnlessPlanned(FromStep):
+    """A guard: a field of the step that the column must equal, NULL included. A planned row may have any value."""
+
+
+@dataclass(frozen=True, slots=True)
 class FromOwner:
     """A field of the claim owner."""
 

@@ -21,8 +21,19 @@ from .database import IN_LIST
 from .pair_keys import claim_pairs
 from .plan_transitions import Repeated
 from .resend_transitions import NotSentAgain
+from .states import Status
 from .transition_memory import former_job, is_taken
-from .transition_rules import Append, DatabaseTimePlus, FromOwner, FromRow, FromStep, Now, Plus, Rule
+from .transition_rules import (
+    Append,
+    AsReadUnlessPlanned,
+    DatabaseTimePlus,
+    FromOwner,
+    FromRow,
+    FromStep,
+    Now,
+    Plus,
+    Rule,
+)
 from .transitions import (
     Accepted,
     Claim,
@@ -214,7 +225,7 @@ def _derive(swaps: sa.Table, rule: Rule, cells: bulk_update.Cells) -> sa.Update:
         if isinstance(rule.from_status, frozenset)
         else c.status == sql(rule.from_status, c.status)
     ]
-    conditions += [c[name] == sql(source, c[name]) for name, source in rule.guards.items()]
+    conditions += [_guard(c, c[name], source, sql(source, c[name])) for name, source in rule.guards.items()]
     # NULL also counts as different; SQL's != would not match it.
     conditions += [
         sa.or_(c[name].is_(None), c[name] != sql(source, c[name])) for name, source in rule.unless.items()
@@ -222,6 +233,13 @@ def _derive(swaps: sa.Table, rule: Rule, cells: bulk_update.Cells) -> sa.Update:
     # In the rule's order: MySQL reads a column that was set before with its new value.
     assignments = [(c[name], sql(source, c[name])) for name, source in rule.writes.items()]
     return sa.update(swaps).where(*conditions).ordered_values(*assignments)
+
+
+def _guard(columns: Any, column: sa.Column[Any], source: Any, value: Any) -> sa.ColumnElement[bool]:
+    equal: sa.ColumnElement[bool] = column == value
+    if isinstance(source, AsReadUnlessPlanned):
+        return sa.or_(columns.status == Status.PLANNED, column.is_not_distinct_from(value))
+    return equal
 
 
 def _expression(swaps: sa.Table, source: Any, column: sa.Column[Any], cells: bulk_update.Cells) -> Any:

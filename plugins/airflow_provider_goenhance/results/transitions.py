@@ -28,6 +28,7 @@ from .states import Status
 from .transition_rules import (
     NOW,
     Append,
+    AsReadUnlessPlanned,
     DatabaseTimePlus,
     FromOwner,
     FromRow,
@@ -90,13 +91,15 @@ class Claim:
     :param from_status: the state that the row was read in; if it has moved since, the claim is not granted
     :param attempts: the row's ``attempts`` as read: a row that another attempt has submitted meanwhile may be in the
         same state again, with the policy's allowance used up
+    :param max_tries: the row's ``max_tries`` as read, unless it is planned: an earlier attempt of the same clear may
+        have sent it meanwhile, and left it in the same state after as many submits
     :param pair_fingerprint: the row's pair, whose key the claim needs, see :mod:`.pair_keys`
     :param claims_seen: how often the pair had been claimed when it was decided to submit it
     """
 
     rule: ClassVar[Rule] = Rule(
         from_status=FromStep("from_status"),
-        guards={"attempts": FromStep("attempts")},
+        guards={"attempts": FromStep("attempts"), "max_tries": AsReadUnlessPlanned("max_tries")},
         writes={
             # A job that was paid for earlier stays on record. First, because MySQL reads a column that the statement
             # has set before with its new value.
@@ -132,11 +135,14 @@ class Claim:
     attempts: int = 0
     pair_fingerprint: str | None = None
     claims_seen: int = 0
+    max_tries: int | None = None
 
     @classmethod
     def of(cls, swap: Swap, claims_seen: int = 0) -> Claim:
         """Return the claim of a row as it was read."""
-        return cls(swap.swap_id, swap.status, swap.attempts, swap.pair_fingerprint, claims_seen)
+        return cls(
+            swap.swap_id, swap.status, swap.attempts, swap.pair_fingerprint, claims_seen, swap.max_tries
+        )
 
     @property
     def attempts_after(self) -> int:

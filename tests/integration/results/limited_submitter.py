@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "plugins"))
 
 from airflow_provider_goenhance.api.account import Account
-from airflow_provider_goenhance.execution.submit import submit_round
+from airflow_provider_goenhance.execution.submit_round import submit_round
 from airflow_provider_goenhance.execution.task_loop import TaskLoop
 from airflow_provider_goenhance.results.clock import claim_seconds
 from airflow_provider_goenhance.results.database import ResultsDatabase

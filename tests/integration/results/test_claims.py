@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from airflow_provider_goenhance.api.account import Account
 from airflow_provider_goenhance.execution.planning import settle_expired_claims
-from airflow_provider_goenhance.execution.submit import longest_turn
+from airflow_provider_goenhance.execution.submit_round import longest_turn
 from airflow_provider_goenhance.results.clock import WRITER_SECONDS, claim_seconds
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
 from airflow_provider_goenhance.results.states import Status

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -28,6 +29,8 @@ from airflow_provider_goenhance.results.ledger import Ledger
 from tests.integration.results.databases import Fate, ProcessDied, TestDatabase
 
 ACCOUNT = "account"
+#: How many interleavings of the property tests are tried; `make test-system` asks for many more.
+EXAMPLES = int(os.environ.get("GOENHANCE_LEDGER_EXAMPLES", "0"))
 A, B, C = Holder("a", "dag", "r1"), Holder("b", "dag", "r2"), Holder("c", "dag", "r3")
 POST_SECONDS = 60.0
 
@@ -277,7 +280,7 @@ STEPS = st.lists(
 
 @pytest.mark.parametrize("limit", [1, 4])
 @settings(
-    max_examples=12,
+    max_examples=max(12, EXAMPLES // 3),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

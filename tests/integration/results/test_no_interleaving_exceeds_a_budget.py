@@ -129,7 +129,7 @@ class World:
 
     def claim(self, row: Swap) -> Claim:
         # Without its pair's key: what is asked here is whether the budgets hold alone.
-        return Claim(row.swap_id, row.status, row.attempts)
+        return Claim(row.swap_id, row.status, row.attempts, max_tries=row.max_tries)
 
     def count_claims_again(self, before: dict[str, Swap]) -> None:
         for row in self.rows():

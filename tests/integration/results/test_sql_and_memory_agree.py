@@ -86,7 +86,13 @@ row_with_a_job = st.builds(
 )
 owners = st.builds(ClaimOwner, names, st.none() | names, st.none() | st.integers(0, 3))
 submit_steps = st.one_of(
-    st.builds(Claim, st.just(ID), st.sampled_from(Status), st.integers(0, 2)),
+    st.builds(
+        Claim,
+        st.just(ID),
+        st.sampled_from(Status),
+        st.integers(0, 2),
+        max_tries=st.none() | st.integers(0, 1),
+    ),
     st.builds(Accepted, st.just(ID), jobs, costs),
     st.builds(NotSent, st.just(ID), codes, texts),
     st.builds(Declined, st.just(ID), codes, texts),

@@ -103,6 +103,25 @@ def test_a_row_that_failed_again_meanwhile_is_not_claimed_as_it_was_read(
     assert row(ledger).attempts == 2
 
 
+def test_a_row_that_another_attempt_of_the_same_clear_has_sent_meanwhile_is_not_claimed_as_it_was_read(
+    database: TestDatabase, ledger: Ledger
+) -> None:
+    """It is unknown again, after as many submits as before: only the clear that it was sent for tells them apart."""
+    cleared, late = ClaimOwner("swap[0] try 3 c", "account", 2), ClaimOwner("swap[0] try 4 d", "account", 2)
+    swap_id = row(ledger).swap_id
+    database.take(FIRST, [Claim.of(row(ledger))])
+    ledger.mark_abandoned(ledger.of_run(KEY, statuses=[Status.SUBMITTING]))
+    seen = row(ledger)
+    database.take(FIRST, [NotSent(swap_id, "unreachable", "Connection refused.")])
+    database.take(cleared, [Claim.of(row(ledger))])
+    database.take(cleared, [OutcomeUnknown(swap_id, "submit_outcome_unknown", "No answer in time.")])
+    now = row(ledger)
+    assert (seen.status, seen.attempts) == (now.status, now.attempts) == (Status.UNKNOWN, 1)
+
+    assert database.take(late, [Claim.of(seen)]) == [False]
+    assert row(ledger) == now
+
+
 @pytest.mark.parametrize("fate", ["cut_before", "cut_after"])
 def test_a_claim_whose_commit_was_cut_is_granted_once_and_counted_once(
     database: TestDatabase, ledger: Ledger, fate: str

@@ -20,7 +20,8 @@ import sqlalchemy as sa
 from airflow_provider_goenhance.api.account import Account
 from airflow_provider_goenhance.exceptions import RateLimitedError, TaskEndedError
 from airflow_provider_goenhance.execution import account_limits
-from airflow_provider_goenhance.execution.submit import SubmitReport, submit_round
+from airflow_provider_goenhance.execution.submit import SubmitReport
+from airflow_provider_goenhance.execution.submit_round import submit_round
 from airflow_provider_goenhance.execution.task_loop import TaskLoop
 from airflow_provider_goenhance.results.database import ResultsDatabase
 from airflow_provider_goenhance.results.leases import AccountLeases, Holder, Request

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Submit rows through an account: its client, its limits, its budgets, and the writer of the results table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ..api.client import open_client
+from ..results.leases import LOWEST_PACE
+from .account_limits import open_limits
+from .limits import slots_for
+from .spending import conclude
+from .submit import SubmitReport, submit_swaps
+
+if TYPE_CHECKING:
+    from ..api.account import Account
+    from ..results.stores import SwapStore
+    from ..results.swap import Swap
+    from ..results.transitions import ClaimOwner
+    from .task_loop import TaskLoop
+
+#: Seconds beyond the request timeout that an interrupted round may take to commit the answers it still receives.
+WRITER_SECONDS = 15.0
+
+
+def longest_turn(account: Account) -> float:
+    """Return how many seconds the account's rate can make a claimed row wait behind all others, at its slowest."""
+    rate = account.requests_per_second * LOWEST_PACE
+    return slots_for(account.max_concurrency) / rate if rate > 0 else 0.0
+
+
+def submit_round(
+    account: Account,
+    store: SwapStore,
+    owner: ClaimOwner,
+    swaps: list[Swap],
+    *,
+    loop: TaskLoop,
+    claims_seen: Mapping[str, int] | None = None,
+    until: float | None = None,
+) -> SubmitReport:
+    """
+    Submit rows through an account, and commit the result of each.
+
+    :param claims_seen: see :func:`.submit.submit_swaps`
+    :param until: see :func:`.submit.submit_swaps`
+    :param loop: runs the round; when the task ends, nothing more is sent, and POSTs that were written are awaited
+    :raises ResultsTableError: when the rows cannot be written
+    """
+    spending = owner.spending
+    price_before = spending.price if spending is not None else None
+
+    async def round_() -> SubmitReport:
+        # Opened here, because an interruption of the main thread must not close it.
+        with store.writer(owner) as writer:
+            async with (
+                open_limits(account, store, owner, swaps) as limits,
+                open_client(account, limiter=limits.limiter) as client,
+            ):
+                return await submit_swaps(
+                    client.submit,
+                    writer,
+                    swaps,
+                    concurrency=account.max_concurrency,
+                    loop=loop,
+                    limits=limits,
+                    claims_seen=claims_seen,
+                    spending=spending,
+                    until=until,
+                )
+
+    report = loop.run(round_, drain_seconds=account.request_timeout + WRITER_SECONDS)
+    if spending is not None:
+        conclude(store, spending, report.over_budget, price_before)
+    return report
