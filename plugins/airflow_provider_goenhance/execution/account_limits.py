@@ -212,7 +212,7 @@ class AccountLimits:
             return
         self._said = now
         log.info(
-            "Other tasks use all %d concurrent requests of %s: %d pairs wait.",
+            "All %d concurrent submits of %s are in use by other tasks; pairs that wait: %d.",
             self.limit,
             self._account,
             self.rows_left,
