@@ -70,7 +70,7 @@ class Estimate:
         held = self.pairs - self.paid
         if not held:
             return ""
-        return f"The budget of {self.budget} does not cover {pluralize(held, 'further pair')}: held."
+        return f"The budget of {self.budget} does not cover {pluralize(held, 'further pair')}, which will be held."
 
     def _balance(self) -> str:
         if self.balance is None:

@@ -205,7 +205,7 @@ def test_the_plan_says_what_the_run_costs_and_how_long_its_submits_take(
 
     said = capfd.readouterr().out
     assert "To be paid for: 6 pairs x 3 credits = 18 credits." in said
-    assert "The budget of run run-1 of Dag light does not cover 2 further pairs: held." in said
+    assert "The budget of run run-1 of Dag light does not cover 2 further pairs, which will be held." in said
     assert "Balance: 100 credits now, 82 afterwards." in said
     assert "The submits take about 3 s at 2 per second." in said
 

@@ -23,8 +23,8 @@ def test_an_estimate_keeps_to_the_budget() -> None:
     estimate = Estimate(5, 3, room=2, budget="run a", balance=10)
     assert (estimate.paid, estimate.cost) == (2, 6)
     assert str(estimate) == (
-        "To be paid for: 2 pairs x 3 credits = 6 credits. The budget of run a does not cover 3 further pairs: held. "
-        "Balance: 10 credits now, 4 afterwards."
+        "To be paid for: 2 pairs x 3 credits = 6 credits. The budget of run a does not cover 3 further pairs, "
+        "which will be held. Balance: 10 credits now, 4 afterwards."
     )
 
 

@@ -214,7 +214,9 @@ def test_a_held_row_says_whose_submit_holds_it_and_what_to_do() -> None:
     lost = row("unknown", None, swap_id="lost", claimed_at=SENT_AT)
     held = holding(HERE, next_step(HERE, [], holder=lost))
     assert (held.status, held.error_code) == (Status.HELD, "unknown_submit")
-    assert "run yesterday of Dag dag at 2026-11-27 02:00:00 UTC" in str(held.error_message)
+    assert "run yesterday of Dag dag submitted the same pair at 2026-11-27 02:00:00 UTC" in str(
+        held.error_message
+    )
     assert "airflow goenhance resolve" in str(held.error_message)
     assert "on_unknown_submit='resubmit'" in str(held.error_message)
 
