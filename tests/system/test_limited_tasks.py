@@ -65,6 +65,9 @@ def test_sixteen_mapped_tasks_keep_to_the_limits_of_their_account(
             {
                 "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata.url.render_as_string(hide_password=False),
                 "AIRFLOW__CORE__PARALLELISM": str(TASKS),
+                # Sixteen tasks that start at once on two cores are slow, and not dead.
+                "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "300",
+                "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "300",
                 "AIRFLOW__GOENHANCE__STORAGE": str(tmp_path / "swaps"),
                 "AIRFLOW_VAR_GOENHANCE_MANIFEST": str(manifest),
                 "AIRFLOW_CONN_GOENHANCE_RESULTS": connection_of(results.url),
