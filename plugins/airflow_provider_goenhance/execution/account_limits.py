@@ -222,7 +222,10 @@ class AccountLimits:
             return f"{capitalize(str(self._account))} is paused for {self._paused_until - now:.0f} s more, after a 429."
         if now >= self._valid_until:
             return f"The lease of this task in the limits of {self._account} could not be renewed."
-        return f"Other tasks use all {self.limit} concurrent submits of {self._account}.{self._silent}"
+        slots = max(1, int(self.limit * self.pace))
+        slower = f" ({self.limit} once it has recovered from a 429)" if slots < self.limit else ""
+        submits = pluralize(slots, "concurrent submit")
+        return f"Other tasks use all {submits} of {self._account}{slower}.{self._silent}"
 
     # -- before a claim ----------------------------------------------------------------------------------------
 

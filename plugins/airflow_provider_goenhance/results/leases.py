@@ -19,7 +19,7 @@ import datetime as dt
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -262,9 +262,14 @@ class AccountLeases:
         query = sa.select(c.owner, c.dag_id, c.run_id, c.slots, c.wanted, c.since, c.expires_at).where(
             c.account == self._account, c.jobs.is_(None), c.expires_at > now
         )
-        return [
+        rows = [
             _Row(row.owner, (row.dag_id, row.run_id), row.slots, row.wanted, row.since, row.expires_at)
             for row in connection.execute(query)
+        ]
+        # One that no longer reports keeps what it has, but no place in the queue: it could not take its share.
+        return [
+            replace(row, wanted=min(row.wanted, row.slots)) if self._is_silent(row, now) else row
+            for row in rows
         ]
 
     # -- rate --------------------------------------------------------------------------------------------------

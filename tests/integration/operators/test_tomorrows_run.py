@@ -279,7 +279,7 @@ def test_nothing_is_taken_over_by_another_account_or_with_reuse_never(
 
 
 def test_a_plan_gives_jobs_that_are_taken_over_their_tasks_and_counts_them(
-    task: Callable[..., LightTask], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    task: Callable[..., LightTask], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     swap = task(kind="batch", wait_for_completion=False)
     swap.attempt()
@@ -294,12 +294,13 @@ def test_a_plan_gives_jobs_that_are_taken_over_their_tasks_and_counts_them(
         )
         return operator.execute({"ti": LightTaskInstance("plan", run_id="run-2")})
 
+    caplog.set_level("INFO")
     assert plan(check_only=True) == []
-    said = capfd.readouterr().out
+    said = caplog.text
     assert "would submit, and pay for, 1 pair in 2 tasks of up to 2; 3 earlier jobs are adopted" in said
 
     assert [batch["batch"] for batch in plan()] == [0, 1]
-    said = capfd.readouterr().out
+    said = caplog.text
     assert "4 rows added, of which 0 reuse earlier pictures, 3 adopt earlier jobs and 0 are held" in said
     assert [batch["batch"] for batch in plan()] == [0, 1]
 

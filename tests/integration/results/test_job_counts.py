@@ -165,7 +165,6 @@ class Task:
             account=account,
             store=self.store,
             owner=ClaimOwner(f"swap[{number}] try 1", account.fingerprint, 1, 600.0),
-            task_key=f"swap[{number}] ",
             policies=Policies(),
             storage_options=StorageOptions(storage=str(folder), run_id=key.run_id),
             poll_interval=0.05,

@@ -129,6 +129,16 @@ def test_the_slots_of_a_killed_task_are_free_once_its_lease_has_expired(database
     assert recorded(database) == {"b": 10}
 
 
+def test_a_task_that_was_killed_while_it_waited_keeps_no_place_in_the_queue(database: TestDatabase) -> None:
+    first, killed, last = (Task(database, holder, limit=1) for holder in (A, B, C))
+    for task in (first, killed, last):
+        task.renew()
+    let_pass(database, 2 * leases_module.REWRITE_SECONDS + 1)
+    first.release()
+    last.forget()
+    assert last.renew().slots == 1
+
+
 def test_the_next_try_of_a_killed_task_does_not_wait_for_the_lease_to_expire(database: TestDatabase) -> None:
     killed = Task(database, Holder("swap[0] try 1", "dag", "r1", "swap[0] "))
     others = [
@@ -194,6 +204,7 @@ def test_a_run_that_got_nothing_for_a_minute_gets_the_place_of_another(database:
     let_pass(database, ROTATE_SECONDS + 1)
     first.forget()
     second.forget()
+    assert second.renew().slots == 0
     assert first.renew().slots == 0
     first.renew()
     assert second.renew().slots == 1

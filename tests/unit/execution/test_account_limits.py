@@ -142,7 +142,7 @@ def test_the_next_try_of_a_killed_task_says_why_it_waits_and_has_its_share_after
     began = time.monotonic()
     assert len(submit(ledger, account).submitted) == ROWS
     assert time.monotonic() - began < account.request_timeout
-    assert "Other tasks use all 4 concurrent requests" in caplog.text
+    assert "Other tasks use all 4 concurrent submits" in caplog.text
     assert (
         "4 of them belong to tasks that no longer report, as after a kill, and will be free in" in caplog.text
     )
