@@ -158,8 +158,8 @@ def find_columns(
         raise ManifestError(f"{where}: {error}") from None
     if found.removed is not None and not wanted.own_files:
         raise ManifestError(
-            f"{where}: this is a file of pairs that a run wrote, and a matrix would combine each face with each target: "
-            "read it with mode='pairs'"
+            f"{where}: this is a file of pairs that a run wrote, and a matrix would combine each face with each "
+            "target: read it with mode='pairs'"
         )
     asked = () if found.removed is not None else wanted.names or ()
     missing = [name for name in dict.fromkeys((*wanted.required, *asked)) if name not in found.position]

@@ -39,19 +39,19 @@ class ManifestRow(Protocol):
     """A row with what its manifest said: a rejected row, or one of the results table."""
 
     @property
-    def source_img(self) -> str: ...
+    def source_img(self) -> str: ...  # noqa: D102
     @property
-    def reference_img(self) -> str: ...
+    def reference_img(self) -> str: ...  # noqa: D102
     @property
-    def pair_id(self) -> str: ...
+    def pair_id(self) -> str: ...  # noqa: D102
     @property
-    def consent_ref(self) -> str | None: ...
+    def consent_ref(self) -> str | None: ...  # noqa: D102
     @property
-    def source_key(self) -> str | None: ...
+    def source_key(self) -> str | None: ...  # noqa: D102
     @property
-    def reference_key(self) -> str | None: ...
+    def reference_key(self) -> str | None: ...  # noqa: D102
     @property
-    def labels(self) -> str | None: ...
+    def labels(self) -> str | None: ...  # noqa: D102
 
 
 def is_own_file(names: Sequence[str]) -> bool:
@@ -110,7 +110,12 @@ class RowsFile:
         :param values: one for each of the file's columns
         """
         links = [unsigned_link(row.source_img), unsigned_link(row.reference_img)]
-        others = [row.pair_id, label_value(row.consent_ref or ""), row.source_key or "", row.reference_key or ""]
+        others = [
+            row.pair_id,
+            label_value(row.consent_ref or ""),
+            row.source_key or "",
+            row.reference_key or "",
+        ]
         labels = {_column_of(name): value for name, value in read_labels(row.labels).items()}
         for name in labels:
             if len(self._labels) < MAX_LABEL_COLUMNS:
@@ -151,6 +156,9 @@ def _sound_line(values: Sequence[object]) -> bytes:
 def _line(values: Sequence[object]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(
-        [value.replace("\r\n", "\n").replace("\r", "\n") if isinstance(value, str) else value for value in values]
+        [
+            value.replace("\r\n", "\n").replace("\r", "\n") if isinstance(value, str) else value
+            for value in values
+        ]
     )
     return text.getvalue().encode("utf-8", "replace")

@@ -91,7 +91,9 @@ def _rows(columns: Columns, before: int, count: int, values: list[list[Any]]) ->
         labels = [labels_text(dict(zip(names, row, strict=True))) for row in zip(*others, strict=True)]
     if columns.removed is not None:
         for row, removed in enumerate(values[columns.removed]):
-            found = signature_problem(texts["source_img"][row], texts["reference_img"][row], label_text(removed))
+            found = signature_problem(
+                texts["source_img"][row], texts["reference_img"][row], label_text(removed)
+            )
             unreadable[row] = "; ".join(filter(None, (unreadable[row], found)))
     every = [list(range(before + 1, before + count + 1)), *texts.values(), labels, unreadable]
     kept = [row for row in zip(*every, strict=True) if any(row[1:])]

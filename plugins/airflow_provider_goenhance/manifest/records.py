@@ -59,7 +59,9 @@ class RecordRows:
                 unreadable.append(f"{name} {error}")
         if columns.removed is not None:
             removed = label_text(values[columns.removed])
-            unreadable += filter(None, [signature_problem(texts["source_img"], texts["reference_img"], removed)])
+            unreadable += filter(
+                None, [signature_problem(texts["source_img"], texts["reference_img"], removed)]
+            )
         labels = {name: label_text(values[position]) for name, position in columns.labels}
         if self._keep_blank or unreadable or any(texts.values()) or any(labels.values()):
             self._rows.append((number, *texts.values(), labels_text(labels), "; ".join(unreadable)))

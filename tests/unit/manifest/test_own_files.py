@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from airflow_provider_goenhance.manifest.model import Manifest, Pair
 from airflow_provider_goenhance.manifest.own_files import RowsFile
 from airflow_provider_goenhance.manifest.read import read_manifest
 
-ManifestFile = Callable[..., Path]
+ManifestFile = Callable[..., str]
 
 FACE, SCENE = "https://img.example.com/face.jpg", "https://img.example.com/scene.jpg"
 SIGNED = f"{FACE}?v=2&X-Amz-Signature=s3cret&X-Amz-Credential=c&X-Amz-Date=20260101T000000Z"
@@ -35,7 +36,7 @@ def written(rows: Sequence[Pair]) -> str:
 
 
 def pair(number: int = 2, **columns: str | None) -> Pair:
-    return Pair(**{"pair_id": "p1", "source_img": FACE, "reference_img": SCENE, "row_number": number, **columns})  # type: ignore[arg-type]
+    return dataclasses.replace(Pair("p1", FACE, SCENE, number), **columns)  # type: ignore[arg-type]
 
 
 def fed_back(rows: Sequence[Pair], manifest_file: ManifestFile, **options: object) -> Manifest:
@@ -43,7 +44,9 @@ def fed_back(rows: Sequence[Pair], manifest_file: ManifestFile, **options: objec
 
 
 def test_a_row_comes_back_as_it_stood(manifest_file: ManifestFile) -> None:
-    labels = labels_text({"shoot": "night 7", "reason": "client's", "status": "x", "label reason": "y", "face": "z"})
+    labels = labels_text(
+        {"shoot": "night 7", "reason": "client's", "status": "x", "label reason": "y", "face": "z"}
+    )
     row = pair(consent_ref="c/1", source_key="anna", reference_key="beach", labels=labels)
     manifest = fed_back([row], manifest_file)
     assert manifest.pairs == [row]
@@ -80,7 +83,7 @@ def test_a_row_without_its_signature_is_rejected_and_the_others_are_not(
     import pandas as pd
 
     content = written([pair(source_img=SIGNED, source_key="anna"), pair(pair_id="p2")])
-    path = manifest_file(content, "failures.csv")
+    path = Path(manifest_file(content, "failures.csv"))
     if suffix != "csv":
         frame = pd.read_csv(io.StringIO(content), dtype=str, keep_default_na=False)
         path = tmp_path / f"failures.{suffix}"
@@ -116,7 +119,9 @@ def test_the_names_that_other_manifests_have_do_not_matter(manifest_file: Manife
 
 
 def test_a_matrix_of_it_is_refused(manifest_file: ManifestFile) -> None:
-    with pytest.raises(ManifestError, match="a matrix would combine each face with each target: read it with mode"):
+    with pytest.raises(
+        ManifestError, match="a matrix would combine each face with each target: read it with mode"
+    ):
         fed_back([pair()], manifest_file, mode="matrix")
 
 
@@ -126,7 +131,9 @@ def test_a_link_that_may_be_secret_is_cut_too() -> None:
 
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
-_ROWS_IN_A_VALUE = st.sampled_from([f'a"\n{FACE},{SCENE},x', f"\n{FACE},{SCENE}\n", "a, \\", '"', 'a""', "x\r\ny", "\r"])
+_ROWS_IN_A_VALUE = st.sampled_from(
+    [f'a"\n{FACE},{SCENE},x', f"\n{FACE},{SCENE}\n", "a, \\", '"', 'a""', "x\r\ny", "\r"]
+)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
