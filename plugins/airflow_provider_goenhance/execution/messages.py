@@ -82,13 +82,13 @@ def next_steps(swap: Swap, policies: Policies) -> str:
         return "A retry or clear never sends it; correct it and start a new run."
     retry = _words(after_retry(swap, policies), swap, policies)
     clear = _words(after_clear(swap, policies), swap, policies)
-    new_run = _new_run(swap, policies)
-    if retry == clear == new_run:
+    by_new_run = new_run(swap, policies)
+    if retry == clear == by_new_run:
         return f"A retry, clear or new run {retry}."
-    if clear == new_run:
+    if clear == by_new_run:
         return f"A retry {retry}; a clear or new run {clear}."
     both = f"A retry or clear {retry}" if retry == clear else f"A retry {retry}; a clear {clear}"
-    return f"{both}; a new run {new_run}."
+    return f"{both}; a new run {by_new_run}."
 
 
 def _words(action: Action, swap: Swap, policies: Policies) -> str:
@@ -124,7 +124,8 @@ def _submits(swap: Swap) -> str:
     return "submits the pair and pays for it" + (" again" if swap.attempts or swap.img_uuid else "")
 
 
-def _new_run(swap: Swap, policies: Policies) -> str:
+def new_run(swap: Swap, policies: Policies) -> str:
+    """Return what a new run does with the pair of a row, as the end of a sentence."""
     if swap.status is Status.REUSED or picture_of([swap]):
         return "reuses the picture and pays nothing (unless reuse='never')"
     if job_of([swap]):

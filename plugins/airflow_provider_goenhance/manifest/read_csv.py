@@ -15,6 +15,7 @@ from .csv_records import Records
 from .csv_text import QuotesError, open_text
 from .labels import labels_text
 from .model import Rows
+from .own_files import signature_problem
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -173,8 +174,10 @@ def _rows(
     texts = [column(name) for name in ("source_img", "reference_img", "pair_id", "consent_ref")]
     texts.append([value.strip(f"{delimiter} \t\r\n") for value in values[columns.width]])
     texts += [column(name) for name in ("source_key", "reference_key")]
-    if columns.labels:
-        texts.append(_labels(columns, values))
+    if columns.labels or columns.removed is not None:
+        texts.append(_labels(columns, values) if columns.labels else absent)
+    if columns.removed is not None:
+        texts.append(list(map(signature_problem, texts[0], texts[1], values[columns.removed])))
     blank = _blank_rows(texts, values[: columns.width])
     if blank:
         kept = [index for index in range(len(numbers)) if index not in blank]

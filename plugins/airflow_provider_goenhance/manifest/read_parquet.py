@@ -10,6 +10,7 @@ from ..exceptions import ManifestError
 from .columns import ANY_NAMES, KNOWN, find_columns
 from .labels import labels_text
 from .model import Rows
+from .own_files import signature_problem
 from .values import NotTextError, column_text, label_text
 
 if TYPE_CHECKING:
@@ -88,6 +89,12 @@ def _rows(columns: Columns, before: int, count: int, values: list[list[Any]]) ->
         names = [name for name, _ in columns.labels]
         others = [[label_text(value) for value in values[position]] for _, position in columns.labels]
         labels = [labels_text(dict(zip(names, row, strict=True))) for row in zip(*others, strict=True)]
+    if columns.removed is not None:
+        for row, removed in enumerate(values[columns.removed]):
+            found = signature_problem(
+                texts["source_img"][row], texts["reference_img"][row], label_text(removed)
+            )
+            unreadable[row] = "; ".join(filter(None, (unreadable[row], found)))
     every = [list(range(before + 1, before + count + 1)), *texts.values(), labels, unreadable]
     kept = [row for row in zip(*every, strict=True) if any(row[1:])]
     numbers, source, reference, pair_id, consent, source_key, reference_key, labels, unreadable = (

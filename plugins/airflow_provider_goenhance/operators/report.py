@@ -29,6 +29,9 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
     """
     Count the rows of the run, log each failure with its reason, and fail if there are too many.
 
+    If pairs did not get a picture, ``failures.csv`` is stored beside the pictures: their rows as they stood in the
+    manifest, with the reasons. It can be fed back as a manifest, and its address is pushed to XCom as ``failures_csv``.
+
     Set ``trigger_rule="all_done"``, so that the report also runs after a failure. Assets among its ``outlets`` get the
     counts in the event's ``extra``, so that other Dags can be scheduled on a finished run. A run without rows, such as
     a dry run, sends no event.
@@ -120,6 +123,7 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
             counts = ledger.counts(key, task_id=self.swap_task_id)
             held = ledger.of_run(key, task_id=self.swap_task_id, statuses=[Status.HELD], counted=True)
             self._log_failures(ledger, key)
+            self._keep_failures(ti, ledger, key)
             if self.check_account:
                 self._compare_with_balance(ledger, key)
             if flag(self.contact_sheet, "contact_sheet"):
@@ -156,6 +160,22 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
             job_seconds=seconds(self.job_timeout, "job_timeout"),
             settle=flag(self.settle_by_credits, "settle_by_credits"),
         )
+
+    def _keep_failures(self, ti: Any, ledger: Ledger, key: RunKey) -> None:
+        """Store ``failures.csv``; a storage that cannot be used must not fail swaps that were paid for."""
+        from ..execution.failures import STATUSES, keep_failures
+        from ..results.run_rows import RunRows
+
+        rows = RunRows(ledger.database, key, task_id=self.swap_task_id, statuses=STATUSES, counted=True)
+        storage = text(self.storage) or default_storage()
+        try:
+            uri = keep_failures(rows, key, self.task_id, storage, conn_id=text(self.storage_conn_id))
+        except Exception as error:  # noqa: BLE001
+            self.log.warning("The failures could not be stored as failures.csv: %s", error)
+            return
+        if uri:
+            self.log.info("Failures, to be fed back as a manifest: %s", uri)
+            ti.xcom_push(key="failures_csv", value=uri)
 
     def _store_contact_sheet(self, ti: Any, key: RunKey, swaps: Sequence[Swap]) -> None:
         from ..execution.contact_sheet import keep_contact_sheet
