@@ -93,7 +93,9 @@ def plan_here(manifest: str, run_id: str, storage: str) -> dict[str, float]:
     }
 
 
-def measure(checkout: Path, results: dict[str, Any], manifest: Path, run_id: str, folder: Path) -> dict[str, float]:
+def measure(
+    checkout: Path, results: dict[str, Any], manifest: Path, run_id: str, folder: Path
+) -> dict[str, float]:
     """Plan in a process of its own."""
     account = {"conn_type": "goenhance", "host": "http://127.0.0.1", "port": 9, "password": "sk-bench"}
     environment = {
@@ -216,7 +218,14 @@ def bench(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
                             nights[SECOND] = measure(checkout, conn, manifest, SECOND, folder)
                         for night, figures in nights.items():
                             results.append(
-                                {"database": kind, "rows": rows, "format": form, "night": night, "way": way, **figures}
+                                {
+                                    "database": kind,
+                                    "rows": rows,
+                                    "format": form,
+                                    "night": night,
+                                    "way": way,
+                                    **figures,
+                                }
                             )
                             show_line(results[-1])
     return results
@@ -237,7 +246,9 @@ def main() -> None:
     )
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--formats", nargs="+", choices=list(FORMATS), default=list(FORMATS))
-    parser.add_argument("--databases", nargs="+", choices=["postgres", "sqlite"], default=["postgres", "sqlite"])
+    parser.add_argument(
+        "--databases", nargs="+", choices=["postgres", "sqlite"], default=["postgres", "sqlite"]
+    )
     parser.add_argument("--sqlite-rows", type=int, default=100_000, help="the most on SQLite (%(default)s)")
     parser.add_argument("--first-only", action="store_true", help="leave the second night out")
     parser.add_argument("--baseline", type=Path, help="another checkout, measured in the same run")
