@@ -58,7 +58,8 @@ def read_histories(
     read = {swap.swap_id: swap for swap in rows}
     # Most pairs were claimed last by the row that has the picture.
     held = [keys[pair].swap_id for pair in some if pair in keys and keys[pair].swap_id not in known]
-    read |= {swap.swap_id: swap for swap in ledger.by_ids([one for one in held if one not in read])}
+    if others := [swap_id for swap_id in held if swap_id not in read]:
+        read |= {swap.swap_id: swap for swap in ledger.by_ids(others)}
     holders = {read[swap_id].pair_fingerprint: read[swap_id] for swap_id in held if swap_id in read}
     return {
         pair: PairHistory(keys.get(pair), holders.get(pair), tuple(earlier.get(pair, ()))) for pair in wanted
