@@ -15,6 +15,9 @@ from .plan import RunKey
 from .states import Status
 from .swap import Swap
 
+#: Rows that are changed at a time.
+PAGE_ROWS = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -84,6 +87,15 @@ class RunRows:
         if counted:
             self._where.append(c.superseded_at.is_(None))
 
+    @property
+    def database(self) -> ResultsDatabase:
+        """The database that holds them."""
+        return self._database
+
+    def select(self, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
+        """Return a query over these rows, for aggregates."""
+        return sa.select(*columns).select_from(self._table).where(*self._where)
+
     def __iter__(self) -> Iterator[Swap]:
         """Yield all rows. Reading survives a connection that is cut: it goes on after the last row."""
         for numbered in (True, False):
@@ -104,15 +116,20 @@ class RunRows:
                 found += self._database.read(self._query(numbered, here).limit(limit - len(found)))
         return [Swap.from_row(row) for row in found]
 
+    def pages(self, limit: int = PAGE_ROWS) -> Iterator[list[Swap]]:
+        """Yield all rows in pages. The rows of a page may be changed before the next one is read."""
+        after = None
+        while page := self.page(limit, after):
+            after = Place.of(page[-1])
+            yield page
+
     def count(self) -> int:
         """Return how many rows there are."""
-        query = sa.select(sa.func.count().label("n")).select_from(self._table).where(*self._where)
-        return int(self._database.read(query)[0]["n"])
+        return int(self._database.read(self.select(sa.func.count().label("n")))[0]["n"])
 
     def exists(self) -> bool:
         """Return whether there is any row."""
-        query = sa.select(self._table.c.swap_id).where(*self._where).limit(1)
-        return bool(self._database.read(query))
+        return bool(self._database.read(self.select(self._table.c.swap_id).limit(1)))
 
     def _query(self, numbered: bool, last: dict[str, Any] | None) -> sa.Select[Any]:
         """
