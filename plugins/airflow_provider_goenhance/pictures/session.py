@@ -42,13 +42,10 @@ def open_session(
     :param trust_env: use the proxies and logins of the environment
     :param proxy: URL of a proxy
     :param tls: aiohttp's ``ssl`` setting
-    :param connect_seconds: how long a connection may take, including the look-up of the name; ``None``: aiohttp's limits
+    :param connect_seconds: for a connection, including the look-up of the name; ``None``: only aiohttp's own limits
     """
-    limits = aiohttp.ClientTimeout(total=None, connect=connect_seconds) if connect_seconds else None
+    # The others are aiohttp's own.
+    limits = aiohttp.ClientTimeout(total=300, connect=connect_seconds, sock_connect=30)
     return aiohttp.ClientSession(
-        trust_env=trust_env,
-        proxy=proxy,
-        connector=_Connector(ssl=tls),
-        **SESSION_OPTIONS,
-        **({"timeout": limits} if limits else {}),
+        trust_env=trust_env, proxy=proxy, connector=_Connector(ssl=tls), timeout=limits, **SESSION_OPTIONS
     )

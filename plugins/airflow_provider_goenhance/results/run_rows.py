@@ -69,12 +69,12 @@ class RunRows:
         self._database = database
         self._table = database.swaps
         c = self._table.c
+        self._where: list[sa.ColumnElement[bool]] = [c.dag_id == key.dag_id, c.run_id == key.run_id]
         equal = {"task_id": task_id, "batch": batch, "map_index": map_index}
-        self._where: list[sa.ColumnElement[bool]] = [
-            c.dag_id == key.dag_id,
-            c.run_id == key.run_id,
-            *(c[name] == value for name, value in equal.items() if value is not None),
-        ]
+        if map_index is not None and batch is None:
+            # A planned batch has its task's number, and an index; rows that a task planned itself have no batch.
+            self._where.append(sa.or_(c.batch == map_index, c.batch.is_(None)))
+        self._where += [c[name] == value for name, value in equal.items() if value is not None]
         if statuses is not None:
             self._where.append(c.status.in_(list(statuses)))
         if error_codes is not None:
@@ -130,6 +130,13 @@ class RunRows:
     def exists(self) -> bool:
         """Return whether there is any row."""
         return bool(self._database.read(self.select(self._table.c.swap_id).limit(1)))
+
+    def some_results(self) -> list[str]:
+        """Return the addresses of a few kept pictures: of the first and the last one of each task."""
+        c = self._table.c
+        ends = (sa.func.min(c.result_uri).label("first"), sa.func.max(c.result_uri).label("last"))
+        query = self.select(*ends).where(c.result_uri.is_not(None)).group_by(c.task_id)
+        return sorted({uri for row in self._database.read(query) for uri in row.values()})
 
     def _query(self, numbered: bool, last: dict[str, Any] | None) -> sa.Select[Any]:
         """
