@@ -61,7 +61,6 @@ class StorageOptions:
     :param fetch_timeout: seconds for one download
     :param fetch_attempts: how often a download that fails for a transient reason is tried
     :param retry_pause: seconds before the second attempt, doubled before each further one
-    :param concurrency: jobs whose pictures are collected at the same time
     :param sleep: waits the seconds of a pause
     """
 
@@ -76,7 +75,6 @@ class StorageOptions:
     fetch_timeout: float = DEFAULT_TIMEOUT
     fetch_attempts: int = 3
     retry_pause: float = 1.0
-    concurrency: int = 8
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
 
 
