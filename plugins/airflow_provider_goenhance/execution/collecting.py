@@ -13,6 +13,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from ..api.account import Account
     from ..api.client import GoEnhanceClient
     from ..pictures.collector import StorageOptions
+    from ..pictures.limits import CollectLimits
     from ..results.stores import SwapStore
     from ..results.swap import Swap
 
@@ -39,6 +41,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two lines about the progress.
 PROGRESS_EVERY = 15.0
+#: Threads that check and store pictures, at most: an object storage takes a while for each.
+MOST_THREADS = 32
 
 
 class Collecting:
@@ -48,7 +52,7 @@ class Collecting:
     :param client: asks GoEnhance for the links
     :param downloads: the session for pictures
     :param storage_options: how the pictures are downloaded, marked and stored
-    :param most: pictures that are collected at the same time
+    :param limits: how much is collected at the same time
     :param tasks: runs the downloads, and ends all of them with the first error
     :param recorder: records the outcomes
     """
@@ -58,14 +62,16 @@ class Collecting:
         client: GoEnhanceClient,
         downloads: aiohttp.ClientSession,
         storage_options: StorageOptions,
-        most: int,
+        limits: CollectLimits,
         tasks: asyncio.TaskGroup,
         recorder: OutcomeRecorder,
     ) -> None:
         self._client = client
         self._downloads = downloads
         self._storage_options = storage_options
-        self._most = most
+        self._limits = limits
+        # More than download: so that downloads go on while pictures are checked and stored.
+        self._most = limits.downloads.most + limits.downloads.most // 2
         self._tasks = tasks
         self._recorder = recorder
         self._queue: deque[tuple[Swap, Job | None]] = deque()
@@ -156,6 +162,7 @@ class Collecting:
                 finished_at=finished,
                 collected_at=dt.datetime.now(dt.UTC),
             ),
+            limits=self._limits,
         )
         return Outcome(
             swap.swap_id,
@@ -194,12 +201,14 @@ async def open_collecting(
     :raises AuthenticationError: when the token is refused
     :raises ResultsTableError: when the results table stays out of reach, or refuses an outcome
     """
+    from ..pictures.limits import CollectLimits
     from ..pictures.session import open_session
 
+    threads = ThreadPoolExecutor(min(MOST_THREADS, account.max_downloads), "goenhance-pictures")
     recorder = OutcomeRecorder(lambda outcomes: store.record_outcomes(outcomes, account.fingerprint))
     try:
         async with AsyncExitStack() as stack:
-            client = client or await stack.enter_async_context(open_client(account))
+            calls = client or await stack.enter_async_context(open_client(account))
             downloads = await stack.enter_async_context(
                 open_session(
                     trust_env=account.trust_env,
@@ -210,9 +219,8 @@ async def open_collecting(
             )
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             tasks.create_task(recorder.run())
-            collecting = Collecting(
-                client, downloads, storage_options, account.max_downloads, tasks, recorder
-            )
+            limits = CollectLimits(account.max_downloads, threads)
+            collecting = Collecting(calls, downloads, storage_options, limits, tasks, recorder)
             yield collecting
             await collecting.finish()
     except ExceptionGroup as group:
@@ -220,6 +228,8 @@ async def open_collecting(
         known, others = group.split((GoEnhanceError, ResultsTableError))
         raise (others or known or group).exceptions[0] from None
     finally:
+        # Without waiting: what a picture is stored for is not needed by an attempt that ends.
+        threads.shutdown(wait=False, cancel_futures=True)
         await recorder.record_last()
     if recorder.refused is not None:
         raise recorder.refused
