@@ -24,6 +24,8 @@ from airflow_provider_goenhance.operators.face_swap_batch import GoEnhanceFaceSw
 from airflow_provider_goenhance.operators.plan import GoEnhancePlanOperator
 from airflow_provider_goenhance.operators.report import GoEnhanceReportOperator
 
+STATUSES = ["failed", "unknown", "held", "planned", "rejected", "submitted", "succeeded", "reused"]
+
 with DAG(
     dag_id="goenhance_face_swap_batch",
     description="Swap the faces of every pair in a manifest and report the results",
@@ -48,9 +50,9 @@ with DAG(
         ),
         "statuses": Param(
             ["failed", "unknown", "held", "planned"],
-            type="array",
-            items={"type": "string"},
-            examples=["failed", "unknown", "held", "planned", "rejected", "submitted", "succeeded", "reused"],
+            type=["null", "array"],
+            items={"enum": STATUSES},
+            examples=STATUSES,
             title="Rows of an earlier run",
             description="If the manifest is run:<dag_id>/<run_id>: the rows of that run that are swapped again. "
             "'planned' rows were never sent. Pictures and jobs that are paid for are not paid for again.",
@@ -167,7 +169,7 @@ with DAG(
         # Blank if the arrival of a manifest started the run: the operator reads that one.
         manifest="{{ params.manifest or '' if triggering_asset_events else "
         "params.manifest or var.value.get('goenhance_manifest', '') }}",
-        statuses="{{ params.statuses | join(',') }}",
+        statuses="{{ (params.statuses or []) | join(',') }}",
         pairs_per_task="{{ params.pairs_per_task }}",
         limit="{{ params.limit or 0 }}",
         check_only="{{ params.dry_run }}",

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..exceptions import ErrorCode
+from ..manifest.labels import labels_line
 from ..results.recovery import Action, after_clear, after_retry, retry_can_help
 from ..results.reuse import holds, job_of, picture_of
 from ..results.states import Status
@@ -63,12 +64,14 @@ def paid_for(swap: Swap) -> str:
 
 
 def describe(swap: Swap) -> str:
-    """Return what happened to a pair: its status, the reason, and what was paid."""
+    """Return what happened to a pair: its labels, its status, the reason, and what was paid."""
     unsent = swap.status is Status.PLANNED
     reason = swap.error_message or ("It was not sent." if unsent else "No reason was recorded.")
     if len(reason) > LONGEST_REASON:
         reason = f"{reason[:LONGEST_REASON]}... (the row has the rest)."
-    return f"{swap.label} is {swap.status}: {reason} {paid_for(swap)}"
+    labels = labels_line(swap.labels)
+    pair = f"{swap.label}, {labels}," if labels else swap.label
+    return f"{pair} is {swap.status}: {reason} {paid_for(swap)}"
 
 
 def describe_with_next_steps(swap: Swap, policies: Policies) -> str:

@@ -124,13 +124,17 @@ def match_columns(header: Sequence[str], columns: ColumnNames | None = None) -> 
         if not found and known not in asked:
             found = [place for place in sorted(free) if _MEANT.get(forms[place]) == known]
         _take(known, found, names, position, free)
-    others = [place for place in sorted(free) if not (own and names[place] in OWN_COLUMNS)]
-    titles = [label_of(names[place]) if own else names[place] for place in others]
-    labels = label_names(
-        [title or f"column {place + 1}" for title, place in zip(titles, others, strict=True)]
-    )
     removed = names.index(SIGNATURE_REMOVED) if own else None
-    return Columns(names, position, tuple(zip(labels, others, strict=True)), removed)
+    return Columns(names, position, _labels(names, sorted(free), own=own), removed)
+
+
+def _labels(names: list[str], places: list[int], *, own: bool) -> tuple[tuple[str, int], ...]:
+    """Return name and place of each column that is a label."""
+    if own:
+        places = [place for place in places if names[place] not in OWN_COLUMNS]
+        names = [label_of(name) for name in names]
+    labels = label_names([names[place] or f"column {place + 1}" for place in places])
+    return tuple(zip(labels, places, strict=True))
 
 
 def find_columns(

@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import IO, Protocol
 
+from ..exceptions import ErrorCode
 from ..redaction import label_value, unsigned_link
 from .labels import read_labels
 from .quoting import find_fault
@@ -16,8 +17,8 @@ from .spool import new_file
 
 #: The columns of the row as it stood in its manifest.
 ROW_COLUMNS = ("source_img", "reference_img", "pair_id", "consent_ref", "source_key", "reference_key")
-#: Names the columns whose links have lost their signatures.
-SIGNATURE_REMOVED = "signature_removed"
+#: Names the columns whose links have lost their signatures; it is called as the code of a row that is rejected for it.
+SIGNATURE_REMOVED = ErrorCode.SIGNATURE_REMOVED.value
 #: A file with these columns is one of ours.
 MARKS = frozenset({"row_number", "error_code", "reason", SIGNATURE_REMOVED})
 #: What such a file says about a row. If it is a manifest, these columns say nothing, and are no labels.

@@ -42,7 +42,7 @@ def read_parquet(
         while True:
             with _named(source):
                 batch = next(batches, None)
-                values = [column.to_pylist() for column in batch.columns] if batch is not None else []
+                values = [_values(column) for column in batch.columns] if batch is not None else []
             if batch is None:
                 return
             rows = _rows(columns, number, batch.num_rows, values)
@@ -79,6 +79,13 @@ def _named(source: Source) -> Iterator[None]:
         raise ManifestError(
             f"manifest {source.location} is not a Parquet file that can be read ({text}): write it again"
         ) from None
+
+
+def _values(column: Any) -> list[Any]:
+    try:
+        return list(column.to_pylist())
+    except OverflowError:  # a date that Python has none for
+        return list(column.cast("string").to_pylist())
 
 
 def _rows(columns: Columns, before: int, count: int, values: list[list[Any]]) -> Rows:

@@ -257,7 +257,7 @@ def row_problems(row: Row) -> list[Problem]:
     problems += _half_characters(row)
     if (
         not _HALF_CHARACTER.search(source + reference)
-        and source
+        and not (checks[0][1] or checks[1][1])
         and url_identity(source) == url_identity(reference)
     ):
         clause = "reference_img is the same picture as source_img: there is no face to swap"

@@ -23,6 +23,7 @@ from airflow_provider_goenhance.results.swap import Swap
 from airflow_provider_goenhance.retry_policy import is_final
 from include.sandbox.process import SandboxProcess
 
+from .airflow_environment import AirflowEnvironment
 from .light_runner import LightTaskInstance
 
 SIGNATURE = "X-Amz-Signature=s3cret&X-Amz-Credential=c&X-Amz-Date=20260101T000000Z"
@@ -370,3 +371,41 @@ def test_arguments_that_cannot_be_meant_are_refused(
     nights.plan("run-1", nights.write([nights.pair("a")]))
     with pytest.raises(ValueError, match=said):
         nights.plan("run-2", "run:light/run-1", **arguments)
+
+
+# -- the shipped Dag ---------------------------------------------------------------------------------------------------
+
+
+def test_the_batch_dag_swaps_the_failures_of_a_run_again(airflow: AirflowEnvironment) -> None:
+    image = airflow.sandbox.image
+    path = airflow.folder / "pairs.csv"
+    path.write_text(
+        "source_img,reference_img,pair_id\n"
+        f"{image('hopper.jpg')},{image('crew.jpg')},a\n{image('collins.jpg')},{image('crew.jpg')},b\nftp://x,,bad\n"
+    )
+    airflow.sandbox.put_faults(submit={"kind": "business_error", "count": 1})
+    first = airflow.run("goenhance_face_swap_batch", manifest=str(path))
+    assert first.state == "failed"
+    [kept] = first.values("report", "failures_csv")
+    rows = list(csv.DictReader(path_of(kept).open()))
+    assert sorted(row["status"] for row in rows) == ["failed", "rejected"]
+
+    second = airflow.run(
+        "goenhance_face_swap_batch", manifest=f"run:goenhance_face_swap_batch/{first.run_id}"
+    )
+
+    assert second.state == "success", second.text
+    [report] = second.values("report")
+    assert (report["pairs"], report["succeeded"]) == (1, 1)
+    assert second.values("report", "failures_csv") == []
+    assert len(airflow.sandbox.submissions()) == 2
+
+    third = airflow.run(
+        "goenhance_face_swap_batch",
+        manifest=f"run:goenhance_face_swap_batch/{first.run_id}",
+        statuses=["failed", "succeeded"],
+    )
+
+    [report] = third.values("report")
+    assert (report["pairs"], report["reused"]) == (2, 2)
+    assert len(airflow.sandbox.submissions()) == 2

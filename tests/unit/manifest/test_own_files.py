@@ -153,3 +153,9 @@ def test_any_labels_can_be_written_and_read_again(
         sorted("".join(value.split()) for value in read_labels(row.labels).values()) for row in manifest.pairs
     ]
     assert read == [[value for value in values if value] for values in flat]
+
+
+@given(st.dictionaries(_TEXT, _TEXT, max_size=8))
+def test_labels_are_the_json_text_of_an_object(labels: dict[str, str]) -> None:
+    kept = {name: value for name, value in labels.items() if value}
+    assert labels_text(labels) == (json.dumps(kept, ensure_ascii=False) if kept else "")
