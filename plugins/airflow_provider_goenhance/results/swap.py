@@ -96,6 +96,7 @@ class Swap:
     error_message: str | None = None
     result_uri: str | None = None
     result_sha256: str | None = None
+    result_mark: str | None = None
     additional_result_uris: tuple[str, ...] = ()
     reused_from: str | None = None
     claimed_by: str | None = None
