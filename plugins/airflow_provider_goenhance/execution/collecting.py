@@ -208,7 +208,8 @@ async def open_collecting(
     recorder = OutcomeRecorder(lambda outcomes: store.record_outcomes(outcomes, account.fingerprint))
     try:
         async with AsyncExitStack() as stack:
-            calls = client or await stack.enter_async_context(open_client(account))
+            if client is None:
+                client = await stack.enter_async_context(open_client(account))
             downloads = await stack.enter_async_context(
                 open_session(
                     trust_env=account.trust_env,
@@ -220,7 +221,7 @@ async def open_collecting(
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             tasks.create_task(recorder.run())
             limits = CollectLimits(account.max_downloads, threads)
-            collecting = Collecting(calls, downloads, storage_options, limits, tasks, recorder)
+            collecting = Collecting(client, downloads, storage_options, limits, tasks, recorder)
             yield collecting
             await collecting.finish()
     except ExceptionGroup as group:
