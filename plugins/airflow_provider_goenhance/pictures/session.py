@@ -46,7 +46,7 @@ def _environment_matters() -> bool:
 
 
 def open_session(
-    *, trust_env: bool = True, proxy: str | None = None, tls: Any = True
+    *, trust_env: bool = True, proxy: str | None = None, tls: Any = True, connect_seconds: float | None = None
 ) -> aiohttp.ClientSession:
     """
     Open a session for downloads. It has no API token, which the hosts of the pictures must not see.
@@ -54,12 +54,13 @@ def open_session(
     :param trust_env: use the proxies and logins of the environment
     :param proxy: URL of a proxy
     :param tls: aiohttp's ``ssl`` setting
+    :param connect_seconds: for a connection, including the look-up of the name; ``None``: only :data:`CONNECT_SECONDS`
     """
     return aiohttp.ClientSession(
         trust_env=trust_env and _environment_matters(),
         proxy=proxy,
         # How many downloads run at once, and how long each may take, is decided elsewhere.
         connector=_Connector(ssl=tls, limit=0),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+        timeout=aiohttp.ClientTimeout(total=None, connect=connect_seconds, sock_connect=CONNECT_SECONDS),
         **SESSION_OPTIONS,
     )
