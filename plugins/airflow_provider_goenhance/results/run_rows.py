@@ -8,7 +8,7 @@ them; last those that are in no batch. So the first rows of a million are found 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,31 +154,37 @@ class RunRows:
 
     def _query(self, batched: bool, after: Place | None) -> sa.Select[Any]:
         """Return the query for the rows in batches, or in none, which databases sort to different ends."""
+        order = self._order(batched)
+        batch = self._table.c.batch
+        query = sa.select(self._table).where(*self._where, batch.is_not(None) if batched else batch.is_(None))
+        if after is not None:
+            query = query.where(_beyond(after, *order.items()))
+        return query.order_by(*order.values())
+
+    def _order(self, batched: bool) -> dict[str, sa.ColumnElement[Any]]:
+        """Return what rows are sorted by; for those in batches it begins with the columns of the index, as they are."""
         c = self._table.c
-        number = sa.func.coalesce(c.row_number, _LAST)
-        query = sa.select(self._table).where(*self._where)
-        # As they are, the columns are those of the index.
-        task = c.task_id if batched else sa.func.coalesce(c.task_id, "")
-        order: list[tuple[sa.ColumnElement[Any], Any]] = [
-            (number, after and (_LAST if after.row_number is None else after.row_number)),
-            (c.pair_id, after and after.pair_id),
-            (c.swap_id, after and after.swap_id),
-        ]
+        task = {} if batched and self._of_one_task else {"task_id": c.task_id}
+        others = {
+            "row_number": sa.func.coalesce(c.row_number, _LAST),
+            "pair_id": c.pair_id,
+            "swap_id": c.swap_id,
+        }
         if batched:
-            order.insert(0, (c.batch, after and after.batch))
-        if not (batched and self._of_one_task):
-            order.insert(0, (task, after and (after.task_id or "")))
-        query = query.where(c.batch.is_not(None) if batched else c.batch.is_(None))
-        if after:
-            query = query.where(_beyond(order))
-        return query.order_by(*(column for column, _ in order))
+            return {**task, "batch": c.batch, **others}
+        return {"task_id": sa.func.coalesce(c.task_id, ""), **others}
 
 
-def _beyond(order: Sequence[tuple[sa.ColumnElement[Any], Any]]) -> sa.ColumnElement[bool]:
-    """Return the condition for rows after some values. Not a comparison of tuples, for which MariaDB uses no index."""
-    (column, value), *others = order
+def _beyond(
+    place: Place, by: tuple[str, sa.ColumnElement[Any]], *others: tuple[str, sa.ColumnElement[Any]]
+) -> sa.ColumnElement[bool]:
+    """Return the condition for rows after a place. Not a comparison of tuples, for which MariaDB uses no index."""
+    name, column = by
+    value = getattr(place, name)
+    if value is None:
+        value = _LAST if name == "row_number" else ""
     further: sa.ColumnElement[bool] = column > value
-    return sa.and_(column >= value, sa.or_(further, _beyond(others))) if others else further
+    return sa.and_(column >= value, sa.or_(further, _beyond(place, *others))) if others else further
 
 
 def _place_of(row: dict[str, Any]) -> Place:
