@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from ..manifest.labels import labels_line
 from ..pictures.contact_sheet import MOST_ROWS, SheetRow, fetch_inputs, make_contact_sheet
 from ..pictures.names import folder_for, sheet_name_for
 from ..pictures.storage import keep_bytes
@@ -67,6 +68,7 @@ def keep_contact_sheet(
             result_uri=swap.result_uri,
             img_uuid=swap.img_uuid,
             reason=swap.error_message,
+            labels=labels_line(swap.labels),
         )
         for swap in swaps
     ]

@@ -32,6 +32,9 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
     """
     Count the rows of the run, log each failure with its reason, and fail if there are too many.
 
+    If pairs did not get a picture, ``failures.csv`` is stored beside the pictures: their rows as they stood in the
+    manifest, with the reasons. It can be fed back as a manifest, and its address is pushed to XCom as ``failures_csv``.
+
     Set ``trigger_rule="all_done"``, so that the report also runs after a failure. Assets among its ``outlets`` get the
     counts in the event's ``extra``, so that other Dags can be scheduled on a finished run. A run without rows, such as
     a dry run, sends no event.
@@ -124,6 +127,7 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
             counts, over_budget = summary.counts, summary.over_budget
             over = rows(over_budget=True).page(1) if over_budget else []
             self._log_failures(rows, summary)
+            self._keep_failures(ti, rows, key)
             if self.check_account:
                 self._compare_with_balance(ledger, key)
             if flag(self.contact_sheet, "contact_sheet"):
@@ -153,6 +157,22 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
             job_seconds=seconds(self.job_timeout, "job_timeout"),
             settle=flag(self.settle_by_credits, "settle_by_credits"),
         )
+
+    def _keep_failures(self, ti: Any, rows: Callable[..., RunRows], key: RunKey) -> None:
+        """Store ``failures.csv``; a storage that cannot be used must not fail swaps that were paid for."""
+        from ..execution.failures import STATUSES, keep_failures
+
+        storage = text(self.storage) or default_storage()
+        try:
+            uri = keep_failures(
+                rows(statuses=STATUSES), key, self.task_id, storage, conn_id=text(self.storage_conn_id)
+            )
+        except Exception as error:  # noqa: BLE001
+            self.log.warning("The failures could not be stored as failures.csv: %s", error)
+            return
+        if uri:
+            self.log.info("Failures, to be fed back as a manifest: %s", uri)
+            ti.xcom_push(key="failures_csv", value=uri)
 
     def _store_contact_sheet(
         self, ti: Any, key: RunKey, rows: Callable[..., RunRows], summary: RunSummary

@@ -60,6 +60,7 @@ class SheetRow:
 
     :param good: whether it succeeded; the others are shown first
     :param sent: whether its inputs may be fetched; those of a rejected row are not
+    :param labels: what its manifest says about it besides, on one line
     """
 
     pair_id: str
@@ -71,6 +72,7 @@ class SheetRow:
     img_uuid: str | None = None
     reason: str | None = None
     sent: bool = True
+    labels: str = ""
 
 
 def make_contact_sheet(
@@ -120,9 +122,10 @@ def _shown(rows: Sequence[SheetRow], most_rows: int) -> list[SheetRow]:
 def _row(row: SheetRow, inputs: Mapping[str, str | None], conn_id: str | None) -> str:
     job = f"<br><small>{escape(row.img_uuid)}</small>" if row.img_uuid else ""
     reason = f"<br>{escape(row.reason)}" if row.reason else ""
+    labels = f"<br><small>{escape(row.labels)}</small>" if row.labels else ""
     state = "good" if row.good else "bad"
     return (
-        f"<tr><td>{escape(row.pair_id)}</td><td>{_input(row.source_img, inputs)}</td>"
+        f"<tr><td>{escape(row.pair_id)}{labels}</td><td>{_input(row.source_img, inputs)}</td>"
         f"<td>{_input(row.reference_img, inputs)}</td><td>{_result(row, conn_id)}</td>"
         f'<td><b class="{state}">{escape(row.status)}</b>{job}{reason}</td></tr>'
     )

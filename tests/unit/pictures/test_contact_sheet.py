@@ -60,6 +60,12 @@ def pictures() -> Iterator[PictureServer]:
         yield running
 
 
+def test_the_labels_of_a_row_stand_beside_its_pair_id() -> None:
+    rows = [SheetRow("anna", "failed", False, "http://h/a.jpg", "http://h/b.jpg", labels="client: <Acme>")]
+    html = make_contact_sheet("Run", {}, rows, {}).decode()
+    assert "<td>anna<br><small>client: &lt;Acme&gt;</small></td>" in html
+
+
 class _Seen(HTMLParser):
     def __init__(self, html: str) -> None:
         super().__init__()
