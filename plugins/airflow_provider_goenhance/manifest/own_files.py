@@ -19,10 +19,23 @@ from .spool import new_file
 ROW_COLUMNS = ("source_img", "reference_img", "pair_id", "consent_ref", "source_key", "reference_key")
 #: Names the columns whose links have lost their signatures; it is called as the code of a row that is rejected for it.
 SIGNATURE_REMOVED = ErrorCode.SIGNATURE_REMOVED.value
-#: A file with these columns is one of ours.
-MARKS = frozenset({"row_number", "error_code", "reason", SIGNATURE_REMOVED})
 #: What such a file says about a row. If it is a manifest, these columns say nothing, and are no labels.
-OWN_COLUMNS = MARKS | {"manifest", "column", "status", "img_uuid", "attempts", "cost", "paid", "new_run"}
+OWN_COLUMNS = frozenset(
+    {
+        "manifest",
+        "row_number",
+        "status",
+        "error_code",
+        "column",
+        "reason",
+        "img_uuid",
+        "attempts",
+        "cost",
+        "paid",
+        "new_run",
+        SIGNATURE_REMOVED,
+    }
+)
 #: Put before the name of a label that would be one of the other columns.
 LABEL_PREFIX = "label "
 #: The most label columns of one file: rows of JSON may each have their own.
@@ -56,8 +69,12 @@ class ManifestRow(Protocol):
 
 
 def is_own_file(names: Sequence[str]) -> bool:
-    """Return whether a file with these columns was written by :class:`RowsFile`."""
-    return MARKS.issubset(names)
+    """
+    Return whether a file with these columns was written by :class:`RowsFile`.
+
+    People delete columns that they do not need, so one of its own beside :data:`SIGNATURE_REMOVED` is enough.
+    """
+    return SIGNATURE_REMOVED in names and len(OWN_COLUMNS.intersection(names)) > 1
 
 
 def label_of(column: str) -> str:

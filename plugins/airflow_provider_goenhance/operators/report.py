@@ -123,9 +123,10 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
             counts = ledger.counts(key, task_id=self.swap_task_id)
             held = ledger.of_run(key, task_id=self.swap_task_id, statuses=[Status.HELD], counted=True)
             self._log_failures(ledger, key)
-            self._keep_failures(ti, ledger, key)
             if self.check_account:
                 self._compare_with_balance(ledger, key)
+            if any(counts.values()):
+                self._keep_failures(ti, ledger, key)
             if flag(self.contact_sheet, "contact_sheet"):
                 self._store_contact_sheet(
                     ti, key, ledger.of_run(key, task_id=self.swap_task_id, counted=True)
