@@ -15,6 +15,9 @@ from .plan import RunKey
 from .states import Status
 from .swap import Swap
 
+#: Rows that are changed at a time.
+PAGE_ROWS = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -66,12 +69,12 @@ class RunRows:
         self._database = database
         self._table = database.swaps
         c = self._table.c
+        self._where: list[sa.ColumnElement[bool]] = [c.dag_id == key.dag_id, c.run_id == key.run_id]
         equal = {"task_id": task_id, "batch": batch, "map_index": map_index}
-        self._where: list[sa.ColumnElement[bool]] = [
-            c.dag_id == key.dag_id,
-            c.run_id == key.run_id,
-            *(c[name] == value for name, value in equal.items() if value is not None),
-        ]
+        if map_index is not None and batch is None:
+            # A planned batch has its task's number, and an index; rows that a task planned itself have no batch.
+            self._where.append(sa.or_(c.batch == map_index, c.batch.is_(None)))
+        self._where += [c[name] == value for name, value in equal.items() if value is not None]
         if statuses is not None:
             self._where.append(c.status.in_(list(statuses)))
         if error_codes is not None:
@@ -83,6 +86,15 @@ class RunRows:
             self._where.append(held if over_budget else sa.not_(held))
         if counted:
             self._where.append(c.superseded_at.is_(None))
+
+    @property
+    def database(self) -> ResultsDatabase:
+        """The database that holds them."""
+        return self._database
+
+    def select(self, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
+        """Return a query over these rows, for aggregates."""
+        return sa.select(*columns).select_from(self._table).where(*self._where)
 
     def __iter__(self) -> Iterator[Swap]:
         """Yield all rows. Reading survives a connection that is cut: it goes on after the last row."""
@@ -104,15 +116,27 @@ class RunRows:
                 found += self._database.read(self._query(numbered, here).limit(limit - len(found)))
         return [Swap.from_row(row) for row in found]
 
+    def pages(self, limit: int = PAGE_ROWS) -> Iterator[list[Swap]]:
+        """Yield all rows in pages. The rows of a page may be changed before the next one is read."""
+        after = None
+        while page := self.page(limit, after):
+            after = Place.of(page[-1])
+            yield page
+
     def count(self) -> int:
         """Return how many rows there are."""
-        query = sa.select(sa.func.count().label("n")).select_from(self._table).where(*self._where)
-        return int(self._database.read(query)[0]["n"])
+        return int(self._database.read(self.select(sa.func.count().label("n")))[0]["n"])
 
     def exists(self) -> bool:
         """Return whether there is any row."""
-        query = sa.select(self._table.c.swap_id).where(*self._where).limit(1)
-        return bool(self._database.read(query))
+        return bool(self._database.read(self.select(self._table.c.swap_id).limit(1)))
+
+    def some_results(self) -> list[str]:
+        """Return the addresses of a few kept pictures: of the first and the last one of each task."""
+        c = self._table.c
+        ends = (sa.func.min(c.result_uri).label("first"), sa.func.max(c.result_uri).label("last"))
+        query = self.select(*ends).where(c.result_uri.is_not(None)).group_by(c.task_id)
+        return sorted({uri for row in self._database.read(query) for uri in row.values()})
 
     def _query(self, numbered: bool, last: dict[str, Any] | None) -> sa.Select[Any]:
         """
