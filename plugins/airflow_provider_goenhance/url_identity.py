@@ -113,6 +113,8 @@ FAMILIES = (
     ),
 )
 
+#: One parameter of each set that must be complete: nearly all queries have none of them, and are not signed.
+_TELLING = frozenset(max(needed) for family in FAMILIES for needed in family.complete)
 #: Families that sign only a URL whose path names a picture: the parameter with the time, the one with the signature,
 #: and others. Bunny and KeyCDN, Cloudflare Images, Qiniu, imgix, Tencent CDN, Wangsu.
 _OF_PATH = (
@@ -133,6 +135,7 @@ _VALUES_OF_PATH = {
     "verify": re.compile(r"\d{10}-[\w%+/=-]{40,}", re.ASCII),
     "_upt": re.compile(r"[0-9a-f]{8}\d{10}", re.IGNORECASE | re.ASCII),
 }
+_TELLING_OF_PATH = {signature for _, signature, _ in _OF_PATH} | _VALUES_OF_PATH.keys()
 #: Akamai's token, whose parameter may have any name.
 _AKAMAI = re.compile(
     r"(?=(.*~|.*%7E)?exp(=|%3D)\d{10})(.*~|.*%7E)hmac(=|%3D)[0-9a-f]{32,}", re.IGNORECASE | re.ASCII
@@ -202,12 +205,16 @@ def _unsigned(query: str, address: str) -> str:
 
 def _signing(parts: Iterable[str]) -> list[Family]:
     present = set(map(_name, parts))
+    if present.isdisjoint(_TELLING):
+        return []
     return [family for family in FAMILIES if family.signs(present)]
 
 
 def _signing_of_path(parts: Iterable[str]) -> frozenset[str]:
     """Return the names of the parameters that sign the query of a path which names a picture."""
     values = {_name(part): part.partition("=")[2] for part in parts}
+    if _TELLING_OF_PATH.isdisjoint(values):
+        return frozenset()
     found = frozenset[str]()
     for time, signature, others in _OF_PATH:
         if _TIME.fullmatch(values.get(time, "")) and _SIGNATURE.fullmatch(values.get(signature, "")):

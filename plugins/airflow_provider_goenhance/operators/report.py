@@ -127,9 +127,9 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
             counts, over_budget = summary.counts, summary.over_budget
             over = rows(over_budget=True).page(1) if over_budget else []
             self._log_failures(rows, summary)
-            self._keep_failures(ti, rows, key, summary)
             if self.check_account:
                 self._compare_with_balance(ledger, key)
+            self._keep_failures(ti, rows, key, summary)
             if flag(self.contact_sheet, "contact_sheet"):
                 self._store_contact_sheet(ti, key, rows, summary)
         self.log.info("%s", counts_line(key.run_id, counts))
