@@ -175,6 +175,7 @@ class Collecting:
             result_sha256=first.sha256,
             additional_result_uris=tuple(picture.uri for picture in others),
             finished_at=finished,
+            result_mark=first.mark if all(picture.mark for picture in others) else None,
         )
 
     def _links(self, job: Job) -> Callable[[bool], Awaitable[list[str]]]:
