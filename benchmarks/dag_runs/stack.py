@@ -23,6 +23,7 @@ from tests.system.real_airflow import ROOT, RealAirflow, wait_until
 OURS = "goenhance_face_swap_batch"
 DAGS = (OURS, "http_expand", "async_task")
 OPEN = ("queued", "running")
+PICTURES = ("collins.jpg", "crew.jpg")
 
 
 @dataclass(frozen=True)
@@ -62,15 +63,12 @@ class Stack:
         return Meter({**components, "sandbox": self.sandbox.pid})
 
     def new_manifest(self, pairs: int) -> Path:
-        """Write pairs that no run has had before. In load mode the sandbox does not fetch the pictures."""
+        """Write pairs that no run has had before. Only our report fetches the pictures, for its contact sheet."""
         self._runs += 1
         path = self.folder / f"manifest-{self._runs}.csv"
         lines = ["pair_id,source_img,reference_img"]
-        address = "https://example.com"
-        lines += [
-            f"p{n},{address}/face{n}.jpg?r={self._runs},{address}/scene{n}.jpg?r={self._runs}"
-            for n in range(pairs)
-        ]
+        face, scene = (self.sandbox.image(name) for name in PICTURES)
+        lines += [f"p{n},{face}?n={self._runs}-{n},{scene}?n={self._runs}-{n}" for n in range(pairs)]
         path.write_text("\n".join(lines) + "\n")
         return path
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import json
+from pathlib import Path
 from typing import Any
 
 from airflow.providers.http.operators.http import HttpOperator
@@ -26,7 +27,7 @@ with DAG(
     @task
     def read() -> list[str]:
         """Read the manifest, and return a request body for each pair."""
-        with open(get_current_context()["params"]["manifest"], newline="") as file:
+        with Path(get_current_context()["params"]["manifest"]).open(newline="") as file:
             return [
                 json.dumps(
                     {
