@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ import psutil
 MIB = 2**20
 #: Often enough to see a task of a second; a sample takes about a millisecond per process.
 EVERY_SECONDS = 0.25
+LAST_TASK_SECONDS = 5.0
 
 
 class Meter:
@@ -39,7 +41,14 @@ class Meter:
         self._thread.start()
 
     def stop(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Return the processor seconds and the peak memory in MiB of each component, ``task`` among them."""
+        """
+        Return the processor seconds and the peak memory in MiB of each component, ``task`` among them.
+
+        The last task may end after its run: its time counts once its worker has noticed that.
+        """
+        end = time.monotonic() + LAST_TASK_SECONDS
+        while any(part == "task" for part, _ in self._processes()) and time.monotonic() < end:
+            time.sleep(0.05)
         self._done.set()
         self._thread.join()
         after = self._cpu()

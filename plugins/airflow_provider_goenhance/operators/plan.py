@@ -15,7 +15,7 @@ from .arguments import choice, flag, limit, seconds, text, whole
 if TYPE_CHECKING:
     from airflow.sdk import BaseNotifier, Context
 
-    from ..hooks.goenhance import GoEnhanceHook
+    from ..hooks.account import AccountClient
     from ..manifest.model import Manifest
     from ..results.ledger import Ledger, RunKey
     from ..results.states import OnUnknownSubmit, Reuse
@@ -164,7 +164,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         from ..execution.batches import log_dry_run, write_batches
         from ..execution.planning import plan_rows, settle_expired_claims
         from ..execution.rejected_rows import refuse_if_all_rejected
-        from ..hooks.goenhance import GoEnhanceHook
+        from ..hooks.account import AccountClient
         from ..hooks.results import open_ledger
         from ..manifest.read import refuse_rejected
         from ..results.spending import Caps
@@ -183,7 +183,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         if flag(self.strict, "strict"):
             for manifest in manifests:
                 refuse_rejected(manifest)
-        hook = GoEnhanceHook(str(self.goenhance_conn_id))
+        hook = AccountClient(str(self.goenhance_conn_id))
         with open_ledger(str(self.results_conn_id)) as ledger:
             price = RunPrice(ledger, hook, key, caps, approve_above)
             if not check_only:
@@ -265,7 +265,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
             self.log.info("Rejected rows: %s", uri)
             context["ti"].xcom_push(key="rejected_csv", value=uri)
 
-    def _settle_by_credits(self, hook: GoEnhanceHook, ledger: Ledger) -> None:
+    def _settle_by_credits(self, hook: AccountClient, ledger: Ledger) -> None:
         from .credit_check import settle_before_planning
 
         job_seconds = seconds(self.job_timeout, "job_timeout")
