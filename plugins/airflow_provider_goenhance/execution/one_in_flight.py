@@ -25,7 +25,7 @@ from .collect import failures_of_wait
 from .messages import pluralize
 from .pair_decisions import decide_pairs, decided
 from .reused_marks import with_marked_pictures
-from .submit import SubmitReport
+from .submit_report import SubmitReport
 
 if TYPE_CHECKING:
     from ..api.polling import WaitOutcome

@@ -34,7 +34,7 @@ class _Connector(aiohttp.TCPConnector):
 
 
 def open_session(
-    *, trust_env: bool = True, proxy: str | None = None, tls: Any = True
+    *, trust_env: bool = True, proxy: str | None = None, tls: Any = True, connect_seconds: float | None = None
 ) -> aiohttp.ClientSession:
     """
     Open a session for downloads. It has no API token, which the hosts of the pictures must not see.
@@ -42,7 +42,10 @@ def open_session(
     :param trust_env: use the proxies and logins of the environment
     :param proxy: URL of a proxy
     :param tls: aiohttp's ``ssl`` setting
+    :param connect_seconds: for a connection, including the look-up of the name; ``None``: only aiohttp's own limits
     """
+    # The others are aiohttp's own.
+    limits = aiohttp.ClientTimeout(total=300, connect=connect_seconds, sock_connect=30)
     return aiohttp.ClientSession(
-        trust_env=trust_env, proxy=proxy, connector=_Connector(ssl=tls), **SESSION_OPTIONS
+        trust_env=trust_env, proxy=proxy, connector=_Connector(ssl=tls), timeout=limits, **SESSION_OPTIONS
     )
