@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -39,7 +39,7 @@ def test_a_task_reads_its_connection_once(monkeypatch: pytest.MonkeyPatch) -> No
     class Connection:
         conn_id, host, password, login, schema, port = "mine", "https://api.example", "token", "", "", None
         conn_type = "goenhance"
-        extra_dejson: dict[str, Any] = {}
+        extra_dejson: ClassVar[dict[str, Any]] = {}
 
     def get_connection(conn_id: str) -> Any:
         asked.append(conn_id)
