@@ -117,12 +117,10 @@ def img_uuid_of(value: Any) -> str | None:
     return img_uuid if img_uuid.isascii() and img_uuid.isprintable() else None
 
 
-def _documented_data(answer: Any) -> dict[str, Any] | None:
-    """Return the ``data`` of a response that has the documented form, in which nothing has to be searched."""
-    if not isinstance(answer, dict) or not answer.keys() <= _ENVELOPE:
-        return None
-    data = answer.get("data")
-    return data if isinstance(data, dict) else None
+def _documented_data(answer: Any) -> dict[str, Any]:
+    """Return the ``data`` of a response of the documented form, in which nothing has to be searched; else nothing."""
+    data = answer.get("data") if isinstance(answer, dict) and answer.keys() <= _ENVELOPE else None
+    return data if isinstance(data, dict) else {}
 
 
 def find_img_uuid(body: str) -> tuple[str, dict[str, Any]] | None:
@@ -133,7 +131,7 @@ def find_img_uuid(body: str) -> tuple[str, dict[str, Any]] | None:
     """
     answer = parsed(body)
     data = _documented_data(answer)
-    if data is not None and (img_uuid := img_uuid_of(data.get("img_uuid"))):
+    if img_uuid := img_uuid_of(data.get("img_uuid")):
         return img_uuid, data
     for data in objects_in(answer):
         if img_uuid := img_uuid_of(field(data, "img_uuid")):
