@@ -147,11 +147,11 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
         return facts
 
     def _compare_with_balance(self, ledger: Ledger, key: RunKey) -> None:
-        from ..hooks.goenhance import GoEnhanceHook
+        from ..hooks.account import AccountClient
         from .credit_check import compare_with_balance
 
         compare_with_balance(
-            GoEnhanceHook(str(self.goenhance_conn_id)),
+            AccountClient(str(self.goenhance_conn_id)),
             ledger,
             key,
             job_seconds=seconds(self.job_timeout, "job_timeout"),
