@@ -71,7 +71,7 @@ def collect_jobs(
             outcomes.append(outcome)
     store.record_outcomes(outcomes, account.fingerprint)
     if done:
-        (loop or TaskLoop()).run(lambda: _collect_all(account, store, done, storage_options))
+        (loop or TaskLoop()).run(lambda: collect_all(account, store, done, storage_options))
 
 
 def _outcome_of_wait(swap: Swap, waited: WaitOutcome) -> Outcome | None:
@@ -225,9 +225,10 @@ class _Collector:
         return links
 
 
-async def _collect_all(
+async def collect_all(
     account: Account, store: SwapStore, swaps: Sequence[Swap], storage_options: StorageOptions
 ) -> None:
+    """Collect the pictures of rows whose jobs have ended, and record what became of them."""
     from ..pictures.session import open_session
 
     async with (

@@ -13,6 +13,8 @@ from airflow.models.trigger import Trigger
 from airflow.serialization.decoders import smart_decode_trigger_kwargs
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_goenhance.api.wait_outcome import WaitOutcome
+from airflow_provider_goenhance.execution.events import resumed_by
 from airflow_provider_goenhance.triggers.face_swap import GoEnhanceJobsTrigger
 
 DEADLINE = 1_795_000_000.25
@@ -102,9 +104,9 @@ async def test_a_vendor_that_cannot_be_reached_leaves_every_job_running_at_the_d
         ),
     )
     events = await events_of(trigger(deadline=time.time() + 0.2))
-    payload = events[0].payload
-    assert (len(events), payload["status"], payload["running"]) == (1, "finished", ["job-1", "job-2"])
-    assert "Could not reach GoEnhance" in payload["last_error"]
+    outcome = resumed_by(events[0].payload).complete(["job-1", "job-2"], lambda uuids: WaitOutcome())
+    assert (len(events), outcome.running, outcome.handed_over) == (1, ["job-1", "job-2"], False)
+    assert "Could not reach GoEnhance" in str(outcome.last_error)
 
 
 async def test_a_trigger_ended_by_a_person_says_that_the_jobs_go_on_and_bill(
