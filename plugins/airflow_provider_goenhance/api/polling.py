@@ -72,6 +72,7 @@ class _Wait:
         pace: Pace,
         hand_over_after: float | None = None,
         doubts: Mapping[str, tuple[int, float]] | None = None,
+        since: float | None = None,
     ) -> None:
         self.outcome = WaitOutcome(running=list(dict.fromkeys(img_uuids)))
         self.hand_over_after = hand_over_after
@@ -79,6 +80,7 @@ class _Wait:
         self.poll_interval = poll_interval
         self.pace = pace
         self.started = time.monotonic()
+        self.age_at_start = 0.0 if since is None else max(0.0, time.time() - since)
         self.faults_in_a_row = 0
         self.progress: Callable[[int, int, int, float], str] = progress_line
         self.progress_every = PROGRESS_EVERY
@@ -94,7 +96,7 @@ class _Wait:
         self._ended_unclearly: set[str] = set()
         # Spread over one interval, so that a thousand jobs are not polled at the same instant. The offset is random, so
         # that neither are those of triggers that start together.
-        spread = poll_interval / max(1, len(self._open))
+        spread = next_interval(self.age_at_start, poll_interval) / max(1, len(self._open))
         offset = random.uniform(0.0, spread)  # noqa: S311  not cryptography
         self._due = [
             (self.started + offset + spread * place, img_uuid)
@@ -143,7 +145,7 @@ class _Wait:
 
     def poll_again(self, img_uuid: str, *, factor: float = 1.0) -> None:
         now = time.monotonic()
-        normal = next_interval(now - self.started, self.poll_interval)
+        normal = next_interval(self.age_at_start + now - self.started, self.poll_interval)
         # The loop is busy for seconds, and the pace of this moment would hold for a wait of hours.
         interval = min(normal * factor * self.pace.factor, max(normal, LONGEST_PAUSE))
         interval *= random.uniform(0.9, 1.1)  # noqa: S311  not cryptography
@@ -236,6 +238,7 @@ async def wait_for_jobs(
     progress_every: float = PROGRESS_EVERY,
     hand_over_after: float | None = None,
     doubts: Mapping[str, tuple[int, float]] | None = None,
+    since: float | None = None,
     on_success: Callable[[Job], None] | None = None,
 ) -> WaitOutcome:
     """
@@ -257,6 +260,8 @@ async def wait_for_jobs(
     :param hand_over_after: end the wait after this many seconds, as soon as a job has ended by then
     :param doubts: ``img_uuid`` -> how often GoEnhance had said "job not found" before this wait, and since when,
         seconds since the epoch
+    :param since: when the wait for these jobs began, seconds since the epoch, if it began before this one: they are
+        polled as often as their age asks for
     :param on_success: called with each job that has succeeded, while the others are waited for
     :raises AuthenticationError: at once: no job can be polled with this token
     """
@@ -275,7 +280,7 @@ async def wait_for_jobs(
 
     with pace_of_loop() as pace:
         calls = pace.calls_to(host, calls_per_host)
-        wait = _Wait(img_uuids, deadline, max(0.05, poll_interval), pace, hand_over_after, doubts)
+        wait = _Wait(img_uuids, deadline, max(0.05, poll_interval), pace, hand_over_after, doubts, since)
         wait.progress, wait.progress_every = progress or progress_line, progress_every
         await _until_deadline(wait, poll, slots)
         handed_over = bool(wait.open_jobs) and wait.is_handed_over

@@ -35,7 +35,7 @@ class WaitPlan:
     rounds: list[tuple[float, float]] = field(default_factory=list)
     ahead_until: float | None = None
     until: float = 0.0
-    hand_over_after: float = HAND_OVER_AFTER
+    hand_over_after: float = field(default_factory=lambda: HAND_OVER_AFTER)
     doubts: dict[str, tuple[int, float]] = field(default_factory=dict)
 
     @classmethod
@@ -72,6 +72,11 @@ class WaitPlan:
             gaps = [later[0] - sooner[0] for sooner, later in zip(self.rounds, self.rounds[1:], strict=False)]
             del self.rounds[gaps.index(min(gaps))]
         self.hand_over_after = HAND_OVER_AFTER
+
+    @property
+    def since(self) -> float | None:
+        """Return since when the latest jobs are waited for: how often all are polled depends on it."""
+        return self.rounds[-1][0] if self.rounds else None
 
     def deadline_of(self, swap: Swap) -> float:
         """Return until when a row's job is waited for."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
-from ..execution.events import fitting_uuids
+from ..execution.events import fitting_uuids, fitting_values
 from .face_swap import GoEnhanceJobsTrigger
 
 if TYPE_CHECKING:
@@ -69,7 +69,10 @@ def wait_in_triggerer(
             results_conn_id=results_conn_id if rows is not None else None,
             rows=rows.to_dict() if rows is not None else None,
             hand_over_after=plan.hand_over_after if plan is not None else None,
-            doubts={img_uuid: list(said) for img_uuid, said in doubts.items()} if doubts else None,
+            doubts=fitting_values({img_uuid: list(said) for img_uuid, said in doubts.items()})
+            if doubts
+            else None,
+            since=plan.since if plan is not None else None,
             carried=carried,
         ),
         "method_name": "execute_complete",

@@ -45,6 +45,7 @@ class GoEnhanceJobsTrigger(BaseTrigger):
     :param rows: where they are, as :meth:`..results.waiting_jobs.RowsOf.to_dict` returns it
     :param hand_over_after: seconds after which jobs that have ended are handed over; default: never before all have
     :param doubts: ``img_uuid`` -> how often GoEnhance had said "job not found" before, and since when
+    :param since: when the wait for the jobs began, seconds since the epoch; default: now
     :param carried: what the task wants to find in the event
     """
 
@@ -59,6 +60,7 @@ class GoEnhanceJobsTrigger(BaseTrigger):
         rows: dict[str, Any] | None = None,
         hand_over_after: float | None = None,
         doubts: dict[str, Any] | None = None,
+        since: float | None = None,
         carried: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -70,6 +72,7 @@ class GoEnhanceJobsTrigger(BaseTrigger):
         self.rows = rows
         self.hand_over_after = hand_over_after
         self.doubts = doubts
+        self.since = since
         self.carried = carried
         self._jobs: list[str] = list(img_uuids)
 
@@ -86,6 +89,7 @@ class GoEnhanceJobsTrigger(BaseTrigger):
             "rows": self.rows,
             "hand_over_after": self.hand_over_after,
             "doubts": self.doubts,
+            "since": self.since,
             "carried": self.carried,
         }
         # Without those that are not set, a triggerer of an earlier release can run it too.
@@ -125,6 +129,7 @@ class GoEnhanceJobsTrigger(BaseTrigger):
                 max_concurrency=client.account.max_concurrency,
                 host=client.account.base_url,
                 hand_over_after=self.hand_over_after,
+                since=self.since,
                 doubts={uuid: (int(said[0]), float(said[1])) for uuid, said in (self.doubts or {}).items()},
             )
         log.info(
