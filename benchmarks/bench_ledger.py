@@ -33,7 +33,7 @@ from airflow_provider_goenhance.execution.submit import submit_swaps
 from airflow_provider_goenhance.results.budgets import open_budgets
 from airflow_provider_goenhance.results.database import ResultsDatabase
 from airflow_provider_goenhance.results.group_commit import GroupCommit
-from airflow_provider_goenhance.results.leases import Holder
+from airflow_provider_goenhance.results.lease_rows import Holder
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
 from airflow_provider_goenhance.results.spending import Caps, Spending
 from airflow_provider_goenhance.results.states import Status

@@ -10,7 +10,8 @@ would pay for, without submitting anything.
 
 **If a run fails**, no pair is paid for twice. Clear the failed tasks to continue the run, or trigger a new one. A new
 run reuses stored pictures, adopts jobs that were paid for but not collected, holds pairs that may have been paid for,
-and pays only for the remaining pairs.
+and pays only for the remaining pairs. With the manifest `run:<dag_id>/<run_id>` it looks only at the failures of that
+run; the report also keeps them as `failures.csv`, to be corrected and fed back.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from airflow.sdk import DAG, Asset, Param
 from airflow_provider_goenhance.operators.face_swap_batch import GoEnhanceFaceSwapBatchOperator
 from airflow_provider_goenhance.operators.plan import GoEnhancePlanOperator
 from airflow_provider_goenhance.operators.report import GoEnhanceReportOperator
+
+STATUSES = ["failed", "unknown", "held", "planned", "rejected", "submitted", "succeeded", "reused"]
 
 with DAG(
     dag_id="goenhance_face_swap_batch",
@@ -41,8 +44,18 @@ with DAG(
             type=["null", "string"],
             title="Manifest",
             description="Path or URL (https://, s3://, gs://, a Google sheet, ...) of a CSV, JSON, Parquet or Excel "
-            "file with the columns source_img, reference_img and optionally pair_id. Blank: the manifest whose "
-            "arrival started the run, and otherwise the Airflow variable goenhance_manifest.",
+            "file with the columns source_img, reference_img and optionally pair_id. run:<dag_id>/<run_id>: the "
+            "failures of an earlier run. Blank: the manifest whose arrival started the run, and otherwise the Airflow "
+            "variable goenhance_manifest.",
+        ),
+        "statuses": Param(
+            ["failed", "unknown", "held", "planned"],
+            type=["null", "array"],
+            items={"enum": STATUSES},
+            examples=STATUSES,
+            title="Rows of an earlier run",
+            description="If the manifest is run:<dag_id>/<run_id>: the rows of that run that are swapped again. "
+            "'planned' rows were never sent. Pictures and jobs that are paid for are not paid for again.",
         ),
         "dry_run": Param(
             False,
@@ -156,6 +169,7 @@ with DAG(
         # Blank if the arrival of a manifest started the run: the operator reads that one.
         manifest="{{ params.manifest or '' if triggering_asset_events else "
         "params.manifest or var.value.get('goenhance_manifest', '') }}",
+        statuses="{{ (params.statuses or []) | join(',') }}",
         pairs_per_task="{{ params.pairs_per_task }}",
         limit="{{ params.limit or 0 }}",
         check_only="{{ params.dry_run }}",

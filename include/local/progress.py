@@ -93,20 +93,18 @@ def done(counts: Mapping[str, int]) -> int:
     return sum(number for status, number in counts.items() if status not in _OPEN)
 
 
-def results_table(rows: Sequence[Swap], paths: Paths) -> Table:
+def results_table(rows: Sequence[Swap], total: int, paths: Paths) -> Table:
     """
     Return a table of a run's rows; of a long run, only the rows that need attention.
 
-    :param rows: all rows of the run
+    :param rows: the rows to show
+    :param total: how many rows the run has
     """
-    shown = list(rows)
-    if len(rows) > SHOWN_ROWS:
-        shown = [row for row in rows if row.status not in {"succeeded", "reused"}][:SHOWN_ROWS]
-    table = Table(title=_title(len(rows), len(shown)), title_justify="left")
+    table = Table(title=_title(total, len(rows)), title_justify="left")
     for heading in ("pair", "status", "img_uuid"):
         table.add_column(heading, no_wrap=True)
     table.add_column("kept picture or reason", overflow="fold")
-    for row in shown:
+    for row in rows:
         style = _STYLES.get(row.status, "cyan")
         end = _picture(row.result_uri, paths) if row.result_uri else _reason(row)
         # Text, not markup: a vendor's message may hold square brackets.

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import partial
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -11,7 +12,9 @@ import sqlalchemy as sa
 from airflow_provider_goenhance.exceptions import ResultsTableError
 from airflow_provider_goenhance.results.database import ResultsDatabase
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
+from airflow_provider_goenhance.results.run_rows import RunRows
 from airflow_provider_goenhance.results.schema import DEFAULT_TABLE
+from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.results.swap import Swap
 from include.local.errors import LocalStackError
 from include.local.settings import ConnectionSetting
@@ -22,6 +25,7 @@ _DRIVERS = {
     "postgres": ("postgresql", ("psycopg2", "psycopg")),
     "mysql": ("mysql", ("MySQLdb", "pymysql")),
 }
+_GOOD = {Status.SUCCEEDED, Status.REUSED}
 
 
 class RunResults:
@@ -56,12 +60,18 @@ class RunResults:
             raise LocalStackError(str(error)) from error
         return {status.value: count for status, count in counts.items() if count}
 
-    def rows(self) -> list[Swap]:
-        """Return all rows in the order of the manifest."""
+    def rows(self, limit: int) -> list[Swap]:
+        """
+        Return all rows in the order of the manifest; of a longer run, only the first rows that need attention.
+
+        :param limit: maximum number of rows
+        """
         if self._is_missing():
             return []
+        rows = partial(RunRows, self._ledger.database, self._key)
         try:
-            return self._ledger.of_run(self._key)
+            found = rows().page(limit + 1)
+            return found if len(found) <= limit else rows(statuses=set(Status) - _GOOD).page(limit)
         except ResultsTableError as error:
             raise LocalStackError(str(error)) from error
 

@@ -21,7 +21,7 @@ from include.local.environment import load_secrets
 from include.local.errors import Interrupted, LocalStackError
 from include.local.paths import Paths
 from include.local.ports import Ports, chosen_ports
-from include.local.progress import RunProgress, results_table
+from include.local.progress import SHOWN_ROWS, RunProgress, results_table
 from include.local.results import RunResults
 from include.local.settings import (
     API_CONNECTION,
@@ -184,7 +184,8 @@ def follow(
         _give_up(this)
     counts = this.results.counts()
     if counts:
-        this.console.print(results_table(this.results.rows(), this.paths))
+        rows = this.results.rows(SHOWN_ROWS)
+        this.console.print(results_table(rows, sum(counts.values()), this.paths))
     if state != "success":
         _explain(this, state, problem, stall_timeout)
     print(counts_line(this.run_id, counts), flush=True)

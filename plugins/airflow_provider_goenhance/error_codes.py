@@ -104,6 +104,8 @@ class ErrorCode(enum.StrEnum):
     TOO_MANY_VALUES = "too_many_values"
     #: The row, or a value of it, is not what its format promises, such as a line of JSON: correct it.
     UNREADABLE_ROW = "unreadable_row"
+    #: A row of ``failures.csv`` or ``rejected.csv`` has a link without its signature: put in one that is signed again.
+    SIGNATURE_REMOVED = "signature_removed"
     #: The value is too long: shorten it.
     TOO_LONG = "too_long"
     #: The value contains a space, a control character or the like: remove or encode it.

@@ -72,6 +72,12 @@ def _connection_type() -> dict[str, Any]:
                 "table. Default 32.",
                 "schema": {"type": ["integer", "null"], "minimum": 1, "default": None},
             },
+            "max_downloads": {
+                "label": "Downloads at once",
+                "description": "The most pictures that one task downloads at the same time; fewer where the pictures' "
+                "host is slow or their size requires it. Default 32.",
+                "schema": {"type": ["integer", "null"], "minimum": 1, "default": None},
+            },
             "requests_per_second": {
                 "label": "Submits per second",
                 "description": "The most submits of the account per second, from all tasks that share a results "

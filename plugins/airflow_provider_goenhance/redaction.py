@@ -10,6 +10,7 @@ A token, the query of a signed link and the user part of a URL are secrets. Whic
 - :func:`label_value`: the value of a column that travels with a row
 - :func:`without_token`: a text that may echo the API token
 - :func:`redact_link`: a picture's link that must stay usable where it is not signed
+- :func:`unsigned_link`: the link of a manifest's row in a file that is written for a person
 - :func:`link_name`: a picture's link in a message, as host and file name
 - :func:`short_url`: a possibly malformed URL in a message
 - :func:`mask_user`: a malformed URL that is recorded as it is
@@ -21,7 +22,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit, urlunsplit
 
-from .url_identity import is_signed
+from .url_identity import is_signed, url_identity
 
 #: Shorter tokens are not cut out of responses: they would take innocent text with them.
 SHORTEST_TOKEN = 6
@@ -116,6 +117,23 @@ def redact_link(link: str | None) -> str | None:
     signed = is_signed(parts.query) or _SIGNED_QUERY.search(parts.query)
     query = "" if signed else parts.query
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
+
+
+def unsigned_link(link: str) -> str:
+    """
+    Return a link, possibly a malformed one, without what signs it; byte for byte as it is if nothing does.
+
+    Of a query that still looks like a secret then, nothing is left.
+    """
+    location, _, fragment = link.partition("#")
+    address, _, query = location.partition("?")
+    named = url_identity(location).partition("?")[2].split("&")
+    kept = [part for part in query.split("&") if part in named]
+    if _SIGNED_QUERY.search("&".join(kept)):
+        kept = []
+    if "&".join(kept) == query and not _SIGNED_QUERY.search(fragment):
+        return link
+    return f"{address}?{'&'.join(kept)}" if any(kept) else address
 
 
 def link_name(link: str) -> str:

@@ -86,6 +86,12 @@ GOOD = {
         {"manifest": "s3://bucket/pairs.csv", "limit": 10, "wait": False},
         {"max_pairs": 100, "max_cost": 300, "approve_above": 200, "on_budget_reached": "fail"},
         {"allowed_failure_share": 1, "reuse": "never", "on_unknown_submit": "resubmit"},
+        {
+            "manifest": "run:goenhance_face_swap_batch/manual__2026-11-27T02:00:00+00:00",
+            "statuses": ["failed"],
+        },
+        {"statuses": []},
+        {"statuses": None},
     ],
     "goenhance_face_swap_single": [
         {
@@ -113,6 +119,8 @@ BAD = {
         {"wait": "yes"},
         {"dry_run": 1},
         {"manifest": 5},
+        {"statuses": ["lost"]},
+        {"statuses": "failed"},
     ],
     "goenhance_face_swap_single": [
         {},

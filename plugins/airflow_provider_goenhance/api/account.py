@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from .models import DEFAULT_BASE_URL
 
 DEFAULT_MAX_CONCURRENCY = 32
+DEFAULT_MAX_DOWNLOADS = 32
 DEFAULT_REQUEST_TIMEOUT = 60.0
 DEFAULT_SUBMIT_ATTEMPTS = 6
 DEFAULT_GET_ATTEMPTS = 4
@@ -27,6 +28,7 @@ class Account:
     :param base_url: scheme, host and port of the API
     :param name: identifies the account in the results table; default: derived from host and token
     :param max_concurrency: POSTs in flight at once, from all tasks that share a results table (default 32)
+    :param max_downloads: pictures that one task downloads at the same time, at most (default 32)
     :param requests_per_second: POSTs started per second by these tasks, ``0`` for no limit (the default)
     :param request_timeout: seconds for one request, connecting included (default 60)
     :param submit_attempts: how often one submit is sent while it is certain that none was accepted (default 6)
@@ -48,6 +50,7 @@ class Account:
     base_url: str = DEFAULT_BASE_URL
     name: str = ""
     max_concurrency: int = DEFAULT_MAX_CONCURRENCY
+    max_downloads: int = DEFAULT_MAX_DOWNLOADS
     requests_per_second: float = 0.0
     request_timeout: float = DEFAULT_REQUEST_TIMEOUT
     submit_attempts: int = DEFAULT_SUBMIT_ATTEMPTS

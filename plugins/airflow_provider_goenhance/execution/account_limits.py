@@ -12,7 +12,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeVar
@@ -22,18 +22,16 @@ from ..api.client import MAX_WAIT, wait_after
 from ..api.limiter import Limiter
 from ..api.send_gate import current_gate
 from ..exceptions import GoEnhanceError, RateLimitedError, ResultsTableError, UnreachableError
+from ..results.lease_rows import Holder, Lease, Request
 from ..results.lease_thread import LeaseThread
-from ..results.leases import AccountLeases, Holder, Lease, Request
-from .limits import Limits, TaskLimits, ignore, slots_for
+from ..results.leases import AccountLeases
+from .limits import ignore, slots_for
 from .messages import capitalize, pluralize
 from .turns import Turns
 
 if TYPE_CHECKING:
     from ..api.account import Account
     from ..results.database import ResultsDatabase
-    from ..results.stores import SwapStore
-    from ..results.swap import Swap
-    from ..results.transitions import ClaimOwner
 
 log = logging.getLogger(__name__)
 
@@ -352,19 +350,6 @@ class _WireLimiter(Limiter):
     def slot(self, *, paced: bool = False) -> AbstractAsyncContextManager[None]:
         """Hold a place for one request: a submit, because a round sends nothing else."""
         return self._limits.post() if paced else nullcontext()
-
-
-@asynccontextmanager
-async def open_limits(
-    account: Account, store: SwapStore, owner: ClaimOwner, swaps: Sequence[Swap]
-) -> AsyncIterator[Limits]:
-    """Take part in the limits of an account: with all tasks that share the results table, if there is one."""
-    if store.ledger is None or not swaps:
-        yield TaskLimits()
-        return
-    holder = Holder(owner.name, swaps[0].dag_id, swaps[0].run_id, owner.task_key)
-    async with AccountLimits(store.ledger.database, account, holder, len(swaps)) as limits:
-        yield limits
 
 
 def _silent(lease: Lease) -> str:

@@ -25,7 +25,7 @@ from .job_limit import LOOK_EVERY, LOOK_EVERY_DEFERRED, JobLimit
 from .job_wait import JobWait
 from .messages import pluralize, with_next_step
 from .one_in_flight import OneInFlight
-from .submit import SubmitReport
+from .submit_report import SubmitReport
 from .submit_round import submit_round
 from .task_loop import TaskLoop
 

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from ..results.stores import TableStore
-from .collect import collect_all, collect_jobs
+from .collect import collect_jobs
 from .job_limit import release_collected
 from .task_loop import TaskLoop
 from .wait import wait_and_collect, wait_round
@@ -61,16 +61,11 @@ class RowsToCollect:
 
     def wait_and_collect(self, deadline: float) -> WaitOutcome:
         """Wait in the worker, and collect what has ended meanwhile."""
-
-        async def collect(swaps: Sequence[Swap]) -> None:
-            for run_id, rows in _by_run(swaps):
-                await collect_all(self._account, self._store, rows, self._storage_options(run_id))
-
         found = wait_and_collect(
             self._account,
+            self._store,
             self._waiting,
-            (),
-            collect,
+            self._storage_options,
             deadline=deadline,
             poll_interval=self._poll_interval,
             loop=self._loop,

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ..pictures.contact_sheet import SheetRow, fetch_inputs, make_contact_sheet
+from ..manifest.labels import labels_line
+from ..pictures.contact_sheet import MOST_ROWS, SheetRow, fetch_inputs, make_contact_sheet
 from ..pictures.names import folder_for, sheet_name_for
 from ..pictures.storage import keep_bytes
 from ..results.states import Status
@@ -15,18 +15,45 @@ from .task_loop import TaskLoop
 
 if TYPE_CHECKING:
     from ..results.ledger import RunKey
+    from ..results.run_rows import RunRows
+    from ..results.run_summary import RunSummary
     from ..results.swap import Swap
 
 _GOOD = frozenset({Status.SUCCEEDED, Status.REUSED, Status.SUBMITTED})
+#: Rows that went wrong on the sheet of a large run, which shows pictures too.
+MOST_FAILURES = MOST_ROWS // 2
+
+
+def rows_to_show(rows: Callable[..., RunRows], summary: RunSummary) -> list[Swap]:
+    """
+    Return the rows of a run that the sheet shows: all of a small run, or the first failures and the first pictures.
+
+    :param rows: makes a selection of the run's rows
+    """
+    if summary.rows <= MOST_ROWS:
+        return rows().page(MOST_ROWS)
+    bad = frozenset(Status) - _GOOD
+    good = summary.rows - sum(summary.counts[status] for status in bad)
+    failures: list[Swap] = []
+    if good < summary.rows:
+        failures = rows(statuses=bad).page(max(MOST_FAILURES, MOST_ROWS - good))
+    return [*failures, *(rows(statuses=_GOOD).page(MOST_ROWS - len(failures)) if good else ())]
 
 
 def keep_contact_sheet(
-    swaps: Sequence[Swap], key: RunKey, task_id: str, storage: str, *, conn_id: str | None = None
+    swaps: Sequence[Swap],
+    summary: RunSummary,
+    key: RunKey,
+    task_id: str,
+    storage: str,
+    *,
+    conn_id: str | None = None,
 ) -> str:
     """
     Make the sheet of a run, store it beside the pictures, and return its URI.
 
-    :param swaps: all rows of the run
+    :param swaps: the rows to show, from :func:`rows_to_show`
+    :param summary: the whole run in figures
     :param task_id: the report task, which names the sheet
     :raises CollectError: when the storage cannot be used
     """
@@ -41,34 +68,25 @@ def keep_contact_sheet(
             result_uri=swap.result_uri,
             img_uuid=swap.img_uuid,
             reason=swap.error_message,
+            labels=labels_line(swap.labels),
         )
         for swap in swaps
     ]
     inputs = TaskLoop().run(lambda: fetch_inputs(rows))
-    sheet = make_contact_sheet(f"Face swaps of {key.run_id}", run_facts(swaps), rows, inputs, conn_id=conn_id)
+    sheet = make_contact_sheet(
+        f"Face swaps of {key.run_id}", run_facts(summary), rows, inputs, conn_id=conn_id, total=summary.rows
+    )
     name = f"{folder_for(key.run_id)}/{sheet_name_for(key.dag_id, task_id)}"
     return keep_bytes(sheet, storage, name, conn_id=conn_id)
 
 
-def run_facts(swaps: Sequence[Swap]) -> dict[str, str]:
+def run_facts(summary: RunSummary) -> dict[str, str]:
     """Return the summary of a run: counts, durations, costs."""
-    facts = {
-        str(status): str(count) for status in Status if (count := sum(s.status is status for s in swaps))
-    }
-    seconds = sorted(
-        _seconds(swap) for swap in swaps if swap.status is Status.SUCCEEDED and _seconds(swap) >= 0
-    )
-    if seconds:
-        facts["median seconds per job"] = f"{seconds[len(seconds) // 2]:.0f}"
-        facts["slowest"] = f"{seconds[-1]:.0f}"
-    costs = [swap.cost for swap in swaps if swap.cost is not None]
-    if any(costs):
-        facts["credits"] = str(sum(costs))
-    facts["submits that may have been paid for"] = str(sum(swap.attempts for swap in swaps))
+    facts = {str(status): f"{count:,}" for status, count in summary.counts.items() if count}
+    if summary.median_seconds is not None:
+        facts["median seconds per job"] = str(summary.median_seconds)
+        facts["slowest"] = str(summary.slowest_seconds)
+    if summary.cost:
+        facts["credits"] = f"{summary.cost:,}"
+    facts["submits that may have been paid for"] = f"{summary.attempts:,}"
     return facts
-
-
-def _seconds(swap: Swap) -> float:
-    if swap.submitted_at is None or swap.finished_at is None:
-        return -1.0
-    return (swap.finished_at - swap.submitted_at) / dt.timedelta(seconds=1)

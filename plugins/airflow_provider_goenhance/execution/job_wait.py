@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..api.wait_outcome import WaitOutcome
 from ..results.outcome_transitions import WaitedAgain
 from ..results.states import Status
-from .collect import collect_all, collect_jobs
+from .collect import collect_jobs
 from .events import resumed_by
 from .messages import pluralize
 from .progress import wait_line
@@ -97,15 +97,12 @@ class JobWait:
 
         :param hand_over_after: end the wait after this many seconds, as soon as a job has ended by then
         """
-
-        async def collect(swaps: Sequence[Swap]) -> None:
-            await collect_all(self.account, self.store, swaps, self.storage_options)
-
         return wait_and_collect(
             self.account,
+            self.store,
             waiting,
-            [str(swap.img_uuid) for swap in ahead],
-            collect,
+            lambda _: self.storage_options,
+            ahead=[str(swap.img_uuid) for swap in ahead],
             deadline=self.plan.begin_wait(waiting),
             poll_interval=self.poll_interval,
             loop=self.loop,

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..exceptions import ErrorCode
+from ..manifest.labels import labels_line
 from ..results.recovery import Action, after_clear, after_retry, retry_can_help
 from ..results.reuse import holds, job_of, picture_of
 from ..results.states import Status
@@ -63,12 +64,14 @@ def paid_for(swap: Swap) -> str:
 
 
 def describe(swap: Swap) -> str:
-    """Return what happened to a pair: its status, the reason, and what was paid."""
+    """Return what happened to a pair: its labels, its status, the reason, and what was paid."""
     unsent = swap.status is Status.PLANNED
     reason = swap.error_message or ("It was not sent." if unsent else "No reason was recorded.")
     if len(reason) > LONGEST_REASON:
         reason = f"{reason[:LONGEST_REASON]}... (the row has the rest)."
-    return f"{swap.label} is {swap.status}: {reason} {paid_for(swap)}"
+    labels = labels_line(swap.labels)
+    pair = f"{swap.label}, {labels}," if labels else swap.label
+    return f"{pair} is {swap.status}: {reason} {paid_for(swap)}"
 
 
 def describe_with_next_steps(swap: Swap, policies: Policies) -> str:
@@ -82,13 +85,13 @@ def next_steps(swap: Swap, policies: Policies) -> str:
         return "A retry or clear never sends it; correct it and start a new run."
     retry = _words(after_retry(swap, policies), swap, policies)
     clear = _words(after_clear(swap, policies), swap, policies)
-    new_run = _new_run(swap, policies)
-    if retry == clear == new_run:
+    by_new_run = new_run(swap, policies)
+    if retry == clear == by_new_run:
         return f"A retry, clear or new run {retry}."
-    if clear == new_run:
+    if clear == by_new_run:
         return f"A retry {retry}; a clear or new run {clear}."
     both = f"A retry or clear {retry}" if retry == clear else f"A retry {retry}; a clear {clear}"
-    return f"{both}; a new run {new_run}."
+    return f"{both}; a new run {by_new_run}."
 
 
 def _words(action: Action, swap: Swap, policies: Policies) -> str:
@@ -124,7 +127,8 @@ def _submits(swap: Swap) -> str:
     return "submits the pair and pays for it" + (" again" if swap.attempts or swap.img_uuid else "")
 
 
-def _new_run(swap: Swap, policies: Policies) -> str:
+def new_run(swap: Swap, policies: Policies) -> str:
+    """Return what a new run does with the pair of a row, as the end of a sentence."""
     if swap.status is Status.REUSED or picture_of([swap]):
         return "reuses the picture and pays nothing (unless reuse='never')"
     if job_of([swap]):

@@ -21,11 +21,11 @@ from ..results.recovery import was_cleared
 from ..results.reuse import Decision, NextStep, holding
 from ..results.states import Status
 from ..results.stores import has_expired
-from .collect import failures_of_wait
 from .messages import pluralize
+from .outcomes import failures_of_wait
 from .pair_decisions import decide_pairs, decided
 from .reused_marks import with_marked_pictures
-from .submit import SubmitReport
+from .submit_report import SubmitReport
 
 if TYPE_CHECKING:
     from ..api.polling import WaitOutcome

@@ -8,7 +8,7 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..api.models import Submission
@@ -34,6 +34,7 @@ from ..results.swap import Swap
 from ..results.transitions import Accepted, Claim, Declined, NotSent, OutcomeUnknown, Transition
 from .limits import TaskLimits, slots_for
 from .progress import SubmitProgress
+from .submit_report import SubmitReport
 
 if TYPE_CHECKING:
     from ..results.spending import Spending
@@ -53,33 +54,6 @@ _ENDS_THE_BATCH = (
     UnreachableError,
     UnexpectedResponseError,
 )
-
-
-@dataclass(slots=True)
-class SubmitReport:
-    """
-    The results of a round of submits.
-
-    :param submitted: ``swap_id`` -> ``img_uuid`` of the jobs accepted now
-    :param declined: number of pairs that GoEnhance refused
-    :param unknown: number of pairs whose submit has no known outcome
-    :param cost: credits for the jobs accepted now, as far as they are known
-    :param taken_elsewhere: number of rows that another attempt, or whose pairs another row, had claimed meanwhile
-    :param over_budget: the rows for which a budget had no room
-    :param left_out: the rows for whose jobs the account has no room now
-    :param left: rows that were to be sent again, that GoEnhance refused, and that are as they were before
-    :param stopped_by: why the remaining pairs were not sent, ``None`` if all were
-    """
-
-    submitted: dict[str, str] = field(default_factory=dict)
-    declined: int = 0
-    unknown: int = 0
-    cost: int | None = None
-    taken_elsewhere: int = 0
-    over_budget: list[Swap] = field(default_factory=list)
-    left_out: list[Swap] = field(default_factory=list)
-    left: list[Swap] = field(default_factory=list)
-    stopped_by: GoEnhanceError | None = None
 
 
 class _Round:

@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from ..api.client import open_client
-from ..results.leases import LOWEST_PACE
-from .account_limits import open_limits
-from .limits import slots_for
+from ..results.lease_rows import LOWEST_PACE, Holder
+from .account_limits import AccountLimits
+from .limits import Limits, TaskLimits, slots_for
 from .spending import conclude
-from .submit import SubmitReport, submit_swaps
+from .submit import submit_swaps
+from .submit_report import SubmitReport
 
 if TYPE_CHECKING:
     from ..api.account import Account
@@ -55,7 +57,7 @@ def submit_round(
         # Opened here, because an interruption of the main thread must not close it.
         with store.writer(owner) as writer:
             async with (
-                open_limits(account, store, owner, swaps) as limits,
+                _limits_of(account, store, owner, swaps) as limits,
                 open_client(account, limiter=limits.limiter) as client,
             ):
                 return await submit_swaps(
@@ -74,3 +76,16 @@ def submit_round(
     if spending is not None:
         conclude(store, spending, report.over_budget, price_before)
     return report
+
+
+@asynccontextmanager
+async def _limits_of(
+    account: Account, store: SwapStore, owner: ClaimOwner, swaps: Sequence[Swap]
+) -> AsyncIterator[Limits]:
+    """Take part in the limits of an account: with all tasks that share the results table, if there is one."""
+    if store.ledger is None or not swaps:
+        yield TaskLimits()
+        return
+    holder = Holder(owner.name, swaps[0].dag_id, swaps[0].run_id, owner.task_key)
+    async with AccountLimits(store.ledger.database, account, holder, len(swaps)) as limits:
+        yield limits

@@ -3,22 +3,23 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..api.client import open_client
 from ..api.polling import wait_for_jobs
 from ..api.wait_outcome import WaitOutcome
+from .collecting import open_collecting
 from .progress import PROGRESS_EVERY
 from .task_loop import TaskLoop
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
     from ..api.account import Account
+    from ..api.client import GoEnhanceClient
     from ..api.models import Job
+    from ..pictures.collector import StorageOptions
+    from ..results.stores import SwapStore
     from ..results.swap import Swap
 
 #: Renders a line about the progress of a wait, see :func:`..api.polling.wait_for_jobs`.
@@ -42,9 +43,12 @@ def wait_round(
     :raises AuthenticationError: when the token is refused
     :raises TaskEndedError: when the task ends
     """
-    return (loop or TaskLoop()).run(
-        lambda: _wait(account, img_uuids, deadline, poll_interval, progress=progress)
-    )
+
+    async def round_() -> WaitOutcome:
+        async with open_client(account) as client:
+            return await _wait(account, img_uuids, deadline, poll_interval, client=client, progress=progress)
+
+    return (loop or TaskLoop()).run(round_)
 
 
 @dataclass(slots=True)
@@ -57,15 +61,16 @@ class Collected:
     """
 
     outcome: WaitOutcome
-    tried: set[str] = field(default_factory=set)
+    tried: set[str]
 
 
 def wait_and_collect(
     account: Account,
+    store: SwapStore,
     swaps: Sequence[Swap],
-    ahead: Collection[str],
-    collect: Callable[[Sequence[Swap]], Awaitable[None]],
+    storage_options: Callable[[str], StorageOptions],
     *,
+    ahead: Collection[str] = (),
     deadline: float,
     poll_interval: float,
     loop: TaskLoop,
@@ -76,75 +81,49 @@ def wait_and_collect(
     """
     Poll the jobs of rows, and collect each that has succeeded while the others are still polled.
 
+    :param store: where the outcomes are recorded
     :param swaps: the rows, each with its ``img_uuid``
+    :param storage_options: returns how the pictures of a run are stored
     :param ahead: further jobs, which are only polled
-    :param collect: collects rows, and records what became of them
     :param hand_over_after: see :func:`..api.polling.wait_for_jobs`
     :param doubts: see :func:`..api.polling.wait_for_jobs`
     :raises AuthenticationError: when the token is refused
+    :raises ResultsTableError: when an outcome cannot be recorded
     :raises TaskEndedError: when the task ends
     """
     rows: dict[str, list[Swap]] = {}
     for swap in swaps:
         rows.setdefault(str(swap.img_uuid), []).append(swap)
+    options = {run_id: storage_options(run_id) for run_id in {swap.run_id for swap in swaps}}
+    tried: set[str] = set()
 
     async def round_() -> Collected:
-        ended = _Ended(rows, collect)
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                collecting = tasks.create_task(ended.collect_all())
-                outcome = await _wait(
-                    account,
-                    [*rows, *ahead],
-                    deadline,
-                    poll_interval,
-                    progress=progress,
-                    hand_over_after=hand_over_after,
-                    doubts=doubts,
-                    on_success=ended.add,
-                )
-                ended.close()
-                await collecting
-        except BaseExceptionGroup as group:
-            raise group.exceptions[0] from None
-        return Collected(outcome, ended.tried)
+        # Only jobs ahead have no rows here.
+        default = next(iter(options.values()), None) or storage_options("")
+        async with (
+            open_client(account) as client,
+            open_collecting(account, store, default, client=client) as collecting,
+        ):
+
+            def collect(job: Job) -> None:
+                for swap in rows.get(job.img_uuid, ()):
+                    tried.add(swap.swap_id)
+                    collecting.add(swap, job, options[swap.run_id])
+
+            outcome = await _wait(
+                account,
+                [*rows, *ahead],
+                deadline,
+                poll_interval,
+                client=client,
+                progress=progress,
+                hand_over_after=hand_over_after,
+                doubts=doubts,
+                on_success=collect,
+            )
+        return Collected(outcome, tried)
 
     return loop.run(round_)
-
-
-class _Ended:
-    """The rows whose jobs have succeeded: collected in groups, each with what has come during the one before."""
-
-    def __init__(
-        self, rows: Mapping[str, Sequence[Swap]], collect: Callable[[Sequence[Swap]], Awaitable[None]]
-    ) -> None:
-        self._rows = rows
-        self._collect = collect
-        self._waiting: list[Swap] = []
-        self._changed = asyncio.Event()
-        self._closed = False
-        self.tried: set[str] = set()
-
-    def add(self, job: Job) -> None:
-        """Have the rows of a job collected."""
-        self._waiting += self._rows.get(job.img_uuid, ())
-        self._changed.set()
-
-    def close(self) -> None:
-        """Add nothing more."""
-        self._closed = True
-        self._changed.set()
-
-    async def collect_all(self) -> None:
-        """Collect what is added, until no more can be."""
-        while not self._closed or self._waiting:
-            if not self._waiting:
-                self._changed.clear()
-                await self._changed.wait()
-                continue
-            group, self._waiting = self._waiting, []
-            self.tried |= {swap.swap_id for swap in group}
-            await self._collect(group)
 
 
 async def _wait(
@@ -153,22 +132,22 @@ async def _wait(
     deadline: float,
     poll_interval: float,
     *,
+    client: GoEnhanceClient,
     progress: Line | None = None,
     hand_over_after: float | None = None,
     doubts: Mapping[str, tuple[int, float]] | None = None,
     on_success: Callable[[Job], None] | None = None,
 ) -> WaitOutcome:
-    async with open_client(account) as client:
-        return await wait_for_jobs(
-            client.get_job,
-            img_uuids,
-            deadline=deadline,
-            poll_interval=poll_interval,
-            max_concurrency=account.max_concurrency,
-            host=account.base_url,
-            progress=progress,
-            progress_every=PROGRESS_EVERY,
-            hand_over_after=hand_over_after,
-            doubts=doubts,
-            on_success=on_success,
-        )
+    return await wait_for_jobs(
+        client.get_job,
+        img_uuids,
+        deadline=deadline,
+        poll_interval=poll_interval,
+        max_concurrency=account.max_concurrency,
+        host=account.base_url,
+        progress=progress,
+        progress_every=PROGRESS_EVERY,
+        hand_over_after=hand_over_after,
+        doubts=doubts,
+        on_success=on_success,
+    )

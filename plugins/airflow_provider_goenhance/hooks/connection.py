@@ -14,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 from ..api.account import (
     DEFAULT_GET_ATTEMPTS,
     DEFAULT_MAX_CONCURRENCY,
+    DEFAULT_MAX_DOWNLOADS,
     DEFAULT_REQUEST_TIMEOUT,
     DEFAULT_SUBMIT_ATTEMPTS,
     Account,
@@ -29,6 +30,7 @@ LARGEST_LIMIT = 2**31 - 1
 #: Our own fields of the connection's extra.
 ACCOUNT_FIELDS = (
     "max_concurrency",
+    "max_downloads",
     "requests_per_second",
     "request_timeout",
     "submit_attempts",
@@ -281,6 +283,7 @@ def account_of(conn: Connection, extra: Mapping[str, Any]) -> Account:
         base_url=base_url,
         name=str(field_of(extra, "account_name") or ""),
         max_concurrency=_count(extra, "max_concurrency", DEFAULT_MAX_CONCURRENCY, conn_id),
+        max_downloads=_count(extra, "max_downloads", DEFAULT_MAX_DOWNLOADS, conn_id),
         submit_attempts=_count(extra, "submit_attempts", DEFAULT_SUBMIT_ATTEMPTS, conn_id),
         get_attempts=_count(extra, "get_attempts", DEFAULT_GET_ATTEMPTS, conn_id),
         max_jobs=_max_jobs(extra, conn_id),

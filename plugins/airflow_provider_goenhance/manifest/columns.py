@@ -12,6 +12,7 @@ from difflib import get_close_matches
 
 from ..exceptions import ManifestError
 from .labels import label_names
+from .own_files import OWN_COLUMNS, SIGNATURE_REMOVED, is_own_file, label_of
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +53,12 @@ class Wanted:
 
     :param names: what the user says about them
     :param required: those that must be there
+    :param own_files: whether the file may be one of :mod:`.own_files`
     """
 
     names: ColumnNames | None = None
     required: tuple[str, ...] = REQUIRED
+    own_files: bool = True
 
 
 ANY_NAMES = Wanted()
@@ -69,11 +72,13 @@ class Columns:
     :param header: all names, trimmed
     :param position: index of each known column that the file has
     :param labels: name and index of each other column
+    :param removed: index of the column that names removed signatures, in one of :mod:`.own_files`
     """
 
     header: list[str]
     position: dict[str, int]
     labels: tuple[tuple[str, int], ...] = ()
+    removed: int | None = None
 
     @property
     def width(self) -> int:
@@ -103,22 +108,33 @@ def match_columns(header: Sequence[str], columns: ColumnNames | None = None) -> 
     """
     Find the known columns by the user's names, their own names, or their other names, in this order.
 
+    A file of :mod:`.own_files` has the known columns by their own names, whatever the user's manifests call them.
+
     :raises ManifestError: without location, if it is ambiguous which column is meant
     """
     names = [clean_name(name) for name in header]
     forms = [_form(name) for name in names]
     position: dict[str, int] = {}
     free = set(range(len(names)))
-    asked = columns or {}
+    own = is_own_file(names)
+    asked = {} if own else columns or {}
     for known in (*asked, *(name for name in KNOWN if name not in asked)):
         wanted = clean_name(asked.get(known, known))
         found = _places(names, free, wanted) or _places(forms, free, _form(wanted))
         if not found and known not in asked:
             found = [place for place in sorted(free) if _MEANT.get(forms[place]) == known]
         _take(known, found, names, position, free)
-    others = sorted(free)
-    labels = label_names([names[place] or f"column {place + 1}" for place in others])
-    return Columns(names, position, tuple(zip(labels, others, strict=True)))
+    removed = names.index(SIGNATURE_REMOVED) if own else None
+    return Columns(names, position, _labels(names, sorted(free), own=own), removed)
+
+
+def _labels(names: list[str], places: list[int], *, own: bool) -> tuple[tuple[str, int], ...]:
+    """Return name and place of each column that is a label."""
+    if own:
+        places = [place for place in places if names[place] not in OWN_COLUMNS]
+        names = [label_of(name) for name in names]
+    labels = label_names([names[place] or f"column {place + 1}" for place in places])
+    return tuple(zip(labels, places, strict=True))
 
 
 def find_columns(
@@ -144,8 +160,13 @@ def find_columns(
         found = match_columns(header, wanted.names)
     except ManifestError as error:
         raise ManifestError(f"{where}: {error}") from None
-    expected = dict.fromkeys((*wanted.required, *(wanted.names or {})))
-    missing = [name for name in expected if name not in found.position]
+    if found.removed is not None and not wanted.own_files:
+        raise ManifestError(
+            f"{where}: this is a file of pairs that a run wrote, and a matrix would combine each face with each "
+            "target: read it with mode='pairs'"
+        )
+    asked = () if found.removed is not None else wanted.names or ()
+    missing = [name for name in dict.fromkeys((*wanted.required, *asked)) if name not in found.position]
     if missing:
         raise ManifestError(_missing_message(found.header, missing, where, wanted, quote=quote))
     if found.labels:

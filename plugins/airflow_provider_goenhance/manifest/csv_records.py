@@ -67,6 +67,8 @@ class Records:
 
         :param width: number of columns of the file
         """
+        if len(self._lines) == 1 and '"' not in self._lines[0]:
+            return None
         return find_fault("".join(self._lines), self.line, width, self._delimiter)
 
     def rest(self) -> Iterator[str]:

@@ -76,12 +76,15 @@ def combine(
     :raises ManifestError: if a side has no picture, or there are too many
     """
     if targets is None:
-        both = Wanted(names, (_FACES.column, _TARGETS.column))
+        both = Wanted(names, (_FACES.column, _TARGETS.column), own_files=False)
         sides = _pictures(read_file(faces, both), faces, (_FACES, _TARGETS), checker)
     else:
         sides = [
             _pictures(
-                read_file(file, Wanted(_names_of(names, side), (side.column,))), file, (side,), checker
+                read_file(file, Wanted(_names_of(names, side), (side.column,), own_files=False)),
+                file,
+                (side,),
+                checker,
             )[0]
             for file, side in ((faces, _FACES), (targets, _TARGETS))
         ]

@@ -18,8 +18,8 @@ from .read_excel import read_excel
 from .read_json import read_json
 from .read_parquet import read_parquet
 from .source import Source, find_source
+from .tables import PAIRS_SUFFIX, read_pairs, read_rows
 from .tables import SUFFIX as ROWS_SUFFIX
-from .tables import read_rows
 from .validate import Checked, PairIds, RowChecker
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,8 @@ READERS: dict[str, Reader] = {
     ".xlsm": read_excel,
     ".xlsx": read_excel,
 }
+#: The readers of our own temporary files.
+_SPOOLED: dict[str, Reader] = {ROWS_SUFFIX: read_rows, PAIRS_SUFFIX: read_pairs}
 #: Rejected rows that an error about a whole file names.
 NAMED_ROWS = 50
 
@@ -242,7 +244,7 @@ def open_manifest(
 
 def read_file(source: Source, wanted: Wanted = ANY_NAMES) -> Generator[Rows]:
     """Read the rows of a file, whatever its format."""
-    reader: Reader = read_rows if source.suffix == ROWS_SUFFIX else READERS[source.suffix]
+    reader = _SPOOLED.get(source.suffix) or READERS[source.suffix]
     yield from reader(source, wanted)
 
 

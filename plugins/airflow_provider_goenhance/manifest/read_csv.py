@@ -15,6 +15,7 @@ from .csv_records import Records
 from .csv_text import QuotesError, open_text
 from .labels import labels_text
 from .model import Rows
+from .own_files import signature_problem
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -112,14 +113,16 @@ def _checked(
     records: Records, source: Source, columns: Columns, delimiter: str, faults: list[str]
 ) -> Iterator[tuple[int, list[str]]]:
     """Yield number and values of each record; behind a damaged quote, go on with the next line."""
+    width = columns.width
     while True:
         fault = ""
         try:
             for record in records:
-                if found := records.quoting_fault(columns.width):
+                if found := records.quoting_fault(width):
                     fault = _quoting_message(source.location, columns, records, found)
                     break
-                yield records.number, _fitted(record, columns.width, delimiter)
+                if record:  # a blank line is none
+                    yield records.number, _fitted(record, width, delimiter)
         except csv.Error as error:
             records.number += 1
             fault = (
@@ -164,6 +167,8 @@ def _rows(
     columns: Columns, numbers: list[int], values: list[list[str]], delimiter: str, *, damaged: bool = False
 ) -> Rows:
     """Return the manifest's columns, trimmed and without blank rows."""
+    overflow = [value.strip(f"{delimiter} \t\r\n") for value in values[columns.width]]
+    numbers, values = _without_blank_rows(numbers, [*values[: columns.width], overflow])
     absent = [""] * len(numbers)
 
     def column(name: str) -> list[str]:
@@ -171,15 +176,12 @@ def _rows(
         return absent if position is None else [value.strip() for value in values[position]]
 
     texts = [column(name) for name in ("source_img", "reference_img", "pair_id", "consent_ref")]
-    texts.append([value.strip(f"{delimiter} \t\r\n") for value in values[columns.width]])
+    texts.append(values[columns.width])
     texts += [column(name) for name in ("source_key", "reference_key")]
-    if columns.labels:
-        texts.append(_labels(columns, values))
-    blank = _blank_rows(texts, values[: columns.width])
-    if blank:
-        kept = [index for index in range(len(numbers)) if index not in blank]
-        numbers = [numbers[index] for index in kept]
-        texts = [[text[index] for index in kept] for text in texts]
+    if columns.labels or columns.removed is not None:
+        texts.append(_labels(columns, values) if columns.labels else absent)
+    if columns.removed is not None:
+        texts.append(list(map(signature_problem, texts[0], texts[1], values[columns.removed])))
     rows = Rows(numbers, *texts)  # type: ignore[arg-type]
     return replace(rows, damaged=damaged)
 
@@ -190,13 +192,15 @@ def _labels(columns: Columns, values: list[list[str]]) -> list[str]:
     return [labels_text(dict(zip(names, row, strict=True))) for row in zip(*others, strict=True)]
 
 
-def _blank_rows(texts: list[list[str]], values: list[list[str]]) -> set[int]:
-    # Not every column has a text: labels beyond the limits have none, and make a row all the same.
-    return {
-        index
-        for index, cells in enumerate(zip(*texts, strict=True))
-        if not any(cells) and not any(column[index].strip() for column in values)
-    }
+def _without_blank_rows(numbers: list[int], values: list[list[str]]) -> tuple[list[int], list[list[str]]]:
+    # One that has labels beyond the limits only is a row all the same, so every column counts.
+    whole = list(map("".join, zip(*values, strict=True)))
+    kept = [text != "" and not text.isspace() for text in whole]
+    if all(kept):
+        return numbers, values
+    return list(itertools.compress(numbers, kept)), [
+        list(itertools.compress(column, kept)) for column in values
+    ]
 
 
 def _quoting_message(location: str, columns: Columns, records: Records, fault: Fault) -> str:

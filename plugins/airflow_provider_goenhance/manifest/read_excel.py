@@ -39,6 +39,10 @@ def read_excel(
 
     :raises ManifestError: if the file as a whole cannot be used
     """
+    if source.compression:
+        raise ManifestError(
+            f"manifest {source.location} is an Excel workbook inside another compression: unpack it"
+        )
     with source.open() as stream, _workbook(source, stream) as book:
         sheet, header = _sheet_of(book, source, wanted)
         rows = RecordRows(source, wanted)

@@ -10,6 +10,7 @@ from ..exceptions import ManifestError
 from .columns import ANY_NAMES, KNOWN, find_columns
 from .labels import labels_text
 from .model import Rows
+from .own_files import signature_problem
 from .values import NotTextError, column_text, label_text
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def read_parquet(
         while True:
             with _named(source):
                 batch = next(batches, None)
-                values = [column.to_pylist() for column in batch.columns] if batch is not None else []
+                values = [_values(column) for column in batch.columns] if batch is not None else []
             if batch is None:
                 return
             rows = _rows(columns, number, batch.num_rows, values)
@@ -80,6 +81,13 @@ def _named(source: Source) -> Iterator[None]:
         ) from None
 
 
+def _values(column: Any) -> list[Any]:
+    try:
+        return list(column.to_pylist())
+    except OverflowError:  # a date that Python has none for
+        return list(column.cast("string").to_pylist())
+
+
 def _rows(columns: Columns, before: int, count: int, values: list[list[Any]]) -> Rows:
     unreadable = [""] * count
     texts = {name: _texts(name, values, columns.position.get(name), unreadable) for name in KNOWN}
@@ -88,6 +96,12 @@ def _rows(columns: Columns, before: int, count: int, values: list[list[Any]]) ->
         names = [name for name, _ in columns.labels]
         others = [[label_text(value) for value in values[position]] for _, position in columns.labels]
         labels = [labels_text(dict(zip(names, row, strict=True))) for row in zip(*others, strict=True)]
+    if columns.removed is not None:
+        for row, removed in enumerate(values[columns.removed]):
+            found = signature_problem(
+                texts["source_img"][row], texts["reference_img"][row], label_text(removed)
+            )
+            unreadable[row] = "; ".join(filter(None, (unreadable[row], found)))
     every = [list(range(before + 1, before + count + 1)), *texts.values(), labels, unreadable]
     kept = [row for row in zip(*every, strict=True) if any(row[1:])]
     numbers, source, reference, pair_id, consent, source_key, reference_key, labels, unreadable = (

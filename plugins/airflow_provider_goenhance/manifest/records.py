@@ -10,6 +10,7 @@ from ..exceptions import ManifestError
 from .columns import KNOWN, REQUIRED, Columns, find_columns, match_columns
 from .labels import labels_text
 from .model import Rows
+from .own_files import signature_problem
 from .values import NotTextError, column_text, label_text
 
 if TYPE_CHECKING:
@@ -56,6 +57,11 @@ class RecordRows:
                 texts[name] = column_text(values[position])
             except NotTextError as error:
                 unreadable.append(f"{name} {error}")
+        if columns.removed is not None:
+            removed = label_text(values[columns.removed])
+            unreadable += filter(
+                None, [signature_problem(texts["source_img"], texts["reference_img"], removed)]
+            )
         labels = {name: label_text(values[position]) for name, position in columns.labels}
         if self._keep_blank or unreadable or any(texts.values()) or any(labels.values()):
             self._rows.append((number, *texts.values(), labels_text(labels), "; ".join(unreadable)))

@@ -88,6 +88,8 @@ class Source:
         if compression := compression_of(start):
             found = replace(self, compression=compression)
             start = found._start()
+            if compression_of(start):
+                raise ManifestError(f"manifest {self.location} is compressed twice: unpack it")
         if is_utf16(start):
             found = replace(found, utf16=True)
             start = found._start()

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import ManifestError
 from .columns import ANY_NAMES, find_columns
+from .model import Rows
 from .records import RecordRows
 from .source import Source
 from .spool import new_file, opener_of
@@ -18,10 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from .columns import Wanted
-    from .model import Rows
 
 #: Stands for the format of the temporary file, and is the ending of no other: a JSON array a line, the names first.
 SUFFIX = "(rows)"
+#: The same for pairs that were planned before: a JSON array a line, the known columns and the labels.
+PAIRS_SUFFIX = "(pairs)"
 CHUNK_ROWS = 10_000
 
 
@@ -38,6 +41,19 @@ def spool_rows(names: Sequence[str], rows: Iterable[Sequence[Any]], location: st
     for row in rows:
         file.write(json.dumps([_stored(value) for value in row]).encode() + b"\n")
     return Source(location, opener_of(file), SUFFIX)
+
+
+def spool_pairs(pairs: Iterable[Sequence[str]], location: str) -> Source:
+    """
+    Write pairs to a temporary file, and return it as a manifest.
+
+    :param pairs: of each, the columns :data:`~.columns.KNOWN` and the labels' text; read once
+    :param location: name of the manifest
+    """
+    file = new_file()
+    for pair in pairs:
+        file.write(json.dumps(pair).encode() + b"\n")
+    return Source(location, opener_of(file), PAIRS_SUFFIX)
 
 
 def _stored(value: Any) -> Any:
@@ -68,3 +84,27 @@ def read_rows(source: Source, wanted: Wanted = ANY_NAMES, *, chunk_rows: int = C
                 yield rows.take()
         if len(rows):
             yield rows.take()
+
+
+def read_pairs(
+    source: Source, wanted: Wanted = ANY_NAMES, *, chunk_rows: int = CHUNK_ROWS
+) -> Generator[Rows]:
+    """Read what :func:`spool_pairs` wrote, in chunks, numbered from 1; the names of columns do not matter."""
+    with source.open() as stream:
+        numbered = enumerate(stream, start=1)
+        while chunk := list(itertools.islice(numbered, chunk_rows)):
+            columns = zip(*(json.loads(line) for _, line in chunk), strict=True)
+            source_img, reference_img, pair_id, consent_ref, source_key, reference_key, labels = map(
+                list, columns
+            )
+            yield Rows(
+                [number for number, _ in chunk],
+                source_img,
+                reference_img,
+                pair_id,
+                consent_ref,
+                [],
+                source_key,
+                reference_key,
+                labels,
+            )

@@ -4,7 +4,7 @@ Check the rows of a manifest: each becomes a pair or a rejected row with a reaso
 
 Codes of a rejected row: ``missing_value``, ``not_http_url``, ``no_host``, ``bad_host``, ``two_schemes``,
 ``two_urls``, ``unsafe_characters``, ``too_long``, ``credentials_in_url``, ``same_picture``, ``duplicate_pair_id``,
-``too_many_values``, ``unreadable_row``, ``no_consent``.
+``too_many_values``, ``unreadable_row``, ``signature_removed``, ``no_consent``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ..url_identity import url_identity
 from .columns import KNOWN
 from .labels import labels_text
 from .model import Manifest, Pair, RejectedRow, Rows
+from .own_files import NOT_SIGNED
 from .pair_ids import (
     MAX_PAIR_ID_LENGTH,
     PLAIN_PAIR_ID,
@@ -256,7 +257,7 @@ def row_problems(row: Row) -> list[Problem]:
     problems += _half_characters(row)
     if (
         not _HALF_CHARACTER.search(source + reference)
-        and source
+        and not (checks[0][1] or checks[1][1])
         and url_identity(source) == url_identity(reference)
     ):
         clause = "reference_img is the same picture as source_img: there is no face to swap"
@@ -276,7 +277,8 @@ def _half_characters(row: Row) -> list[Problem]:
 def _with_unreadable(problems: list[Problem], unreadable: str) -> list[Problem]:
     """Put the columns that could not be read first: what was found in them instead is no further problem."""
     named = {clause.partition(" ")[0] for clause in unreadable.split("; ")}
-    first: Problem = (unreadable.partition(" ")[0], ErrorCode.UNREADABLE_ROW, unreadable)
+    code = ErrorCode.SIGNATURE_REMOVED if NOT_SIGNED in unreadable else ErrorCode.UNREADABLE_ROW
+    first: Problem = (unreadable.partition(" ")[0], code, unreadable)
     return [first, *(problem for problem in problems if problem[0] not in named)]
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from ..manifest.read import ManifestStream, Options
+    from ..manifest.source import Source
     from .plan import GoEnhancePlanOperator
 
 
@@ -27,6 +28,7 @@ def open_manifests(operator: GoEnhancePlanOperator, context: Context) -> Iterato
     :raises ManifestError: when there is none, or one of them cannot be found
     :raises ValueError: when arguments contradict each other
     """
+    from ..execution.past_runs import names_run
     from ..hooks.manifest_query import query_manifest
     from ..manifest.read import ManifestStream, open_manifest
     from ..manifest.validate import PairIds
@@ -45,15 +47,31 @@ def open_manifests(operator: GoEnhancePlanOperator, context: Context) -> Iterato
         return
     ids = PairIds()
     for location, its_conn_id in manifests_of(operator.manifest, conn_id, context):
-        stream = open_manifest(
-            location, conn_id=its_conn_id, options=options, reference_manifest=reference_manifest, ids=ids
-        )
-        yield stream
+        if names_run(location):
+            yield (stream := ManifestStream(_run(operator, location, options, context), options, ids=ids))
+        else:
+            stream = open_manifest(
+                location, conn_id=its_conn_id, options=options, reference_manifest=reference_manifest, ids=ids
+            )
+            yield stream
         if options.limit is not None:
             left = options.limit - stream.accepted
             if left <= 0:
                 return
             options = dataclasses.replace(options, limit=left)
+
+
+def _run(operator: GoEnhancePlanOperator, location: str, options: Options, context: Context) -> Source:
+    """Return the rows of an earlier run as a manifest."""
+    from ..execution.past_runs import open_run, read_statuses
+    from ..hooks.results import open_ledger
+    from ..results.ledger import RunKey
+
+    if options.matrix:
+        raise ValueError(f"manifest {location} has pairs: read it with mode='pairs'.")
+    ti = context["ti"]
+    with open_ledger(str(operator.results_conn_id)) as ledger:
+        return open_run(ledger, location, read_statuses(operator.statuses), RunKey(ti.dag_id, ti.run_id))
 
 
 def _options(operator: GoEnhancePlanOperator) -> Options:

@@ -30,8 +30,11 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
     Planning is repeatable: existing rows stay as they are, so a retry or a clear of this task never plans a second
     swap for a pair. Pairs added to the manifest in the meantime form new batches.
 
-    :param manifest: path, web address or ``ObjectStoragePath`` URL of the manifest, or a list of them. Blank: the
-        manifests whose arrival started the run, see :class:`..triggers.manifest.GoEnhanceManifestTrigger` (templated)
+    :param manifest: path, web address or ``ObjectStoragePath`` URL of the manifest, ``run:<dag_id>/<run_id>`` for the
+        failures of an earlier run, or a list of these. Blank: the manifests whose arrival started the run, see
+        :class:`..triggers.manifest.GoEnhanceManifestTrigger` (templated)
+    :param statuses: which rows of an earlier run are read, such as ``["failed", "held"]``; default: ``failed``,
+        ``unknown``, ``held`` and ``planned`` (templated)
     :param manifest_conn_id: Airflow connection of the manifest's storage, or of ``manifest_sql`` (templated)
     :param manifest_sql: SQL query whose rows are the manifest, or the name of a ``.sql`` file with it, instead of
         ``manifest`` (templated)
@@ -72,6 +75,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
 
     template_fields: Sequence[str] = (
         "manifest",
+        "statuses",
         "manifest_conn_id",
         "goenhance_conn_id",
         "results_conn_id",
@@ -102,6 +106,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         self,
         *,
         manifest: str | Sequence[str] | None = None,
+        statuses: Sequence[str] | str | None = None,
         manifest_conn_id: str | None = None,
         manifest_sql: str | None = None,
         columns: Mapping[str, str] | str | None = None,
@@ -132,6 +137,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
     ) -> None:
         super().__init__(**kwargs)
         self.manifest = manifest
+        self.statuses = statuses
         self.manifest_conn_id = manifest_conn_id
         self.manifest_sql = manifest_sql
         self.columns = columns

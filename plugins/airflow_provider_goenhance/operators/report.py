@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import Asset
@@ -19,15 +20,20 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from ..results.ledger import Ledger, RunKey
+    from ..results.run_rows import RunRows
+    from ..results.run_summary import RunSummary
     from ..results.states import OnBudgetReached, Status
-    from ..results.swap import Swap
 
+#: Rows that the log names.
 NAMED_FAILURES = 20
 
 
 class GoEnhanceReportOperator(RetryPolicyMixin):
     """
     Count the rows of the run, log each failure with its reason, and fail if there are too many.
+
+    If pairs did not get a picture, ``failures.csv`` is stored beside the pictures: their rows as they stood in the
+    manifest, with the reasons. It can be fed back as a manifest, and its address is pushed to XCom as ``failures_csv``.
 
     Set ``trigger_rule="all_done"``, so that the report also runs after a failure. Assets among its ``outlets`` get the
     counts in the event's ``extra``, so that other Dags can be scheduled on a finished run. A run without rows, such as
@@ -110,40 +116,35 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
         from ..execution.messages import counts_line, pluralize
         from ..hooks.results import open_ledger
         from ..results.ledger import RunKey
-        from ..results.states import Status
+        from ..results.run_rows import RunRows
 
         on_budget_reached = choice(self.on_budget_reached, "on_budget_reached", ("hold", "fail"))
         ti = context["ti"]
         key = RunKey(ti.dag_id, ti.run_id)
         with open_ledger(str(self.results_conn_id)) as ledger:
-            self._settle(ledger, key)
-            counts = ledger.counts(key, task_id=self.swap_task_id)
-            held = ledger.of_run(key, task_id=self.swap_task_id, statuses=[Status.HELD], counted=True)
-            self._log_failures(ledger, key)
+            rows = partial(RunRows, ledger.database, key, task_id=self.swap_task_id, counted=True)
+            summary = self._summarize(ledger, rows)
+            counts, over_budget = summary.counts, summary.over_budget
+            over = rows(over_budget=True).page(1) if over_budget else []
+            self._log_failures(rows, summary)
+            self._keep_failures(ti, rows, key)
             if self.check_account:
                 self._compare_with_balance(ledger, key)
             if flag(self.contact_sheet, "contact_sheet"):
-                self._store_contact_sheet(
-                    ti, key, ledger.of_run(key, task_id=self.swap_task_id, counted=True)
-                )
+                self._store_contact_sheet(ti, key, rows, summary)
         self.log.info("%s", counts_line(key.run_id, counts))
-        over = [swap for swap in held if swap.over_budget]
+        held = f"{pluralize(over_budget, 'row is', 'rows are')} held for a budget."
         if over:
-            self.log.info(
-                "%s held for a budget. %s", pluralize(len(over), "row is", "rows are"), over[0].error_message
-            )
-        self._raise_if_failed(counts, self._never_started(ti), len(over))
+            self.log.info("%s %s", held, over[0].error_message)
+        self._raise_if_failed(counts, self._never_started(ti), over_budget)
         if over and on_budget_reached == "fail":
-            raise BudgetReachedError(
-                f"{pluralize(len(over), 'row is', 'rows are')} held for a budget. {over[0].error_message} "
-                "on_budget_reached is 'fail'."
-            )
-        summary = {"pairs": sum(counts.values()), **{str(status): count for status, count in counts.items()}}
-        if not summary["pairs"]:
+            raise BudgetReachedError(f"{held} {over[0].error_message} on_budget_reached is 'fail'.")
+        facts = {"pairs": summary.rows, **{str(status): count for status, count in counts.items()}}
+        if not summary.rows:
             # A dry run: no Dag may be scheduled on it. Airflow sends an event for each outlet of a task that succeeds.
             self.outlets = [outlet for outlet in self.outlets if not isinstance(outlet, Asset)]
-        self._update_assets(context, {**summary, "run_id": key.run_id, "dag_id": key.dag_id})
-        return summary
+        self._update_assets(context, {**facts, "run_id": key.run_id, "dag_id": key.dag_id})
+        return facts
 
     def _compare_with_balance(self, ledger: Ledger, key: RunKey) -> None:
         from ..hooks.goenhance import GoEnhanceHook
@@ -157,15 +158,34 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
             settle=flag(self.settle_by_credits, "settle_by_credits"),
         )
 
-    def _store_contact_sheet(self, ti: Any, key: RunKey, swaps: Sequence[Swap]) -> None:
-        from ..execution.contact_sheet import keep_contact_sheet
+    def _keep_failures(self, ti: Any, rows: Callable[..., RunRows], key: RunKey) -> None:
+        """Store ``failures.csv``; a storage that cannot be used must not fail swaps that were paid for."""
+        from ..execution.failures import STATUSES, keep_failures
 
-        if not swaps:
+        storage = text(self.storage) or default_storage()
+        try:
+            uri = keep_failures(
+                rows(statuses=STATUSES), key, self.task_id, storage, conn_id=text(self.storage_conn_id)
+            )
+        except Exception as error:  # noqa: BLE001
+            self.log.warning("The failures could not be stored as failures.csv: %s", error)
+            return
+        if uri:
+            self.log.info("Failures, to be fed back as a manifest: %s", uri)
+            ti.xcom_push(key="failures_csv", value=uri)
+
+    def _store_contact_sheet(
+        self, ti: Any, key: RunKey, rows: Callable[..., RunRows], summary: RunSummary
+    ) -> None:
+        from ..execution.contact_sheet import keep_contact_sheet, rows_to_show
+
+        if not summary.rows:
             return
         storage = text(self.storage) or default_storage()
         try:
             uri = keep_contact_sheet(
-                swaps,
+                rows_to_show(rows, summary),
+                summary,
                 key,
                 self.task_id,
                 storage,
@@ -192,33 +212,38 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
         states = found.get(ti.run_id) or {}
         return sorted(task for task, state in states.items() if state == "upstream_failed")
 
-    def _settle(self, ledger: Ledger, key: RunKey) -> None:
-        """Settle rows still in ``submitting``: no swap task of the run is alive, so nothing else will."""
+    def _summarize(self, ledger: Ledger, rows: Callable[..., RunRows]) -> RunSummary:
+        """
+        Return the run in figures.
+
+        Rows still in ``submitting`` are settled before: no swap task of the run is alive, so nothing else will.
+        """
+        from ..results.run_summary import summarize
         from ..results.states import Status
 
-        left = ledger.of_run(key, task_id=self.swap_task_id, statuses=[Status.SUBMITTING])
-        if left:
+        summary = summarize(rows())
+        if not summary.counts[Status.SUBMITTING]:
+            return summary
+        for left in rows(statuses=[Status.SUBMITTING]).pages():
             ledger.mark_abandoned(left)
+        return summarize(rows())
 
-    def _log_failures(self, ledger: Ledger, key: RunKey) -> None:
-        """Log the rows that did not succeed; those that a budget holds back have a line of their own."""
+    def _log_failures(self, rows: Callable[..., RunRows], summary: RunSummary) -> None:
+        """Log the first rows that did not succeed; those that a budget holds back have a line of their own."""
         from ..execution.messages import describe
         from ..results.states import Status
 
-        failures = ledger.of_run(
-            key,
-            task_id=self.swap_task_id,
-            statuses=[Status.UNKNOWN, Status.FAILED, Status.REJECTED, Status.PLANNED, Status.HELD],
-            counted=True,
-        )
-        failures = [swap for swap in failures if not swap.over_budget]
-        for swap in failures[:NAMED_FAILURES]:
+        statuses = (Status.UNKNOWN, Status.FAILED, Status.REJECTED, Status.PLANNED, Status.HELD)
+        failures = sum(summary.counts[status] for status in statuses) - summary.over_budget
+        if not failures:
+            return
+        for swap in rows(statuses=statuses, over_budget=False).page(NAMED_FAILURES):
             self.log.warning("%s", describe(swap))
-        if len(failures) > NAMED_FAILURES:
-            self.log.warning("... and %d more, all in the results table.", len(failures) - NAMED_FAILURES)
+        if failures > NAMED_FAILURES:
+            self.log.warning("... and %d more, all in the results table.", failures - NAMED_FAILURES)
 
     def _raise_if_failed(
-        self, counts: dict[Status, int], never_started: Sequence[str] = (), over_budget: int = 0
+        self, counts: Mapping[Status, int], never_started: Sequence[str] = (), over_budget: int = 0
     ) -> None:
         from ..execution.messages import pluralize
         from ..results.states import Status

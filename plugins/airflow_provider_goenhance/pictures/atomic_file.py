@@ -6,7 +6,9 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 from pathlib import Path
+from typing import IO
 
 
 class NameTakenError(Exception):
@@ -18,10 +20,11 @@ def same_bytes(path: Path, data: bytes) -> bool:
     return path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data
 
 
-def write_whole(path: Path, data: bytes, *, replace: bool) -> None:
+def write_whole(path: Path, data: bytes | IO[bytes], *, replace: bool) -> None:
     """
     Write a file beside its final path and move it there atomically; afterwards it survives a power cut.
 
+    :param data: its content, or a file to copy
     :param replace: whether to replace a file of that name
     :raises NameTakenError: when there is one and ``replace`` is false
     :raises OSError: when it cannot be written
@@ -31,7 +34,10 @@ def write_whole(path: Path, data: bytes, *, replace: bool) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.truncate()
-            file.write(data)
+            if isinstance(data, bytes):
+                file.write(data)
+            else:
+                shutil.copyfileobj(data, file)
             file.flush()
             os.fsync(file.fileno())
             _rename(part, path, replace=replace)

@@ -15,12 +15,14 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..exceptions import CollectError, ErrorCode, LinkExpiredError
 from .fetch import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT, fetch_picture
 from .formats.mark import NEEDS_SIDECAR, MarkOutcome, mark_picture
 from .kinds import without_junk
+from .limits import PROCESSORS, CollectLimits, is_overload
 from .sidecar import SwapFacts, sidecar_for
 from .storage import KeptPicture, keep_bytes, keep_picture
 from .verify import Picture, identify_picture
@@ -39,6 +41,8 @@ _TRANSIENT = frozenset({ErrorCode.DOWNLOAD_FAILED, ErrorCode.DOWNLOAD_TIMED_OUT,
 _NOT_YET = frozenset({403, 404})
 #: How often the newest link to a picture is asked, with growing pauses, while it answers 403 or 404.
 NOT_YET_ATTEMPTS = 5
+#: Attempts that do not count, because the number of downloads at the same time was halved meanwhile.
+MOST_SPARED = 5
 #: Age of a finished job from which a refused link is not expected to be served soon.
 SETTLED = timedelta(hours=1)
 
@@ -61,7 +65,6 @@ class StorageOptions:
     :param fetch_timeout: seconds for one download
     :param fetch_attempts: how often a download that fails for a transient reason is tried
     :param retry_pause: seconds before the second attempt, doubled before each further one
-    :param concurrency: jobs whose pictures are collected at the same time
     :param sleep: waits the seconds of a pause
     """
 
@@ -76,7 +79,6 @@ class StorageOptions:
     fetch_timeout: float = DEFAULT_TIMEOUT
     fetch_attempts: int = 3
     retry_pause: float = 1.0
-    concurrency: int = 8
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
 
 
@@ -87,6 +89,7 @@ async def collect_picture(
     *,
     pair_id: str,
     facts: SwapFacts | None = None,
+    limits: CollectLimits | None = None,
 ) -> list[KeptPicture]:
     """
     Collect every picture of one finished job.
@@ -100,32 +103,35 @@ async def collect_picture(
     :param options: how to download, mark and store
     :param pair_id: names the files
     :param facts: content of the sidecar; errors carry its ``img_uuid``
+    :param limits: shared by all pictures that are collected at the same time; default: for this job alone
     :return: all pictures, in the order of the links
     :raises CollectError: no picture could be collected, or one could not be stored
     """
     facts = facts or SwapFacts()
-    fetcher = _Fetcher(session, links, options, facts)
+    fetcher = _Fetcher(session, links, options, pair_id, facts, limits or CollectLimits())
     kept: list[KeptPicture] = []
     failures: list[CollectError] = []
     try:
         count = await fetcher.count()
         for index in range(count):
             try:
-                data, picture = await fetcher.fetch(index)
+                kept.append(await fetcher.keep(index, len(kept)))
             except CollectError as error:
                 failures.append(error)
-                continue
-            kept.append(await asyncio.to_thread(_store, data, picture, options, pair_id, facts, len(kept)))
         if not kept:
             raise _most_telling(failures)
+    except _NotStoredError as not_stored:
+        failure = not_stored.error
     except CollectError as error:
-        error.img_uuid = error.img_uuid or facts.img_uuid
-        raise
-    for failure in failures:
-        log.warning(
-            "%s: collected %d of %d links of the job; left out: %s", pair_id, len(kept), count, failure
-        )
-    return kept
+        failure = error
+    else:
+        for left_out in failures:
+            log.warning(
+                "%s: collected %d of %d links of the job; left out: %s", pair_id, len(kept), count, left_out
+            )
+        return kept
+    failure.img_uuid = failure.img_uuid or facts.img_uuid
+    raise failure
 
 
 def _most_telling(failures: Sequence[CollectError]) -> CollectError:
@@ -133,14 +139,35 @@ def _most_telling(failures: Sequence[CollectError]) -> CollectError:
     return next((error for error in failures if error.error_code != ErrorCode.NOT_AN_IMAGE), failures[0])
 
 
+class _NotStoredError(Exception):
+    """A picture that arrived whole could not be stored; downloading it again would not help."""
+
+    def __init__(self, error: CollectError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _check_and_store(
+    data: bytes, options: StorageOptions, pair_id: str, facts: SwapFacts, index: int
+) -> KeptPicture:
+    """Do everything that blocks, in one thread: check, mark, sign, store, and write the sidecar."""
+    with PROCESSORS:
+        data = without_junk(data)
+        picture = identify_picture(data)
+    try:
+        return _store(data, picture, options, pair_id, facts, index)
+    except CollectError as error:
+        raise _NotStoredError(error) from error
+
+
 def _store(
     delivered: bytes, picture: Picture, options: StorageOptions, pair_id: str, facts: SwapFacts, index: int
 ) -> KeptPicture:
-    """Do everything that blocks, in one thread: mark, sign, store, and write the sidecar."""
     mark: MarkOutcome | None = None
     data = delivered
     if options.marking:
-        mark, data = mark_picture(data, system=options.system)
+        with PROCESSORS:
+            mark, data = mark_picture(data, system=options.system)
     signed = False
     if options.credentials is not None:
         from .c2pa_signing import SIGNABLE, sign_picture
@@ -178,12 +205,20 @@ def _store(
 
 
 class _Fetcher:
-    """Downloads the pictures of a job by their index, and asks for new links at most once."""
+    """Collects the pictures of a job by their index, and asks for new links at most once."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, links: Links, options: StorageOptions, facts: SwapFacts
+        self,
+        session: aiohttp.ClientSession,
+        links: Links,
+        options: StorageOptions,
+        pair_id: str,
+        facts: SwapFacts,
+        limits: CollectLimits,
     ) -> None:
         self._session = session
+        self._pair_id = pair_id
+        self._limits = limits
         self._get_links = links
         self._options = options
         self._facts = facts
@@ -200,10 +235,14 @@ class _Fetcher:
             )
         return len(self._links)
 
-    async def fetch(self, index: int) -> tuple[bytes, Picture]:
-        """Download and verify one picture, through a new link if the first one is refused."""
+    async def keep(self, index: int, number: int) -> KeptPicture:
+        """
+        Download, verify and store one picture, through a new link if the first one is refused.
+
+        :param number: how many pictures of the job were stored before it
+        """
         try:
-            return await self._fetch_with_retries(self._links[index], attempts=1)
+            return await self._with_retries(self._links[index], number, attempts=1)
         except LinkExpiredError:
             pass
         if not self._refreshed:
@@ -212,7 +251,7 @@ class _Fetcher:
             self._links = [*renewed, *self._links[len(renewed) :]]
         refused: LinkExpiredError
         try:
-            return await self._fetch_with_retries(self._links[index], attempts=self._not_yet_attempts())
+            return await self._with_retries(self._links[index], number, attempts=self._not_yet_attempts())
         except LinkExpiredError as error:
             refused = error
         raise LinkExpiredError(
@@ -227,25 +266,37 @@ class _Fetcher:
             return 2
         return NOT_YET_ATTEMPTS
 
-    async def _fetch_with_retries(self, link: str, *, attempts: int) -> tuple[bytes, Picture]:
-        """Download a link: ``attempts`` times if it is refused, ``fetch_attempts`` times if the download fails."""
-        failed = refused = 0
+    async def _with_retries(self, link: str, number: int, *, attempts: int) -> KeptPicture:
+        """Collect a link: ``attempts`` times if it is refused, ``fetch_attempts`` times if the download fails."""
+        failed = refused = spared = 0
         while True:
+            halvings = self._limits.downloads.halvings
             try:
-                return await self._fetch_once(link)
+                return await self._once(link, number)
             except LinkExpiredError as error:
                 refused += 1
                 if refused >= attempts or error.http_status not in _NOT_YET:
                     raise
             except CollectError as error:
-                failed += 1
+                if spared < MOST_SPARED and is_overload(error) and self._limits.downloads.halvings > halvings:
+                    # There were too many downloads at the same time; the next attempt has fewer beside it.
+                    spared += 1
+                else:
+                    failed += 1
                 if failed >= self._options.fetch_attempts or error.error_code not in _TRANSIENT:
                     raise
-            await self._options.sleep(self._options.retry_pause * 2 ** (failed + refused - 1))
+            await self._options.sleep(self._options.retry_pause * 2 ** max(0, failed + refused - 1))
 
-    async def _fetch_once(self, link: str) -> tuple[bytes, Picture]:
-        data = await fetch_picture(
-            self._session, link, max_bytes=self._options.max_bytes, timeout=self._options.fetch_timeout
-        )
-        data = without_junk(data)
-        return data, await asyncio.to_thread(identify_picture, data)
+    async def _once(self, link: str, number: int) -> KeptPicture:
+        options, limits = self._options, self._limits
+        with limits.memory.room() as room:
+            async with limits.downloads.slot():
+                data = await fetch_picture(
+                    self._session,
+                    link,
+                    max_bytes=options.max_bytes,
+                    timeout=options.fetch_timeout,
+                    room=room,
+                )
+            work = partial(_check_and_store, data, options, self._pair_id, self._facts, number)
+            return await limits.run(work)

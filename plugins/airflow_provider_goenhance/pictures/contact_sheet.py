@@ -15,7 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+from ..exceptions import CollectError, ErrorCode
 from ..redaction import redact_link
 from .fetch import fetch_picture
 from .storage import read_picture
@@ -32,6 +34,8 @@ MOST_ROWS = 200
 INPUT_BYTES = 6 * 1024 * 1024
 #: Seconds for the download of one input.
 INPUT_SECONDS = 15.0
+#: Seconds for the connection to the host of an input, including the look-up of its name.
+CONNECT_SECONDS = 2.0
 FETCHES_AT_ONCE = 8
 #: Threads that make thumbnails. Each one keeps some of the memory of its largest picture until the sheet is made.
 DECODERS = 2
@@ -56,6 +60,7 @@ class SheetRow:
 
     :param good: whether it succeeded; the others are shown first
     :param sent: whether its inputs may be fetched; those of a rejected row are not
+    :param labels: what its manifest says about it besides, on one line
     """
 
     pair_id: str
@@ -67,6 +72,7 @@ class SheetRow:
     img_uuid: str | None = None
     reason: str | None = None
     sent: bool = True
+    labels: str = ""
 
 
 def make_contact_sheet(
@@ -77,21 +83,28 @@ def make_contact_sheet(
     *,
     conn_id: str | None = None,
     most_rows: int = MOST_ROWS,
+    total: int | None = None,
 ) -> bytes:
     """
     Return the sheet. A picture that cannot be fetched or read is left blank, never an error.
 
     :param title: its heading, e.g. the run
     :param facts: summary below the heading: label -> text
-    :param rows: all swaps of the run
+    :param rows: the swaps of the run, or those of them that are worth showing
     :param inputs: from :func:`fetch_inputs`
     :param conn_id: Airflow connection of the storage that holds the results
     :param most_rows: maximum number of rows, failures first
+    :param total: how many swaps the run has (default: ``rows`` are all)
     :return: a self-contained HTML file, UTF-8
     """
     shown = _shown(rows, most_rows)
     body = "".join(_row(row, inputs, conn_id) for row in shown)
-    cut = f" {len(shown)} of {len(rows)} rows are shown, failures first." if len(shown) < len(rows) else ""
+    total = len(rows) if total is None else total
+    cut = (
+        f" {len(shown):,} of {total:,} rows are shown, failures first; the results table has all of them."
+        if len(shown) < total
+        else ""
+    )
     said = " · ".join(f"{escape(label)} {escape(value)}" for label, value in facts.items())
     html = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
@@ -109,9 +122,10 @@ def _shown(rows: Sequence[SheetRow], most_rows: int) -> list[SheetRow]:
 def _row(row: SheetRow, inputs: Mapping[str, str | None], conn_id: str | None) -> str:
     job = f"<br><small>{escape(row.img_uuid)}</small>" if row.img_uuid else ""
     reason = f"<br>{escape(row.reason)}" if row.reason else ""
+    labels = f"<br><small>{escape(row.labels)}</small>" if row.labels else ""
     state = "good" if row.good else "bad"
     return (
-        f"<tr><td>{escape(row.pair_id)}</td><td>{_input(row.source_img, inputs)}</td>"
+        f"<tr><td>{escape(row.pair_id)}{labels}</td><td>{_input(row.source_img, inputs)}</td>"
         f"<td>{_input(row.reference_img, inputs)}</td><td>{_result(row, conn_id)}</td>"
         f'<td><b class="{state}">{escape(row.status)}</b>{job}{reason}</td></tr>'
     )
@@ -153,7 +167,7 @@ async def fetch_inputs(
 
     An input that cannot be fetched is ``None``; one that is late is left out.
 
-    :param rows: all swaps of the run
+    :param rows: the swaps of the run, or those of them that are worth showing
     :param most_rows: maximum number of rows on the sheet
     :param max_bytes: maximum size of an input
     :param seconds: for the inputs of all rows together
@@ -165,11 +179,12 @@ async def fetch_inputs(
     slots = asyncio.Semaphore(FETCHES_AT_ONCE)
     found: dict[str, str | None] = {}
     with ThreadPoolExecutor(DECODERS) as decoders:
-        async with open_session() as session:
+        async with open_session(connect_seconds=CONNECT_SECONDS) as session:
+            inputs = _Inputs(session, decoders, max_bytes)
 
             async def one(url: str) -> None:
                 async with slots:
-                    found[url] = await _fetch(session, decoders, url, max_bytes)
+                    found[url] = await inputs.fetch(url)
 
             fetches = [asyncio.ensure_future(one(url)) for url in urls]
             if fetches:
@@ -181,12 +196,43 @@ async def fetch_inputs(
     return found
 
 
-async def _fetch(
-    session: aiohttp.ClientSession, decoders: ThreadPoolExecutor, url: str, max_bytes: int
-) -> str | None:
+class _Inputs:
+    """
+    Fetches input pictures, and asks a host no more that did not answer the first time.
+
+    :param decoders: threads that make the thumbnails
+    """
+
+    def __init__(self, session: aiohttp.ClientSession, decoders: ThreadPoolExecutor, max_bytes: int) -> None:
+        self._session = session
+        self._decoders = decoders
+        self._max_bytes = max_bytes
+        self._answers: dict[str, bool] = {}
+
+    async def fetch(self, url: str) -> str | None:
+        """Return an input as HTML, ``None`` if it cannot be fetched."""
+        host = _host_of(url)
+        if self._answers.get(host) is False:
+            return None
+        try:
+            data = await fetch_picture(self._session, url, max_bytes=self._max_bytes, timeout=INPUT_SECONDS)
+            self._answers[host] = True
+            return await asyncio.get_running_loop().run_in_executor(self._decoders, _tile, data)
+        except Exception as error:  # noqa: BLE001  a sheet without one input is better than none
+            log.info("Could not add an input picture to the contact sheet: %s", error)
+            if not self._answers.setdefault(host, not _is_silence(error)):
+                log.info("The other inputs of that host are left out.")
+            return None
+
+
+def _host_of(url: str) -> str:
     try:
-        data = await fetch_picture(session, url, max_bytes=max_bytes, timeout=INPUT_SECONDS)
-        return await asyncio.get_running_loop().run_in_executor(decoders, _tile, data)
-    except Exception as error:  # noqa: BLE001  a sheet without one input is better than none
-        log.info("Could not add an input picture to the contact sheet: %s", error)
-        return None
+        return urlsplit(url).netloc
+    except ValueError:
+        return ""
+
+
+def _is_silence(error: Exception) -> bool:
+    """Return whether a host did not answer at all, as far as can be seen."""
+    silent = {ErrorCode.DOWNLOAD_FAILED, ErrorCode.DOWNLOAD_TIMED_OUT}
+    return isinstance(error, CollectError) and error.error_code in silent and error.http_status is None

@@ -12,14 +12,17 @@ from urllib.parse import quote, urljoin
 from ..addresses import InternalAddressError, Trail, current_trail
 from ..exceptions import CollectError, ErrorCode, LinkExpiredError
 from ..redaction import link_name
+from .kinds import HEAD, kind_of_bytes
 from .unpack import unpack
 from .verify import identify_picture
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable
 
     import aiohttp
     import yarl
+
+    from .limits import Room
 
 DEFAULT_MAX_BYTES = 30 * 1024 * 1024
 DEFAULT_TIMEOUT = 60.0
@@ -38,6 +41,7 @@ async def fetch_picture(
     *,
     max_bytes: int = DEFAULT_MAX_BYTES,
     timeout: float = DEFAULT_TIMEOUT,  # noqa: ASYNC109 - bounds connection, redirects and body together
+    room: Room | None = None,
 ) -> bytes:
     """
     Return the picture behind a signed link.
@@ -51,7 +55,8 @@ async def fetch_picture(
     :param session: from :func:`.session.open_session`, **without** the API token among its headers
     :param link: the signed link, http or https
     :param max_bytes: maximum size; the download stops as soon as it is exceeded
-    :param timeout: seconds for connection, redirects and body together
+    :param timeout: seconds for connection, redirects and body together; waits for room do not count
+    :param room: the picture's room in memory
     :raises LinkExpiredError: the link was refused (HTTP 401, 403, 404 or 410)
     :raises CollectError: ``bad_link``, ``too_large``, ``redirect_loop``, ``unsafe_redirect``,
         ``download_timed_out`` or ``download_failed``
@@ -59,18 +64,19 @@ async def fetch_picture(
     if "Authorization" in session.headers:
         raise ValueError("fetch_picture needs a session of its own: this one would send the API token along.")
     failure: CollectError
-    received = bytearray()
+    body = _Body(max_bytes, room)
     try:
-        async with asyncio.timeout(timeout), _not_unpacking(session) as downloads:
-            return await _follow(downloads, link, max_bytes, received)
+        async with asyncio.timeout(timeout) as body.clock, _not_unpacking(session) as downloads:
+            return await _follow(downloads, link, body)
     except CollectError as error:
         failure = error
     except InternalAddressError as error:
         failure = _unsafe(link, str(error))
     except TimeoutError:
         # A server that announces too many bytes keeps the connection open behind a complete picture.
-        if await asyncio.to_thread(_is_whole, bytes(received)):
-            return bytes(received)
+        received = bytes(body.received)
+        if await asyncio.to_thread(_is_whole, received):
+            return received
         failure = CollectError(
             f"The picture at {link_name(link)} was not complete within {timeout:g} s.",
             error_code=ErrorCode.DOWNLOAD_TIMED_OUT,
@@ -103,7 +109,7 @@ async def _not_unpacking(session: aiohttp.ClientSession) -> AsyncIterator[aiohtt
         yield other
 
 
-async def _follow(session: aiohttp.ClientSession, link: str, max_bytes: int, received: bytearray) -> bytes:
+async def _follow(session: aiohttp.ClientSession, link: str, body: _Body) -> bytes:
     """Follow redirects one by one, so that each hop is checked and none is logged."""
     url = _address(link)
     trail = Trail()
@@ -114,7 +120,7 @@ async def _follow(session: aiohttp.ClientSession, link: str, max_bytes: int, rec
         ) as response:
             if response.status not in _REDIRECTS:
                 _check_status(response, link)
-                return await _read(response, link, max_bytes, received)
+                return await body.read(response, link)
             hop = next_hop(url, response.headers.get("Location"), link)
         await check_hop(url, hop, link, trail)
         url = hop
@@ -208,29 +214,62 @@ def _check_status(response: aiohttp.ClientResponse, link: str) -> None:
     )
 
 
-async def _read(response: aiohttp.ClientResponse, link: str, max_bytes: int, received: bytearray) -> bytes:
-    import aiohttp
+class _Body:
+    """
+    Reads the body of one picture.
 
-    announced = response.content_length
-    if announced is not None and announced > max_bytes:
-        raise _too_large(link, max_bytes)
-    broken: aiohttp.ClientPayloadError | None = None
-    try:
-        async for chunk in response.content.iter_chunked(_CHUNK):
-            received += chunk
-            if len(received) > max_bytes:
-                raise _too_large(link, max_bytes)
-    except aiohttp.ClientPayloadError as error:
-        broken = error
-    content = await asyncio.to_thread(
-        unpack, bytes(received), response.headers.get("Content-Encoding", ""), max_bytes
-    )
-    if content is None:
-        raise _too_large(link, max_bytes)
-    # The length may be wrong and the picture whole.
-    if broken is not None and not await asyncio.to_thread(_is_whole, content):
-        raise broken
-    return content
+    :ivar received: what has arrived so far
+    :ivar clock: ends the download; it stands still while this waits for room in memory
+    """
+
+    def __init__(self, max_bytes: int, room: Room | None) -> None:
+        self.received = bytearray()
+        self.clock: asyncio.Timeout | None = None
+        self._max_bytes = max_bytes
+        self._room = room
+
+    async def read(self, response: aiohttp.ClientResponse, link: str) -> bytes:
+        import aiohttp
+
+        announced = response.content_length
+        if announced is not None and announced > self._max_bytes:
+            raise _too_large(link, self._max_bytes)
+        packing = response.headers.get("Content-Encoding", "")
+        broken: aiohttp.ClientPayloadError | None = None
+        if self._room is not None:
+            await self._without_the_clock(self._room.expect(None if packing else announced))
+        try:
+            async for chunk in response.content.iter_chunked(_CHUNK):
+                self.received += chunk
+                if len(self.received) > self._max_bytes:
+                    raise _too_large(link, self._max_bytes)
+                if self._room is not None and not self._room.is_known:
+                    await self._without_the_clock(self._room.grow(len(chunk)))
+        except aiohttp.ClientPayloadError as error:
+            broken = error
+        content = await self._unpacked(packing)
+        if content is None:
+            raise _too_large(link, self._max_bytes)
+        # The length may be wrong and the picture whole.
+        if broken is not None and not await asyncio.to_thread(_is_whole, content):
+            raise broken
+        return content
+
+    async def _unpacked(self, packing: str) -> bytes | None:
+        content = bytes(self.received)
+        if kind_of_bytes(content[:HEAD]) is not None:
+            return content
+        return await asyncio.to_thread(unpack, content, packing, self._max_bytes)
+
+    async def _without_the_clock(self, waiting: Awaitable[None]) -> None:
+        if self.clock is None or (end := self.clock.when()) is None:
+            await waiting
+            return
+        loop = asyncio.get_running_loop()
+        since = loop.time()
+        self.clock.reschedule(None)
+        await waiting
+        self.clock.reschedule(end + loop.time() - since)
 
 
 def _is_whole(data: bytes) -> bool:

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import os
+import urllib.request
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -12,6 +15,8 @@ from ..addresses import InternalAddressError, current_trail
 if TYPE_CHECKING:
     from aiohttp.connector import Connection
 
+#: Seconds to connect to one address of a host.
+CONNECT_SECONDS = 30.0
 #: Arguments of a client session for pictures: bodies as they are sent, and room for long signed links in headers.
 SESSION_OPTIONS: dict[str, Any] = {"auto_decompress": False, "max_line_size": 2**16, "max_field_size": 2**16}
 
@@ -33,8 +38,15 @@ class _Connector(aiohttp.TCPConnector):
         return connection
 
 
+def _environment_matters() -> bool:
+    """Return whether the environment has proxies or logins: aiohttp looks for them in a thread, twice a request."""
+    # Not Path.expanduser, which raises for a user without a home.
+    logins = os.path.expanduser(os.environ.get("NETRC") or "~/.netrc")  # noqa: PTH111
+    return bool(urllib.request.getproxies().keys() - {"no"}) or Path(logins).is_file()
+
+
 def open_session(
-    *, trust_env: bool = True, proxy: str | None = None, tls: Any = True
+    *, trust_env: bool = True, proxy: str | None = None, tls: Any = True, connect_seconds: float | None = None
 ) -> aiohttp.ClientSession:
     """
     Open a session for downloads. It has no API token, which the hosts of the pictures must not see.
@@ -42,7 +54,13 @@ def open_session(
     :param trust_env: use the proxies and logins of the environment
     :param proxy: URL of a proxy
     :param tls: aiohttp's ``ssl`` setting
+    :param connect_seconds: for a connection, including the look-up of the name; ``None``: only :data:`CONNECT_SECONDS`
     """
     return aiohttp.ClientSession(
-        trust_env=trust_env, proxy=proxy, connector=_Connector(ssl=tls), **SESSION_OPTIONS
+        trust_env=trust_env and _environment_matters(),
+        proxy=proxy,
+        # How many downloads run at once, and how long each may take, is decided elsewhere.
+        connector=_Connector(ssl=tls, limit=0),
+        timeout=aiohttp.ClientTimeout(total=None, connect=connect_seconds, sock_connect=CONNECT_SECONDS),
+        **SESSION_OPTIONS,
     )

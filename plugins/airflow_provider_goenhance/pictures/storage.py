@@ -13,7 +13,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from ..exceptions import CollectError, ErrorCode
@@ -22,7 +22,7 @@ from .atomic_file import NameTakenError, same_bytes, write_whole
 from .names import file_name_for, folder_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from airflow.sdk import ObjectStoragePath
 
@@ -126,8 +126,49 @@ def keep_bytes(
         if same is False and not replace:
             raise NameTakenError(uri)
         if not same:
-            _write_remote(remote, data)
+            _write_remote(remote, lambda path: remote.fs.pipe_file(path, data))
         return uri
+
+
+def keep_file(file: IO[bytes], storage: str, name: str, *, conn_id: str | None = None) -> str:
+    """
+    Store a file of any size under a name, in place of another one.
+
+    :param file: a file on a local disk with a ``name``, at its beginning
+    :param storage: as in :func:`keep_picture`
+    :param name: relative, made of safe names
+    :param conn_id: Airflow connection of the storage
+    :return: the URI
+    :raises CollectError: ``not_kept`` if the storage cannot be used
+    """
+    uri = f"{storage.rstrip('/')}/{name}"
+    with _naming_errors("store", uri):
+        folder = _local_path(storage, quoted=False)
+        if folder is not None:
+            path = Path(folder.expanduser().absolute(), name)
+            write_whole(path, file, replace=True)
+            return path.as_uri()
+        remote = _remote_path(uri, conn_id)
+        _write_remote(remote, lambda path: remote.fs.put_file(file.name, path))
+        return uri
+
+
+def remove_file(storage: str, name: str, *, conn_id: str | None = None) -> None:
+    """
+    Remove the file that :func:`keep_file` stored under a name, if there is one.
+
+    :raises CollectError: ``not_kept`` if the storage cannot be used
+    """
+    uri = f"{storage.rstrip('/')}/{name}"
+    with _naming_errors("remove", uri):
+        folder = _local_path(storage, quoted=False)
+        if folder is not None:
+            Path(folder.expanduser().absolute(), name).unlink(missing_ok=True)
+            return
+        remote = _remote_path(uri, conn_id)
+        remote.fs.invalidate_cache(remote.path)
+        if remote.fs.exists(remote.path):
+            remote.fs.rm_file(remote.path)
 
 
 def picture_exists(uri: str, conn_id: str | None = None) -> bool:
@@ -232,15 +273,15 @@ def _same_remote(remote: ObjectStoragePath, data: bytes) -> bool | None:
     return info.get("size") == len(data) and remote.fs.cat_file(remote.path) == data
 
 
-def _write_remote(remote: ObjectStoragePath, data: bytes) -> None:
+def _write_remote(remote: ObjectStoragePath, write: Callable[[str], object]) -> None:
     if remote.protocol in _OBJECT_STORES:
-        remote.fs.pipe_file(remote.path, data)
+        write(remote.path)
         return
     folder, _, name = remote.path.rpartition("/")
     part = f"{folder}/.{name}.{os.urandom(4).hex()}.part"
     remote.fs.makedirs(folder, exist_ok=True)
     try:
-        remote.fs.pipe_file(part, data)
+        write(part)
         remote.fs.mv(part, remote.path)
     except BaseException:
         with contextlib.suppress(Exception):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -44,6 +45,33 @@ class database_time(FunctionElement[Any]):  # noqa: N801  named as it is used, l
     type = UtcDateTime()
     inherit_cache = True
     name = "database_time"
+
+
+class whole_seconds(FunctionElement[Any]):  # noqa: N801
+    """The seconds from one time to another, as a whole number."""
+
+    type = sa.BigInteger()
+    inherit_cache = True
+    name = "whole_seconds"
+
+
+@compiles(whole_seconds)
+def _sqlite_seconds(element: Any, compiler: Any, **options: Any) -> str:
+    start, end = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"CAST(round((julianday({end}) - julianday({start})) * 86400) AS INTEGER)"
+
+
+@compiles(whole_seconds, "postgresql")
+def _postgres_seconds(element: Any, compiler: Any, **options: Any) -> str:
+    start, end = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"CAST(extract(epoch FROM {end} - {start}) AS bigint)"
+
+
+@compiles(whole_seconds, "mysql")
+@compiles(whole_seconds, "mariadb")
+def _mysql_seconds(element: Any, compiler: Any, **options: Any) -> str:
+    start, end = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"TIMESTAMPDIFF(SECOND, {start}, {end})"
 
 
 @compiles(database_time)

@@ -38,6 +38,8 @@ MAX_PAUSE = 5.0
 _BACKOFF = wait_exponential(multiplier=0.1, max=MAX_PAUSE)
 #: Keys in one ``IN (...)`` list: below every database's limit of bound parameters.
 IN_LIST = 500
+#: Rows that a stream fetches at a time.
+STREAMED_ROWS = 1000
 
 
 class RunInTransaction(Protocol):
@@ -160,6 +162,46 @@ class ResultsDatabase:
 
         return self.run_read(work)
 
+    def stream(
+        self, query_after: Callable[[dict[str, Any] | None], sa.Select[Any]]
+    ) -> Iterator[dict[str, Any]]:
+        """
+        Yield the rows of a query as dicts through a cursor of the server: few of them are in memory at a time.
+
+        :param query_after: returns the query for the rows after the one that was read last, ``None`` at the start.
+            Where the connection is cut, reading goes on from there
+        :raises ResultsTableError: when the database stays out of reach, or refuses
+        """
+        last: dict[str, Any] | None = None
+        failures = 0
+        while True:
+            handled = sys.exc_info()[1]
+            try:
+                for row in self._through_cursor(query_after(last)):
+                    last, failures = row, 0
+                    yield row
+            except sa.exc.DBAPIError as error:
+                if interruption := interruption_behind(error, handled):
+                    raise interruption from None
+                failures += 1
+                transient = is_transient(error, failures)
+                if not transient or failures == ATTEMPTS:
+                    raise self._failure(error, OutOfReachError if transient else ResultsTableError) from None
+                pause = min(MAX_PAUSE, 0.1 * 2**failures) * random.uniform(0.5, 1.5)  # noqa: S311
+                self._log_failure(error, pause)
+                self._sleep(pause)
+            else:
+                return
+
+    def _through_cursor(self, query: sa.Select[Any]) -> Iterator[dict[str, Any]]:
+        with self.engine.connect() as raw:
+            connection = raw.execution_options(goenhance_write=False, yield_per=STREAMED_ROWS)
+            with connection.begin():
+                result = connection.execute(query)
+                names = tuple(result.keys())
+                for row in result:
+                    yield dict(zip(names, row, strict=True))
+
     def _in_transaction(
         self,
         connect: Callable[[], AbstractContextManager[sa.Connection]],
@@ -217,11 +259,14 @@ class ResultsDatabase:
             raise
 
     def _log_pause(self, state: RetryCallState) -> None:
+        self._log_failure(_error_of(state), state.upcoming_sleep)
+
+    def _log_failure(self, error: BaseException | None, pause: float) -> None:
         log.warning(
             "The results table (%s) did not answer: %s. Trying again in %.1f s.",
             self.name,
-            _first_line(_error_of(state)),
-            state.upcoming_sleep,
+            _first_line(error),
+            pause,
         )
 
     def _ensure_table(self, engine: sa.Engine) -> None:

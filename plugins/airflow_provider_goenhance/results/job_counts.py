@@ -24,7 +24,8 @@ import sqlalchemy as sa
 
 from .allotment import Demand, allot
 from .database import ResultsDatabase
-from .leases import AccountLeases, Holder, database_now
+from .lease_rows import Holder
+from .leases import AccountLeases, database_now
 
 #: A task that waits for room keeps its place for this many seconds after it has looked.
 PLACE_SECONDS = 120.0

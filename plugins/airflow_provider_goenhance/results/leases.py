@@ -19,7 +19,7 @@ import datetime as dt
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -27,6 +27,7 @@ import sqlalchemy as sa
 from .allotment import Demand, allot
 from .clock import database_time
 from .database import ResultsDatabase
+from .lease_rows import LONGEST_ACCOUNT_PAUSE, LOWEST_PACE, AccountPace, Holder, Lease, LeaseRow, Request
 
 #: Seconds that an owner may use its lease without renewing it.
 VALID_SECONDS = 30.0
@@ -37,109 +38,8 @@ REWRITE_SECONDS = 10.0
 ORPHAN_SECONDS = 5.0
 #: A run gives its place in the queue to runs that got nothing after this many seconds.
 ROTATE_SECONDS = 60.0
-#: The share of the limits that is left after many 429s.
-LOWEST_PACE = 0.1
-#: Seconds in which the pace would recover from 0 to 1.
-RECOVERY_SECONDS = 60.0
-#: The longest pause of an account, seconds: the longest ``Retry-After`` that is honored.
-LONGEST_ACCOUNT_PAUSE = 3600.0
 #: Turns are this much farther apart than the rate asks for, because no wait ends exactly on time.
 MARGIN = 1.02
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """
-    The execution that a lease belongs to.
-
-    :param owner: unique name of the execution
-    :param dag_id: Dag of the run
-    :param run_id: limits are shared fairly between runs, not between tasks
-    :param task_key: common prefix of the names of all executions of its task instance
-    """
-
-    owner: str
-    dag_id: str = ""
-    run_id: str = ""
-    task_key: str = ""
-
-    def replaces(self, lease: _Row) -> bool:
-        """Return whether a lease belongs to an earlier execution of the same task instance, which is over."""
-        same_run = lease.run == (self.dag_id, self.run_id)
-        return bool(self.task_key) and same_run and lease.owner.startswith(self.task_key)
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """
-    What an execution reports and asks for.
-
-    :param held: the most POSTs that it can have under way until it has received the reply
-    :param wanted: the POSTs that it could have under way
-    :param limit: the account's limit of concurrent POSTs
-    """
-
-    held: int
-    wanted: int
-    limit: int
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """
-    The reply to a request.
-
-    :param slots: POSTs that the execution may have under way from now on
-    :param recorded: POSTs that the database has on record for it; more than ``slots`` until it has reduced itself
-    :param paused_seconds: for how long the account starts nothing
-    :param pace: the share of the limits that is in use since a 429
-    :param valid_until: until when it may start POSTs without renewing the lease, by ``time.monotonic``
-    :param silent_slots: slots of other executions that do not renew their leases, as after a kill
-    :param silent_seconds: when the last of these will be free
-    """
-
-    slots: int
-    recorded: int
-    paused_seconds: float
-    pace: float
-    valid_until: float
-    silent_slots: int = 0
-    silent_seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """A live lease as it is in the table."""
-
-    owner: str
-    run: tuple[str | None, str | None]
-    slots: int
-    wanted: int
-    since: dt.datetime
-    expires_at: dt.datetime
-
-
-@dataclass(frozen=True, slots=True)
-class _Pace:
-    """An account's row: when the next POST may start, and how fast."""
-
-    next_turn_at: dt.datetime | None = None
-    paused_until: dt.datetime | None = None
-    pace: float | None = None
-    pace_since: dt.datetime | None = None
-
-    def at(self, now: dt.datetime) -> float:
-        """Return the share of the limits that is in use."""
-        if self.pace is None or self.pace_since is None:
-            return 1.0
-        recovered = (now - self.pace_since).total_seconds() / RECOVERY_SECONDS
-        return min(1.0, max(LOWEST_PACE, self.pace + max(0.0, recovered)))
-
-    def paused_seconds(self, now: dt.datetime) -> float:
-        """Return for how long nothing may start."""
-        if self.paused_until is None:
-            return 0.0
-        return min(max(0.0, (self.paused_until - now).total_seconds()), LONGEST_ACCOUNT_PAUSE)
 
 
 class AccountLeases:
@@ -193,7 +93,7 @@ class AccountLeases:
         valid_until = self._valid_until.get(holder.owner, 0.0)
         if time.monotonic() > valid_until - VALID_SECONDS + REWRITE_SECONDS:
             return None
-        now, pace = database_now(connection), self._read_pace(connection) or _Pace()
+        now, pace = database_now(connection), self._read_pace(connection) or AccountPace()
         rows = self._live(connection, now)
         mine = next((row for row in rows if row.owner == holder.owner), None)
         others = [row for row in rows if row.owner != holder.owner]
@@ -247,23 +147,23 @@ class AccountLeases:
             .values(expires_at=soon)
         )
 
-    def _is_silent(self, lease: _Row, now: dt.datetime) -> bool:
+    def _is_silent(self, lease: LeaseRow, now: dt.datetime) -> bool:
         """Return whether a lease was not renewed when it should have been, or was replaced."""
         return (lease.expires_at - now).total_seconds() < self._seconds - 2 * REWRITE_SECONDS
 
-    def _silent(self, others: Sequence[_Row], now: dt.datetime) -> tuple[int, float]:
+    def _silent(self, others: Sequence[LeaseRow], now: dt.datetime) -> tuple[int, float]:
         """Return the slots of those who do not renew their leases, and when the last of them will be free."""
         silent = [row for row in others if row.slots and self._is_silent(row, now)]
         seconds = [(row.expires_at - now).total_seconds() for row in silent]
         return sum(row.slots for row in silent), max(seconds, default=0.0)
 
-    def _live(self, connection: sa.Connection, now: dt.datetime) -> list[_Row]:
+    def _live(self, connection: sa.Connection, now: dt.datetime) -> list[LeaseRow]:
         c = self._leases.c
         query = sa.select(c.owner, c.dag_id, c.run_id, c.slots, c.wanted, c.since, c.expires_at).where(
             c.account == self._account, c.jobs.is_(None), c.expires_at > now
         )
         rows = [
-            _Row(row.owner, (row.dag_id, row.run_id), row.slots, row.wanted, row.since, row.expires_at)
+            LeaseRow(row.owner, (row.dag_id, row.run_id), row.slots, row.wanted, row.since, row.expires_at)
             for row in connection.execute(query)
         ]
         # One that no longer reports keeps what it has, but no place in the queue: it could not take its share.
@@ -330,20 +230,20 @@ class AccountLeases:
 
     # -- the account's row -------------------------------------------------------------------------------------
 
-    def lock(self, connection: sa.Connection) -> _Pace:
+    def lock(self, connection: sa.Connection) -> AccountPace:
         """Lock the account's row, which is created the first time, and return it."""
         found = self._read_pace(connection, lock=True)
         if found is None:
             connection.execute(sa.insert(self._accounts).values(account=self._account))
-        return found or _Pace()
+        return found or AccountPace()
 
-    def _read_pace(self, connection: sa.Connection, *, lock: bool = False) -> _Pace | None:
+    def _read_pace(self, connection: sa.Connection, *, lock: bool = False) -> AccountPace | None:
         c = self._accounts.c
         query = sa.select(c.next_turn_at, c.paused_until, c.pace, c.pace_since).where(
             c.account == self._account
         )
         row = connection.execute(query.with_for_update() if lock else query).one_or_none()
-        return None if row is None else _Pace(*row)
+        return None if row is None else AccountPace(*row)
 
     def _write(self, connection: sa.Connection, **values: Any) -> None:
         accounts = self._accounts
@@ -360,8 +260,8 @@ def _share(
     holder: Holder,
     request: Request,
     pace: float,
-    mine: _Row | None,
-    others: Sequence[_Row],
+    mine: LeaseRow | None,
+    others: Sequence[LeaseRow],
     now: dt.datetime,
 ) -> tuple[int, int, dt.datetime]:
     """Return the slots of an execution, those to record for it, and its place in the queue."""
@@ -377,7 +277,9 @@ def _share(
     return slots, max(slots, request.held), since
 
 
-def _since(mine: _Row | None, run: tuple[str, str], others: Sequence[_Row], now: dt.datetime) -> dt.datetime:
+def _since(
+    mine: LeaseRow | None, run: tuple[str, str], others: Sequence[LeaseRow], now: dt.datetime
+) -> dt.datetime:
     """Return when an execution joined the queue: now, if another run has waited for a minute of its turn."""
     if mine is None:
         return now

@@ -183,6 +183,13 @@ class Ledger:
         query = query.order_by(self.swaps.c.row_number, self.swaps.c.pair_id)
         return [Swap.from_row(row) for row in self.database.read(query)]
 
+    def latest_runs(self, dag_id: str, limit: int) -> list[str]:
+        """Return the ids of the runs of a Dag whose rows were planned last, the latest first."""
+        c = self.swaps.c
+        planned = sa.func.max(c.planned_at)
+        query = sa.select(c.run_id).where(c.dag_id == dag_id).group_by(c.run_id)
+        return [row["run_id"] for row in self.database.read(query.order_by(planned.desc()).limit(limit))]
+
     def by_ids(self, swap_ids: Sequence[str]) -> list[Swap]:
         """Return rows by primary key, in the order asked for; missing ones are left out."""
         found: dict[str, Swap] = {}

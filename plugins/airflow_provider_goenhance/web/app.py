@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import PurePosixPath
-from typing import Annotated
+from typing import Annotated, TypeVar
 from urllib.parse import quote
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
@@ -19,8 +20,9 @@ from ..hooks.results import open_ledger
 from ..pictures.names import folder_for, sheet_name_for
 from ..pictures.storage import read_picture
 from ..results.ledger import Ledger, RunKey
+from ..results.run_rows import Place, RunRows
+from ..results.run_summary import summarize
 from ..results.states import Status
-from ..results.swap import Swap
 from ..settings import default_storage
 from .page import MEDIA_TYPES, render
 
@@ -40,6 +42,11 @@ _SHEET_HEADERS = _HEADERS | {
 }
 #: Rows on one page.
 MOST_ROWS = 200
+#: Failures that the first page of a larger run names before its rows.
+MOST_FAILURES = 20
+FAILURES = (Status.FAILED, Status.UNKNOWN, Status.REJECTED, Status.HELD)
+
+T = TypeVar("T")
 
 
 def create_app() -> FastAPI:
@@ -49,11 +56,18 @@ def create_app() -> FastAPI:
 
     # Plain `def`, because they read a database and a storage: FastAPI runs them in threads.
     @app.get("/swaps", dependencies=[may_see])
-    def swaps(dag_id: str, run_id: str, task_id: str | None = None, map_index: int = -1) -> HTMLResponse:
-        """Show the rows of a task, with source, reference and result side by side."""
-        rows = _rows(dag_id, run_id, task_id, map_index)
+    def swaps(
+        dag_id: str,
+        run_id: str,
+        task_id: str | None = None,
+        map_index: int = -1,
+        after: Annotated[str | None, Query(max_length=64)] = None,
+    ) -> HTMLResponse:
+        """Show the rows of a task, page by page, with source, reference and result side by side."""
+        index = map_index if map_index >= 0 else None
+        key = RunKey(dag_id, run_id)
         return HTMLResponse(
-            render(rows[:MOST_ROWS], len(rows), RunKey(dag_id, run_id), task_id), headers=_HEADERS
+            _using(lambda ledger: _page(ledger, key, task_id, index, after)), headers=_HEADERS
         )
 
     @app.get("/picture", dependencies=[may_see])
@@ -80,7 +94,7 @@ def create_app() -> FastAPI:
     def contact_sheet(dag_id: str, run_id: str, task_id: str) -> HTMLResponse:
         """Return the contact sheet that a report task of the run has stored."""
         name = sheet_name_for(dag_id, task_id)
-        for folder in _folders_of(_rows(dag_id, run_id, None, -1), run_id):
+        for folder in _using(lambda ledger: _folders_of(ledger, RunKey(dag_id, run_id))):
             try:
                 return HTMLResponse(read_picture(f"{folder}/{name}").decode(), headers=_SHEET_HEADERS)
             except (CollectError, UnicodeDecodeError):
@@ -94,20 +108,46 @@ def create_app() -> FastAPI:
     return app
 
 
-def _folders_of(rows: Sequence[Swap], run_id: str) -> list[str]:
+def _page(ledger: Ledger, key: RunKey, task_id: str | None, index: int | None, after: str | None) -> str:
+    """
+    Return the page that begins after a row.
+
+    :param index: only the rows of this mapped task
+    :param after: the row's ``swap_id``; one of another run begins at the start
+    """
+    rows = partial(RunRows, ledger.database, key, task_id=task_id, map_index=index)
+    before = (
+        [swap for swap in ledger.by_ids([after]) if RunKey(swap.dag_id, swap.run_id) == key] if after else []
+    )
+    # One more than is shown says whether another page follows.
+    found = rows().page(MOST_ROWS + 1, Place.of(before[0]) if before else None)
+    shown = found[:MOST_ROWS]
+    counts = summarize(rows()).counts
+    large = sum(counts.values()) > MOST_ROWS
+    failures = rows(statuses=FAILURES).page(MOST_FAILURES) if large and not before else []
+    return render(
+        shown,
+        counts,
+        key,
+        task_id,
+        index=index,
+        failures=failures,
+        first=not before,
+        last=len(found) == len(shown),
+    )
+
+
+def _folders_of(ledger: Ledger, key: RunKey) -> list[str]:
     """Return the folders that may hold a run's pictures: those of its rows, then the default storage."""
-    own = {
-        row.result_uri.rpartition("/")[0] for row in rows if row.status is Status.SUCCEEDED and row.result_uri
-    }
-    return [*sorted(own), f"{default_storage().rstrip('/')}/{folder_for(run_id)}"] if rows else []
+    rows = RunRows(ledger.database, key)
+    if not rows.exists():
+        return []
+    kept = RunRows(ledger.database, key, statuses=[Status.SUCCEEDED]).some_results()
+    own = {uri.rpartition("/")[0] for uri in kept}
+    return [*sorted(own), f"{default_storage().rstrip('/')}/{folder_for(key.run_id)}"]
 
 
-def _rows(dag_id: str, run_id: str, task_id: str | None, map_index: int) -> list[Swap]:
-    index = map_index if map_index >= 0 else None
-    return _using(lambda ledger: ledger.of_run(RunKey(dag_id, run_id), task_id=task_id, map_index=index))
-
-
-def _using(work: Callable[[Ledger], list[Swap]]) -> list[Swap]:
+def _using(work: Callable[[Ledger], T]) -> T:
     try:
         with open_ledger() as ledger:
             return work(ledger)

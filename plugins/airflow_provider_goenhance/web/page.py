@@ -3,20 +3,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import PurePosixPath
 from urllib.parse import urlencode
 
 from ..redaction import short_url
 from ..results.ledger import RunKey
-from ..results.states import TERMINAL
+from ..results.states import TERMINAL, Status
 from ..results.swap import Swap
 
 _STYLE = """
 body{font:14px/1.45 system-ui,sans-serif;margin:1.5rem;color:#202124;background:#fff}
-h1{font-size:1.15rem;margin:0 0 .2rem} p{margin:.2rem 0 1rem;color:#5f6368}
+h1{font-size:1.15rem;margin:0 0 .2rem} h2{font-size:1rem;margin:1.2rem 0 .2rem} p{margin:.2rem 0 1rem;color:#5f6368}
 table{border-collapse:collapse;width:100%} td,th{padding:.5rem;border-bottom:1px solid #e8eaed;vertical-align:top;
 text-align:left} img{height:120px;max-width:180px;object-fit:contain;background:#f1f3f4}
 code{font-size:12px;word-break:break-all} .succeeded,.reused{color:#137333}
@@ -37,30 +36,71 @@ MEDIA_TYPES = {
 }
 #: Seconds after which the page reloads while rows are not finished.
 REFRESH = 5
+#: The same for a run of more rows than this, which take longer to count.
+SLOW_REFRESH = 30
+MANY_ROWS = 10_000
+
+_HEAD = "<tr><th>Pair<th>Source (face)<th>Reference (target)<th>Result<th>State</tr>"
 
 
-def render(swaps: Sequence[Swap], total: int, key: RunKey, task_id: str | None) -> str:
+def render(
+    swaps: Sequence[Swap],
+    counts: Mapping[Status, int],
+    key: RunKey,
+    task_id: str | None,
+    *,
+    index: int | None = None,
+    failures: Sequence[Swap] = (),
+    first: bool = True,
+    last: bool = True,
+) -> str:
     """
     Return the page.
 
     :param swaps: the rows to show
-    :param total: the number of rows, including those not shown
+    :param counts: rows in each state, including those not shown
+    :param index: the mapped task that the rows belong to
+    :param failures: rows that went wrong, to show before the others
+    :param first: whether it is the first page
+    :param last: whether it is the last one
     """
-    waiting = any(swap.status not in TERMINAL for swap in swaps)
-    refresh = f'<meta http-equiv="refresh" content="{REFRESH}">' if waiting else ""
-    counts = Counter(swap.status for swap in swaps)
-    summary = ", ".join(f"{count} {status}" for status, count in counts.items()) or (
+    total = sum(counts.values())
+    waiting = any(count for status, count in counts.items() if status not in TERMINAL)
+    seconds = REFRESH if total <= MANY_ROWS else SLOW_REFRESH
+    refresh = f'<meta http-equiv="refresh" content="{seconds}">' if waiting else ""
+    summary = ", ".join(f"{count:,} {status}" for status, count in counts.items() if count) or (
         "No rows yet: the task has not started, or it uses no results table"
     )
-    cut = f" Showing the first {len(swaps)} of {total} rows." if total > len(swaps) else ""
     where = " / ".join(escape(part) for part in (key.dag_id, key.run_id, task_id) if part)
-    body = "".join(_row(swap) for swap in swaps)
-    head = "<tr><th>Pair<th>Source (face)<th>Reference (target)<th>Result<th>State</tr>" if swaps else ""
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Swapped pictures</title>{refresh}'
-        f"<style>{_STYLE}</style></head><body><h1>Swapped pictures</h1><p>{where}<br>{escape(summary)}.{cut}</p>"
-        f"<table>{head}{body}</table></body></html>"
+        f"<style>{_STYLE}</style></head><body><h1>Swapped pictures</h1><p>{where}<br>{escape(summary)}."
+        f"{_cut(len(swaps), total)}</p>"
+        f"{_table(failures, 'First failures')}{_table(swaps, 'All rows' if failures else '')}"
+        f"{_links(key, task_id, index, first=first, after=None if last else swaps[-1].swap_id)}</body></html>"
     )
+
+
+def _cut(shown: int, total: int) -> str:
+    return f" Showing {shown} of {total:,} rows." if total > shown else ""
+
+
+def _table(swaps: Sequence[Swap], title: str) -> str:
+    if not swaps:
+        return ""
+    heading = f"<h2>{title}</h2>" if title else ""
+    return f"{heading}<table>{_HEAD}{''.join(map(_row, swaps))}</table>"
+
+
+def _links(key: RunKey, task_id: str | None, index: int | None, *, first: bool, after: str | None) -> str:
+    """Return the links to the first and to the next page; ``after`` is the last row of this one."""
+    here = {"dag_id": key.dag_id, "run_id": key.run_id}
+    here |= {"task_id": task_id} if task_id else {}
+    here |= {"map_index": str(index)} if index is not None else {}
+    links = [] if first else [("First page", here)]
+    if after:
+        links.append(("Next page", here | {"after": after}))
+    return "".join(f'<p><a href="swaps?{escape(urlencode(query))}">{text}</a></p>' for text, query in links)
 
 
 def _row(swap: Swap) -> str:

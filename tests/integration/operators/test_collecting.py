@@ -42,12 +42,6 @@ def submitted(task: Callable[..., LightTask], monkeypatch: pytest.MonkeyPatch) -
     return submit
 
 
-def one_picture_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Collect the jobs one after the other, so that a fault hits only one of them."""
-    options = partial(StorageOptions, concurrency=1, retry_pause=0.01)
-    monkeypatch.setattr(collector, "StorageOptions", options)
-
-
 def collect(batch: LightTask, **arguments: Any) -> dict[str, int]:
     """Run the operator in a Dag of its own, waits in the triggerer included."""
     context: Any = {"ti": LightTaskInstance("collect", dag_id="another_dag", run_id="another_run")}
@@ -117,10 +111,11 @@ def test_what_is_kept_is_not_fetched_again(submitted: Submit) -> None:
 
 
 def test_a_second_run_after_a_failure_fetches_only_what_is_not_kept(
-    submitted: Submit, monkeypatch: pytest.MonkeyPatch
+    submitted: Submit, connect: Callable[..., None]
 ) -> None:
-    one_picture_at_a_time(monkeypatch)
     batch = submitted()
+    # One after the other, so that the fault hits only one of them.
+    connect(batch.sandbox, max_downloads=1)
     batch.sandbox.put_faults(result=[{"kind": "html", "count": 1}])
     with pytest.raises(CollectError, match="1 of 3 paid jobs could not be downloaded or stored") as caught:
         collect(batch)
@@ -360,10 +355,10 @@ def test_a_link_that_is_never_signed_again_fails_the_row_and_a_later_attempt_is_
     ],
 )
 def test_a_hostile_answer_fails_its_own_row_with_a_reason_and_no_other(
-    submitted: Submit, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any], code: str, said: str
+    submitted: Submit, connect: Callable[..., None], fault: dict[str, Any], code: str, said: str
 ) -> None:
-    one_picture_at_a_time(monkeypatch)
     batch = submitted()
+    connect(batch.sandbox, max_downloads=1)
     batch.sandbox.put_faults(result=fault)
 
     with pytest.raises(CollectError, match="1 of 3 paid jobs"):

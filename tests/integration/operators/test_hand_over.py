@@ -200,7 +200,7 @@ def test_a_failed_job_is_submitted_again_while_the_others_run(straggling: MakeTa
     batch.sandbox.put_faults(
         job=[{"kind": "stuck", "count": 1}, {"kind": "failed", "error": "busy", "count": 1}]
     )
-    watch = Watch(batch)
+    watch = Watch(batch, hand_overs=2)
     batch.attempt()
     assert watch.rows[:2] == [{"submitted": 4}, {"succeeded": 2, "submitted": 2}]
     assert statuses(batch) == {"succeeded": 3, "failed": 1}

@@ -11,12 +11,19 @@ import pytest
 
 from airflow_provider_goenhance.exceptions import CollectError
 from airflow_provider_goenhance.pictures.collector import StorageOptions, collect_picture
-from airflow_provider_goenhance.pictures.storage import keep_picture, picture_exists, read_picture
+from airflow_provider_goenhance.pictures.storage import (
+    keep_file,
+    keep_picture,
+    picture_exists,
+    read_picture,
+    remove_file,
+)
 from tests.unit.pictures.picture_server import PictureServer
 from tests.unit.pictures.pictures import encoded, pixels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 boto3 = pytest.importorskip("boto3", reason="the extra s3 is not installed")
 pytest.importorskip("s3fs", reason="the extra s3 is not installed")
@@ -107,6 +114,19 @@ def test_keeping_the_same_bytes_again_writes_no_new_version(bucket: Bucket) -> N
     assert bucket.version("r/p.jpg") == before
     keep_picture(OTHER, "s3://pictures", "r", "p", ".jpg", conn_id=CONN_ID)
     assert bucket.version("r/p.jpg") != before
+
+
+def test_a_file_is_kept_on_s3_in_place_of_another_and_removed(bucket: Bucket, tmp_path: Path) -> None:
+    for content in (b"first", b"second" * 2_000_000):
+        path = tmp_path / "failures.csv"
+        path.write_bytes(content)
+        with path.open("rb") as file:
+            uri = keep_file(file, "s3://pictures/swaps", "run-1/failures.csv", conn_id=CONN_ID)
+        assert read_picture(uri, CONN_ID) == content
+    assert bucket.unfinished_uploads() == []
+    for _ in range(2):
+        remove_file("s3://pictures/swaps", "run-1/failures.csv", conn_id=CONN_ID)
+        assert bucket.keys() == []
 
 
 def test_another_picture_of_the_same_run_and_pair_is_left_alone(bucket: Bucket) -> None:

@@ -16,7 +16,8 @@ from airflow_provider_goenhance.execution import attempt as attempt_module
 from airflow_provider_goenhance.execution.attempt import Attempt
 from airflow_provider_goenhance.pictures.collector import StorageOptions
 from airflow_provider_goenhance.results.job_counts import JobCounts, job_holder
-from airflow_provider_goenhance.results.leases import AccountLeases, Holder, Request
+from airflow_provider_goenhance.results.lease_rows import Holder, Request
+from airflow_provider_goenhance.results.leases import AccountLeases
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
 from airflow_provider_goenhance.results.recovery import Policies
 from airflow_provider_goenhance.results.states import Status

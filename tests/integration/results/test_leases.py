@@ -16,15 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_goenhance.results import leases as leases_module
-from airflow_provider_goenhance.results.leases import (
-    LOWEST_PACE,
-    MARGIN,
-    ROTATE_SECONDS,
-    AccountLeases,
-    Holder,
-    Lease,
-    Request,
-)
+from airflow_provider_goenhance.results.lease_rows import LOWEST_PACE, Holder, Lease, Request
+from airflow_provider_goenhance.results.leases import MARGIN, ROTATE_SECONDS, AccountLeases
 from airflow_provider_goenhance.results.ledger import Ledger
 from tests.integration.results.databases import Fate, ProcessDied, TestDatabase
 

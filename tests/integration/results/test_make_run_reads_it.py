@@ -42,5 +42,5 @@ def test_the_rows_and_their_counts_are_read(database: TestDatabase) -> None:
     results = RunResults(connection_to(database.url), key.dag_id, key.run_id)
 
     assert results.counts() == {"succeeded": 1, "failed": 1, "planned": 1}
-    assert [row.pair_id for row in results.rows()] == ["p0", "p1", "p2"]
+    assert [row.pair_id for row in results.rows(10)] == ["p0", "p1", "p2"]
     results.close()

@@ -20,11 +20,12 @@ import sqlalchemy as sa
 from airflow_provider_goenhance.api.account import Account
 from airflow_provider_goenhance.exceptions import RateLimitedError, TaskEndedError
 from airflow_provider_goenhance.execution import account_limits
-from airflow_provider_goenhance.execution.submit import SubmitReport
+from airflow_provider_goenhance.execution.submit_report import SubmitReport
 from airflow_provider_goenhance.execution.submit_round import submit_round
 from airflow_provider_goenhance.execution.task_loop import TaskLoop
 from airflow_provider_goenhance.results.database import ResultsDatabase
-from airflow_provider_goenhance.results.leases import AccountLeases, Holder, Request
+from airflow_provider_goenhance.results.lease_rows import Holder, Request
+from airflow_provider_goenhance.results.leases import AccountLeases
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
 from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.results.stores import TableStore

@@ -15,7 +15,7 @@ import pytest
 from airflow_provider_goenhance.api.account import Account
 from airflow_provider_goenhance.api.models import Job
 from airflow_provider_goenhance.api.polling import WaitOutcome
-from airflow_provider_goenhance.execution import collect
+from airflow_provider_goenhance.execution import collect, collecting
 from airflow_provider_goenhance.pictures import collector
 from airflow_provider_goenhance.pictures.collector import StorageOptions
 from airflow_provider_goenhance.pictures.storage import KeptPicture
@@ -72,7 +72,7 @@ def test_downloads_go_on_while_the_outcome_of_another_one_waits_for_a_locked_dat
 
     monkeypatch.setattr(store, "record_outcomes", record_outcomes)
     monkeypatch.setattr(collector, "collect_picture", collect_picture)
-    monkeypatch.setattr(collect, "open_client", finished_jobs)
+    monkeypatch.setattr(collecting, "open_client", finished_jobs)
     collect.collect_jobs(
         Account(conn_id="c", token="a-token"),
         store,

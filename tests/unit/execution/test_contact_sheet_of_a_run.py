@@ -13,6 +13,7 @@ import pytest
 
 from airflow_provider_goenhance.execution import contact_sheet
 from airflow_provider_goenhance.results.ledger import RunKey
+from airflow_provider_goenhance.results.run_summary import RunSummary
 from airflow_provider_goenhance.results.states import Status
 from tests.swaps import planned
 
@@ -43,7 +44,11 @@ def test_a_time_out_cancels_the_downloads_and_goes_on_to_the_caller(
     try:
         with pytest.raises(TaskTimedOut):
             contact_sheet.keep_contact_sheet(
-                [planned(0, status=Status.SUBMITTED)], RunKey("dag", "run"), "report", str(tmp_path)
+                [planned(0, status=Status.SUBMITTED)],
+                RunSummary(counts={Status.SUBMITTED: 1}),
+                RunKey("dag", "run"),
+                "report",
+                str(tmp_path),
             )
     finally:
         signal.signal(signal.SIGUSR1, before)

@@ -3,12 +3,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from airflow_provider_goenhance.exceptions import AuthenticationError, ConnectionLostError, RateLimitedError
-from airflow_provider_goenhance.execution.messages import counts_line, next_steps, paid_for, with_next_step
+from airflow_provider_goenhance.execution.messages import (
+    counts_line,
+    describe,
+    next_steps,
+    paid_for,
+    with_next_step,
+)
 from airflow_provider_goenhance.results.recovery import Action, Policies, after_clear, after_retry
 from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.results.swap import Swap
@@ -230,3 +237,11 @@ def test_a_row_whose_adopted_job_is_gone_and_whose_own_submit_was_refused_has_no
     swap = row(status, reused_from="an earlier row", former_uuids="J", error_code="bad_request")
     assert paid_for(swap) == "Nothing was paid."
     assert not swap.adopted_job
+
+
+def test_a_failure_is_named_with_its_labels_on_one_line_of_bounded_length() -> None:
+    labels = json.dumps({"shoot": "night 7\nlate", "client": "A" * 500})
+    text = describe(row("failed", error_message="No face.", labels=labels))
+    assert text.startswith(f"{row('failed').label}, shoot: night 7 late, client: AAA")
+    assert text.endswith("A..., is failed: No face. Nothing was paid.")
+    assert len(text) < 250

@@ -22,9 +22,9 @@ def row(number: int, status: str = "succeeded", **more: str) -> Swap:
     return planned(number, row_number=number, pair_id=f"pair-{number}", status=Status(status), **more)
 
 
-def shown(rows: list[Swap]) -> str:
+def shown(rows: list[Swap], total: int | None = None) -> str:
     console = Console(file=io.StringIO(), width=200)
-    console.print(results_table(rows, PLACES))
+    console.print(results_table(rows, len(rows) if total is None else total, PLACES))
     return console.file.getvalue()
 
 
@@ -52,12 +52,9 @@ def test_a_reason_without_words_is_shown_by_its_code() -> None:
     assert "job_failed" in shown([row(1, "failed", error_code="job_failed")])
 
 
-def test_of_a_long_run_only_the_rows_that_need_a_person_are_listed() -> None:
-    rows = [row(number) for number in range(SHOWN_ROWS + 1)]
-    rows[5] = row(5, "unknown", error_message="connection lost")
-    text = shown(rows)
+def test_a_long_run_says_how_many_of_its_rows_are_listed() -> None:
+    text = shown([row(5, "unknown", error_message="connection lost")], total=SHOWN_ROWS + 1)
     assert "pair-5 " in text
-    assert "pair-6 " not in text
     assert f"1 of {SHOWN_ROWS + 1} swaps" in text
 
 

@@ -62,10 +62,14 @@ def results(database: Path) -> Iterator[RunResults]:
 
 
 def test_rows_of_the_run_come_in_the_order_of_the_manifest(results: RunResults) -> None:
-    assert [(row.pair_id, row.status, row.img_uuid) for row in results.rows()] == [
+    assert [(row.pair_id, row.status, row.img_uuid) for row in results.rows(10)] == [
         ("a", "succeeded", "u"),
         ("b", "failed", None),
     ]
+
+
+def test_of_a_longer_run_only_the_rows_that_need_attention_are_read(results: RunResults) -> None:
+    assert [row.pair_id for row in results.rows(1)] == ["b"]
 
 
 def test_only_rows_of_the_run_are_counted(results: RunResults) -> None:
@@ -75,7 +79,7 @@ def test_only_rows_of_the_run_are_counted(results: RunResults) -> None:
 def test_before_the_first_run_there_is_nothing_and_no_file_is_left_behind(tmp_path: Path) -> None:
     results = RunResults(connection(tmp_path / "none.db"), DAG, "r1")
     assert results.counts() == {}
-    assert results.rows() == []
+    assert results.rows(10) == []
     assert list(tmp_path.iterdir()) == []
 
 

@@ -261,6 +261,14 @@ def test_typed_columns_of_parquet_become_their_text(manifest_file):
     ]
 
 
+def test_a_date_that_nothing_can_show_does_not_make_the_file_unusable(manifest_file):
+    day = pa.array([10**18], pa.timestamp("us"))
+    out = io.BytesIO()
+    parquet.write_table(pa.table({"source_img": [FACE], "reference_img": [SCENE], "day": day}), out)
+    [pair] = read_manifest(manifest_file(out.getvalue(), "pairs.parquet")).pairs
+    assert pair.labels == '{"day": "<value out of range: 1000000000000000000>"}'
+
+
 def test_blank_rows_of_parquet_are_counted_and_left_out(manifest_file):
     rows = [ROWS[0], ("", "", "", ""), ROWS[1]]
     manifest = read_manifest(manifest_file(as_parquet(HEADER, rows, row_group_size=1), "pairs.parquet"))
@@ -385,6 +393,30 @@ def test_a_compressed_file_that_is_cut_is_refused(manifest_file, name, left):
     content = FORMATS[name][0](HEADER, rows)
     message = refusal(manifest_file(content[: int(len(content) * left)], name))
     assert "damaged or incomplete" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        (
+            "pairs.csv.gz",
+            gzip.compress(gzip.compress(as_delimited(HEADER, ROWS))),
+            "is compressed twice: unpack it",
+        ),
+        (
+            "pairs.xlsx.gz",
+            gzip.compress(as_excel(HEADER, ROWS)),
+            "is an Excel workbook inside",
+        ),
+        (
+            "pairs.parquet.gz",
+            gzip.compress(FORMATS["pairs.parquet"][0](HEADER, ROWS)),
+            "is a Parquet file inside",
+        ),
+    ],
+)
+def test_one_compression_inside_another_is_called_what_it_is(manifest_file, name, content, said):
+    assert said in refusal(manifest_file(content, name))
 
 
 def test_a_file_that_unpacks_to_more_than_the_limit_is_refused(manifest_file, monkeypatch):

@@ -93,6 +93,22 @@ def test_blank_lines_do_not_shift_row_numbers(manifest_file):
     assert manifest.rejected == []
 
 
+def test_blank_rows_between_quoted_values_are_counted_and_left_out(manifest_file):
+    rows = [
+        "source_img,reference_img,note",
+        f'{FACE},{SCENE},"a, b"',
+        "",
+        ",,",
+        " , ,\t",
+        '"","",""',
+        ",,,,",
+        f'{FACE},{SCENE}?2,"c"',
+        "",
+    ]
+    manifest = read_manifest(manifest_file("\n".join(rows)))
+    assert (numbers(manifest), manifest.rejected) == ([2, 8], [])
+
+
 def test_a_row_with_only_a_note_is_not_blank(manifest_file):
     manifest = read_manifest(manifest_file(f"source_img,reference_img,note\n,,first half\n{FACE},{SCENE},\n"))
     assert [(row.row_number, row.column) for row in manifest.rejected] == [(2, "source_img")]

@@ -93,6 +93,13 @@ def test_the_same_picture_twice_is_rejected():
     assert rejected.reason == "reference_img is the same picture as source_img: there is no face to swap"
 
 
+def test_a_value_that_is_no_url_is_not_the_same_picture_as_a_blank_one(manifest_file):
+    manifest = read_manifest(manifest_file("source_img,reference_img\n# first shoot,\n"))
+    assert [row.reason for row in manifest.rejected] == [
+        "source_img is not an http:// or https:// URL: # first shoot; reference_img is blank"
+    ]
+
+
 @pytest.mark.parametrize("signature", ["X-Amz-Date={0}&X-Amz-Signature={0}", "sv=1&se={0}&sig={0}", "#{0}"])
 def test_the_same_picture_signed_twice_is_rejected(signature):
     rejected = rejection(f"{FACE}?{signature.format(1)}", f"{FACE}?{signature.format(2)}#face")

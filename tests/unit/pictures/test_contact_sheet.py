@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from airflow_provider_goenhance.pictures import contact_sheet
 from airflow_provider_goenhance.pictures.contact_sheet import (
     MOST_ROWS,
     SheetRow,
@@ -57,6 +58,12 @@ class Server:
 def pictures() -> Iterator[PictureServer]:
     with Server() as running:
         yield running
+
+
+def test_the_labels_of_a_row_stand_beside_its_pair_id() -> None:
+    rows = [SheetRow("anna", "failed", False, "http://h/a.jpg", "http://h/b.jpg", labels="client: <Acme>")]
+    html = make_contact_sheet("Run", {}, rows, {}).decode()
+    assert "<td>anna<br><small>client: &lt;Acme&gt;</small></td>" in html
 
 
 class _Seen(HTMLParser):
@@ -194,6 +201,45 @@ def test_inputs_that_hang_do_not_delay_the_report(pictures: PictureServer) -> No
     assert len(thumbnails(html)) == 1
 
 
+def test_a_host_whose_name_is_not_found_is_asked_only_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    async def look_up(_self: object, host: str, port: int = 0, **_: object) -> list[Any]:
+        asked.append(host)
+        await asyncio.Event().wait()  # a resolver that nobody answers
+        return []
+
+    monkeypatch.setattr("aiohttp.resolver.DefaultResolver.resolve", look_up)
+    monkeypatch.setattr(contact_sheet, "CONNECT_SECONDS", 0.2)
+    rows = [
+        row(
+            str(number),
+            source_img=f"http://faces.example/{number}",
+            reference_img=f"http://faces.example/r{number}",
+        )
+        for number in range(100)
+    ]
+
+    inputs = asyncio.run(fetch_inputs(rows))
+
+    assert set(inputs.values()) == {None}
+    assert len(inputs) == 200  # none was late: those that were not asked for cost nothing
+    assert len(asked) <= contact_sheet.FETCHES_AT_ONCE
+
+
+def test_a_host_that_answers_is_asked_for_all_its_pictures(pictures: PictureServer) -> None:
+    rows = [
+        row(
+            str(number),
+            source_img=pictures.link(f"/status/500?{number}"),
+            reference_img=pictures.link(f"/user/{number}.jpg"),
+        )
+        for number in range(20)
+    ]
+
+    assert len(thumbnails(sheet(*rows))) == 20
+
+
 def test_the_inputs_of_a_row_that_was_never_sent_are_not_fetched(pictures: PictureServer) -> None:
     rejected = row(status="rejected", good=False, sent=False, source_img=pictures.link("/user/secret.jpg"))
 
@@ -244,7 +290,7 @@ def test_a_long_run_shows_what_went_wrong_and_says_how_many_rows_are_left_out() 
 
     html = sheet(*rows, most_rows=2)
 
-    assert "2 of 6 rows are shown, failures first." in html
+    assert "2 of 6 rows are shown, failures first; the results table has all of them." in html
     assert html.count("<tr><td>") == 2
     assert ">bad<" in html
 

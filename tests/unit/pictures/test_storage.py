@@ -14,7 +14,14 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_goenhance.exceptions import CollectError
 from airflow_provider_goenhance.pictures import storage
-from airflow_provider_goenhance.pictures.storage import keep_bytes, keep_picture, picture_exists, read_picture
+from airflow_provider_goenhance.pictures.storage import (
+    keep_bytes,
+    keep_file,
+    keep_picture,
+    picture_exists,
+    read_picture,
+    remove_file,
+)
 
 DATA = b"\xff\xd8 not looked at here"
 
@@ -244,3 +251,20 @@ def test_a_password_in_the_storage_is_refused(remote: _Recorder) -> None:
 def test_bytes_may_be_kept_beside_the_pictures(tmp_path: Path) -> None:
     uri = keep_bytes(b"<html>", str(tmp_path), "run-1/report.html")
     assert read_picture(uri) == b"<html>"
+
+
+def test_a_file_of_any_size_is_kept_in_place_of_another_and_removed(
+    tmp_path: Path, remote: _Recorder
+) -> None:
+    path = tmp_path / "rows.csv"
+    for storage_url in (str(tmp_path / "kept"), "memory://folder"):
+        for content in (b"first", b"second"):
+            path.write_bytes(content)
+            with path.open("rb") as file:
+                uri = keep_file(file, storage_url, "run-1/failures.csv")
+            assert read_picture(uri) == content
+        for _ in range(2):
+            remove_file(storage_url, "run-1/failures.csv")
+            assert not picture_exists(uri)
+    assert [what for what, _ in remote.calls] == ["move", "move"]
+    assert remote.find("/") == []

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_goenhance.results.job_counts import Count, job_holder, more_jobs
-from airflow_provider_goenhance.results.leases import Holder
+from airflow_provider_goenhance.results.lease_rows import Holder
 
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ from airflow_provider_goenhance.plugin import GoEnhancePlugin
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
 from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.results.swap import Swap
+from airflow_provider_goenhance.web import app as web
+from tests.swaps import planned
 
 PNG = b"\x89PNG\r\n\x1a\n and so on"
 SWAPS = {"dag_id": "mine", "run_id": "run", "task_id": "swap"}
@@ -109,6 +112,35 @@ def test_a_mapped_task_shows_its_own_rows(client: TestClient, map_index: int, th
     answer = client.get("/goenhance/swaps", params={**SWAPS, "map_index": map_index}, headers=token("viewer"))
 
     assert ("pair of mine" in answer.text) is there
+
+
+def test_a_long_run_is_shown_page_by_page_with_its_first_failures_first(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web, "MOST_ROWS", 2)
+    ledger = Ledger(open_results())
+    rows = [planned(number, run_id="long") for number in range(5)]
+    rows[4] = dataclasses.replace(rows[4], status=Status.FAILED)
+    ledger.plan(RunKey("dag", "long"), rows)
+    asked = {"dag_id": "dag", "run_id": "long", "task_id": "swap"}
+    seen: list[list[str]] = []
+
+    for _ in range(4):
+        html = client.get("/goenhance/swaps", params=asked, headers=token("viewer")).text
+        assert "4 planned, 1 failed." in html
+        seen.append(re.findall(r"<tr><td>(p\d)<", html))
+        following = re.search(r"after=([\w-]+)", html)
+        if not following:
+            break
+        asked |= {"after": following.group(1)}
+
+    assert seen == [["p4", "p0", "p1"], ["p2", "p3"], ["p4"]]
+
+
+def test_a_page_that_begins_after_a_row_of_another_run_begins_at_the_start(client: TestClient) -> None:
+    asked = {**SWAPS, "after": "id-other"}
+
+    assert "pair of mine" in client.get("/goenhance/swaps", params=asked, headers=token("viewer")).text
 
 
 def test_nothing_on_the_page_may_run_or_be_cached_by_others(client: TestClient) -> None:

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
@@ -41,8 +43,10 @@ class Tags(HTMLParser):
         self.found.append((tag, dict(attrs)))
 
 
-def page(*swaps: Swap, total: int | None = None) -> str:
-    return render(swaps, len(swaps) if total is None else total, KEY, "swap")
+def page(*swaps: Swap, more: int = 0, **options: Any) -> str:
+    """The page of some rows, of a run that has more of them, which succeeded."""
+    counts = Counter(swap.status for swap in swaps) + Counter({Status.SUCCEEDED: more})
+    return render(swaps, counts, KEY, "swap", **options)
 
 
 def test_source_reference_and_result_stand_side_by_side() -> None:
@@ -68,7 +72,7 @@ def test_markup_in_a_row_is_shown_and_not_run(field: str) -> None:
 
 
 def test_markup_in_the_address_is_shown_and_not_run() -> None:
-    html = render([], 0, RunKey("<script>1</script>", "<b>"), "<i>")
+    html = render([], {}, RunKey("<script>1</script>", "<b>"), "<i>")
 
     assert {"script", "b", "i"}.isdisjoint(tag for tag, _ in Tags(html).found)
 
@@ -139,5 +143,36 @@ def test_a_page_without_rows_says_when_there_are_some() -> None:
     assert "No rows yet: the task has not started" in page()
 
 
-def test_a_long_list_says_how_much_of_it_is_shown() -> None:
-    assert "Showing the first 1 of 900 rows" in page(SWAP, total=900)
+def test_a_long_list_says_how_much_of_it_is_shown_and_counts_all_of_it() -> None:
+    html = page(SWAP, more=1999)
+
+    assert "2,000 succeeded" in html
+    assert "Showing 1 of 2,000 rows." in html
+
+
+def links(html: str) -> list[str | None]:
+    return [attributes["href"] for tag, attributes in Tags(html).found if tag == "a"][1:]
+
+
+def test_each_page_of_a_long_list_links_to_the_next_one_and_back_to_the_first() -> None:
+    start = "swaps?dag_id=dag&run_id=run&task_id=swap&map_index=3"
+
+    assert links(page(SWAP, more=9, index=3, last=False)) == [f"{start}&after=id-1"]
+    assert links(page(SWAP, more=9, index=3, first=False, last=False)) == [start, f"{start}&after=id-1"]
+    assert links(page(SWAP, more=9, index=3, first=False)) == [start]
+    assert links(page(SWAP)) == []
+
+
+def test_a_large_run_names_its_first_failures_before_its_rows() -> None:
+    failed = dataclasses.replace(SWAP, pair_id="bert", status=Status.FAILED, result_uri=None)
+
+    html = page(SWAP, more=9, failures=[failed])
+
+    assert html.index("First failures") < html.index("bert") < html.index("All rows") < html.index("anna")
+
+
+def test_the_page_of_a_large_run_reloads_less_often() -> None:
+    planned = dataclasses.replace(SWAP, status=Status.PLANNED)
+
+    assert 'content="5"' in page(planned)
+    assert 'content="30"' in page(planned, more=1_000_000)

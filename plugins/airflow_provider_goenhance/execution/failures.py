@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keep ``failures.csv`` beside the pictures of a run: the rows without a picture, to be corrected and fed back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from ..manifest.own_files import RowsFile, signatures_removed
+from ..pictures.names import folder_for
+from ..pictures.storage import keep_file, remove_file
+from ..results.recovery import Policies
+from ..results.states import Status
+from .messages import new_run, paid_for
+from .past_runs import location_of
+
+if TYPE_CHECKING:
+    from ..results.ledger import RunKey
+    from ..results.swap import Swap
+
+#: The rows in the file.
+STATUSES = (Status.FAILED, Status.UNKNOWN, Status.HELD, Status.REJECTED, Status.PLANNED)
+#: What the file says about a row, before the row itself.
+COLUMNS = (
+    "manifest",
+    "row_number",
+    "status",
+    "error_code",
+    "reason",
+    "img_uuid",
+    "attempts",
+    "cost",
+    "paid",
+    "new_run",
+)
+
+
+def keep_failures(
+    swaps: Iterable[Swap], key: RunKey, task_id: str, storage: str, *, conn_id: str | None = None
+) -> str | None:
+    """
+    Store ``<storage>/<run>/<Dag and task>/failures.csv`` in bounded memory, and return its URI.
+
+    Without failures there is no file: one of an earlier attempt is removed.
+
+    :param swaps: the rows in one of :data:`STATUSES`
+    :param task_id: the task that reports
+    :raises CollectError: when the storage cannot be used
+    """
+    file = RowsFile(COLUMNS)
+    for swap in swaps:
+        file.add(swap, _facts(swap, key))
+    name = f"{folder_for(key.run_id)}/{folder_for(f'{key.dag_id}.{task_id}')}/failures.csv"
+    if not file.count:
+        remove_file(storage, name, conn_id=conn_id)
+        return None
+    with file.finish() as written:
+        return keep_file(written, storage, name, conn_id=conn_id)
+
+
+def _facts(swap: Swap, key: RunKey) -> list[object]:
+    unsent = swap.status is Status.PLANNED
+    return [
+        swap.manifest,
+        swap.row_number,
+        swap.status,
+        swap.error_code,
+        swap.error_message or ("Not sent." if unsent else ""),
+        swap.img_uuid,
+        swap.attempts,
+        swap.cost,
+        paid_for(swap),
+        _new_run(swap, key),
+    ]
+
+
+def _new_run(swap: Swap, key: RunKey) -> str:
+    """Return what a new run does with the row of the file."""
+    if swap.status is Status.REJECTED:
+        return "A new run rejects it unless it is corrected."
+    sentence = f"A new run {new_run(swap, Policies())}."
+    if removed := signatures_removed(swap):
+        sentence += (
+            f" It needs a signed link in {removed.replace(' ', ' and ')} for that; manifest='{location_of(key)}' "
+            "reads the row with the link that it had."
+        )
+    return sentence

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Count the rows of a run in the database, in one pass over them: states, submits, credits, and how long jobs took."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from ..exceptions import ErrorCode
+from .clock import whole_seconds
+from .run_rows import RunRows
+from .states import Status
+
+#: Durations are counted by the second up to this many seconds, and by the minute above: the number of groups is small.
+BY_THE_SECOND = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """
+    A run in figures.
+
+    :param counts: rows in each state; 0 for states without rows
+    :param over_budget: rows that a budget holds back
+    :param attempts: submits that may have been accepted, and so paid for
+    :param cost: credits as GoEnhance reported them; ``None`` if it reported none
+    :param median_seconds: from the submit to the kept picture; ``None`` without kept pictures
+    :param slowest_seconds: the same for the slowest one
+    """
+
+    counts: Mapping[Status, int]
+    over_budget: int = 0
+    attempts: int = 0
+    cost: int | None = None
+    median_seconds: int | None = None
+    slowest_seconds: int | None = None
+
+    @property
+    def rows(self) -> int:
+        """Return how many rows there are."""
+        return sum(self.counts.values())
+
+
+def summarize(rows: RunRows) -> RunSummary:
+    """Return some rows of a run in figures. They are counted in the database, and read by it once."""
+    c = rows.database.swaps.c
+    took = whole_seconds(c.submitted_at, c.finished_at)
+    by_time = sa.case((took < BY_THE_SECOND, took), else_=took - took % 60)
+    columns = {
+        "status": c.status,
+        "over_budget": sa.case(
+            (sa.and_(c.status == Status.HELD, c.error_code == ErrorCode.BUDGET_REACHED), 1), else_=0
+        ),
+        "seconds": sa.case((sa.and_(c.status == Status.SUCCEEDED, took >= 0), by_time)),
+        "slowest": took,
+    }
+    inner = rows.select(
+        *(column.label(name) for name, column in columns.items()), c.attempts, c.cost
+    ).subquery()
+    groups = (inner.c.status, inner.c.over_budget, inner.c.seconds)
+    query = sa.select(
+        *groups,
+        sa.func.count().label("rows"),
+        sa.func.sum(inner.c.attempts).label("attempts"),
+        sa.func.sum(inner.c.cost).label("cost"),
+        sa.func.max(inner.c.slowest).label("slowest"),
+    ).group_by(*groups)
+    return _summary(rows.database.read(query))
+
+
+def _summary(groups: list[dict[str, Any]]) -> RunSummary:
+    counts = dict.fromkeys(Status, 0)
+    for group in groups:
+        counts[Status(group["status"])] += int(group["rows"])
+    costs = [int(group["cost"]) for group in groups if group["cost"] is not None]
+    timed = sorted(
+        (int(group["seconds"]), int(group["rows"]), int(group["slowest"]))
+        for group in groups
+        if group["seconds"] is not None
+    )
+    return RunSummary(
+        counts=counts,
+        over_budget=sum(int(group["rows"]) for group in groups if group["over_budget"]),
+        attempts=sum(int(group["attempts"] or 0) for group in groups),
+        cost=sum(costs) if costs else None,
+        median_seconds=_median([(seconds, rows) for seconds, rows, _ in timed]),
+        slowest_seconds=max((slowest for _, _, slowest in timed), default=None),
+    )
+
+
+def _median(counted: list[tuple[int, int]]) -> int | None:
+    """Return the upper median of values that are sorted and counted."""
+    middle = sum(rows for _, rows in counted) // 2
+    for value, rows in counted:
+        if middle < rows:
+            return value
+        middle -= rows
+    return None
