@@ -37,6 +37,7 @@ def list_batches(ledger: Ledger, key: RunKey, task_id: str) -> list[dict[str, An
                 _Edge(found["pair_id"], found["first_row"]),
                 _Edge(found["pair_id"], found["last_row"]),
                 found["batch"],
+                found["pairs"],
             ),
         }
         for found in ledger.batches(key, task_id=task_id)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ..execution.rejected_rows import RejectedRows
     from ..execution.run_plan import RunPlan
-    from ..hooks.goenhance import GoEnhanceHook
+    from ..hooks.account import AccountClient
     from ..results.ledger import Ledger, RunKey
     from ..results.states import OnUnknownSubmit, Reuse
 
@@ -170,7 +170,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         """Plan the run."""
         from ..execution.planning import settle_expired_claims
         from ..execution.run_plan import PlanOptions, RunPlan
-        from ..hooks.goenhance import GoEnhanceHook
+        from ..hooks.account import AccountClient
         from ..hooks.results import open_ledger
         from ..results.spending import Caps
         from .run_price import RunPrice
@@ -182,7 +182,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         caps = Caps(limit(self.max_pairs, "max_pairs"), limit(self.max_cost, "max_cost"))
         approve_above = limit(self.approve_above, "approve_above")
         key = self._run_key(context)
-        hook = GoEnhanceHook(str(self.goenhance_conn_id))
+        hook = AccountClient(str(self.goenhance_conn_id))
         options = PlanOptions(
             hook.account().fingerprint,
             reuse=reuse == "succeeded",
@@ -264,7 +264,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
             self.log.info("Rejected rows: %s", uri)
             context["ti"].xcom_push(key="rejected_csv", value=uri)
 
-    def _settle_by_credits(self, hook: GoEnhanceHook, ledger: Ledger) -> None:
+    def _settle_by_credits(self, hook: AccountClient, ledger: Ledger) -> None:
         from .credit_check import settle_before_planning
 
         job_seconds = seconds(self.job_timeout, "job_timeout")

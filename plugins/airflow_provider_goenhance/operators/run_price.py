@@ -17,7 +17,7 @@ from .credit_check import store_planned_balance
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from ..hooks.goenhance import GoEnhanceHook
+    from ..hooks.account import AccountClient
     from ..results.ledger import Ledger, RunKey
     from ..results.spending import Caps
     from .plan import GoEnhancePlanOperator
@@ -36,7 +36,7 @@ class RunPrice:
     """
 
     def __init__(
-        self, ledger: Ledger, hook: GoEnhanceHook, key: RunKey, caps: Caps, approve_above: int | None
+        self, ledger: Ledger, hook: AccountClient, key: RunKey, caps: Caps, approve_above: int | None
     ) -> None:
         self._ledger = ledger
         self._hook = hook
