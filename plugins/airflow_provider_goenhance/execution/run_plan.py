@@ -15,6 +15,7 @@ from ..manifest.model import Manifest
 from ..results.staged_plan import StagedPlan
 from ..results.states import OnUnknownSubmit, Status
 from .batches import batch_size, is_work, list_batches, log_dry_run, log_written
+from .heap import frozen_heap
 from .messages import pluralize
 from .plan_notes import PlanNotes
 from .planning import plan_rows
@@ -70,6 +71,7 @@ class RunPlan(AbstractContextManager["RunPlan"]):
         with ExitStack() as stack:
             self._staged = stack.enter_context(closing(self._ledger.stage()))
             self._replanned = self._ledger.has_rows(self._key, task_id=self._task_id)
+            stack.enter_context(frozen_heap())
             self._open = stack.pop_all()
         return self
 

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .pair_keys import PairKey, read_keys
 from .reuse import by_pair
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
     from .swap import Swap
 
 
-@dataclass(frozen=True, slots=True)
-class PairHistory:
+class PairHistory(NamedTuple):
     """
     What other rows have done with a pair of an account.
 

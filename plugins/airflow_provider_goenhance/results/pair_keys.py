@@ -11,9 +11,8 @@ transaction that claims the row.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
@@ -28,8 +27,7 @@ if TYPE_CHECKING:
     from .transitions import ClaimOwner, Transition
 
 
-@dataclass(frozen=True, slots=True)
-class PairKey:
+class PairKey(NamedTuple):
     """
     The key of a pair.
 
@@ -76,7 +74,7 @@ def read_keys(
     found: dict[str, PairKey] = {}
     for condition in among(connection.dialect.name, c.pair_fingerprint, pairs):
         query = sa.select(c.pair_fingerprint, c.swap_id, c.claims).where(c.account == account, condition)
-        found |= {row[0]: PairKey(row[1], row[2]) for row in connection.execute(query)}
+        found |= {row[0]: PairKey(row[1], row[2]) for row in connection.execute(query).fetchall()}
     return found
 
 

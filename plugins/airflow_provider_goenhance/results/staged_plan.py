@@ -44,6 +44,9 @@ class StagedPlan:
         any_row = connection.execute(sa.select(c.swap_id).where(*self._of_task()).limit(1)).first()
         withdrawn = restored = superseded = relinked = 0
         if any_row:
+            if connection.dialect.name == "postgresql":
+                # No autovacuum looks at a temporary table, and without figures a join may take hours.
+                connection.exec_driver_sql(f"ANALYZE {stage.name} (swap_id)")
             wanted = sa.exists().where(stage.c.swap_id == self.swaps.c.swap_id)
             known, gone = (*self._of_task(), wanted), (*self._of_task(), ~wanted)
             update_where(connection, self.swaps, Reinstated, *known)

@@ -90,7 +90,6 @@ class StagedRows:
         if self._copies:
             names = ", ".join(table.columns.keys())
             _copy(connection, f"COPY {NAME} ({names}) FROM STDIN", self._file)
-            connection.exec_driver_sql(f"ANALYZE {NAME} (swap_id)")
         else:
             statement = _insert_or_leave(table, connection.dialect.name)
             for some in _Pickled.read(self._file):
@@ -159,7 +158,12 @@ class _CopyText:
         # Nearly all rows are of plain characters: those are joined as they are.
         plain = "".join([value for value in values if value.__class__ is str])
         if plain.isascii() and not _SPECIAL.search(plain):
-            text = "\t".join([value if value.__class__ is str else _copied(value) for value in values])
+            text = "\t".join(
+                [
+                    value if value.__class__ is str else _NULL if value is None else _copied(value)
+                    for value in values
+                ]
+            )
         else:
             text = self._texts(values, self._columns)
         return f"{text}\t{rare_text}\t{_NULL if place is None else place}\t{int(known)}\n"

@@ -117,9 +117,8 @@ class Swap:
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Swap:
         """Return the swap of a row; columns of a later release are ignored."""
-        return cls(
-            **{**{name: row[name] for name in _FIELDS if name in row}, "status": Status(row["status"])}
-        )
+        known = row if row.keys() <= _NAMES else {name: row[name] for name in _FIELDS if name in row}
+        return cls(**{**known, "status": Status(row["status"])})
 
     def to_row(self) -> dict[str, Any]:
         """Return all columns."""
@@ -156,5 +155,6 @@ class Swap:
 
 
 _FIELDS = tuple(field.name for field in dataclasses.fields(Swap))
+_NAMES = frozenset(_FIELDS)
 _POSITIONS = {name: position for position, name in enumerate(_FIELDS)}
 _values_of = attrgetter(*_FIELDS)
