@@ -121,6 +121,7 @@ class GoEnhanceCollectOperator(JobOperatorBase):
     def _waiting(self, ledger: Ledger, account: Account, context: Context) -> list[Swap]:
         """Return the rows to collect: those of this account. GoEnhance does not answer for another one's jobs."""
         from ..results.ledger import RunKey
+        from ..results.run_rows import RunRows
 
         run_id, dag_id = text(self.run_id), text(self.dag_id_of_run)
         key = RunKey(dag_id or context["ti"].dag_id, run_id) if run_id else None
@@ -131,7 +132,7 @@ class GoEnhanceCollectOperator(JobOperatorBase):
             if (not dag_id or swap.dag_id == dag_id)
             and not (oldest and swap.submitted_at and swap.submitted_at < oldest)
         ]
-        if key and not found and not ledger.of_run(key):
+        if key and not found and not RunRows(ledger.database, key).exists():
             raise ValueError(
                 f"The results table of connection {self.results_conn_id!r} has no rows of run {key.run_id!r} of Dag "
                 f"{key.dag_id!r}. Pass the Dag that submitted them as dag_id."
