@@ -58,7 +58,7 @@ def list_batches(rows: Sequence[Swap]) -> list[dict[str, Any]]:
     batches = []
     for number, group in groupby(in_batches, key=lambda row: row.batch or 0):
         members = list(group)
-        batches.append({"batch": number, "label": batch_label(members[0], members[-1], number)})
+        batches.append({"batch": number, "label": batch_label(members[0], members[-1], number, len(members))})
     return batches
 
 

@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from ..exceptions import JobFailedError
 from .states import Status
 from .transition_rules import FromStep, Rule, TextFromStep
+
+if TYPE_CHECKING:
+    from .swap import Swap
 
 
 def _outcome_rule(from_status: frozenset[Status], *, unless: Mapping[str, Any]) -> Rule:
@@ -64,3 +68,33 @@ class Outcome:
     def rule(self) -> Rule:
         """Return the rule for its status."""
         return self.success_rule if self.status is Status.SUCCEEDED else self.failure_rule
+
+
+@dataclass(frozen=True, slots=True)
+class WaitedAgain:
+    """
+    Return a row to ``submitted`` whose job is waited for again: its wait timed out, or its picture was not kept.
+
+    The rows that a task waits for are then those that are ``submitted``, which a trigger can read. A job that GoEnhance
+    failed is not waited for.
+    """
+
+    rule: ClassVar[Rule] = Rule(
+        from_status=frozenset({Status.SUCCEEDED, Status.FAILED}),
+        guards={"img_uuid": FromStep("img_uuid"), "result_uri": None},
+        unless={"error_code": JobFailedError.error_code},
+        writes={"status": Status.SUBMITTED, "error_code": None, "error_message": None, "finished_at": None},
+    )
+
+    swap_id: str
+    img_uuid: str
+
+    @classmethod
+    def of(cls, swap: Swap) -> WaitedAgain:
+        """Return the step for a row as it was read."""
+        return cls(swap.swap_id, str(swap.img_uuid))
+
+    @staticmethod
+    def after(swap: Swap) -> Swap:
+        """Return the row after the step."""
+        return dataclasses.replace(swap, **cast("dict[str, Any]", WaitedAgain.rule.writes))
