@@ -149,7 +149,7 @@ class GoEnhanceJobsTrigger(BaseTrigger):
         while True:
             try:
                 # Not `asyncio.to_thread`: before Airflow 3.3 a connection could not be read in its threads.
-                return await sync_to_async(_read_jobs, thread_sensitive=False)(
+                return await sync_to_async(read_jobs, thread_sensitive=False)(
                     str(self.results_conn_id), self.rows or {}
                 )
             except ResultsTableError as error:
@@ -177,7 +177,12 @@ def is_out_of_reach(error: ResultsTableError) -> bool:
     return isinstance(error, OutOfReachError)
 
 
-def _read_jobs(results_conn_id: str, rows: dict[str, Any]) -> list[str]:
+def read_jobs(results_conn_id: str, rows: dict[str, Any]) -> list[str]:
+    """
+    Read the jobs of rows from the results table.
+
+    :raises ResultsTableError: when it cannot be read, or is not the one that the worker writes to
+    """
     from ..hooks.results import open_ledger
     from ..results.waiting_jobs import RowsOf, read_waiting_jobs
 
