@@ -16,7 +16,7 @@ IMAGE_FACE_SWAP_MODEL = "-1"
 MAX_BODY_BYTES = 64 * 1024
 MAX_URL_LENGTH = 2048
 #: A scheme, in any case, and a host. Also the pattern of the OpenAPI document.
-URL_PATTERN = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#:@][^\s/?#]*(?![^/?#])"
+URL_PATTERN = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\x00-\x20/?#:@][^\x00-\x20/?#]*(?![^/?#])"
 _URL = re.compile(URL_PATTERN)
 #: `data` of a submit that was not accepted, where the HTTP status is 200: with its field, as the vendor documents it.
 NO_JOB = {"img_uuid": ""}
