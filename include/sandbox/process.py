@@ -183,10 +183,17 @@ class SandboxProcess:
         return f"{self.url}/images/{name}"
 
     def submit(self, source_img: str, reference_img: str) -> str:
-        """Submit a pair as a client would and return its img_uuid."""
+        """
+        Submit a pair as a client would and return its img_uuid.
+
+        :raises SandboxError: the sandbox refused the pair.
+        """
         args = {"source_img": source_img, "reference_img": reference_img}
         body = {"type": "mx-image-face-swap", "args": args}
-        return str(self._call("POST", "/api/v1/imagefaceswap/generate", body)["data"]["img_uuid"])
+        answer = self._call("POST", "/api/v1/imagefaceswap/generate", body)
+        if answer["code"] != 0:
+            raise SandboxError(f"the pair was refused: {answer['msg']} (code {answer['code']})")
+        return str(answer["data"]["img_uuid"])
 
     def detail(self, img_uuid: str) -> dict[str, Any]:
         """Return the `data` of a job detail response."""

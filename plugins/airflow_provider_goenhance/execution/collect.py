@@ -40,8 +40,9 @@ def collect_jobs(
     """
     done: list[Swap] = []
     outcomes: list[Outcome] = []
+    running = set(waited.running)
     for swap in swaps:
-        outcome = outcome_of_wait(swap, waited)
+        outcome = outcome_of_wait(swap, waited, running)
         if outcome is None:
             done.append(swap)
         else:

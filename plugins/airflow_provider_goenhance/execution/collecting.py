@@ -11,6 +11,7 @@ import asyncio
 import datetime as dt
 import logging
 import time
+import traceback
 from collections import deque
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -81,15 +82,13 @@ class Collecting:
         self._last_line = time.monotonic()
         self._added = self._done = 0
 
-    def add(
-        self, swap: Swap, job: Job | None = None, *, storage_options: StorageOptions | None = None
-    ) -> None:
+    def add(self, swap: Swap, job: Job | None = None, storage_options: StorageOptions | None = None) -> None:
         """
         Have the picture of a row collected, whose job has ended. Returns at once.
 
         :param swap: the row, with its ``img_uuid``
         :param job: the job as GoEnhance has just described it; without it, GoEnhance is asked
-        :param storage_options: for a row of another run
+        :param storage_options: how this picture is stored; default: as all others are
         """
         self._queue.append((swap, job, storage_options or self._storage_options))
         self._added += 1
@@ -122,7 +121,7 @@ class Collecting:
         if not self._workers:
             self._idle.set()
 
-    async def _outcome(self, swap: Swap, job: Job | None, options: StorageOptions) -> Outcome | None:
+    async def _outcome(self, swap: Swap, job: Job | None, storage_options: StorageOptions) -> Outcome | None:
         """Return what became of a job; whatever is wrong with one picture fails that one alone."""
         try:
             job = job or await self._client.get_job(str(swap.img_uuid))
@@ -135,7 +134,7 @@ class Collecting:
                     swap.img_uuid,
                 )
                 return None
-            return await self._keep(swap, job, options)
+            return await self._keep(swap, job, storage_options)
         except AuthenticationError:
             raise
         except GoEnhanceError as error:
@@ -143,10 +142,12 @@ class Collecting:
             return picture_not_stored(swap, error)
         except Exception as error:  # noqa: BLE001  a defect that one picture reveals must not stop the others
             outcome = picture_not_stored(swap, error)
-            log.warning("%s: %s", swap.label, outcome.error_message)
+            # Where it was raised, without its text, which may contain the link.
+            where = "".join(traceback.format_tb(error.__traceback__))
+            log.warning("%s: %s\n%s", swap.label, outcome.error_message, where)
             return outcome
 
-    async def _keep(self, swap: Swap, job: Job, options: StorageOptions) -> Outcome:
+    async def _keep(self, swap: Swap, job: Job, storage_options: StorageOptions) -> Outcome:
         from ..pictures.collector import collect_picture
         from ..pictures.sidecar import SwapFacts
 
@@ -154,7 +155,7 @@ class Collecting:
         first, *others = await collect_picture(
             self._downloads,
             self._links(job),
-            options,
+            storage_options,
             pair_id=swap.pair_id,
             facts=SwapFacts(
                 img_uuid=job.img_uuid,
@@ -175,7 +176,6 @@ class Collecting:
             result_sha256=first.sha256,
             additional_result_uris=tuple(picture.uri for picture in others),
             finished_at=finished,
-            result_mark=first.mark if all(picture.mark for picture in others) else None,
         )
 
     def _links(self, job: Job) -> Callable[[bool], Awaitable[list[str]]]:
@@ -212,8 +212,7 @@ async def open_collecting(
     recorder = OutcomeRecorder(lambda outcomes: store.record_outcomes(outcomes, account.fingerprint))
     try:
         async with AsyncExitStack() as stack:
-            if client is None:
-                client = await stack.enter_async_context(open_client(account))
+            calls = client if client is not None else await stack.enter_async_context(open_client(account))
             downloads = await stack.enter_async_context(
                 open_session(
                     trust_env=account.trust_env,
@@ -225,7 +224,7 @@ async def open_collecting(
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             tasks.create_task(recorder.run())
             limits = CollectLimits(account.max_downloads, threads)
-            collecting = Collecting(client, downloads, storage_options, limits, tasks, recorder)
+            collecting = Collecting(calls, downloads, storage_options, limits, tasks, recorder)
             yield collecting
             await collecting.finish()
     except ExceptionGroup as group:

@@ -39,9 +39,9 @@ class StagedPlan:
     def write(self, connection: sa.Connection) -> PlanResult:
         """Add the rows that are missing, and take the steps of those that came, left or changed."""
         stage = self.rows.load(connection)
-        last_batch, any_row = connection.execute(
-            sa.select(sa.func.max(self.swaps.c.batch), sa.func.count() > 0).where(*self._of_task())
-        ).one()
+        c = self.swaps.c
+        last_batch = connection.execute(sa.select(sa.func.max(c.batch)).where(*self._of_task())).scalar_one()
+        any_row = connection.execute(sa.select(c.swap_id).where(*self._of_task()).limit(1)).first()
         withdrawn = restored = superseded = relinked = 0
         if any_row:
             wanted = sa.exists().where(stage.c.swap_id == self.swaps.c.swap_id)
