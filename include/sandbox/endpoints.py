@@ -13,7 +13,7 @@ from starlette.responses import FileResponse, Response
 
 from . import openapi
 from .jobs import LOAD_MODE_NOTE, Job, job_data, shown_img_uuid
-from .placeholder import placeholder_picture
+from .placeholder import load_picture, placeholder_picture
 from .state import OutOfCreditsError, Sandbox
 from .wire import BadSubmitError, carries_token, envelope, expired_link, no_credits, read_submit, token_error
 
@@ -105,7 +105,13 @@ async def result(request: Request, result_path: str) -> Response:
 def picture(sandbox: Sandbox, job: Job) -> Response:
     """Return a job's picture."""
     if job.engine == "none":
-        return Response(placeholder_picture(job.img_uuid, LOAD_MODE_NOTE), media_type=job.media_type)
+        given = sandbox.settings.load_picture
+        data = (
+            placeholder_picture(job.img_uuid, LOAD_MODE_NOTE)
+            if given is None
+            else load_picture(given, job.img_uuid, LOAD_MODE_NOTE)
+        )
+        return Response(data, media_type=job.media_type)
     path = sandbox.pictures / job.result_path
     if not path.is_file():
         return envelope(404, "the picture is missing from the state folder", status=404)

@@ -108,7 +108,7 @@ def wait_and_collect(
             def collect(job: Job) -> None:
                 for swap in rows.get(job.img_uuid, ()):
                     tried.add(swap.swap_id)
-                    collecting.add(swap, job, options[swap.run_id])
+                    collecting.add(swap, job, storage_options=options[swap.run_id])
 
             outcome = await _wait(
                 account,

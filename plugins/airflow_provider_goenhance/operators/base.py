@@ -84,9 +84,9 @@ class JobOperatorBase(RetryPolicyMixin):
 
     def account(self) -> Account:
         """Return the account of the connection."""
-        from ..hooks.goenhance import GoEnhanceHook
+        from ..hooks.account import AccountClient
 
-        return GoEnhanceHook(str(self.goenhance_conn_id)).account()
+        return AccountClient(str(self.goenhance_conn_id)).account()
 
     def signing_credentials(self) -> SigningCredentials | None:
         """Return what the pictures are signed with, verified before anything is paid."""

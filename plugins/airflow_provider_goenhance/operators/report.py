@@ -127,9 +127,10 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
             counts, over_budget = summary.counts, summary.over_budget
             over = rows(over_budget=True).page(1) if over_budget else []
             self._log_failures(rows, summary)
-            self._keep_failures(ti, rows, key)
             if self.check_account:
                 self._compare_with_balance(ledger, key)
+            if summary.rows:
+                self._keep_failures(ti, rows, key, summary)
             if flag(self.contact_sheet, "contact_sheet"):
                 self._store_contact_sheet(ti, key, rows, summary)
         self.log.info("%s", counts_line(key.run_id, counts))
@@ -147,26 +148,25 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
         return facts
 
     def _compare_with_balance(self, ledger: Ledger, key: RunKey) -> None:
-        from ..hooks.goenhance import GoEnhanceHook
+        from ..hooks.account import AccountClient
         from .credit_check import compare_with_balance
 
         compare_with_balance(
-            GoEnhanceHook(str(self.goenhance_conn_id)),
+            AccountClient(str(self.goenhance_conn_id)),
             ledger,
             key,
             job_seconds=seconds(self.job_timeout, "job_timeout"),
             settle=flag(self.settle_by_credits, "settle_by_credits"),
         )
 
-    def _keep_failures(self, ti: Any, rows: Callable[..., RunRows], key: RunKey) -> None:
+    def _keep_failures(self, ti: Any, rows: Callable[..., RunRows], key: RunKey, summary: RunSummary) -> None:
         """Store ``failures.csv``; a storage that cannot be used must not fail swaps that were paid for."""
         from ..execution.failures import STATUSES, keep_failures
 
         storage = text(self.storage) or default_storage()
         try:
-            uri = keep_failures(
-                rows(statuses=STATUSES), key, self.task_id, storage, conn_id=text(self.storage_conn_id)
-            )
+            failures = rows(statuses=STATUSES) if any(summary.counts[status] for status in STATUSES) else ()
+            uri = keep_failures(failures, key, self.task_id, storage, conn_id=text(self.storage_conn_id))
         except Exception as error:  # noqa: BLE001
             self.log.warning("The failures could not be stored as failures.csv: %s", error)
             return

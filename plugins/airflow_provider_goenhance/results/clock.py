@@ -64,7 +64,8 @@ def _sqlite_seconds(element: Any, compiler: Any, **options: Any) -> str:
 @compiles(whole_seconds, "postgresql")
 def _postgres_seconds(element: Any, compiler: Any, **options: Any) -> str:
     start, end = (compiler.process(clause, **options) for clause in element.clauses)
-    return f"CAST(extract(epoch FROM {end} - {start}) AS bigint)"
+    # Not `extract`, which computes with decimal numbers and takes longer than all the rest.
+    return f"CAST(date_part('epoch', {end} - {start}) AS bigint)"
 
 
 @compiles(whole_seconds, "mysql")

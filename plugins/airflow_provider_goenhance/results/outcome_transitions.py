@@ -29,6 +29,7 @@ def _outcome_rule(from_status: frozenset[Status], *, unless: Mapping[str, Any]) 
             "error_message": TextFromStep("error_message"),
             "result_uri": FromStep("result_uri"),
             "result_sha256": FromStep("result_sha256"),
+            "result_mark": FromStep("result_mark"),
             "additional_result_uris": FromStep("additional_result_uris"),
             "finished_at": FromStep("finished_at", or_now=True),
         },
@@ -44,6 +45,7 @@ class Outcome:
     :param result_uri: where the first picture is kept
     :param additional_result_uris: where further pictures of the same job are kept, in the vendor's order
     :param finished_at: when the job ended, default: now
+    :param result_mark: how the first picture discloses its origin; ``None`` if not all of the pictures do
     """
 
     success_rule: ClassVar[Rule] = _outcome_rule(
@@ -63,6 +65,7 @@ class Outcome:
     result_sha256: str | None = None
     finished_at: dt.datetime | None = None
     additional_result_uris: tuple[str, ...] = field(default=())
+    result_mark: str | None = None
 
     @property
     def rule(self) -> Rule:

@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read the rows of a run in bounded memory: all of them as a stream, the first few, or page by page."""
+"""
+Read the rows of a run in bounded memory: all of them as a stream, the first few, or page by page.
+
+The order is one in which the index of the table has them: task by task, batch by batch, in a batch as the manifest has
+them; last those that are in no batch. So the first rows of a million are found without sorting a million.
+"""
 
 from __future__ import annotations
 
@@ -17,18 +22,24 @@ from .swap import Swap
 
 #: Rows that are changed at a time.
 PAGE_ROWS = 1000
+#: Stands for the number of a row without one.
+_LAST = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """
-    Where a row stands in its run, in the manifest's order; rows without a number are last.
+    Where a row stands in its run.
 
-    :param row_number: its row in the manifest
+    :param task_id: its task
+    :param batch: its batch; rows without one are last
+    :param row_number: its row in the manifest; rows without one are the last of their batch
     :param pair_id: decides between rows of the same number, which several manifests of one run may have
     :param swap_id: decides between rows that are alike in both
     """
 
+    task_id: str | None
+    batch: int | None
     row_number: int | None
     pair_id: str
     swap_id: str
@@ -36,12 +47,12 @@ class Place:
     @classmethod
     def of(cls, swap: Swap) -> Place:
         """Return the place of a row."""
-        return cls(swap.row_number, swap.pair_id, swap.swap_id)
+        return cls(swap.task_id, swap.batch, swap.row_number, swap.pair_id, swap.swap_id)
 
 
 class RunRows:
     """
-    Some rows of a run, in the manifest's order. However many there are, only a few are in memory at a time.
+    Some rows of a run. However many there are, only a few are in memory at a time.
 
     :param key: the run
     :param task_id: only rows of this task
@@ -49,6 +60,7 @@ class RunRows:
     :param map_index: only rows of this mapped task
     :param statuses: only rows in one of these states
     :param error_codes: only rows with one of these error codes
+    :param pair_ids: only rows of these pairs
     :param over_budget: only rows that a budget holds back, or with ``False`` none of them
     :param counted: without the rows that a later plan of the run no longer held
     """
@@ -63,11 +75,13 @@ class RunRows:
         map_index: int | None = None,
         statuses: Collection[Status] | None = None,
         error_codes: Collection[str] | None = None,
+        pair_ids: Collection[str] | None = None,
         over_budget: bool | None = None,
         counted: bool = False,
     ) -> None:
         self._database = database
         self._table = database.swaps
+        self._of_one_task = task_id is not None
         c = self._table.c
         self._where: list[sa.ColumnElement[bool]] = [c.dag_id == key.dag_id, c.run_id == key.run_id]
         equal = {"task_id": task_id, "batch": batch, "map_index": map_index}
@@ -79,6 +93,8 @@ class RunRows:
             self._where.append(c.status.in_(list(statuses)))
         if error_codes is not None:
             self._where.append(c.error_code.in_(list(error_codes)))
+        if pair_ids is not None:
+            self._where.append(c.pair_id.in_(list(pair_ids)))
         if over_budget is not None:
             # The code may be NULL, so that the negation of this would leave rows out.
             code = sa.func.coalesce(c.error_code, "")
@@ -98,9 +114,12 @@ class RunRows:
 
     def __iter__(self) -> Iterator[Swap]:
         """Yield all rows. Reading survives a connection that is cut: it goes on after the last row."""
-        for numbered in (True, False):
-            for row in self._database.stream(lambda last: self._query(numbered, last)):  # noqa: B023  used at once
-                yield Swap.from_row(row)
+        for batched in (True, False):
+
+            def query(last: dict[str, Any] | None, batched: bool = batched) -> sa.Select[Any]:
+                return self._query(batched, _place_of(last) if last else None)
+
+            yield from map(Swap.from_row, self._database.stream(query))
 
     def page(self, limit: int, after: Place | None = None) -> list[Swap]:
         """
@@ -109,11 +128,10 @@ class RunRows:
         :param limit: maximum number of rows
         """
         found: list[dict[str, Any]] = []
-        last = None if after is None else {name: getattr(after, name) for name in Place.__slots__}
-        for numbered in (True, False) if after is None or after.row_number is not None else (False,):
-            here = last if last and (last["row_number"] is not None) is numbered else None
+        for batched in (True, False) if after is None or after.batch is not None else (False,):
+            here = after if after and (after.batch is not None) is batched else None
             if len(found) < limit:
-                found += self._database.read(self._query(numbered, here).limit(limit - len(found)))
+                found += self._database.read(self._query(batched, here).limit(limit - len(found)))
         return [Swap.from_row(row) for row in found]
 
     def pages(self, limit: int = PAGE_ROWS) -> Iterator[list[Swap]]:
@@ -138,26 +156,40 @@ class RunRows:
         query = self.select(*ends).where(c.result_uri.is_not(None)).group_by(c.task_id)
         return sorted({uri for row in self._database.read(query) for uri in row.values()})
 
-    def _query(self, numbered: bool, last: dict[str, Any] | None) -> sa.Select[Any]:
-        """
-        Return the query for the rows with or without a number, which databases sort to different ends.
+    def _query(self, batched: bool, after: Place | None) -> sa.Select[Any]:
+        """Return the query for the rows in batches, or in none, which databases sort to different ends."""
+        order = self._order(batched)
+        batch = self._table.c.batch
+        query = sa.select(self._table).where(*self._where, batch.is_not(None) if batched else batch.is_(None))
+        if after is not None:
+            query = query.where(_beyond(after, *order.items()))
+        return query.order_by(*order.values())
 
-        :param last: the row after which it begins
-        """
+    def _order(self, batched: bool) -> dict[str, sa.ColumnElement[Any]]:
+        """Return what rows are sorted by; for those in batches it begins with the columns of the index, as they are."""
         c = self._table.c
-        query = sa.select(self._table).where(*self._where)
-        if numbered:
-            query = query.where(c.row_number.is_not(None)).order_by(c.row_number, c.pair_id, c.swap_id)
-        else:
-            query = query.where(c.row_number.is_(None)).order_by(c.pair_id, c.swap_id)
-        if last is None:
-            return query
-        after = sa.or_(
-            c.pair_id > last["pair_id"],
-            sa.and_(c.pair_id == last["pair_id"], c.swap_id > last["swap_id"]),
-        )
-        if not numbered:
-            return query.where(after)
-        number = last["row_number"]
-        # Not a comparison of tuples, for which MariaDB uses no index.
-        return query.where(c.row_number >= number, sa.or_(c.row_number > number, after))
+        task = {} if batched and self._of_one_task else {"task_id": c.task_id}
+        others = {
+            "row_number": sa.func.coalesce(c.row_number, _LAST),
+            "pair_id": c.pair_id,
+            "swap_id": c.swap_id,
+        }
+        if batched:
+            return {**task, "batch": c.batch, **others}
+        return {"task_id": sa.func.coalesce(c.task_id, ""), **others}
+
+
+def _beyond(
+    place: Place, by: tuple[str, sa.ColumnElement[Any]], *others: tuple[str, sa.ColumnElement[Any]]
+) -> sa.ColumnElement[bool]:
+    """Return the condition for rows after a place. Not a comparison of tuples, for which MariaDB uses no index."""
+    name, column = by
+    value = getattr(place, name)
+    if value is None:
+        value = _LAST if name == "row_number" else ""
+    further: sa.ColumnElement[bool] = column > value
+    return sa.and_(column >= value, sa.or_(further, _beyond(place, *others))) if others else further
+
+
+def _place_of(row: dict[str, Any]) -> Place:
+    return Place(*(row[name] for name in Place.__slots__))

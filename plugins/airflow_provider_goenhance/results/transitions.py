@@ -121,6 +121,7 @@ class Claim:
             "error_message": None,
             "result_uri": None,
             "result_sha256": None,
+            "result_mark": None,
             "additional_result_uris": (),
         },
         taken_if={

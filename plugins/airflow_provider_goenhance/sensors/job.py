@@ -121,9 +121,9 @@ class GoEnhanceJobSensor(RetryPolicyMixin, BaseSensorOperator):
 
     def _wait(self, img_uuids: Sequence[str], deadline: float) -> WaitOutcome:
         from ..execution.wait import wait_round
-        from ..hooks.goenhance import GoEnhanceHook
+        from ..hooks.account import AccountClient
 
-        account = GoEnhanceHook(str(self.goenhance_conn_id)).account()
+        account = AccountClient(str(self.goenhance_conn_id)).account()
         return wait_round(account, img_uuids, deadline=deadline, poll_interval=float(self.poke_interval))
 
     def _defer(

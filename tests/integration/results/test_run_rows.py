@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading the rows of a run: as a stream, the first few, and page by page, in the manifest's order."""
+"""Reading the rows of a run: as a stream, the first few, and page by page, always in the same order."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def pages(rows: RunRows, size: int) -> list[list[str]]:
     return found
 
 
-def test_a_stream_yields_each_row_of_the_run_once_in_the_manifests_order(
+def test_a_stream_yields_each_row_of_the_run_once_and_a_batch_in_the_manifests_order(
     database: TestDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_module, "STREAMED_ROWS", 7)
@@ -62,6 +62,28 @@ def test_rows_without_a_number_are_last_on_every_database(database: TestDatabase
     assert ids(rows) == ids(rows.page(10)) == expected
     assert pages(rows, 2) == [expected[:2], expected[2:4], expected[4:]]
     assert pages(rows, 4) == [expected[:4], expected[4:]]
+
+
+def test_the_order_is_by_task_and_batch_and_rows_without_a_batch_are_last(database: TestDatabase) -> None:
+    write(
+        database,
+        [
+            row(0, batch=1),
+            row(1, batch=0),
+            row(2, batch=None, status=Status.REJECTED),
+            row(3, batch=0),
+            row(4, batch=0, task_id="another"),
+            row(5, batch=None, task_id=None),
+            row(6, batch=1),
+        ],
+    )
+    rows = RunRows(database, KEY)
+    expected = ["p4", "p1", "p3", "p0", "p6", "p5", "p2"]
+    assert ids(rows) == ids(rows.page(10)) == expected
+    for size in (1, 2, 3, 5):
+        assert [name for page in pages(rows, size) for name in page] == expected
+    swap = RunRows(database, KEY, task_id="swap")
+    assert [name for page in pages(swap, 2) for name in page] == ["p1", "p3", "p0", "p6", "p2"]
 
 
 def test_pages_neither_repeat_nor_skip_rows_of_the_same_number(database: TestDatabase) -> None:
