@@ -82,13 +82,15 @@ class Collecting:
         self._last_line = time.monotonic()
         self._added = self._done = 0
 
-    def add(self, swap: Swap, job: Job | None = None, storage_options: StorageOptions | None = None) -> None:
+    def add(
+        self, swap: Swap, job: Job | None = None, *, storage_options: StorageOptions | None = None
+    ) -> None:
         """
         Have the picture of a row collected, whose job has ended. Returns at once.
 
         :param swap: the row, with its ``img_uuid``
         :param job: the job as GoEnhance has just described it; without it, GoEnhance is asked
-        :param storage_options: how this picture is stored; default: as all others are
+        :param storage_options: for a row of another run
         """
         self._queue.append((swap, job, storage_options or self._storage_options))
         self._added += 1
@@ -121,7 +123,7 @@ class Collecting:
         if not self._workers:
             self._idle.set()
 
-    async def _outcome(self, swap: Swap, job: Job | None, storage_options: StorageOptions) -> Outcome | None:
+    async def _outcome(self, swap: Swap, job: Job | None, options: StorageOptions) -> Outcome | None:
         """Return what became of a job; whatever is wrong with one picture fails that one alone."""
         try:
             job = job or await self._client.get_job(str(swap.img_uuid))
@@ -134,7 +136,7 @@ class Collecting:
                     swap.img_uuid,
                 )
                 return None
-            return await self._keep(swap, job, storage_options)
+            return await self._keep(swap, job, options)
         except AuthenticationError:
             raise
         except GoEnhanceError as error:
@@ -147,7 +149,7 @@ class Collecting:
             log.warning("%s: %s\n%s", swap.label, outcome.error_message, where)
             return outcome
 
-    async def _keep(self, swap: Swap, job: Job, storage_options: StorageOptions) -> Outcome:
+    async def _keep(self, swap: Swap, job: Job, options: StorageOptions) -> Outcome:
         from ..pictures.collector import collect_picture
         from ..pictures.sidecar import SwapFacts
 
@@ -155,7 +157,7 @@ class Collecting:
         first, *others = await collect_picture(
             self._downloads,
             self._links(job),
-            storage_options,
+            options,
             pair_id=swap.pair_id,
             facts=SwapFacts(
                 img_uuid=job.img_uuid,
@@ -176,6 +178,7 @@ class Collecting:
             result_sha256=first.sha256,
             additional_result_uris=tuple(picture.uri for picture in others),
             finished_at=finished,
+            result_mark=first.mark if all(picture.mark for picture in others) else None,
         )
 
     def _links(self, job: Job) -> Callable[[bool], Awaitable[list[str]]]:
@@ -212,7 +215,8 @@ async def open_collecting(
     recorder = OutcomeRecorder(lambda outcomes: store.record_outcomes(outcomes, account.fingerprint))
     try:
         async with AsyncExitStack() as stack:
-            calls = client if client is not None else await stack.enter_async_context(open_client(account))
+            if client is None:
+                client = await stack.enter_async_context(open_client(account))
             downloads = await stack.enter_async_context(
                 open_session(
                     trust_env=account.trust_env,
@@ -224,7 +228,7 @@ async def open_collecting(
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             tasks.create_task(recorder.run())
             limits = CollectLimits(account.max_downloads, threads)
-            collecting = Collecting(calls, downloads, storage_options, limits, tasks, recorder)
+            collecting = Collecting(client, downloads, storage_options, limits, tasks, recorder)
             yield collecting
             await collecting.finish()
     except ExceptionGroup as group:
