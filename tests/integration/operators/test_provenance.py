@@ -272,6 +272,8 @@ def test_a_picture_that_needs_no_mark_is_reused_where_it_is(
     swap = task(marking=marking)
     swap.attempt()
     earlier = swap.row()["result_uri"]
+    assert bool(swap.row()["result_mark"]) is marking
     swap.ti = LightTaskInstance("swap", run_id="run-2")
     swap.attempt()
     assert (swap.row()["status"], swap.row()["result_uri"]) == ("reused", earlier)
+    assert bool(swap.row()["result_mark"]) is marking

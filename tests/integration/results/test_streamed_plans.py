@@ -49,7 +49,13 @@ FATES: tuple[Fate, ...] = ("ok", "ok", "cut_before", "cut_after", "crash_before"
 NIGHT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 #: What an earlier run has left of a pair.
 KINDS: dict[str, dict[str, Any]] = {
-    "kept": {"status": Status.SUCCEEDED, "img_uuid": "job", "result_uri": "file:///kept.jpg"},
+    "kept": {
+        "status": Status.SUCCEEDED,
+        "img_uuid": "job",
+        "result_uri": "file:///kept.jpg",
+        "additional_result_uris": ("file:///more.jpg",),
+        "result_mark": "marked",
+    },
     "gone": {"status": Status.SUCCEEDED, "img_uuid": "job", "result_uri": "file:///gone.jpg"},
     "running": {"status": Status.SUBMITTED, "img_uuid": "job"},
     "failed": {"status": Status.FAILED, "img_uuid": "job", "error_code": "job_failed"},
