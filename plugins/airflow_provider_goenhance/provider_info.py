@@ -154,6 +154,15 @@ def _config() -> dict[str, Any]:
                     "example": "False",
                     "default": "True",
                 },
+                "max_xcom_pairs": {
+                    "description": "A batch task with at most this many pairs pushes the img_uuid of each to XCom and "
+                    "returns the status of each; one with more returns counts, and where its rows are in the results "
+                    "table.",
+                    "version_added": "0.2.0",
+                    "type": "integer",
+                    "example": "100",
+                    "default": "1000",
+                },
             },
         }
     }

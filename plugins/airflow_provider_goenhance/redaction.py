@@ -125,6 +125,8 @@ def unsigned_link(link: str) -> str:
 
     Of a query that still looks like a secret then, nothing is left.
     """
+    if "?" not in link and "#" not in link:
+        return link
     location, _, fragment = link.partition("#")
     address, _, query = location.partition("?")
     named = url_identity(location).partition("?")[2].split("&")

@@ -21,3 +21,10 @@ def may_freeze_heap() -> bool:
     from airflow.providers.common.compat.sdk import conf
 
     return bool(conf.getboolean(SECTION, "freeze_heap", fallback=True))
+
+
+def max_xcom_pairs() -> int:
+    """Return for how many pairs a batch task pushes each ``img_uuid`` to XCom: ``[goenhance] max_xcom_pairs``."""
+    from airflow.providers.common.compat.sdk import conf
+
+    return int(conf.getint(SECTION, "max_xcom_pairs", fallback=1000))

@@ -43,10 +43,6 @@ class Family:
     names: frozenset[str] = frozenset()
     prefix: str | None = None
 
-    def signs(self, present: set[str]) -> bool:
-        """Return whether a query with these parameters is signed in this way."""
-        return any(needed <= present for needed in self.complete)
-
     def holds(self, name: str) -> bool:
         """Return whether a parameter belongs to the signature."""
         return name in self.names or (self.prefix is not None and name.startswith(self.prefix))
@@ -113,6 +109,20 @@ FAMILIES = (
     ),
 )
 
+
+def _by_first_name(families: Iterable[Family]) -> dict[str, tuple[tuple[frozenset[str], Family], ...]]:
+    """Return the complete sets with their families, by one name of the set: most queries have none of these names."""
+    found: dict[str, tuple[tuple[frozenset[str], Family], ...]] = {}
+    for family in families:
+        for needed in family.complete:
+            # The longest name is the least common one: `x-amz-signature` and not `expires`.
+            name = max(sorted(needed), key=len)
+            found[name] = (*found.get(name, ()), (needed, family))
+    return found
+
+
+_COMPLETE_SETS = _by_first_name(FAMILIES)
+
 #: Families that sign only a URL whose path names a picture: the parameter with the time, the one with the signature,
 #: and others. Bunny and KeyCDN, Cloudflare Images, Qiniu, imgix, Tencent CDN, Wangsu.
 _OF_PATH = (
@@ -133,6 +143,7 @@ _VALUES_OF_PATH = {
     "verify": re.compile(r"\d{10}-[\w%+/=-]{40,}", re.ASCII),
     "_upt": re.compile(r"[0-9a-f]{8}\d{10}", re.IGNORECASE | re.ASCII),
 }
+_NAMES_OF_PATH = frozenset(signature for _, signature, _ in _OF_PATH) | _VALUES_OF_PATH.keys()
 #: Akamai's token, whose parameter may have any name.
 _AKAMAI = re.compile(
     r"(?=(.*~|.*%7E)?exp(=|%3D)\d{10})(.*~|.*%7E)hmac(=|%3D)[0-9a-f]{32,}", re.IGNORECASE | re.ASCII
@@ -153,7 +164,7 @@ def url_identity(url: str) -> str:
         return url
     location, _, _ = url.partition("#")
     address, _, query = location.partition("?")
-    kept = _unsigned(query, address)
+    kept = _unsigned(query, address) if query else ""
     address = _address(address)
     return f"{address}?{kept}" if kept else address
 
@@ -200,15 +211,22 @@ def _unsigned(query: str, address: str) -> str:
     return "&".join(_without_nightly_claims(part) for part in parts if not signs(part))
 
 
-def _signing(parts: Iterable[str]) -> list[Family]:
+def _signing(parts: Iterable[str]) -> set[Family]:
     present = set(map(_name, parts))
-    return [family for family in FAMILIES if family.signs(present)]
+    return {
+        family
+        for name in present & _COMPLETE_SETS.keys()
+        for needed, family in _COMPLETE_SETS[name]
+        if needed <= present
+    }
 
 
 def _signing_of_path(parts: Iterable[str]) -> frozenset[str]:
     """Return the names of the parameters that sign the query of a path which names a picture."""
     values = {_name(part): part.partition("=")[2] for part in parts}
     found = frozenset[str]()
+    if values.keys().isdisjoint(_NAMES_OF_PATH):
+        return found
     for time, signature, others in _OF_PATH:
         if _TIME.fullmatch(values.get(time, "")) and _SIGNATURE.fullmatch(values.get(signature, "")):
             found |= {time, signature} | others
@@ -216,12 +234,14 @@ def _signing_of_path(parts: Iterable[str]) -> frozenset[str]:
 
 
 def _is_akamai_token(part: str) -> bool:
-    return _AKAMAI.fullmatch(part.partition("=")[2]) is not None
+    return "hmac" in part.lower() and _AKAMAI.fullmatch(part.partition("=")[2]) is not None
 
 
 def _without_nightly_claims(part: str) -> str:
     """Return a parameter whose value is a JSON Web Token as the claims in it that name the picture."""
     name, _, value = part.partition("=")
+    if not value.startswith("eyJ"):
+        return part
     token = _WEB_TOKEN.fullmatch(value)
     if token is None:
         return part

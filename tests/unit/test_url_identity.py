@@ -16,7 +16,9 @@ from airflow_provider_goenhance.manifest.pair_ids import default_pair_id
 from airflow_provider_goenhance.redaction import redact_link
 from airflow_provider_goenhance.results.swap import pair_fingerprint
 from airflow_provider_goenhance.url_identity import (
+    FAMILIES,
     differing_parameters,
+    is_signed,
     same_but_for_query,
     url_identity,
 )
@@ -287,3 +289,12 @@ def test_what_differs_is_named_without_its_value() -> None:
 
 def test_a_rejected_row_with_any_text_has_a_fingerprint_too() -> None:
     assert len(pair_fingerprint("http://\ud800", "")) == 64
+
+
+@pytest.mark.parametrize(
+    "needed", sorted(" ".join(sorted(needed)) for family in FAMILIES for needed in family.complete)
+)
+def test_each_family_is_found_by_each_of_its_complete_sets_beside_other_parameters(needed: str) -> None:
+    query = "&".join(["q=1", *(f"{name.upper()}=1" for name in needed.split()), "width=2"])
+
+    assert is_signed(query)

@@ -16,8 +16,8 @@ from .warp import remap_tables, with_rings
 
 if TYPE_CHECKING:
     from .decode import Photo
-    from .mesh import Face
-    from .warp import FaceTexture
+    from .fitness import Look
+    from .warp import FaceTexture, Tables
 
 # Masks, tables and tones are smooth, so they are computed at no more than this many pixels a side.
 _WORK = 352
@@ -39,9 +39,11 @@ class _Place:
     points: np.ndarray
     size: float
     angle: float
+    over: np.ndarray
 
 
-def _place(face: Face, photo: Photo) -> _Place | None:
+def _place(look: Look, photo: Photo) -> _Place | None:
+    face = look.face
     height, width = photo.rgb.shape[:2]
     left, top, right, bottom = face.box
     margin = round(face.size * _MARGIN) + 4
@@ -51,14 +53,16 @@ def _place(face: Face, photo: Photo) -> _Place | None:
         return None
     scale = min(1.0, _WORK / max(right - left, bottom - top))
     moved = with_rings(face.points) - np.array([left, top, 0], np.float32)
+    fit = (max(8, round((right - left) * scale)), max(8, round((bottom - top) * scale)))
     return _Place(
         part=(slice(top, bottom), slice(left, right)),
-        width=max(8, round((right - left) * scale)),
-        height=max(8, round((bottom - top) * scale)),
+        width=fit[0],
+        height=fit[1],
         scale=scale,
         points=(moved * scale).astype(np.float32),
         size=face.size * scale,
         angle=face.angle,
+        over=look.foreign_in(left, top, (fit[0] / (right - left), fit[1] / (bottom - top)), fit),
     )
 
 
@@ -69,6 +73,7 @@ class _Paint:
 
     :param giver: skin of the new face
     :param receiver: skin of the face that is replaced
+    :param neutral: where eyes and teeth are, 0 to 1
     :param shown: share of the new face, 0 to 1
     :param toned: Lab of the new face, matched and with the tone added
     :param tone: Lab to add after the skins are matched
@@ -78,6 +83,7 @@ class _Paint:
 
     giver: colour.Skin
     receiver: colour.Skin
+    neutral: np.ndarray
     shown: np.ndarray
     toned: np.ndarray
     tone: np.ndarray
@@ -85,16 +91,17 @@ class _Paint:
     edge: np.ndarray
 
 
-def replace_face(photo: Photo, face: Face, texture: FaceTexture) -> bool:
+def replace_face(photo: Photo, look: Look, texture: FaceTexture) -> bool:
     """
     Replace one face of the photo in place; pixels outside the face are not written.
 
     :param photo: the scene
-    :param face: the face to replace
+    :param look: the face to replace
     :param texture: the new face
     :return: whether enough of the face was inside the picture to replace it
     """
-    place = _place(face, photo)
+    place = _place(look, photo)
+    face = look.face
     if place is None:
         return False
     here = photo.flat(place.part)
@@ -103,7 +110,7 @@ def replace_face(photo: Photo, face: Face, texture: FaceTexture) -> bool:
     tables = remap_tables(small.points, target, place.width, place.height)
     laid = colour.to_lab(_lay(small, tables.x, tables.y))
     scene = cv2.resize(here, (place.width, place.height), interpolation=cv2.INTER_AREA)
-    paint = _prepare(scene, laid, tables.trust, place, small, target)
+    paint = _prepare(scene, laid, tables, place, small, target)
     if paint is None:
         return False
     if place.scale == 1.0:
@@ -117,20 +124,24 @@ def replace_face(photo: Photo, face: Face, texture: FaceTexture) -> bool:
 def _prepare(
     scene: np.ndarray,
     laid: np.ndarray,
-    trust: np.ndarray,
+    tables: Tables,
     place: _Place,
     texture: FaceTexture,
     target: np.ndarray,
 ) -> _Paint | None:
     here = colour.to_lab(scene)
+    trust, bare = tables.trust, 1 - np.maximum(place.over, tables.over(texture))
     area = colour.bare_area(place.points, place.width, place.height) & (trust > 0)
+    if (area & (bare > 0.5)).sum() > 200:
+        area &= bare > 0.5
     receiver, giver = colour.measure(here, area), colour.measure(laid, area)
     if receiver is None or giver is None:
         return None
     skin_here = colour.likeness(here, receiver)
     skin_laid = colour.likeness(laid, giver, shade=1.3) * trust
-    shown = mask.face_mask(place.points, place.size, place.angle, skin_here, skin_laid)
-    matched = colour.match(laid, giver, receiver, keep_colourless=texture.grey)
+    shown = mask.face_mask(place.points, place.size, place.angle, skin_here, skin_laid) * bare
+    neutral = mask.neutral(target, place.size, place.width, place.height)
+    matched = colour.match(laid, giver, receiver, keep_colourless=texture.grey, neutral=neutral)
     tone = colour.tone_field(matched, here, shown * skin_here * skin_laid, place.size * 0.1)
     if mask.keeps_own_mouth(texture.points, place.points):
         shown = shown * (1 - mask.mouth(target, place.size, place.width, place.height))
@@ -138,7 +149,7 @@ def _prepare(
     edge = _edge(toned, scene, skin_here, shown, place.size)
     if receiver.colourless:
         edge[:] = edge.mean(axis=2, keepdims=True)
-    return _Paint(giver, receiver, shown, toned, tone, _missing_grain(here, matched, area), edge)
+    return _Paint(giver, receiver, neutral, shown, toned, tone, _missing_grain(here, matched, area), edge)
 
 
 def _edge(
@@ -185,15 +196,18 @@ def _mix_large(
 ) -> None:
     """Blend the face in at full size, strip by strip to limit memory."""
     height, width = tables[0].shape
-    shown, tone, edge = (
+    shown, tone, edge, neutral = (
         cv2.resize(one, (width, height), interpolation=cv2.INTER_LINEAR)
-        for one in (paint.shown, colour.packed(paint.tone), paint.edge)
+        for one in (paint.shown, colour.packed(paint.tone), paint.edge, paint.neutral)
     )
     for top in range(0, height, _STRIP):
         rows = slice(top, min(top + _STRIP, height))
         part = (rows, _window(shown[rows])[1])
         lab = colour.to_lab(_lay(texture, tables[0][part], tables[1][part]))
-        lab = colour.match(lab, paint.giver, paint.receiver, keep_colourless=texture.grey) + tone[part]
+        lab = colour.match(
+            lab, paint.giver, paint.receiver, keep_colourless=texture.grey, neutral=neutral[part]
+        )
+        lab += tone[part]
         lab[:, :, 0] += colour.grain(paint.grain, rows.stop - rows.start, width)[:, part[1]]
         _mix(photo, _within(place.part, part), shown[part], colour.to_rgb(lab) + edge[part])
 

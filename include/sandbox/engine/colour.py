@@ -19,7 +19,10 @@ _BARE = (
 )
 # fmt: on
 _SPREAD = (0.8, 1.25)
-_CHROMA_SPREAD = (0.7, 1.4)
+_CHROMA_SPREAD = (0.7, 1.15)
+# How far a swap onto darker or lighter skin scales the differences below and above the skin.
+_FOLLOWS, _DOWN = 0.75, (0.35, 2.0)
+_LEAST_COLOUR = 0.8
 _GRAIN_TILE = 256
 _NO_COLOUR = 2.0
 # How much of the scene's light and shade, and of its local skin colour, the new face adopts.
@@ -128,35 +131,57 @@ def likeness(lab: np.ndarray, skin: Skin, *, shade: float = 0.75) -> np.ndarray:
     return like
 
 
-def match(lab: np.ndarray, giver: Skin, receiver: Skin, *, keep_colourless: bool) -> np.ndarray:
+def match(
+    lab: np.ndarray, giver: Skin, receiver: Skin, *, keep_colourless: bool, neutral: np.ndarray | None = None
+) -> np.ndarray:
     """
     Move Lab pixels from the giver's skin tone to the receiver's.
 
     :param keep_colourless: the giver's picture is grey: use the receiver's colour unchanged
+    :param neutral: where the pixels have a colour of their own: eyes and teeth, 0 to 1; elsewhere, what has lost its
+        colour to the light gets the receiver's
     """
     ratio = receiver.spread / np.maximum(giver.spread, 0.5)
     out = np.empty_like(lab)
-    contrast = np.float32(np.clip(ratio[0], *_SPREAD))
-    out[:, :, 0] = (lab[:, :, 0] - giver.middle[0]) * contrast + receiver.middle[0]
+    out[:, :, 0] = _lightness(lab[:, :, 0], giver, receiver, float(np.clip(ratio[0], *_SPREAD)))
     if receiver.colourless:
         out[:, :, 1:] = 0
         return out
+    # Bright and middle tones have the skin's colour in full, dark ones less.
+    full = np.clip(lab[:, :, 0] / max(giver.middle[0], np.float32(1)), 0, 1)
     if keep_colourless or giver.colourless:
-        # A grey face has no colour of its own: bright and middle tones get the receiver's.
-        share = np.clip(lab[:, :, 0] / max(giver.middle[0], np.float32(1)), 0, 1)
-        out[:, :, 1:] = share[:, :, None] * receiver.middle[1:]
+        out[:, :, 1:] = full[:, :, None] * receiver.middle[1:]
         return out
     # Only skin-coloured pixels are shifted: eyes, teeth and glass stay neutral.
     tone = giver.middle[1:]
     along = tone / max(float(tone @ tone), 1e-3)
     share = lab[:, :, 1] * along[0] + lab[:, :, 2] * along[1]
     np.clip(share, 0, np.float32(1.3), out=share)
+    if neutral is not None:
+        full *= np.float32(_LEAST_COLOUR) * (1 - neutral)
+        np.maximum(share, full, out=share)
     steep = np.clip(ratio[1:], *_CHROMA_SPREAD).astype(np.float32)
     for channel in (0, 1):
         # (chroma - share * giver) * steep + share * receiver
         offset = np.float32(receiver.middle[channel + 1] - tone[channel] * steep[channel])
         out[:, :, channel + 1] = lab[:, :, channel + 1] * steep[channel] + share * offset
     return out
+
+
+def _lightness(light: np.ndarray, giver: Skin, receiver: Skin, contrast: float) -> np.ndarray:
+    """
+    Return the giver's lightness on the receiver's skin.
+
+    Brows and creases reflect a share of what the skin beside them reflects. So on darker skin they are less far below
+    it, and on lighter skin farther, and nothing turns black or pale; highlights keep below white.
+    """
+    own, other = float(giver.middle[0]), float(receiver.middle[0])
+    down = float(np.clip((other / max(own, 1)) ** _FOLLOWS * contrast**0.5, *_DOWN))
+    up = contrast * min(1.0, ((100 - other) / max(100 - own, 1)) ** _FOLLOWS)
+    away = light - giver.middle[0]
+    away *= np.where(away < 0, np.float32(down), np.float32(up))
+    moved: np.ndarray = np.add(away, receiver.middle[0], out=away)
+    return moved
 
 
 def tone_field(laid: np.ndarray, here: np.ndarray, weight: np.ndarray, sigma: float) -> np.ndarray:

@@ -11,6 +11,7 @@ from .errors import EngineError
 if TYPE_CHECKING:
     from .decode import Photo
     from .errors import Picture
+    from .fitness import Look
     from .mesh import Face
 
 Box = tuple[int, int, int, int]
@@ -71,16 +72,19 @@ class FaceSwapEngine:
         from .blend import replace_face
         from .decode import decode
         from .encode import encode
+        from .fitness import Look, check
         from .warp import FaceTexture
 
         giver = decode(source, "source_img")
-        giver_face = self._find(giver, "source_img", only_largest=True)[0]
-        texture = FaceTexture.cut(giver.flat(), giver_face, grey=giver.grey)
+        look = Look.at(giver.flat(), self._find(giver, "source_img", only_largest=True)[0])
+        check(look, "source_img")
+        texture = FaceTexture.cut(giver.flat(), look, grey=giver.grey)
         del giver
         scene = decode(reference, "reference_img")
         faces = self._find(scene, "reference_img", only_largest=self.faces == "largest")
+        looks = self._fit(scene, faces, look)
         # Small (distant) faces first, so that of two overlapping faces the nearer one is in front.
-        changed = [face for face in reversed(faces) if replace_face(scene, face, texture)]
+        changed = [one.face for one in reversed(looks) if replace_face(scene, one, texture)]
         if not changed:
             raise EngineError(
                 "no_face",
@@ -91,7 +95,7 @@ class FaceSwapEngine:
         return Swap(data, media_type, extension, [_inside(face.box, scene) for face in reversed(changed)])
 
     def _find(self, photo: Photo, picture: Picture, *, only_largest: bool) -> list[Face]:
-        from .mesh import MIN_FACE, find_faces
+        from .mesh import find_faces
 
         faces = find_faces(self._detector, self._mesh, photo.flat(), only_largest=only_largest)
         if not faces:
@@ -100,15 +104,25 @@ class FaceSwapEngine:
                 picture,
                 f"{picture} shows no face that can be read; send a picture with an uncovered face.",
             )
-        large = [face for face in faces if face.size >= MIN_FACE]
-        if not large:
-            raise EngineError(
-                "face_too_small",
-                picture,
-                f"{picture} shows faces too small to use: the largest is {faces[0].size:.0f} pixels high; "
-                f"it needs at least {MIN_FACE:.0f}.",
-            )
-        return large
+        return faces
+
+    def _fit(self, scene: Photo, faces: list[Face], giver: Look) -> list[Look]:
+        """Return the faces that the engine can replace; raise the reason of the largest if there are none."""
+        from .fitness import Look, check, check_pair
+
+        fit, refused = [], []
+        for face in faces:
+            look = Look.at(scene.flat(), face)
+            try:
+                check(look, "reference_img")
+                check_pair(giver, look)
+            except EngineError as error:
+                refused.append(error)
+            else:
+                fit.append(look)
+        if not fit:
+            raise refused[0]
+        return fit
 
 
 def _inside(box: Box, photo: Photo) -> Box:

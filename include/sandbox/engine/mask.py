@@ -13,6 +13,8 @@ from .mesh import OVAL
 _FEATURES = (70, 63, 105, 66, 107, 336, 296, 334, 293, 300, 276, 446, 340, 280, 425, 287, 335, 200, 106, 57, 205, 50,
              111, 226, 46)
 _INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
+_EYE_RIMS = ((33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246),
+             (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466))
 # fmt: on
 # At eye level, glasses are replaced too, almost up to the oval: (feature, nearest oval point).
 _TEMPLES = ((46, 162), (226, 127), (111, 234), (276, 389), (446, 356), (340, 454))
@@ -116,6 +118,14 @@ def keeps_own_mouth(giver: np.ndarray, receiver: np.ndarray) -> bool:
     """Return whether the inside of the replaced mouth is kept, because one mouth is open and the other is shut."""
     one, other = openness(giver), openness(receiver)
     return min(one, other) < _SHUT and max(one, other) > _OPEN
+
+
+def neutral(points: np.ndarray, size: float, width: int, height: int) -> np.ndarray:
+    """Return a mask of the eyes and the inside of the mouth, 0 to 1: what is not skin there has its own colour."""
+    area = polygon(points, _INNER_LIPS, width, height)
+    for eye in _EYE_RIMS:
+        area = np.maximum(area, polygon(points, eye, width, height))
+    return cv2.GaussianBlur(area, (0, 0), max(size * 0.008, 0.6))
 
 
 def mouth(points: np.ndarray, size: float, width: int, height: int) -> np.ndarray:

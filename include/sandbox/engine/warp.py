@@ -14,11 +14,12 @@ from .mesh import OVAL
 from .nets import triangles
 
 if TYPE_CHECKING:
-    from .mesh import Face
+    from .fitness import Look
 
 # Extent of the texture beyond the face oval, relative to the distance from the middle of the face.
 _RINGS = (1.03, 1.08)
 _SHIFT = 4
+_OVER_SIDE = 200
 
 
 @dataclass(frozen=True)
@@ -30,16 +31,19 @@ class FaceTexture:
     :param points: mesh and rings in pixels of ``rgb``, float32 N x 3
     :param grey: the pixels carry no colour of their own
     :param size: the face's size in pixels of ``rgb``
+    :param over: what lies over the face, over the same area in fewer pixels, float32 0 to 1
     """
 
     rgb: np.ndarray
     points: np.ndarray
     grey: bool
     size: float
+    over: np.ndarray
 
     @classmethod
-    def cut(cls, rgb: np.ndarray, face: Face, *, grey: bool) -> FaceTexture:
+    def cut(cls, rgb: np.ndarray, look: Look, *, grey: bool) -> FaceTexture:
         """Crop the face from its picture, so that the picture can be freed."""
+        face = look.face
         points = with_rings(face.points)
         height, width = rgb.shape[:2]
         low = np.clip(np.floor(points[:, :2].min(axis=0)).astype(int) - 8, 0, [width - 1, height - 1])
@@ -47,7 +51,11 @@ class FaceTexture:
         part = rgb[low[1] : max(high[1], low[1] + 1), low[0] : max(high[0], low[0] + 1)].copy()
         moved = points.copy()
         moved[:, :2] -= low
-        return cls(part, moved, grey or _colourless(part), face.size)
+        across, down = part.shape[1], part.shape[0]
+        scale = min(1.0, _OVER_SIDE / max(across, down))
+        fit = (max(2, round(across * scale)), max(2, round(down * scale)))
+        over = look.foreign_in(low[0], low[1], (fit[0] / across, fit[1] / down), fit)
+        return cls(part, moved, grey or _colourless(part), face.size, over)
 
     def scaled_to(self, size: float) -> FaceTexture:
         """Return the face at the size needed; a much larger one would alias in the remap."""
@@ -58,7 +66,7 @@ class FaceTexture:
         fit = (max(2, round(width * scale)), max(2, round(height * scale)))
         points = self.points * np.array([fit[0] / width, fit[1] / height, scale], np.float32)
         small = cv2.resize(self.rgb, fit, interpolation=cv2.INTER_AREA)
-        return FaceTexture(small, points, self.grey, size)
+        return FaceTexture(small, points, self.grey, size, self.over)
 
 
 def _colourless(rgb: np.ndarray) -> bool:
@@ -106,6 +114,14 @@ class Tables:
     x: np.ndarray
     y: np.ndarray
     trust: np.ndarray
+
+    def over(self, texture: FaceTexture) -> np.ndarray:
+        """Return what lies over the texture's face for each pixel of the target."""
+        height, width = texture.over.shape
+        across, down = width / texture.rgb.shape[1], height / texture.rgb.shape[0]
+        x, y = (self.x + np.float32(0.5)) * np.float32(across), (self.y + np.float32(0.5)) * np.float32(down)
+        half = np.float32(0.5)
+        return cv2.remap(texture.over, x - half, y - half, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
     def enlarged(
         self, small: FaceTexture, large: FaceTexture, height: int, width: int

@@ -31,6 +31,8 @@ _IMG_UUID = re.compile(r"""\\?"img_uuid\\?"\s*:\s*(?:\\?"([^"\\]{1,200})\\?"|(\d
 _PIECE = 256
 #: How many objects of a response are looked at.
 _MOST_OBJECTS = 100
+# Not strict: a line break inside a `msg` must not cost the id beside it.
+_DECODER = json.JSONDecoder(strict=False)
 
 
 @dataclass(slots=True)
@@ -73,7 +75,7 @@ class Exchange:
 
         It may go on behind a ``Content-Length`` that is too short, stand inside other text, or not be in UTF-8.
         """
-        if self.received:
+        if self.received and not _is_answer(self.body):
             self.recover_answer()
 
     def begin_of_answer(self) -> bytes:
@@ -154,16 +156,26 @@ def _read_leniently(received: bytes) -> tuple[int, Headers, bytes] | None:
     return response.status, response.headers, body
 
 
+def _is_answer(body: bytes | bytearray) -> bool:
+    """Return whether a body is an answer and nothing else, as it nearly always is."""
+    if body[:1] != b"{":
+        return False
+    try:
+        found = json.loads(body.decode())
+    except (ValueError, RecursionError):
+        return False
+    return "code" in found or "data" in found
+
+
 def _answer_in(body: bytes) -> bytes | None:
     """Return the first object with ``code`` or ``data`` in a body, whatever stands around it."""
     text = _text_of(body)
-    # Not strict: a line break inside a `msg` must not cost the id beside it.
-    decoder, start = json.JSONDecoder(strict=False), text.find("{")
+    start = text.find("{")
     for _ in range(_MOST_OBJECTS):
         if start < 0:
             return None
         try:
-            found, end = decoder.raw_decode(text, start)
+            found, end = _DECODER.raw_decode(text, start)
         except (ValueError, RecursionError):
             end = start + 1
         else:

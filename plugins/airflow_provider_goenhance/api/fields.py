@@ -26,6 +26,8 @@ _LONGEST_TIME = 40
 _EPOCH = re.compile(r"\d{10}|\d{13}", re.ASCII)
 #: A number above this is milliseconds since the epoch.
 _MILLISECONDS = 1e11
+#: The documented fields of a response.
+_ENVELOPE = frozenset({"code", "msg", "data"})
 #: How deep and how wide a response is searched for an ``img_uuid`` or a job.
 _DEEPEST = 6
 _MOST_OBJECTS = 500
@@ -115,6 +117,12 @@ def img_uuid_of(value: Any) -> str | None:
     return img_uuid if img_uuid.isascii() and img_uuid.isprintable() else None
 
 
+def _documented_data(answer: Any) -> dict[str, Any]:
+    """Return the ``data`` of a response of the documented form, in which nothing has to be searched; else nothing."""
+    data = answer.get("data") if isinstance(answer, dict) and answer.keys() <= _ENVELOPE else None
+    return data if isinstance(data, dict) else {}
+
+
 def find_img_uuid(body: str) -> tuple[str, dict[str, Any]] | None:
     """
     Return the ``img_uuid`` in the response to a submit and the object that holds it, ``None`` if there is none.
@@ -122,6 +130,9 @@ def find_img_uuid(body: str) -> tuple[str, dict[str, Any]] | None:
     The job exists, and may be billed, so each place counts where the id can stand: a cut-off body included.
     """
     answer = parsed(body)
+    data = _documented_data(answer)
+    if img_uuid := img_uuid_of(data.get("img_uuid")):
+        return img_uuid, data
     for data in objects_in(answer):
         if img_uuid := img_uuid_of(field(data, "img_uuid")):
             return img_uuid, data

@@ -11,14 +11,15 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
+import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from ..exceptions import AuthenticationError, GoEnhanceError, JobNotFoundError
 from .models import Job, JobState
 from .pace import MOST_CALLS, SLOWEST, Pace, pace_of_loop
+from .wait_outcome import WaitOutcome as WaitOutcome
 
 log = logging.getLogger(__name__)
 
@@ -43,39 +44,6 @@ LAST_ROUND_SECONDS = 90.0
 LAST_ROUND_FAULTS = 10
 
 
-@dataclass(slots=True)
-class WaitOutcome:
-    """
-    The result of a wait.
-
-    :param succeeded: ``img_uuid`` of each job that succeeded
-    :param failed: ``img_uuid`` -> the vendor's reason, ``""`` if it had none
-    :param declined: ``img_uuid`` -> message, for jobs that GoEnhance does not know
-    :param running: ``img_uuid`` of each job that was still running at the deadline
-    :param doubted: ``img_uuid`` -> how often GoEnhance has said "job not found", for jobs that count as running because
-        it has not said so often and long enough
-    :param last_error: the error of the last status call, if it failed
-    """
-
-    succeeded: list[str] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-    declined: dict[str, str] = field(default_factory=dict)
-    running: list[str] = field(default_factory=list)
-    doubted: dict[str, int] = field(default_factory=dict)
-    last_error: str | None = None
-
-    def doubt(self, img_uuid: str) -> str:
-        """Return a sentence on how often a job was said to be unknown, ``""`` if it never was."""
-        times = self.doubted.get(img_uuid, 0)
-        counted = "once" if times == 1 else f"{times} times"
-        said = f"GoEnhance said 'job not found' {counted}, not often or long enough to be believed."
-        return said if times else ""
-
-    def __str__(self) -> str:
-        text = f"{len(self.succeeded)} done, {len(self.failed)} failed, {len(self.running)} running"
-        return text + (f", {len(self.declined)} not known to GoEnhance" if self.declined else "")
-
-
 def next_interval(age: float, poll_interval: float) -> float:
     """
     Return the seconds until a job is polled again.
@@ -96,12 +64,23 @@ def progress_line(done: int, failed: int, total: int, _seconds: float) -> str:
 class _Wait:
     """The state of one wait: when each job is due, and what is known so far."""
 
-    def __init__(self, img_uuids: Collection[str], deadline: float, poll_interval: float, pace: Pace) -> None:
+    def __init__(
+        self,
+        img_uuids: Collection[str],
+        deadline: float,
+        poll_interval: float,
+        pace: Pace,
+        hand_over_after: float | None = None,
+        doubts: Mapping[str, tuple[int, float]] | None = None,
+        since: float | None = None,
+    ) -> None:
         self.outcome = WaitOutcome(running=list(dict.fromkeys(img_uuids)))
+        self.hand_over_after = hand_over_after
         self.deadline = deadline
         self.poll_interval = poll_interval
         self.pace = pace
         self.started = time.monotonic()
+        self.age_at_start = 0.0 if since is None else max(0.0, time.time() - since)
         self.faults_in_a_row = 0
         self.progress: Callable[[int, int, int, float], str] = progress_line
         self.progress_every = PROGRESS_EVERY
@@ -109,11 +88,15 @@ class _Wait:
         self._last_warning: float | None = None
         self._open = set(self.outcome.running)
         # How often each job was said to be unknown, and since when.
-        self._not_found: dict[str, tuple[int, float]] = {}
+        self._not_found = {
+            img_uuid: (count, self.started - max(0.0, time.time() - since))
+            for img_uuid, (count, since) in (doubts or {}).items()
+            if img_uuid in self._open
+        }
         self._ended_unclearly: set[str] = set()
         # Spread over one interval, so that a thousand jobs are not polled at the same instant. The offset is random, so
         # that neither are those of triggers that start together.
-        spread = poll_interval / max(1, len(self._open))
+        spread = next_interval(self.age_at_start, poll_interval) / max(1, len(self._open))
         offset = random.uniform(0.0, spread)  # noqa: S311  not cryptography
         self._due = [
             (self.started + offset + spread * place, img_uuid)
@@ -123,7 +106,22 @@ class _Wait:
 
     @property
     def over(self) -> bool:
-        return not self._open or self.seconds_left <= 0
+        return not self._open or self.seconds_left <= 0 or self.is_handed_over
+
+    @property
+    def is_handed_over(self) -> bool:
+        return self._until_hand_over <= 0 < self.seconds_left
+
+    @property
+    def _until_hand_over(self) -> float:
+        """Return the seconds until the jobs that have ended are handed over, infinite while none has."""
+        if self.hand_over_after is None or len(self._open) == len(self.outcome.running):
+            return math.inf
+        return self.hand_over_after - (time.monotonic() - self.started)
+
+    @property
+    def longest_pause(self) -> float:
+        return min(self.seconds_left, self._until_hand_over)
 
     @property
     def open_jobs(self) -> list[str]:
@@ -147,7 +145,7 @@ class _Wait:
 
     def poll_again(self, img_uuid: str, *, factor: float = 1.0) -> None:
         now = time.monotonic()
-        normal = next_interval(now - self.started, self.poll_interval)
+        normal = next_interval(self.age_at_start + now - self.started, self.poll_interval)
         # The loop is busy for seconds, and the pace of this moment would hold for a wait of hours.
         interval = min(normal * factor * self.pace.factor, max(normal, LONGEST_PAUSE))
         interval *= random.uniform(0.9, 1.1)  # noqa: S311  not cryptography
@@ -216,14 +214,15 @@ class _Wait:
             total = done + len(self._open)
             log.info("%s", self.progress(done, len(outcome.failed), total, now - self.started))
 
-    def close(self) -> WaitOutcome:
-        self.outcome.running = self.open_jobs
-        self.outcome.doubted = {
-            img_uuid: self._not_found[img_uuid][0]
-            for img_uuid in self.outcome.running
-            if img_uuid in self._not_found
-        }
-        return self.outcome
+    def close(self, handed_over: bool) -> WaitOutcome:
+        outcome = self.outcome
+        outcome.running, outcome.handed_over = self.open_jobs, handed_over
+        doubts = {uuid: self._not_found[uuid] for uuid in outcome.running if uuid in self._not_found}
+        outcome.doubted = {img_uuid: count for img_uuid, (count, _) in doubts.items()}
+        # Wall clock, for a wait that continues in another process.
+        now = time.time() - time.monotonic()
+        outcome.doubted_since = {img_uuid: now + since for img_uuid, (_, since) in doubts.items()}
+        return outcome
 
 
 async def wait_for_jobs(
@@ -237,6 +236,10 @@ async def wait_for_jobs(
     calls_per_host: int = MOST_CALLS,
     progress: Callable[[int, int, int, float], str] | None = None,
     progress_every: float = PROGRESS_EVERY,
+    hand_over_after: float | None = None,
+    doubts: Mapping[str, tuple[int, float]] | None = None,
+    since: float | None = None,
+    on_success: Callable[[Job], None] | None = None,
 ) -> WaitOutcome:
     """
     Poll jobs until each has succeeded, failed or is given up on, or the deadline has passed.
@@ -254,6 +257,12 @@ async def wait_for_jobs(
     :param progress: renders the log line about the jobs that have ended, those of them that failed, all jobs, and the
         seconds since the wait began
     :param progress_every: seconds between two such lines
+    :param hand_over_after: end the wait after this many seconds, as soon as a job has ended by then
+    :param doubts: ``img_uuid`` -> how often GoEnhance had said "job not found" before this wait, and since when,
+        seconds since the epoch
+    :param since: when the wait for these jobs began, seconds since the epoch, if it began before this one: they are
+        polled as often as their age asks for
+    :param on_success: called with each job that has succeeded, while the others are waited for
     :raises AuthenticationError: at once: no job can be polled with this token
     """
     slots = max(1, max_concurrency)
@@ -266,15 +275,18 @@ async def wait_for_jobs(
             wait.record_error(img_uuid, error)
         else:
             wait.record(job)
+            if on_success is not None and job.state is JobState.SUCCEEDED:
+                on_success(job)
 
     with pace_of_loop() as pace:
         calls = pace.calls_to(host, calls_per_host)
-        wait = _Wait(img_uuids, deadline, max(0.05, poll_interval), pace)
+        wait = _Wait(img_uuids, deadline, max(0.05, poll_interval), pace, hand_over_after, doubts, since)
         wait.progress, wait.progress_every = progress or progress_line, progress_every
         await _until_deadline(wait, poll, slots)
-        if wait.open_jobs:
+        handed_over = bool(wait.open_jobs) and wait.is_handed_over
+        if wait.open_jobs and not handed_over:
             await _last_round(wait, poll, slots)
-    return wait.close()
+    return wait.close(handed_over)
 
 
 async def _until_deadline(wait: _Wait, poll: Callable[[str], Awaitable[None]], most_slots: int) -> None:
@@ -285,11 +297,11 @@ async def _until_deadline(wait: _Wait, poll: Callable[[str], Awaitable[None]], m
             for img_uuid in wait.take_due(slots - len(under_way)):
                 under_way.add(asyncio.ensure_future(poll(img_uuid)))
             until_due = wait.seconds_until_due()
-            pause = wait.seconds_left if until_due is None else min(wait.seconds_left, until_due)
+            pause = wait.longest_pause if until_due is None else min(wait.longest_pause, until_due)
             if under_way:
                 done, under_way = await asyncio.wait(
                     under_way,
-                    timeout=wait.seconds_left if len(under_way) >= slots else pause,
+                    timeout=max(0.0, wait.longest_pause if len(under_way) >= slots else pause),
                     return_when=asyncio.FIRST_COMPLETED,
                 )
                 for task in done:

@@ -9,12 +9,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..api.account import Account
 from ..api.client import open_client
 from ..api.models import Credits
-from ..api.polling import WaitOutcome
 from ..exceptions import AuthenticationError, GoEnhanceError, TaskEndedError
 from ..pictures.collector import StorageOptions
 from ..results.recovery import Action, Policies, decide
@@ -22,18 +21,23 @@ from ..results.states import Status
 from ..results.stores import SwapStore, abandoned_rows
 from ..results.swap import Swap
 from ..results.transitions import ClaimOwner
-from .collect import collect_jobs
-from .events import outcome_of
 from .job_limit import LOOK_EVERY, LOOK_EVERY_DEFERRED, JobLimit
+from .job_wait import JobWait
 from .messages import pluralize, with_next_step
 from .one_in_flight import OneInFlight
-from .progress import wait_line
 from .submit_report import SubmitReport
 from .submit_round import submit_round
 from .task_loop import TaskLoop
-from .wait import wait_round
+
+if TYPE_CHECKING:
+    from ..api.wait_outcome import WaitOutcome
+    from .wait_plan import WaitPlan
 
 log = logging.getLogger(__name__)
+
+#: Hands a wait to the triggerer, and does not return: for the jobs of rows of the task, and of other tasks, until the
+#: time, with the deadlines of all jobs (``None`` where the rows are not in a results table).
+Defer = Callable[[Sequence[Swap], Sequence[Swap], float, "WaitPlan | None"], None]
 
 #: Seconds that a task which is being ended waits for the answers to its POSTs. Airflow sends SIGKILL after five ...
 KILL_GRACE = 3.0
@@ -66,8 +70,19 @@ class Attempt:
     timeout: float
     _loop: TaskLoop = field(default_factory=TaskLoop)
     _marked: bool = False
+    # The rows as the event was taken: they need not be loaded once more.
+    _loaded: list[Swap] | None = None
 
     def __post_init__(self) -> None:
+        self._wait = JobWait(
+            self.account,
+            self.store,
+            self.owner,
+            self.storage_options,
+            self.poll_interval,
+            self.timeout,
+            self._loop,
+        )
         self._pairs = OneInFlight(
             store=self.store,
             owner=self.owner,
@@ -75,7 +90,7 @@ class Attempt:
             storage_options=self.storage_options,
             loop=self._loop,
             send=self._send,
-            ask=lambda swaps: self._ask(swaps, time.time()),
+            ask=self._wait.ask,
         )
         self._jobs = JobLimit(
             self.account,
@@ -92,7 +107,7 @@ class Attempt:
         wait: bool,
         first_look: bool,
         submitted: Callable[[Sequence[Swap]], None],
-        defer: Callable[[Sequence[Swap], float], None] | None,
+        defer: Defer | None,
     ) -> list[Swap]:
         """
         Submit and wait until nothing is left to do, and return the rows.
@@ -103,6 +118,7 @@ class Attempt:
         :param defer: hands the wait to the triggerer and does not return; ``None`` waits here
         :raises GoEnhanceError: the error that ended the rounds, with the state of the rows
         """
+        defer = None if self._wait.in_worker else defer
         try:
             swaps, stopped_by = self._rounds(wait, first_look, submitted, defer)
         except GoEnhanceError as error:
@@ -119,13 +135,14 @@ class Attempt:
         wait: bool,
         first_look: bool,
         submitted: Callable[[Sequence[Swap]], None],
-        defer: Callable[[Sequence[Swap], float], None] | None,
+        defer: Defer | None,
     ) -> tuple[list[Swap], GoEnhanceError | None]:
-        swaps = self.store.load()
+        swaps, self._loaded = self._loaded or self.store.load(), None
         if self._jobs.applies and not wait:
             # Jobs that have ended meanwhile make room.
             swaps = self._collect_finished(swaps, self._waiting(swaps, first_look))
         while True:
+            before = {swap.img_uuid for swap in self._rows(swaps, Action.WAIT, first_look)}
             swaps, stopped_by = self._submit(swaps, first_look)
             # Also when nothing was submitted now: Airflow clears the XCom of an earlier attempt.
             submitted(swaps)
@@ -135,34 +152,48 @@ class Attempt:
             if not wait:
                 swaps = self._collect_finished(self._pairs.hold_rows_behind(swaps), waiting)
                 return swaps, stopped_by or self._jobs.error()
-            waited_for = [*waiting, *self._pairs.jobs_ahead]
             first_look = False
-            if not waited_for:
-                if stopped_by is not None or not self._jobs.left_out:
-                    return swaps, stopped_by
+            ahead = self._pairs.jobs_ahead
+            if waiting or ahead:
+                swaps = self._wait_for_jobs(swaps, self._wait.begin(waiting, ahead, before), ahead, defer)
+            elif stopped_by is not None or not self._jobs.left_out:
+                return swaps, stopped_by
+            else:
                 self._wait_for_room(swaps, defer)
                 swaps = self.store.load()
-                continue
-            deadline = time.time() + self.timeout
-            self._jobs.record(swaps)
-            if defer is not None:
-                log.info("Waiting for %s in the triggerer.", pluralize(len(waited_for), "job"))
-                defer(waited_for, deadline)
-            log.info("Waiting for %s in this worker.", pluralize(len(waited_for), "job"))
-            waited = self._ask(waited_for, deadline)
-            swaps = self._collect(waiting, waited)
-            if self._pairs.after_wait(waited, self._rows(swaps, Action.SUBMIT, first_look=False)):
-                swaps = self.store.load()
 
-    def _wait_for_room(
-        self, swaps: Sequence[Swap], defer: Callable[[Sequence[Swap], float], None] | None
-    ) -> None:
+    def _wait_for_jobs(
+        self, swaps: Sequence[Swap], waiting: Sequence[Swap], ahead: Sequence[Swap], defer: Defer | None
+    ) -> list[Swap]:
+        """Wait for jobs, collect those that have ended, and return all rows as they are then."""
+        self._jobs.record(swaps)
+        jobs = pluralize(len({swap.img_uuid for swap in [*waiting, *ahead]}), "job")
+        if defer is not None:
+            log.info("Waiting for %s in the triggerer.", jobs)
+            plan = self._wait.plan if self.store.ledger is not None else None
+            defer(waiting, ahead, self._wait.plan.begin_wait(waiting), plan)
+        log.info("Waiting for %s in this worker.", jobs)
+        # The place of a job that has ended is for the rows that were left out.
+        look = LOOK_EVERY_DEFERRED if self._jobs.left_out else None
+        found = self._wait.here(waiting, ahead, hand_over_after=look)
+        swaps = self._wait.settle(waiting, found.outcome, tried=found.tried)
+        return self._hold_rows_behind(swaps, found.outcome)
+
+    def _hold_rows_behind(self, swaps: list[Swap], waited: WaitOutcome) -> list[Swap]:
+        """Hold the rows behind jobs of other tasks that were waited for long enough, and return the rows."""
+        if not self._wait.behind_is_overdue(waited):
+            return swaps
+        due = self._rows(swaps, Action.SUBMIT, first_look=False)
+        return self.store.load() if self._pairs.hold_rows_behind_running_jobs(due) else swaps
+
+    def _wait_for_room(self, swaps: Sequence[Swap], defer: Defer | None) -> None:
         """Wait a little, because other tasks have as many jobs under way as the account may have."""
         self._jobs.record(swaps)
         self._jobs.say_that_it_waits()
         if defer is not None:
             # Not in the worker: the tasks that are waited for may need its place to go on.
-            defer([], time.time() + LOOK_EVERY_DEFERRED)
+            plan = self._wait.plan if self.store.ledger is not None else None
+            defer([], [], time.time() + LOOK_EVERY_DEFERRED, plan)
         self._loop.run(lambda: asyncio.sleep(LOOK_EVERY))
 
     def take_event(self, event: Any, *, leave_running: bool = False) -> None:
@@ -173,16 +204,20 @@ class Attempt:
         :raises GoEnhanceError: the error that the event stands for, with the state of the rows
         """
         try:
-            waited = outcome_of(event)
-            swaps = self.store.load()
-            waiting = self._waiting(swaps, first_look=True)
+            resumed = self._wait.resumed(event)
+            self._loaded = self.store.load()
+            # With a results table, the rows that are waited for are `submitted`.
+            by_status = resumed.carried is not None and self.store.ledger is not None
+            waiting = self._waiting(self._loaded, first_look=not by_status)
+            if self._wait.has_to_be_here(resumed, waiting) and not leave_running:
+                return
+            waited = self._wait.outcome(resumed, waiting)
+            swaps = self._wait.settle(waiting, waited, leave_running=leave_running)
             if leave_running:
-                waiting = [swap for swap in waiting if swap.img_uuid not in waited.running]
-            collect_jobs(self.account, self.store, waiting, waited, self.storage_options, loop=self._loop)
-            if leave_running:
-                self._jobs.conclude(self.store.load())
+                self._jobs.conclude(swaps)
             else:
-                self._pairs.after_wait(waited, self._rows(swaps, Action.SUBMIT, first_look=False))
+                swaps = self._hold_rows_behind(swaps, waited)
+            self._loaded = swaps
         except GoEnhanceError as error:
             raise with_next_step(error, self.store.load(), self.policies, self.owner.max_tries) from None
 
@@ -288,8 +323,7 @@ class Attempt:
         earlier = [swap for swap in waiting if swap.claimed_by != self.owner.name]
         if not earlier:
             return swaps
-        waited = self._ask(earlier, time.time())
-        return self._collect([swap for swap in earlier if swap.img_uuid not in waited.running], waited)
+        return self._wait.settle(earlier, self._wait.ask(earlier), leave_running=True)
 
     def _read_credits(self) -> Credits:
         async def read() -> Credits:
@@ -297,31 +331,6 @@ class Attempt:
                 return await client.get_credits()
 
         return self._loop.run(read)
-
-    def _ask(self, waiting: Sequence[Swap], deadline: float) -> WaitOutcome:
-        return wait_round(
-            self.account,
-            [str(swap.img_uuid) for swap in waiting],
-            deadline=deadline,
-            poll_interval=self.poll_interval,
-            loop=self._loop,
-            progress=self._wait_line(waiting),
-        )
-
-    def _wait_line(self, waiting: Sequence[Swap]) -> Callable[[int, int, int, float], str]:
-        """Return what renders the line about the progress of a wait, with what the jobs have cost."""
-        price = self.owner.spending.price if self.owner.spending is not None else None
-        costs = [swap.cost if swap.cost is not None else price for swap in waiting]
-        known = [cost for cost in costs if cost is not None]
-        cost = sum(known) if len(known) == len(costs) else None
-        return lambda done, failed, total, seconds: wait_line(
-            done, total, failed=failed, cost=cost, seconds=seconds
-        )
-
-    def _collect(self, waiting: Sequence[Swap], waited: WaitOutcome) -> list[Swap]:
-        """Collect the finished jobs, and return all rows as they are then."""
-        collect_jobs(self.account, self.store, waiting, waited, self.storage_options, loop=self._loop)
-        return self.store.load()
 
 
 def _log_report(report: SubmitReport) -> None:

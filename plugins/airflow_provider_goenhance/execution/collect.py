@@ -40,18 +40,22 @@ def collect_jobs(
     """
     done: list[Swap] = []
     outcomes: list[Outcome] = []
+    running = set(waited.running)
     for swap in swaps:
-        outcome = outcome_of_wait(swap, waited)
+        outcome = outcome_of_wait(swap, waited, running)
         if outcome is None:
             done.append(swap)
         else:
             outcomes.append(outcome)
     store.record_outcomes(outcomes, account.fingerprint)
-
-    async def collect_all() -> None:
-        async with open_collecting(account, store, storage_options) as collecting:
-            for swap in done:
-                collecting.add(swap)
-
     if done:
-        (loop or TaskLoop()).run(collect_all)
+        (loop or TaskLoop()).run(lambda: collect_all(account, store, done, storage_options))
+
+
+async def collect_all(
+    account: Account, store: SwapStore, swaps: Sequence[Swap], storage_options: StorageOptions
+) -> None:
+    """Collect the pictures of finished jobs; raises as :func:`collect_jobs` does."""
+    async with open_collecting(account, store, storage_options) as collecting:
+        for swap in swaps:
+            collecting.add(swap)

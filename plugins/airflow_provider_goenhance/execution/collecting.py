@@ -11,6 +11,7 @@ import asyncio
 import datetime as dt
 import logging
 import time
+import traceback
 from collections import deque
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -74,21 +75,22 @@ class Collecting:
         self._most = limits.downloads.most + limits.downloads.most // 2
         self._tasks = tasks
         self._recorder = recorder
-        self._queue: deque[tuple[Swap, Job | None]] = deque()
+        self._queue: deque[tuple[Swap, Job | None, StorageOptions]] = deque()
         self._workers = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._last_line = time.monotonic()
         self._added = self._done = 0
 
-    def add(self, swap: Swap, job: Job | None = None) -> None:
+    def add(self, swap: Swap, job: Job | None = None, storage_options: StorageOptions | None = None) -> None:
         """
         Have the picture of a row collected, whose job has ended. Returns at once.
 
         :param swap: the row, with its ``img_uuid``
         :param job: the job as GoEnhance has just described it; without it, GoEnhance is asked
+        :param storage_options: how this picture is stored; default: as all others are
         """
-        self._queue.append((swap, job))
+        self._queue.append((swap, job, storage_options or self._storage_options))
         self._added += 1
         if self._workers < self._most:
             self._workers += 1
@@ -119,7 +121,7 @@ class Collecting:
         if not self._workers:
             self._idle.set()
 
-    async def _outcome(self, swap: Swap, job: Job | None) -> Outcome | None:
+    async def _outcome(self, swap: Swap, job: Job | None, storage_options: StorageOptions) -> Outcome | None:
         """Return what became of a job; whatever is wrong with one picture fails that one alone."""
         try:
             job = job or await self._client.get_job(str(swap.img_uuid))
@@ -132,7 +134,7 @@ class Collecting:
                     swap.img_uuid,
                 )
                 return None
-            return await self._keep(swap, job)
+            return await self._keep(swap, job, storage_options)
         except AuthenticationError:
             raise
         except GoEnhanceError as error:
@@ -140,10 +142,12 @@ class Collecting:
             return picture_not_stored(swap, error)
         except Exception as error:  # noqa: BLE001  a defect that one picture reveals must not stop the others
             outcome = picture_not_stored(swap, error)
-            log.warning("%s: %s", swap.label, outcome.error_message)
+            # Where it was raised, without its text, which may contain the link.
+            where = "".join(traceback.format_tb(error.__traceback__))
+            log.warning("%s: %s\n%s", swap.label, outcome.error_message, where)
             return outcome
 
-    async def _keep(self, swap: Swap, job: Job) -> Outcome:
+    async def _keep(self, swap: Swap, job: Job, storage_options: StorageOptions) -> Outcome:
         from ..pictures.collector import collect_picture
         from ..pictures.sidecar import SwapFacts
 
@@ -151,7 +155,7 @@ class Collecting:
         first, *others = await collect_picture(
             self._downloads,
             self._links(job),
-            self._storage_options,
+            storage_options,
             pair_id=swap.pair_id,
             facts=SwapFacts(
                 img_uuid=job.img_uuid,
@@ -208,7 +212,7 @@ async def open_collecting(
     recorder = OutcomeRecorder(lambda outcomes: store.record_outcomes(outcomes, account.fingerprint))
     try:
         async with AsyncExitStack() as stack:
-            calls = client or await stack.enter_async_context(open_client(account))
+            calls = client if client is not None else await stack.enter_async_context(open_client(account))
             downloads = await stack.enter_async_context(
                 open_session(
                     trust_env=account.trust_env,

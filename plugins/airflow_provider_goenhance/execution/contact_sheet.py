@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ..results.swap import Swap
 
 _GOOD = frozenset({Status.SUCCEEDED, Status.REUSED, Status.SUBMITTED})
+#: Rows whose inputs are not fetched: what was refused, and what has no result yet to compare them with.
+_WITHOUT_INPUTS = frozenset({Status.REJECTED, Status.SUBMITTED})
 #: Rows that went wrong on the sheet of a large run, which shows pictures too.
 MOST_FAILURES = MOST_ROWS // 2
 
@@ -62,7 +64,7 @@ def keep_contact_sheet(
             pair_id=swap.pair_id,
             status=swap.status,
             good=swap.status in _GOOD,
-            sent=swap.status is not Status.REJECTED,
+            with_inputs=swap.status not in _WITHOUT_INPUTS,
             source_img=swap.source_img,
             reference_img=swap.reference_img,
             result_uri=swap.result_uri,

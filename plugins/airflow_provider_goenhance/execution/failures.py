@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ..manifest.own_files import RowsFile, signatures_removed
+from ..manifest.own_files import RowsFile, UnsignedLinks
 from ..pictures.names import folder_for
 from ..pictures.storage import keep_file, remove_file
 from ..results.recovery import Policies
@@ -49,7 +49,8 @@ def keep_failures(
     """
     file = RowsFile(COLUMNS)
     for swap in swaps:
-        file.add(swap, _facts(swap, key))
+        links = UnsignedLinks.of(swap)
+        file.add(swap, _facts(swap, key, links.removed), links)
     name = f"{folder_for(key.run_id)}/{folder_for(f'{key.dag_id}.{task_id}')}/failures.csv"
     if not file.count:
         remove_file(storage, name, conn_id=conn_id)
@@ -58,7 +59,7 @@ def keep_failures(
         return keep_file(written, storage, name, conn_id=conn_id)
 
 
-def _facts(swap: Swap, key: RunKey) -> list[object]:
+def _facts(swap: Swap, key: RunKey, removed: str) -> list[object]:
     unsent = swap.status is Status.PLANNED
     return [
         swap.manifest,
@@ -70,16 +71,16 @@ def _facts(swap: Swap, key: RunKey) -> list[object]:
         swap.attempts,
         swap.cost,
         paid_for(swap),
-        _new_run(swap, key),
+        _new_run(swap, key, removed),
     ]
 
 
-def _new_run(swap: Swap, key: RunKey) -> str:
+def _new_run(swap: Swap, key: RunKey, removed: str) -> str:
     """Return what a new run does with the row of the file."""
     if swap.status is Status.REJECTED:
         return "A new run rejects it unless it is corrected."
     sentence = f"A new run {new_run(swap, Policies())}."
-    if removed := signatures_removed(swap):
+    if removed:
         sentence += (
             f" It needs a signed link in {removed.replace(' ', ' and ')} for that; manifest='{location_of(key)}' "
             "reads the row with the link that it had."

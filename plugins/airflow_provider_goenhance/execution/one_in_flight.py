@@ -125,27 +125,32 @@ class OneInFlight:
         self._behind = {}
         return self.store.load()
 
-    def after_wait(self, waited: WaitOutcome, due: Sequence[Swap]) -> bool:
+    def hold_rows_behind_running_jobs(self, due: Sequence[Swap]) -> bool:
         """
-        Record which jobs ahead have failed, and hold the rows behind those that still run.
+        Hold the rows behind jobs that still run after they were waited for.
 
         :param due: the rows that are due; a deferral has forgotten which of them are behind
         :return: whether rows may have changed
         """
         self._behind = {}
         ledger = self.store.ledger
-        if ledger is None or not due or not (waited.running or waited.failed or waited.declined):
+        if ledger is None or not due:
             return False
         behind = {
             swap_id: (decision, decision.other)
             for swap_id, decision in self._decisions(ledger, due).items()
             if decision.step is NextStep.WAIT_FOR_JOB and decision.other
         }
-        ledger.record_outcomes(failures_of_wait([other for _, other in behind.values()], waited))
+        ahead = {other.img_uuid: other for _, other in behind.values()}
+        if not ahead:
+            return False
+        waited = self.ask(list(ahead.values()))
+        ledger.record_outcomes(failures_of_wait(list(ahead.values()), waited))
+        still_running = set(waited.running)
         running = {
             swap_id: decision
             for swap_id, (decision, other) in behind.items()
-            if other.img_uuid in waited.running
+            if other.img_uuid in still_running
         }
         self._hold(ledger, [row for row in due if row.swap_id in running], running)
         return True

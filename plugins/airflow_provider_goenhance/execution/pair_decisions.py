@@ -3,25 +3,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from ..results.pair_history import PairHistory, read_histories
 from ..results.reuse import Decision, NextStep, adopting, holding, next_step, picture_of, reusing, task_of
 from ..results.states import OnUnknownSubmit, Status
-from .messages import pluralize
+from .kept_pictures import KeptPictures
 
 if TYPE_CHECKING:
     from ..results.ledger import Ledger
     from ..results.pair_keys import PairKey
     from ..results.swap import Swap
-
-log = logging.getLogger(__name__)
-
-#: Concurrent storage look-ups for earlier pictures.
-STORAGE_THREADS = 16
 
 
 def decide_pairs(
@@ -34,6 +27,7 @@ def decide_pairs(
     storage_conn_id: str | None,
     planning: bool = False,
     pay_again: Collection[str] = (),
+    kept: KeptPictures | None = None,
 ) -> dict[str, Decision]:
     """
     Return, by ``swap_id``, what becomes of rows that are due to be submitted.
@@ -47,6 +41,7 @@ def decide_pairs(
     :param planning: whether the rows are new; for rows that were planned before nothing has changed as long as their
         pair was never claimed
     :param pay_again: ids of rows for which a person asked for another job, whatever others have paid for
+    :param kept: looks for the pictures, and logs later what it did not find; default: one that logs at once
     """
     as_planned = {row.pair_fingerprint for row in rows if row.status is Status.PLANNED}
 
@@ -55,10 +50,18 @@ def decide_pairs(
 
     ids = {row.swap_id for row in rows}
     histories = read_histories(
-        ledger, (row.pair_fingerprint for row in rows), account, known=ids, whole=whole
+        ledger,
+        (row.pair_fingerprint for row in rows),
+        account,
+        known=ids,
+        whole=whole,
+        planning=planning,
     )
     tasks = None if reuse else {task_of(row) for row in rows}
-    pictures = _still_there(_pictures(histories, tasks), storage_conn_id)
+    look = kept or KeptPictures(storage_conn_id)
+    pictures = look.still_there(_pictures(histories, tasks))
+    if kept is None:
+        look.log_missing()
 
     def decision(row: Swap) -> Decision:
         history = histories[row.pair_fingerprint]
@@ -101,27 +104,3 @@ def _pictures(
         if picture is not None:
             found.append(picture)
     return found
-
-
-def _still_there(earlier: Sequence[Swap], storage_conn_id: str | None) -> dict[str, Swap]:
-    """Return, by pair, the rows whose picture is in storage."""
-    from ..pictures.storage import picture_exists
-
-    def exists(swap: Swap) -> bool:
-        try:
-            return picture_exists(str(swap.result_uri), storage_conn_id)
-        except Exception as error:  # noqa: BLE001  a storage error must neither make us pay again nor end the run
-            log.warning(
-                "Could not check whether %s exists: %s. Assuming that it does.", swap.result_uri, error
-            )
-            return True
-
-    with ThreadPoolExecutor(STORAGE_THREADS) as pool:
-        there = list(pool.map(exists, earlier))
-    gone = sum(not found for found in there)
-    if gone:
-        log.warning(
-            "%s no longer in storage; if GoEnhance still has the job, it is fetched again at no cost.",
-            pluralize(gone, "earlier picture is", "earlier pictures are"),
-        )
-    return {swap.pair_fingerprint: swap for swap, found in zip(earlier, there, strict=True) if found}

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..results.states import OnUnknownSubmit, Status
 from ..results.swap import Swap, pair_fingerprint, swap_id_for
-from ..url_identity import differing_parameters, same_but_for_query, url_identity
 from .messages import pluralize
 from .pair_decisions import decide_pairs, decided
+from .plan_notes import NAMED_PAIRS, PlanNotes
 from .reused_marks import with_marked_pictures
 
 if TYPE_CHECKING:
@@ -22,14 +22,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Pairs that a warning names.
-NAMED_PAIRS = 10
 #: Length of the column; only a rejected pair_id can be longer.
 MAX_PAIR_ID = 250
-#: Pairs whose links are compared with those of the run before.
-COMPARED_PAIRS = 200
-#: Parameters that the warning about them names.
-NAMED_PARAMETERS = 5
 
 
 def plan_rows(
@@ -44,6 +38,7 @@ def plan_rows(
     on_unknown_submit: OnUnknownSubmit = "hold",
     storage_conn_id: str | None = None,
     marking: bool = False,
+    notes: PlanNotes | None = None,
 ) -> list[Swap]:
     """
     Return the rows for the pairs of a manifest: ``rejected`` with the reason, or ``planned``.
@@ -60,18 +55,29 @@ def plan_rows(
     :param on_unknown_submit: what happens to a pair whose latest submit may have been accepted
     :param storage_conn_id: Airflow connection of the storage
     :param marking: whether a reused picture without the mark is replaced by a marked copy
+    :param notes: collects the warnings about pairs, to be logged by the caller; default: they are logged here
     """
     rows = [_planned(pair, manifest, key, task_id) for pair in manifest.pairs]
     rows += [_rejected(row, manifest, key, task_id) for row in manifest.rejected]
     rows = [dataclasses.replace(row, map_index=map_index) for row in rows] if map_index is not None else rows
     if known_in is None:
         return rows
+    found = notes or PlanNotes(storage_conn_id)
     rows = known_in.with_known_ids(key, task_id, rows)
-    _warn_of_new_links(rows, known_in, key, task_id)
+    found.warn_of_new_links(rows, known_in, key, task_id)
     rows = _with_earlier(
-        rows, known_in, account, storage_conn_id, reuse=reuse, on_unknown_submit=on_unknown_submit
+        rows,
+        known_in,
+        account,
+        found,
+        reuse=reuse,
+        on_unknown_submit=on_unknown_submit,
+        storage_conn_id=storage_conn_id,
     )
-    return with_marked_pictures(rows, storage_conn_id) if marking else rows
+    rows = with_marked_pictures(rows, storage_conn_id) if marking else rows
+    if notes is None:
+        found.log()
+    return rows
 
 
 def _planned(pair: Pair, manifest: Manifest, key: RunKey, task_id: str) -> Swap:
@@ -139,52 +145,15 @@ def settle_expired_claims(ledger: Ledger) -> None:
         )
 
 
-def _warn_of_new_links(rows: Sequence[Swap], ledger: Ledger, key: RunKey, task_id: str) -> None:
-    """Name the pairs whose links differ from the last run's in parameters of which we do not know what they mean."""
-    candidates = {
-        row.pair_id: row
-        for row in rows
-        if row.status is Status.PLANNED
-        and any("?" in url_identity(link) for link in (row.source_img, row.reference_img))
-    }
-    some = list(candidates)[:COMPARED_PAIRS]
-    for before in ledger.links_before(key, task_id, some) if some else []:
-        row = candidates.pop(before.pair_id, None)
-        parameters = _new_parameters(row, before) if row is not None else []
-        if row is None or not parameters:
-            continue
-        log.warning(
-            "%s is planned as other pictures than in run %s: its links differ only in the parameters %s. If the "
-            "pictures are the same, they are paid for again. A source_key or reference_key that stays the same "
-            "prevents that; adding one to a pair that was paid for makes it a new pair, which is paid for once more.",
-            row.label,
-            before.run_id,
-            ", ".join(name[:40] for name in parameters[:NAMED_PARAMETERS]),
-        )
-
-
-def _new_parameters(row: Swap, before: Swap) -> list[str]:
-    """Return the parameters that alone make the pair of two rows another one; none if there is more, or nothing."""
-    pairs = [
-        (row.source_img, before.source_img, row.source_key),
-        (row.reference_img, before.reference_img, row.reference_key),
-    ]
-    if row.pair_fingerprint == before.pair_fingerprint:
-        return []
-    unnamed = [(link, other) for link, other, key in pairs if not key]
-    if not all(same_but_for_query(link, other) for link, other in unnamed):
-        return []
-    return list(dict.fromkeys(name for link, other in unnamed for name in differing_parameters(link, other)))
-
-
 def _with_earlier(
     rows: Sequence[Swap],
     ledger: Ledger,
     account: str,
-    storage_conn_id: str | None,
+    notes: PlanNotes,
     *,
     reuse: bool,
     on_unknown_submit: OnUnknownSubmit,
+    storage_conn_id: str | None,
 ) -> list[Swap]:
     """Return the rows, with earlier pictures and jobs attached, and held where a submit has an unknown outcome."""
     planned = [row for row in rows if row.status is Status.PLANNED]
@@ -196,18 +165,8 @@ def _with_earlier(
         on_unknown_submit=on_unknown_submit,
         storage_conn_id=storage_conn_id,
         planning=True,
+        kept=notes.kept,
     )
     found = [decided(row, decisions[row.swap_id]) if row.status is Status.PLANNED else row for row in rows]
-    _warn_of_held([row for row in found if row.status is Status.HELD])
+    notes.note_held(found)
     return found
-
-
-def _warn_of_held(rows: Sequence[Swap]) -> None:
-    if rows:
-        log.warning(
-            "%s held, because an earlier submit of the pair may have been accepted and paid for: %s%s. The first: %s",
-            pluralize(len(rows), "pair is", "pairs are"),
-            ", ".join(row.label for row in rows[:NAMED_PAIRS]),
-            ", ..." if len(rows) > NAMED_PAIRS else "",
-            rows[0].error_message,
-        )

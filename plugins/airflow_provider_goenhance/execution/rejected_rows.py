@@ -1,23 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Log the rejected rows of a run, keep them beside its pictures, and refuse a run that has no others."""
+"""Log the rejected rows of a run, and keep them beside its pictures."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..exceptions import BatchFailedError
-from ..manifest.rejected import rejected_csv
+from ..manifest.read import refusal
+from ..manifest.rejected import RejectedFile
 from ..pictures.names import folder_for
-from ..pictures.storage import keep_bytes
-from ..results.states import Status
+from ..pictures.storage import keep_file
 from .messages import pluralize
 
 if TYPE_CHECKING:
-    from ..manifest.model import Manifest
+    from ..manifest.model import RejectedRow
+    from ..manifest.validate import Checked
     from ..results.ledger import RunKey
-    from ..results.swap import Swap
 
 log = logging.getLogger(__name__)
 
@@ -25,48 +24,78 @@ log = logging.getLogger(__name__)
 NAMED_ROWS = 50
 
 
-def log_rejected(manifest: Manifest) -> None:
-    """Log how many rows of a manifest can be swapped, and why the others cannot."""
-    log.info(
-        "%s: %s to swap, %s rejected.",
-        manifest.location,
-        pluralize(len(manifest.pairs), "pair"),
-        pluralize(len(manifest.rejected), "row"),
-    )
-    for row in manifest.rejected[:NAMED_ROWS]:
-        log.warning("Row %d is rejected: %s.", row.row_number, row.reason)
-    if len(manifest.rejected) > NAMED_ROWS:
-        log.warning("... and %d more, all in the results table.", len(manifest.rejected) - NAMED_ROWS)
-
-
-def keep_rejected(
-    manifests: Sequence[Manifest], key: RunKey, task_id: str, storage: str, *, conn_id: str | None = None
-) -> str | None:
+class RejectedRows:
     """
-    Store ``<storage>/<run>/<Dag and task>/rejected.csv``, and return its URI; ``None`` if no row is rejected.
+    Takes note of the rejected rows of a run: all of them for ``rejected.csv``, the first ones by name.
 
-    Dags on one schedule have runs of the same name, which share a folder: hence one more for each Dag and task.
-
-    :param task_id: the task that plans
-    :raises CollectError: when the storage cannot be used
+    :param several: whether the run has several manifests
     """
-    if not any(manifest.rejected for manifest in manifests):
-        return None
-    name = f"{folder_for(key.run_id)}/{folder_for(f'{key.dag_id}.{task_id}')}/rejected.csv"
-    return keep_bytes(rejected_csv(manifests), storage, name, conn_id=conn_id)
+
+    def __init__(self, *, several: bool = False) -> None:
+        self._file = RejectedFile(several=several)
+        self._of_manifests: list[_OfManifest] = []
+
+    def begin(self, location: str) -> None:
+        """Count what follows as rows of this manifest."""
+        self._of_manifests.append(_OfManifest(location))
+
+    def add(self, checked: Checked) -> None:
+        """Take note of the next rows of the manifest."""
+        manifest = self._of_manifests[-1]
+        manifest.pairs += len(checked.pairs)
+        manifest.rejected += len(checked.rejected)
+        manifest.named += checked.rejected[: NAMED_ROWS - len(manifest.named)]
+        self._file.add_rejected(manifest.location, checked.rejected)
+
+    def log(self) -> None:
+        """Log how many rows of the manifest can be swapped, and why the others cannot."""
+        manifest = self._of_manifests[-1]
+        log.info(
+            "%s: %s to swap, %s rejected.",
+            manifest.location,
+            pluralize(manifest.pairs, "pair"),
+            pluralize(manifest.rejected, "row"),
+        )
+        for row in manifest.named:
+            log.warning("Row %d is rejected: %s.", row.row_number, row.reason)
+        if manifest.rejected > len(manifest.named):
+            log.warning("... and %d more, all in the results table.", manifest.rejected - len(manifest.named))
+
+    def any(self) -> bool:
+        """Return whether a row was rejected."""
+        return any(manifest.rejected for manifest in self._of_manifests)
+
+    def keep(self, key: RunKey, task_id: str, storage: str, *, conn_id: str | None = None) -> str | None:
+        """
+        Store ``<storage>/<run>/<Dag and task>/rejected.csv``, and return its URI; ``None`` if no row is rejected.
+
+        Dags on one schedule have runs of the same name, which share a folder: hence one more for each Dag and task.
+
+        :param task_id: the task that plans
+        :raises CollectError: when the storage cannot be used
+        """
+        if not self.any():
+            return None
+        name = f"{folder_for(key.run_id)}/{folder_for(f'{key.dag_id}.{task_id}')}/rejected.csv"
+        with self._file.finish() as written:
+            return keep_file(written, storage, name, conn_id=conn_id)
+
+    def refuse(self) -> None:
+        """
+        Refuse the manifest with the first rejected rows, as strict mode does.
+
+        :raises ManifestError: when a row is rejected
+        """
+        for manifest in self._of_manifests:
+            if manifest.rejected:
+                raise refusal(manifest.location, manifest.named, manifest.rejected)
 
 
-def refuse_if_all_rejected(rows: Sequence[Swap], manifests: Sequence[Manifest]) -> None:
-    """
-    Raise if no row of a run can be swapped.
+@dataclass(slots=True)
+class _OfManifest:
+    """The rows of one manifest."""
 
-    :raises BatchFailedError: when all are rejected
-    """
-    if any(row.status is not Status.REJECTED for row in rows):
-        return
-    locations = ", ".join(manifest.location for manifest in manifests)
-    raise BatchFailedError(
-        f"None of the {pluralize(len(rows), 'row')} of {locations} can be swapped; "
-        f"{rows[0].label} is rejected: {rows[0].error_message} Nothing was sent or paid. Correct the manifest, "
-        "then start a new run, or clear this task to read the manifest again."
-    )
+    location: str
+    pairs: int = 0
+    rejected: int = 0
+    named: list[RejectedRow] = field(default_factory=list)

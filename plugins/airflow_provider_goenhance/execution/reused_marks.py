@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,16 +25,23 @@ def with_marked_pictures(rows: Sequence[Swap], conn_id: str | None = None) -> li
 
     The copy is stored beside the earlier picture, once for all later runs, and that picture stays as it is. A picture
     that cannot carry the mark gets the sidecar that it lacks. One that cannot be read or written is reused unmarked,
-    with a warning: it must neither be paid for again nor end the run.
+    with a warning: it must neither be paid for again nor end the run. Only pictures of which the row does not say that
+    they disclose their origin are read: those of releases that did not record it, and those kept without the mark.
 
     :param conn_id: Airflow connection of the storage
     """
-
-    def marked(row: Swap) -> Swap:
-        return _marked(row, conn_id) if row.status is Status.REUSED and row.result_uri else row
-
-    with ThreadPoolExecutor(MARKING_THREADS) as pool:
-        return list(pool.map(marked, rows))
+    places = [
+        place
+        for place, row in enumerate(rows)
+        if row.status is Status.REUSED and row.result_uri and not row.result_mark
+    ]
+    found = list(rows)
+    if places:
+        with ThreadPoolExecutor(MARKING_THREADS) as pool:
+            marked = pool.map(lambda place: _marked(rows[place], conn_id), places)
+            for place, row in zip(places, marked, strict=True):
+                found[place] = row
+    return found
 
 
 def _marked(row: Swap, conn_id: str | None) -> Swap:
@@ -56,9 +62,9 @@ def _marked(row: Swap, conn_id: str | None) -> Swap:
     except Exception as error:  # noqa: BLE001  see with_marked_pictures
         log.warning("%s: the reused picture could not be marked: %s", row.label, error)
         return row
-    return dataclasses.replace(
-        row,
+    return row.changed(
         result_uri=first.uri,
         result_sha256=first.sha256,
+        result_mark=first.mark,
         additional_result_uris=tuple(picture.uri for picture in others),
     )

@@ -5,18 +5,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.http.hooks.http import HttpAsyncHook, HttpHook, SessionConfig
 
 from ..api.account import Account
 from ..api.client import GoEnhanceClient, open_client
-from ..api.models import DEFAULT_BASE_URL, Credits, Job, Submission
-from ..execution.task_loop import TaskLoop
+from ..api.models import DEFAULT_BASE_URL, Job, Submission
 from ..redaction import excerpt
+from .account import AccountClient
 from .connection import account_of
 
 if TYPE_CHECKING:
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from requests import PreparedRequest, Session
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 class _Bearer:
@@ -51,7 +48,7 @@ class _AccountSession(SessionConfig):
         return [("base_url", self.base_url)]
 
 
-class GoEnhanceHook(HttpHook):
+class GoEnhanceHook(AccountClient, HttpHook):
     """
     Call GoEnhance from a worker, one call at a time.
 
@@ -68,17 +65,8 @@ class GoEnhanceHook(HttpHook):
     default_host = DEFAULT_BASE_URL
 
     def __init__(self, goenhance_conn_id: str = default_conn_name, **kwargs: Any) -> None:
-        super().__init__(http_conn_id=goenhance_conn_id, **kwargs)
+        HttpHook.__init__(self, http_conn_id=goenhance_conn_id, **kwargs)
         self.goenhance_conn_id = goenhance_conn_id
-
-    def account(self) -> Account:
-        """
-        Return the account of the connection.
-
-        :raises AuthenticationError: when the connection has no token
-        """
-        conn = self.get_connection(self.goenhance_conn_id)
-        return account_of(conn, conn.extra_dejson)
 
     def get_conn(
         self, headers: dict[Any, Any] | None = None, extra_options: dict[str, Any] | None = None
@@ -118,7 +106,7 @@ class GoEnhanceHook(HttpHook):
             log.info("GoEnhance accepted the swap as job %s.", submission.img_uuid)
             return submission
 
-        return self._call(call)
+        return self.call(call)
 
     def get_job(self, img_uuid: str) -> Job:
         """
@@ -127,15 +115,7 @@ class GoEnhanceHook(HttpHook):
         :param img_uuid: as the submit returned it
         :raises GoEnhanceError: of the class that fits
         """
-        return self._call(lambda client: client.get_job(img_uuid))
-
-    def get_credits(self) -> Credits:
-        """
-        Read the credit balance, which is free.
-
-        :raises GoEnhanceError: of the class that fits
-        """
-        return self._call(lambda client: client.get_credits())
+        return self.call(lambda client: client.get_job(img_uuid))
 
     def test_connection(self) -> tuple[bool, str]:
         """Read the credit balance, which is free and verifies host and token."""
@@ -145,20 +125,6 @@ class GoEnhanceHook(HttpHook):
             return False, excerpt(str(error)) or type(error).__name__
         limit = f", {credits_.queue_limit} jobs at a time" if credits_.queue_limit else ""
         return True, f"GoEnhance accepts the token: {credits_.count} credits left{limit}."
-
-    def _call(self, call: Callable[[GoEnhanceClient], Coroutine[Any, Any, T]]) -> T:
-        # In the calling thread: Airflow finds connections and masks their secrets there.
-        account = replace(self.account(), submit_attempts=1, get_attempts=1)
-
-        loop = TaskLoop()
-
-        async def once() -> T:
-            # An interrupted submit is awaited, because its job is paid for. Its UUID is in the log then.
-            loop.when_ending(lambda: None)
-            async with open_client(account) as client:
-                return await call(client)
-
-        return loop.run(once, drain_seconds=account.request_timeout)
 
 
 async def _extra_of(conn: Connection) -> dict[str, Any]:

@@ -62,16 +62,23 @@ def open_results(conn_id: str = DEFAULT_RESULTS_CONN_ID) -> ResultsDatabase:
 
 
 @contextmanager
-def open_ledger(conn_id: str = DEFAULT_RESULTS_CONN_ID) -> Iterator[Ledger]:
+def open_ledger(conn_id: str = DEFAULT_RESULTS_CONN_ID, *, must_exist: bool = False) -> Iterator[Ledger]:
     """
     Open the results table as a ledger, and close it afterwards.
 
     :param conn_id: id of the connection, default ``goenhance_results``
+    :param must_exist: refuse an SQLite file that does not exist, instead of creating it
     :raises ResultsTableError: as :func:`open_results`
     """
     from ..results.ledger import Ledger
 
     database = open_results(conn_id)
+    path = database.url.database if database.url.get_backend_name() == "sqlite" else None
+    if must_exist and path and not Path(path).is_file():
+        raise ResultsTableError(
+            f"The results table ({database.name}) cannot be read: the SQLite file {path!r} does not exist on this "
+            "machine. It must be on a volume that workers and triggerers share; with several machines use PostgreSQL."
+        )
     try:
         yield Ledger(database)
     finally:

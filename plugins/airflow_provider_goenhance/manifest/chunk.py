@@ -19,35 +19,43 @@ class Named(Protocol):
 
 
 #: Up to this many pairs each get a task of their own.
-ONE_TO_ONE = 24
-_FEWEST_PER_TASK = 25
-_TASKS_AIMED_AT = 200
+ONE_TO_ONE = 8
+#: Pairs in one task, where more tasks are not needed: a task submits about a thousand a second, and starting it takes
+#: one to two seconds.
+_AIMED_AT = 2500
+#: The most pairs in one task, so that its memory does not grow with the run.
+_MOST = 5000
+#: Tasks that run at once, where it is not known how many may.
+SLOTS = 16
 
 
-def choose_pairs_per_task(pairs: int, asked: int = 0, max_tasks: int = 1000) -> int:
+def choose_pairs_per_task(pairs: int, asked: int = 0, max_tasks: int = 1000, slots: int = SLOTS) -> int:
     """
     Choose how many pairs each mapped task works on.
 
-    Airflow fails a task that maps more than 1,024 (``[core] max_map_length``), and each mapped task costs the
-    scheduler time. So 0 means: one pair per task up to 24 pairs, beyond that at least 25 per task and about 200 tasks.
+    A few large tasks are fastest: each keeps the limit of the account busy by itself, and is safe row by row. So 0
+    means one pair per task up to 8 pairs, and beyond that tasks of equal size with at most 2,500 pairs. With fewer
+    slots than tasks they grow up to 5,000 pairs.
 
     :param pairs: how many pairs there are
     :param asked: the size that the user asked for; 0 chooses one
     :param max_tasks: the most tasks a run may map
+    :param slots: how many of the tasks may run at once
     :returns: pairs per task, at least 1. Greater than ``asked`` if ``asked`` would map more than ``max_tasks``
-    :raises ValueError: if a number is negative, or ``max_tasks`` is 0
+    :raises ValueError: if a number is negative, or ``max_tasks`` or ``slots`` is 0
     """
-    if pairs < 0 or asked < 0 or max_tasks < 1:
+    if pairs < 0 or asked < 0 or max_tasks < 1 or slots < 1:
         raise ValueError(
-            "pairs and pairs per task must not be negative, and max_tasks must be at least 1; "
-            f"got pairs={pairs}, pairs per task={asked}, max_tasks={max_tasks}."
+            "pairs and pairs per task must not be negative, and max_tasks and slots must be at least 1; "
+            f"got pairs={pairs}, pairs per task={asked}, max_tasks={max_tasks}, slots={slots}."
         )
     if asked:
         wished = asked
     elif pairs <= ONE_TO_ONE:
         wished = 1
     else:
-        wished = max(_FEWEST_PER_TASK, _ceil_div(pairs, _TASKS_AIMED_AT))
+        most = min(_MOST, max(_AIMED_AT, _ceil_div(pairs, slots)))
+        wished = _ceil_div(pairs, _ceil_div(pairs, most))
     return max(wished, _ceil_div(pairs, max_tasks))
 
 
@@ -55,15 +63,17 @@ def _ceil_div(amount: int, by: int) -> int:
     return -(-amount // by)
 
 
-def batch_label(first: Named, last: Named, number: int) -> str:
+def batch_label(first: Named, last: Named, number: int, pairs: int | None = None) -> str:
     """
     Return the label of a batch in the list of mapped tasks.
 
     :param first: its first pair
     :param last: its last pair, the same one if the batch has only one
     :param number: the batch's own number
-    :returns: the pair_id of a single pair, otherwise e.g. ``12: rows 302-326``
+    :param pairs: how many pairs it has, if that is known
+    :returns: the pair_id of a single pair, otherwise e.g. ``12: rows 302-2801 (2,500 pairs)``
     """
-    if first.row_number == last.row_number:
+    if pairs == 1 or (pairs is None and first.row_number == last.row_number):
         return first.pair_id
-    return f"{number}: rows {first.row_number}-{last.row_number}"
+    counted = "" if pairs is None else f" ({pairs:,} pairs)"
+    return f"{number}: rows {first.row_number}-{last.row_number}{counted}"

@@ -7,7 +7,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from typing import IO, Protocol
+from typing import IO, NamedTuple, Protocol
 
 from ..exceptions import ErrorCode
 from ..redaction import label_value, unsigned_link
@@ -19,10 +19,23 @@ from .spool import new_file
 ROW_COLUMNS = ("source_img", "reference_img", "pair_id", "consent_ref", "source_key", "reference_key")
 #: Names the columns whose links have lost their signatures; it is called as the code of a row that is rejected for it.
 SIGNATURE_REMOVED = ErrorCode.SIGNATURE_REMOVED.value
-#: A file with these columns is one of ours.
-MARKS = frozenset({"row_number", "error_code", "reason", SIGNATURE_REMOVED})
 #: What such a file says about a row. If it is a manifest, these columns say nothing, and are no labels.
-OWN_COLUMNS = MARKS | {"manifest", "column", "status", "img_uuid", "attempts", "cost", "paid", "new_run"}
+OWN_COLUMNS = frozenset(
+    {
+        "manifest",
+        "row_number",
+        "status",
+        "error_code",
+        "column",
+        "reason",
+        "img_uuid",
+        "attempts",
+        "cost",
+        "paid",
+        "new_run",
+        SIGNATURE_REMOVED,
+    }
+)
 #: Put before the name of a label that would be one of the other columns.
 LABEL_PREFIX = "label "
 #: The most label columns of one file: rows of JSON may each have their own.
@@ -56,8 +69,12 @@ class ManifestRow(Protocol):
 
 
 def is_own_file(names: Sequence[str]) -> bool:
-    """Return whether a file with these columns was written by :class:`RowsFile`."""
-    return MARKS.issubset(names)
+    """
+    Return whether a file with these columns was written by :class:`RowsFile`.
+
+    People delete columns that they do not need, so one of its own beside :data:`SIGNATURE_REMOVED` is enough.
+    """
+    return SIGNATURE_REMOVED in names and len(OWN_COLUMNS.intersection(names)) > 1
 
 
 def label_of(column: str) -> str:
@@ -87,6 +104,27 @@ def signature_problem(source_img: str, reference_img: str, removed: str) -> str:
     return "; ".join(f"{name} {NOT_SIGNED}" for name in missing)
 
 
+class UnsignedLinks(NamedTuple):
+    """
+    The links of a row without their signatures.
+
+    :param removed: names of the columns whose links had one
+    """
+
+    source_img: str
+    reference_img: str
+    removed: str
+
+    @classmethod
+    def of(cls, row: ManifestRow) -> UnsignedLinks:
+        """Return the links of a row."""
+        signed = row.source_img, row.reference_img
+        source_img, reference_img = map(unsigned_link, signed)
+        changed = zip(_LINKS, signed, (source_img, reference_img), strict=True)
+        removed = " ".join(name for name, before, after in changed if before != after)
+        return cls(source_img, reference_img, removed)
+
+
 class RowsFile:
     """
     Rows that are written to a CSV file which can be read as a manifest, in bounded memory.
@@ -104,13 +142,14 @@ class RowsFile:
         #: Rows added.
         self.count = 0
 
-    def add(self, row: ManifestRow, values: Sequence[object]) -> None:
+    def add(self, row: ManifestRow, values: Sequence[object], unsigned: UnsignedLinks | None = None) -> None:
         """
         Add a row.
 
         :param values: one for each of the file's columns
+        :param unsigned: its links, if they are known already
         """
-        links = [unsigned_link(row.source_img), unsigned_link(row.reference_img)]
+        links = unsigned or UnsignedLinks.of(row)
         others = [
             row.pair_id,
             label_value(row.consent_ref or ""),
@@ -121,7 +160,9 @@ class RowsFile:
         for name in labels:
             if len(self._labels) < MAX_LABEL_COLUMNS:
                 self._labels.setdefault(name)
-        written = json.dumps([[*values, signatures_removed(row), *links, *others], labels])
+        written = json.dumps(
+            [[*values, links.removed, links.source_img, links.reference_img, *others], labels]
+        )
         self._rows.write(written.encode() + b"\n")
         self.count += 1
 
@@ -138,12 +179,6 @@ class RowsFile:
         file.flush()
         file.seek(0)
         return file
-
-
-def signatures_removed(row: ManifestRow) -> str:
-    """Return the names of the columns whose links lose a signature in the file."""
-    links = zip(_LINKS, (row.source_img, row.reference_img), strict=True)
-    return " ".join(name for name, link in links if unsigned_link(link) != link)
 
 
 def _sound_line(values: Sequence[object]) -> bytes:

@@ -130,7 +130,7 @@ class ManifestStream:
             named.extend(checked.rejected[: NAMED_ROWS - len(named)])
             count += len(checked.rejected)
         if count:
-            raise _refusal(self.location, named, count)
+            raise refusal(self.location, named, count)
 
     def _checked(self, ids: PairIds | None) -> Iterator[Checked]:
         ids = PairIds() if ids is None else ids
@@ -219,7 +219,7 @@ def read_manifest(
 def refuse_rejected(manifest: Manifest) -> None:
     """Raise :class:`ManifestError` if a row is rejected, as strict mode does."""
     if manifest.rejected:
-        raise _refusal(manifest.location, manifest.rejected[:NAMED_ROWS], len(manifest.rejected))
+        raise refusal(manifest.location, manifest.rejected[:NAMED_ROWS], len(manifest.rejected))
 
 
 def open_manifest(
@@ -255,7 +255,13 @@ def _find(location: str, conn_id: str | None) -> Source:
     return source
 
 
-def _refusal(location: str, named: list[RejectedRow], count: int) -> ManifestError:
+def refusal(location: str, named: list[RejectedRow], count: int) -> ManifestError:
+    """
+    Return the error of a manifest that strict mode refuses.
+
+    :param named: the first rejected rows
+    :param count: how many are rejected
+    """
     what = "1 row" if count == 1 else f"{count} rows"
     return ManifestError(
         f"manifest {location} is refused, because {what} of it cannot be swapped and strict=True: "

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Rows held at once while reading: enough to keep pandas fast, about 20 MB with long URLs.
 CHUNK_ROWS = 50_000
+#: Values held at once: a wide file is read in smaller chunks.
+CHUNK_VALUES = 400_000
 #: Damaged quotes that one message names.
 NAMED_FAULTS = 20
 
@@ -79,7 +81,7 @@ def read_by_pandas(source: Source, chunk_rows: int, wanted: Wanted = ANY_NAMES) 
             dtype=object,  # keeps each value the text it is, in every version of pandas
             na_filter=False,  # "NA" and "null" are names too
             skip_blank_lines=False,
-            chunksize=chunk_rows,
+            chunksize=_rows_at_once(columns, chunk_rows),
         )
         with frames:
             for frame in frames:
@@ -101,12 +103,17 @@ def read_by_record(
         columns = _columns(text, source, wanted)
         records = Records(text, before=text.header_lines, number=text.header_row, delimiter=text.delimiter)
         faults: list[str] = []
-        for chunk in _chunks(_checked(records, source, columns, text.delimiter, faults), chunk_rows, after):
+        size = _rows_at_once(columns, chunk_rows)
+        for chunk in _chunks(_checked(records, source, columns, text.delimiter, faults), size, after):
             numbers = [number for number, _ in chunk]
             values = [list(column) for column in zip(*(record for _, record in chunk), strict=True)]
             yield _rows(columns, numbers, values, text.delimiter, damaged=bool(faults))
         if faults:
             raise ManifestError(". ".join(faults))
+
+
+def _rows_at_once(columns: Columns, most: int) -> int:
+    return min(most, max(CHUNK_VALUES // columns.width, 1))
 
 
 def _checked(

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from ..exceptions import ManifestError
 from ..redaction import redact_location
@@ -119,8 +120,7 @@ def find_source(location: str, conn_id: str | None = None) -> Source:
 
 
 def _local_source(location: str) -> Source:
-    text = location[len("file://") :] if location.lower().startswith("file://") else location
-    path = Path(text).expanduser()
+    path = _path_of(location)
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -139,6 +139,15 @@ def _local_source(location: str) -> Source:
         return now.st_size, now.st_mtime_ns
 
     return Source(location, lambda: path.open("rb"), ending_of(path.name), state=state)
+
+
+def _path_of(location: str) -> Path:
+    """Return the path of a local file. The addresses that we log of files in storage are quoted; others may not be."""
+    if not location.lower().startswith("file://"):
+        return Path(location).expanduser()
+    text = location[len("file://") :].removeprefix("localhost")
+    path, unquoted = Path(text).expanduser(), Path(unquote(text)).expanduser()
+    return unquoted if unquoted.is_file() and not path.is_file() else path
 
 
 def _web_source(location: str) -> Source:

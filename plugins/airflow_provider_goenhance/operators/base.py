@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.common.compat.sdk import conf
 
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from ..api.account import Account
+    from ..execution.wait_plan import WaitPlan
     from ..pictures.c2pa_signing import SigningCredentials
     from ..pictures.collector import StorageOptions
-    from ..results.swap import Swap
+    from ..results.waiting_jobs import RowsOf
 
 
 class JobOperatorBase(RetryPolicyMixin):
@@ -83,9 +84,9 @@ class JobOperatorBase(RetryPolicyMixin):
 
     def account(self) -> Account:
         """Return the account of the connection."""
-        from ..hooks.goenhance import GoEnhanceHook
+        from ..hooks.account import AccountClient
 
-        return GoEnhanceHook(str(self.goenhance_conn_id)).account()
+        return AccountClient(str(self.goenhance_conn_id)).account()
 
     def signing_credentials(self) -> SigningCredentials | None:
         """Return what the pictures are signed with, verified before anything is paid."""
@@ -107,23 +108,37 @@ class JobOperatorBase(RetryPolicyMixin):
         )
 
     def defer_until_finished(
-        self, swaps: Sequence[Swap], deadline: float, *, context: Context | None = None
-    ) -> None:
+        self,
+        deadline: float,
+        *,
+        rows: RowsOf | None = None,
+        img_uuids: Sequence[str] = (),
+        plan: WaitPlan | None = None,
+        carried: dict[str, Any] | None = None,
+        context: Context,
+    ) -> NoReturn:
         """
         Hand the wait over to the triggerer; the task resumes in ``execute_complete``.
 
-        :param swaps: rows with an ``img_uuid``
-        :param deadline: end of the wait, seconds since the epoch
-        :param context: limits the wait to what is left of the task's ``execution_timeout``
+        :param deadline: end of the wait, seconds since the epoch; no longer than the task's ``execution_timeout``
+        :param rows: the rows whose jobs are waited for
+        :param img_uuids: further jobs
+        :param plan: the deadlines of all jobs; without it, jobs that have ended are not handed over before the others
+        :param carried: what the task wants to find in the event beside the plan
         """
         from ..triggers.deferral import execution_deadline, wait_in_triggerer
 
         self.defer(
             **wait_in_triggerer(
                 str(self.goenhance_conn_id),
-                [str(swap.img_uuid) for swap in swaps],
+                img_uuids,
                 deadline=deadline,
                 poll_interval=seconds(self.poll_interval, "poll_interval"),
-                at_most_until=execution_deadline(self, context) if context else None,
+                at_most_until=execution_deadline(self, context),
+                results_conn_id=text(self.results_conn_id),
+                rows=rows,
+                plan=plan,
+                carried=carried,
             )
         )
+        raise AssertionError("a deferral does not return")

@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..exceptions import CollectError
 from .arguments import flag, seconds, text
@@ -19,8 +17,10 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from ..api.account import Account
-    from ..api.polling import WaitOutcome
-    from ..pictures.c2pa_signing import SigningCredentials
+    from ..execution.collect_rows import RowsToCollect
+    from ..execution.events import Resumed
+    from ..execution.found_rows import FoundRows
+    from ..execution.wait_plan import WaitPlan
     from ..results.ledger import Ledger
     from ..results.swap import Swap
 
@@ -75,40 +75,107 @@ class GoEnhanceCollectOperator(JobOperatorBase):
 
     def run_task(self, context: Context) -> dict[str, int]:
         """Collect what is finished; wait for the rest if asked to."""
+        from ..execution.found_rows import FoundRows
         from ..execution.messages import pluralize
+        from ..execution.wait_plan import WaitPlan
+        from ..results.outcome_transitions import WaitedAgain
 
         with self._opened() as (account, ledger):
-            credentials = self.signing_credentials()
             wait = flag(self.wait_for_completion, "wait_for_completion")
             deadline = time.time() + (seconds(self.timeout, "timeout") if wait else 0.0)
-            waiting = self._waiting(ledger, account, context)
+            found = FoundRows(window=self._window())
+            waiting = self._waiting(ledger, account, context, found)
             self.log.info("%s to be collected.", pluralize(len(waiting), "row waits", "rows wait"))
+            rows = self._rows(account, ledger, waiting)
             if waiting and wait and self.deferrable:
-                self.defer_until_finished(waiting, deadline, context=context)
-            waited = self._wait(account, waiting, deadline)
-            return self._collect(account, ledger, waiting, waited, credentials, give_up=wait)
+                # What the trigger waits for are the rows that are `submitted`.
+                ledger.take([WaitedAgain.of(swap) for swap in waiting if swap.status != "submitted"])
+                self._wait_on(context, account, WaitPlan(until=deadline), found)
+            waited = rows.wait_and_collect(deadline)
+            return self._conclude(found.with_rows(*rows.collect(waited, give_up=wait)))
 
     def resume_task(self, context: Context, event: Any) -> dict[str, int]:
         """
-        Collect after the trigger has seen the jobs finish.
+        Collect after the trigger has seen jobs finish, and wait for the others until the deadline.
 
         The rows are read again, so that only the event is stored in the metadata database. A row that was submitted in
         the meantime is checked too, and left as it is if its job still runs.
 
         :param event: what the trigger sent
         """
-        from ..execution.events import outcome_of
-        from ..triggers.deferral import execution_timed_out, has_time_left
+        from ..execution.events import resumed_by
+        from ..execution.found_rows import FoundRows
+        from ..execution.wait_plan import WaitPlan
+        from ..results.transient_errors import OutOfReachError
+        from ..triggers.deferral import has_time_left
 
         in_time = has_time_left(self, context)
+        resumed = resumed_by(event)
+        plan = WaitPlan.of(resumed.carried or {})
+        found = FoundRows.of(resumed.carried or {})
+        try:
+            return self._resume(context, resumed, plan, found, in_time=in_time)
+        except OutOfReachError as error:
+            if not (resumed.outcome.handed_over and in_time and plan.until > time.time()):
+                raise
+            self.log.warning("%s What has ended is collected with the next hand-over.", error)
+            self._wait_on(context, self.account(), plan, found)
+
+    def _resume(
+        self, context: Context, resumed: Resumed, plan: WaitPlan, found: FoundRows, *, in_time: bool
+    ) -> dict[str, int]:
+        from ..triggers.deferral import execution_timed_out
+
         with self._opened() as (account, ledger):
-            credentials = self.signing_credentials()
-            waited = outcome_of(event)
-            waiting = self._waiting(ledger, account, context)
-            collected = self._collect(account, ledger, waiting, waited, credentials, give_up=in_time)
+            waiting = self._waiting(ledger, account, context, found, again=resumed.carried is not None)
+            rows = self._rows(account, ledger, waiting)
+            if resumed.unreadable and in_time:
+                self.log.warning("The task waits in the worker, not in the triggerer: %s", resumed.unreadable)
+                waited = rows.wait_and_collect(plan.until)
+            else:
+                waited = resumed.complete([str(swap.img_uuid) for swap in waiting], rows.ask)
+            goes_on = waited.handed_over and in_time and plan.until > time.time()
+            swaps, tried = rows.collect(waited, give_up=in_time and not goes_on)
+            if goes_on:
+                ended = [swap for swap in swaps if swap.status != "submitted"]
+                plan.note_hand_over(useful=bool(ended))
+                plan.doubts = waited.doubts
+                self._wait_on(context, account, plan, found.with_rows(ended, tried))
         if waited.running and not in_time:
+            found.with_rows(swaps, tried)
             raise execution_timed_out(self)
-        return collected
+        return self._conclude(found.with_rows(swaps, tried))
+
+    def _wait_on(self, context: Context, account: Account, plan: WaitPlan, found: FoundRows) -> NoReturn:
+        """Wait in the triggerer, and carry what was found so far."""
+        from ..results.waiting_jobs import RowsOf
+
+        run_id, dag_id = text(self.run_id), text(self.dag_id_of_run)
+        self.defer_until_finished(
+            plan.until,
+            rows=RowsOf(
+                dag_id=dag_id or (context["ti"].dag_id if run_id else None),
+                run_id=run_id,
+                account=account.fingerprint,
+                submitted_after=found.window[0],
+                submitted_before=found.window[1],
+            ),
+            plan=plan,
+            carried=found.to_carry(),
+            context=context,
+        )
+
+    def _rows(self, account: Account, ledger: Ledger, waiting: Sequence[Swap]) -> RowsToCollect:
+        from ..execution.collect_rows import RowsToCollect
+
+        credentials = self.signing_credentials()
+        return RowsToCollect(
+            account,
+            ledger,
+            waiting,
+            lambda run_id: self.storage_options(run_id, credentials),
+            seconds(self.poll_interval, "poll_interval"),
+        )
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[Account, Ledger]]:
@@ -118,27 +185,36 @@ class GoEnhanceCollectOperator(JobOperatorBase):
         with open_ledger(str(self.results_conn_id)) as ledger:
             yield account, ledger
 
-    def _waiting(self, ledger: Ledger, account: Account, context: Context) -> list[Swap]:
-        """Return the rows to collect: those of this account. GoEnhance does not answer for another one's jobs."""
+    def _waiting(
+        self, ledger: Ledger, account: Account, context: Context, found: FoundRows, *, again: bool = False
+    ) -> list[Swap]:
+        """
+        Return the rows to collect: those of this account. GoEnhance does not answer for another one's jobs.
+
+        :param again: only those that the trigger has waited for
+        """
         from ..results.ledger import RunKey
         from ..results.run_rows import RunRows
 
         run_id, dag_id = text(self.run_id), text(self.dag_id_of_run)
         key = RunKey(dag_id or context["ti"].dag_id, run_id) if run_id else None
-        oldest, newest = self._time_before("newer_than"), self._time_before("older_than")
-        found = [
-            swap
-            for swap in ledger.waiting(key=key, older_than=newest)
-            if (not dag_id or swap.dag_id == dag_id)
-            and not (oldest and swap.submitted_at and swap.submitted_at < oldest)
-        ]
-        if key and not found and not RunRows(ledger.database, key).exists():
+        oldest, newest = (_moment(seconds) for seconds in found.window)
+
+        def is_meant(swap: Swap) -> bool:
+            if dag_id and swap.dag_id != dag_id:
+                return False
+            return not (oldest and swap.submitted_at and swap.submitted_at < oldest)
+
+        rows = [swap for swap in ledger.waiting(key=key, older_than=newest) if is_meant(swap)]
+        if again:
+            rows = [swap for swap in rows if swap.status == "submitted"]
+        elif key and not rows and not RunRows(ledger.database, key).exists():
             raise ValueError(
                 f"The results table of connection {self.results_conn_id!r} has no rows of run {key.run_id!r} of Dag "
                 f"{key.dag_id!r}. Pass the Dag that submitted them as dag_id."
             )
-        self._warn_about_other_accounts(found, account)
-        return [swap for swap in found if swap.account == account.fingerprint]
+        self._warn_about_other_accounts(rows, account)
+        return [swap for swap in rows if swap.account == account.fingerprint]
 
     def _warn_about_other_accounts(self, found: Sequence[Swap], account: Account) -> None:
         from ..execution.messages import pluralize
@@ -153,66 +229,24 @@ class GoEnhanceCollectOperator(JobOperatorBase):
                 ", ".join(sorted({str(swap.account) for swap in foreign})),
             )
 
-    def _time_before(self, name: str) -> dt.datetime | None:
-        age = seconds(getattr(self, name), name)
-        return dt.datetime.now(dt.UTC) - dt.timedelta(seconds=age) if age else None
+    def _window(self) -> tuple[float | None, float | None]:
+        """Return from when to when the rows were submitted, seconds since the epoch; ``None`` is any time."""
+        oldest, newest = seconds(self.newer_than, "newer_than"), seconds(self.older_than, "older_than")
+        now = time.time()
+        return now - oldest if oldest else None, now - newest if newest else None
 
-    def _wait(self, account: Account, waiting: Sequence[Swap], deadline: float) -> WaitOutcome:
-        from ..execution.wait import wait_round
-
-        img_uuids = [str(swap.img_uuid) for swap in waiting]
-        return wait_round(
-            account, img_uuids, deadline=deadline, poll_interval=seconds(self.poll_interval, "poll_interval")
-        )
-
-    def _collect(
-        self,
-        account: Account,
-        ledger: Ledger,
-        waiting: Sequence[Swap],
-        waited: WaitOutcome,
-        credentials: SigningCredentials | None,
-        *,
-        give_up: bool,
-    ) -> dict[str, int]:
-        """
-        Record what the wait found, and collect the pictures of finished jobs.
-
-        :param give_up: whether jobs that still run have timed out; else their rows stay as they are
-        """
-        from ..execution.collect import collect_jobs
-        from ..execution.job_limit import release_collected
-        from ..results.stores import TableStore
-
-        ids = [swap.swap_id for swap in waiting]
-        store = TableStore(ledger, lambda: ledger.by_ids(ids))
-        tried = [swap for swap in waiting if give_up or swap.img_uuid not in waited.running]
-        # A picture is stored in the folder of the run that paid for it, whichever run collects it.
-        for run_id, rows in groupby(sorted(tried, key=_run_of), key=_run_of):
-            collect_jobs(account, store, list(rows), waited, self.storage_options(run_id, credentials))
-        swaps = store.load()
-        release_collected(ledger, account, tried, swaps)
-        return self._conclude(swaps, {swap.swap_id for swap in tried})
-
-    def _conclude(self, swaps: Sequence[Swap], tried: Collection[str]) -> dict[str, int]:
+    def _conclude(self, found: FoundRows) -> dict[str, int]:
         from ..execution.messages import pluralize
-        from ..results.recovery import job_itself_failed
 
-        counts = Counter(str(swap.status) for swap in swaps)
-        self.log.info("State of the rows that waited: %s.", dict(counts) or "none")
-        failed = [swap for swap in swaps if swap.status == "failed" and swap.swap_id in tried]
-        for swap in failed:
-            self.log.warning("%s, job %s: %s", swap.label, swap.img_uuid, swap.error_message)
-        lost = [swap for swap in failed if not job_itself_failed(swap)]
-        if lost:
+        self.log.info("State of the rows that waited: %s.", found.counts or "none")
+        if found.lost:
             raise CollectError(
-                f"{len(lost)} of {pluralize(len(swaps), 'paid job')} could not be downloaded or stored; the first: "
-                f"{lost[0].label}, job {lost[0].img_uuid}: {lost[0].error_message} A retry collects them again and "
-                "pays nothing.",
-                error_code=lost[0].error_code or CollectError.error_code,
+                f"{found.lost} of {pluralize(sum(found.counts.values()), 'paid job')} could not be downloaded or "
+                f"stored; the first: {found.first_lost} A retry collects them again and pays nothing.",
+                error_code=found.first_code or CollectError.error_code,
             )
-        return dict(counts)
+        return found.counts
 
 
-def _run_of(swap: Swap) -> str:
-    return swap.run_id
+def _moment(seconds: float | None) -> dt.datetime | None:
+    return None if seconds is None else dt.datetime.fromtimestamp(seconds, dt.UTC)

@@ -7,20 +7,20 @@ import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..hooks.goenhance import GoEnhanceHook
+    from ..hooks.account import AccountClient
     from ..results.ledger import Ledger, RunKey
 
 log = logging.getLogger(__name__)
 
 
-def store_planned_balance(hook: GoEnhanceHook, ledger: Ledger, key: RunKey, balance: int) -> None:
+def store_planned_balance(hook: AccountClient, ledger: Ledger, key: RunKey, balance: int) -> None:
     """Store the balance that a run starts with."""
     from ..execution.reconcile import record_balance
 
     record_balance(ledger, hook.account().fingerprint, key, "plan", balance)
 
 
-def settle_before_planning(hook: GoEnhanceHook, ledger: Ledger, job_seconds: float) -> None:
+def settle_before_planning(hook: AccountClient, ledger: Ledger, job_seconds: float) -> None:
     """Return unknown submits of earlier runs to ``planned`` where the balance shows that none was accepted."""
     from ..execution.messages import pluralize
     from ..execution.reconcile import record_balance, settle_earlier_runs
@@ -42,7 +42,7 @@ def settle_before_planning(hook: GoEnhanceHook, ledger: Ledger, job_seconds: flo
 
 
 def compare_with_balance(
-    hook: GoEnhanceHook, ledger: Ledger, key: RunKey, *, job_seconds: float, settle: bool
+    hook: AccountClient, ledger: Ledger, key: RunKey, *, job_seconds: float, settle: bool
 ) -> None:
     """
     Log what the balance says about the submits of a run. It never fails the run.

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..results.recovery import Policies
     from ..results.stores import SwapStore
     from ..results.swap import Swap
+    from ..results.waiting_jobs import RowsOf
 
 
 class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
@@ -194,6 +195,10 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
                 "it succeeds ([state_store] clear_on_success = True): a clear would pay for the same pair again. "
                 "Nothing was sent. Set results_conn_id on the task, or clear_on_success = False."
             )
+
+    def rows_of_task(self, context: Context) -> RowsOf | None:
+        """Return ``None``: the one job is passed to the trigger as it is."""
+        return None
 
     def push_img_uuids(self, context: Context, swaps: Sequence[Swap]) -> None:
         """Push the ``img_uuid`` under that key."""

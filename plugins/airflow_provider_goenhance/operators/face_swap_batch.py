@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import BatchFailedError
+from ..settings import max_xcom_pairs
 from .arguments import as_written, display_name, number, text, whole
 from .budget import raise_if_over_budget
 from .swap_base import GOOD, FaceSwapOperatorBase
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ..results.recovery import Policies
     from ..results.stores import SwapStore
     from ..results.swap import Swap
+    from ..results.waiting_jobs import RowsOf
 
 #: Failures that a message lists one by one.
 NAMED_FAILURES = 5
@@ -42,7 +44,9 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
     :param allowed_failure_share: the task fails when more than this share of its pairs failed, 0 to 1
         (default 0: any). It applies to the last try: while tries are left, a row that a retry can correct fails
         the try. Bad pairs never stop the others from being swapped (templated)
-    :return: a list of ``{"pair_id": str, "img_uuid": str | None, "status": str}``, in the order of the manifest
+    :return: a list of ``{"pair_id": str, "img_uuid": str | None, "status": str}``, in the order of the manifest; for
+        more than ``[goenhance] max_xcom_pairs`` (1,000) pairs ``{"pairs": int, "counts": dict, "rows": dict}``: how
+        many are in each state, and where the rows are
     :raises BatchFailedError: when too many pairs failed
     :raises BudgetReachedError: when a budget is reached, with ``on_budget_reached="fail"``
     :raises GoEnhanceError: when the account or the service stopped the batch
@@ -87,6 +91,7 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
     def open_store(self, context: Context, account: Account) -> SwapStore:
         """Return this task's rows, planned first if they were passed as ``pairs``."""
         from ..results.stores import TableStore
+        from ..results.waiting_jobs import has_rows
 
         planned = text(self.batch) is not None
         if (self.pairs is None) is not planned:
@@ -103,7 +108,7 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
         store = TableStore(
             ledger, lambda: ledger.of_run(key, task_id=self.task_id, batch=batch, counted=True)
         )
-        if not store.load():
+        if not has_rows(ledger.database, self.rows_of_task(context)):
             self._skip_if_withdrawn(ledger, key, batch)
             raise ValueError(
                 f"The results table of connection {self.results_conn_id!r} has no rows of batch {batch} for task "
@@ -169,13 +174,47 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
         ledger.supersede_rejected(key, self.task_id, self.map_index_of(context), rows)
         return [row.swap_id for row in rows]
 
-    def push_img_uuids(self, context: Context, swaps: Sequence[Swap]) -> None:
-        """Push ``{pair_id: img_uuid}`` under the key ``img_uuids``."""
-        img_uuids = {swap.pair_id: swap.img_uuid for swap in swaps if swap.img_uuid}
-        context["ti"].xcom_push(key="img_uuids", value=img_uuids)
+    def rows_of_task(self, context: Context) -> RowsOf:
+        """Return where the task's rows are in the results table."""
+        from ..results.waiting_jobs import RowsOf
 
-    def conclude(self, swaps: Sequence[Swap], *, tries_left: bool = False) -> list[dict[str, str | None]]:
-        """Return ids and states, or raise if too many pairs failed, or a retry can still correct one."""
+        ti = context["ti"]
+        batch = None if text(self.batch) is None else whole(self.batch, "batch")
+        map_index = self.map_index_of(context)
+        return RowsOf(
+            dag_id=ti.dag_id,
+            run_id=ti.run_id,
+            task_id=self.task_id,
+            batch=batch,
+            map_index=None if batch is not None else -1 if map_index is None else map_index,
+        )
+
+    def push_img_uuids(self, context: Context, swaps: Sequence[Swap]) -> None:
+        """Push ``{pair_id: img_uuid}`` under the key ``img_uuids``; for many pairs, counts and where the rows are."""
+        self._rows: RowsOf = self.rows_of_task(context)
+        context["ti"].xcom_push(
+            key="img_uuids",
+            value=self._summary(swaps)
+            if len(swaps) > max_xcom_pairs()
+            else {swap.pair_id: swap.img_uuid for swap in swaps if swap.img_uuid},
+        )
+
+    def _summary(self, swaps: Sequence[Swap]) -> dict[str, Any]:
+        """Return the counts of the rows, and where they are."""
+        return {
+            "pairs": len(swaps),
+            "counts": dict(sorted(Counter(swap.status.value for swap in swaps).items())),
+            "rows": {"results_conn_id": str(self.results_conn_id), **self._rows.to_dict()},
+        }
+
+    def conclude(
+        self, swaps: Sequence[Swap], *, tries_left: bool = False
+    ) -> list[dict[str, str | None]] | dict[str, Any]:
+        """
+        Return ids and states, or counts for many pairs.
+
+        :raises BatchFailedError: when too many pairs failed, or a retry can still correct one
+        """
         from ..execution.messages import describe_with_next_steps, pluralize
 
         counts = Counter(swap.status for swap in swaps)
@@ -194,6 +233,8 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
             self._raise_if_retry_helps(bad, swaps, policies)
         self._raise_if_too_many(bad, sent, policies)
         raise_if_over_budget(self, swaps)
+        if len(swaps) > max_xcom_pairs():
+            return self._summary(swaps)
         return [
             {"pair_id": swap.pair_id, "img_uuid": swap.img_uuid, "status": swap.status.value}
             for swap in swaps

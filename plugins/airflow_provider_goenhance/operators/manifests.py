@@ -74,14 +74,23 @@ def _run(operator: GoEnhancePlanOperator, location: str, options: Options, conte
         return open_run(ledger, location, read_statuses(operator.statuses), RunKey(ti.dag_id, ti.run_id))
 
 
+def has_several(operator: GoEnhancePlanOperator, context: Context) -> bool:
+    """
+    Return whether a task may read several manifests.
+
+    :raises ManifestError: when there is none
+    """
+    return text(operator.manifest_sql) is None and len(manifests_of(operator.manifest, None, context)) > 1
+
+
 def _options(operator: GoEnhancePlanOperator) -> Options:
+    """Return how the manifests are read; strict mode is the task's, which keeps the rejected rows first."""
     from ..manifest.read import Options
 
     return Options(
         limit=whole(operator.limit, "limit") or None,
         require_consent=flag(operator.require_consent, "require_consent"),
         columns=mapping(operator.columns, "columns"),
-        strict=flag(operator.strict, "strict"),
         matrix=choice(operator.mode, "mode", ("pairs", "matrix")) == "matrix",
     )
 

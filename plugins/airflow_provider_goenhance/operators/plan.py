@@ -15,8 +15,9 @@ from .arguments import choice, flag, limit, seconds, text, whole
 if TYPE_CHECKING:
     from airflow.sdk import BaseNotifier, Context
 
-    from ..hooks.goenhance import GoEnhanceHook
-    from ..manifest.model import Manifest
+    from ..execution.rejected_rows import RejectedRows
+    from ..execution.run_plan import RunPlan
+    from ..hooks.account import AccountClient
     from ..results.ledger import Ledger, RunKey
     from ..results.states import OnUnknownSubmit, Reuse
 
@@ -167,14 +168,13 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
 
     def run_task(self, context: Context) -> list[dict[str, Any]]:
         """Plan the run."""
-        from ..execution.batches import log_dry_run, write_batches
-        from ..execution.planning import plan_rows, settle_expired_claims
-        from ..execution.rejected_rows import refuse_if_all_rejected
-        from ..hooks.goenhance import GoEnhanceHook
+        from ..execution.planning import settle_expired_claims
+        from ..execution.run_plan import PlanOptions, RunPlan
+        from ..hooks.account import AccountClient
         from ..hooks.results import open_ledger
-        from ..manifest.read import refuse_rejected
         from ..results.spending import Caps
         from .run_price import RunPrice
+        from .slots import slots_of
 
         reuse = choice(self.reuse, "reuse", ("succeeded", "never"))
         on_unknown_submit = choice(self.on_unknown_submit, "on_unknown_submit", ("hold", "resubmit"))
@@ -182,46 +182,34 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         pairs_per_task = whole(self.pairs_per_task, "pairs_per_task")
         caps = Caps(limit(self.max_pairs, "max_pairs"), limit(self.max_cost, "max_cost"))
         approve_above = limit(self.approve_above, "approve_above")
-        manifests = self._read(context)
         key = self._run_key(context)
-        if not check_only:
-            self._keep_rejected(manifests, key, context)
-        if flag(self.strict, "strict"):
-            for manifest in manifests:
-                refuse_rejected(manifest)
-        hook = GoEnhanceHook(str(self.goenhance_conn_id))
+        hook = AccountClient(str(self.goenhance_conn_id))
+        options = PlanOptions(
+            hook.account().fingerprint,
+            reuse=reuse == "succeeded",
+            on_unknown_submit=on_unknown_submit,  # type: ignore[arg-type]
+            storage_conn_id=text(self.storage_conn_id),
+            marking=self.marking,
+            dry_run=check_only,
+            slots=slots_of(self.get_dag(), self.swap_task_id),
+        )
         with open_ledger(str(self.results_conn_id)) as ledger:
             price = RunPrice(ledger, hook, key, caps, approve_above)
             if not check_only:
                 settle_expired_claims(ledger)
                 self._settle_by_credits(hook, ledger)
-            rows = [
-                row
-                for manifest in manifests
-                for row in plan_rows(
-                    manifest,
-                    key,
-                    self.swap_task_id,
-                    known_in=ledger,
-                    account=hook.account().fingerprint,
-                    reuse=reuse == "succeeded",
-                    on_unknown_submit=on_unknown_submit,  # type: ignore[arg-type]
-                    storage_conn_id=text(self.storage_conn_id),
-                    marking=self.marking and not check_only,
-                )
-            ]
-            if check_only:
-                log_dry_run(rows, pairs_per_task)
-                pairs = {row.pair_fingerprint for row in rows if row.status == "planned"}
-                self.log.info("%s", price.of_dry_run(pairs, self.check_account))
-                return []
-            batches = write_batches(ledger, key, self.swap_task_id, rows, pairs_per_task)
-            refuse_if_all_rejected(rows, manifests)
+            with RunPlan(ledger, key, self.swap_task_id, options) as plan:
+                self._read(plan, key, context)
+                if check_only:
+                    to_pay = plan.log_dry_run(pairs_per_task)
+                    self.log.info("%s", price.of_dry_run(to_pay, self.check_account))
+                    return []
+                batches = plan.write(pairs_per_task)
             unpaid = ledger.unpaid_pairs(key, task_id=self.swap_task_id)
             estimate = price.of_run(unpaid, self.check_account)
         self.log.info("%s", estimate)
         if price.needs_approval(estimate):
-            price.ask(self, context, manifests, estimate)
+            price.ask(self, context, plan.locations, estimate)
         return batches
 
     def resume_task(self, context: Context, event: Any) -> list[dict[str, Any]]:
@@ -238,7 +226,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
             raise not_approved(answer, self.approval_timeout)
         self.log.info("Approved by %s.", answer.by)
         with open_ledger(str(self.results_conn_id)) as ledger:
-            return list_batches(ledger.of_run(self._run_key(context), task_id=self.swap_task_id))
+            return list_batches(ledger, self._run_key(context), self.swap_task_id)
 
     @staticmethod
     def _run_key(context: Context) -> RunKey:
@@ -246,24 +234,31 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
 
         return RunKey(context["ti"].dag_id, context["ti"].run_id)
 
-    def _read(self, context: Context) -> list[Manifest]:
-        """Read the manifests of the run, and log what they hold."""
-        from ..execution.rejected_rows import log_rejected
-        from .manifests import open_manifests
+    def _read(self, plan: RunPlan, key: RunKey, context: Context) -> None:
+        """Plan the rows of the manifests, part by part, and keep the rejected ones in ``rejected.csv``."""
+        from ..execution.rejected_rows import RejectedRows
+        from ..manifest.model import Manifest
+        from .manifests import has_several, open_manifests
 
-        manifests = []
+        strict = flag(self.strict, "strict")
+        rejected = RejectedRows(several=has_several(self, context))
         for stream in open_manifests(self, context):
-            manifests.append(stream.collect())
-            log_rejected(manifests[-1])
-        return manifests
+            rejected.begin(stream.location)
+            for checked in stream:
+                rejected.add(checked)
+                if not (strict and rejected.any()):
+                    plan.add(Manifest(stream.location, checked.pairs, checked.rejected, stream.sha256))
+            rejected.log()
+        if not flag(self.check_only, "check_only"):
+            self._keep(rejected, key, context)
+        if strict:
+            rejected.refuse()
 
-    def _keep_rejected(self, manifests: Sequence[Manifest], key: RunKey, context: Context) -> None:
+    def _keep(self, rejected: RejectedRows, key: RunKey, context: Context) -> None:
         """Store ``rejected.csv``; a storage that cannot be used must not stop the run, whose rows have the reasons."""
-        from ..execution.rejected_rows import keep_rejected
-
         storage = text(self.storage) or default_storage()
         try:
-            uri = keep_rejected(manifests, key, self.task_id, storage, conn_id=text(self.storage_conn_id))
+            uri = rejected.keep(key, self.task_id, storage, conn_id=text(self.storage_conn_id))
         except Exception as error:  # noqa: BLE001
             self.log.warning("The rejected rows could not be stored as rejected.csv: %s", error)
             return
@@ -271,7 +266,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
             self.log.info("Rejected rows: %s", uri)
             context["ti"].xcom_push(key="rejected_csv", value=uri)
 
-    def _settle_by_credits(self, hook: GoEnhanceHook, ledger: Ledger) -> None:
+    def _settle_by_credits(self, hook: AccountClient, ledger: Ledger) -> None:
         from .credit_check import settle_before_planning
 
         job_seconds = seconds(self.job_timeout, "job_timeout")

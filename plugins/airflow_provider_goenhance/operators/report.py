@@ -127,9 +127,10 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
             counts, over_budget = summary.counts, summary.over_budget
             over = rows(over_budget=True).page(1) if over_budget else []
             self._log_failures(rows, summary)
-            self._keep_failures(ti, rows, key, summary)
             if self.check_account:
                 self._compare_with_balance(ledger, key)
+            if summary.rows:
+                self._keep_failures(ti, rows, key, summary)
             if flag(self.contact_sheet, "contact_sheet"):
                 self._store_contact_sheet(ti, key, rows, summary)
         self.log.info("%s", counts_line(key.run_id, counts))
@@ -147,11 +148,11 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
         return facts
 
     def _compare_with_balance(self, ledger: Ledger, key: RunKey) -> None:
-        from ..hooks.goenhance import GoEnhanceHook
+        from ..hooks.account import AccountClient
         from .credit_check import compare_with_balance
 
         compare_with_balance(
-            GoEnhanceHook(str(self.goenhance_conn_id)),
+            AccountClient(str(self.goenhance_conn_id)),
             ledger,
             key,
             job_seconds=seconds(self.job_timeout, "job_timeout"),

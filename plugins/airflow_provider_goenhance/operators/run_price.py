@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..exceptions import GoEnhanceError, OutOfCreditsError
@@ -17,8 +17,7 @@ from .credit_check import store_planned_balance
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from ..hooks.goenhance import GoEnhanceHook
-    from ..manifest.model import Manifest
+    from ..hooks.account import AccountClient
     from ..results.ledger import Ledger, RunKey
     from ..results.spending import Caps
     from .plan import GoEnhancePlanOperator
@@ -37,7 +36,7 @@ class RunPrice:
     """
 
     def __init__(
-        self, ledger: Ledger, hook: GoEnhanceHook, key: RunKey, caps: Caps, approve_above: int | None
+        self, ledger: Ledger, hook: AccountClient, key: RunKey, caps: Caps, approve_above: int | None
     ) -> None:
         self._ledger = ledger
         self._hook = hook
@@ -53,15 +52,15 @@ class RunPrice:
                 "Set credits_per_swap (credits for one swap) on the connection."
             )
 
-    def of_dry_run(self, pairs: Collection[str], check_account: bool) -> Estimate:
+    def of_dry_run(self, pairs: int, check_account: bool) -> Estimate:
         """
         Return what a run would cost.
 
-        :param pairs: fingerprints of the pairs that it would pay for
+        :param pairs: how many pairs it would pay for
         :param check_account: whether the balance is read
         """
         balance = self._hook.get_credits().count if check_account else None
-        return self._estimate(len(pairs), balance)
+        return self._estimate(pairs, balance)
 
     def of_run(self, unpaid: int, check_account: bool) -> Estimate:
         """
@@ -78,9 +77,13 @@ class RunPrice:
         return self._approve_above is not None and (found.cost or 0) > self._approve_above
 
     def ask(
-        self, task: GoEnhancePlanOperator, context: Context, manifests: Sequence[Manifest], found: Estimate
+        self, task: GoEnhancePlanOperator, context: Context, manifests: Sequence[str], found: Estimate
     ) -> None:
-        """Park the task until a person has approved what the run costs."""
+        """
+        Park the task until a person has approved what the run costs.
+
+        :param manifests: where they were read from
+        """
         open_for = duration(task.approval_timeout.total_seconds())
         task.log.info("More than approve_above=%s: waiting for a person's approval.", self._approve_above)
         ask(
@@ -88,7 +91,7 @@ class RunPrice:
             context,
             subject=found.question,
             body=f"Run `{self._key.run_id}` of Dag `{self._key.dag_id}`, manifest "
-            f"{', '.join(f'`{manifest.location}`' for manifest in manifests)}.\n\n"
+            f"{', '.join(f'`{location}`' for location in manifests)}.\n\n"
             f"{found}\n\nWithout an answer within {open_for}, nothing is sent.",
             timeout=task.approval_timeout,
             notifiers=task.approval_notifiers,

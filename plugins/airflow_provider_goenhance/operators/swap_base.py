@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
 
     from ..api.account import Account
     from ..execution.attempt import Attempt
+    from ..execution.wait_plan import WaitPlan
     from ..results.ledger import Ledger, RunKey
     from ..results.recovery import Policies
     from ..results.states import OnBudgetReached, OnClear, OnUnknownSubmit, Reuse
     from ..results.stores import SwapStore
     from ..results.swap import Swap
+    from ..results.waiting_jobs import RowsOf
 
 #: Status of the rows that do not fail their task.
 GOOD = frozenset({"succeeded", "reused", "submitted"})
@@ -104,6 +107,10 @@ class FaceSwapOperatorBase(JobOperatorBase):
         """Return this task's rows, planned first if that is the task's job."""
         raise NotImplementedError
 
+    def rows_of_task(self, context: Context) -> RowsOf | None:
+        """Return where the task's rows are in the results table, ``None`` for a single row or no table."""
+        raise NotImplementedError
+
     def push_img_uuids(self, context: Context, swaps: Sequence[Swap]) -> None:
         """Push each ``img_uuid`` to XCom as soon as it is known."""
         raise NotImplementedError
@@ -141,8 +148,7 @@ class FaceSwapOperatorBase(JobOperatorBase):
 
         in_time = has_time_left(self, context)
         with self._open_resources():
-            attempt = self._prepare(context)
-            attempt.take_event(event, leave_running=not in_time)
+            attempt = self._resume(context, event, in_time=in_time)
             if in_time:
                 return self._process(attempt, context, first_look=False)
             swaps = attempt.store.load()
@@ -150,6 +156,26 @@ class FaceSwapOperatorBase(JobOperatorBase):
                 raise execution_timed_out(self)
             self.push_img_uuids(context, swaps)
             return self._conclude(swaps, context)
+
+    def _resume(self, context: Context, event: Any, *, in_time: bool) -> Attempt:
+        """Return the attempt with the event taken; wait on if the results table is out of reach at the moment."""
+        from ..execution.events import resumed_by
+        from ..execution.wait_plan import WaitPlan
+        from ..results.transient_errors import OutOfReachError
+
+        try:
+            attempt = self._prepare(context)
+            attempt.take_event(event, leave_running=not in_time)
+        except OutOfReachError as error:
+            resumed = resumed_by(event)
+            plan = WaitPlan.of(resumed.carried or {})
+            rows = self.rows_of_task(context)
+            if not (resumed.outcome.handed_over and rows and in_time and plan.until > time.time()):
+                raise
+            self.log.warning("%s What has ended is collected with the next hand-over.", error)
+            plan.doubts = resumed.outcome.doubts
+            self.defer_until_finished(plan.until, rows=rows, plan=plan, context=context)
+        return attempt
 
     def on_kill(self) -> None:
         """Stop submitting, mark the submits in flight as unknown, and log what continues without this task."""
@@ -172,8 +198,18 @@ class FaceSwapOperatorBase(JobOperatorBase):
         def submitted(swaps: Sequence[Swap]) -> None:
             self.push_img_uuids(context, swaps)
 
-        def defer(waiting: Sequence[Swap], deadline: float) -> None:
-            self.defer_until_finished(waiting, deadline, context=context)
+        def defer(
+            waiting: Sequence[Swap], ahead: Sequence[Swap], deadline: float, plan: WaitPlan | None
+        ) -> None:
+            rows = self.rows_of_task(context) if waiting else None
+            listed = ahead if rows is not None else [*waiting, *ahead]
+            self.defer_until_finished(
+                deadline,
+                rows=rows,
+                img_uuids=[str(swap.img_uuid) for swap in listed],
+                plan=plan,
+                context=context,
+            )
 
         swaps = attempt.rounds(
             wait=flag(self.wait_for_completion, "wait_for_completion"),

@@ -41,7 +41,7 @@ _TRANSIENT = frozenset({ErrorCode.DOWNLOAD_FAILED, ErrorCode.DOWNLOAD_TIMED_OUT,
 _NOT_YET = frozenset({403, 404})
 #: How often the newest link to a picture is asked, with growing pauses, while it answers 403 or 404.
 NOT_YET_ATTEMPTS = 5
-#: Attempts that do not count, because the number of downloads at the same time was halved meanwhile.
+#: Attempts that do not count, because many downloads fail and their number is being reduced.
 MOST_SPARED = 5
 #: Age of a finished job from which a refused link is not expected to be served soon.
 SETTLED = timedelta(hours=1)
@@ -270,7 +270,6 @@ class _Fetcher:
         """Collect a link: ``attempts`` times if it is refused, ``fetch_attempts`` times if the download fails."""
         failed = refused = spared = 0
         while True:
-            halvings = self._limits.downloads.halvings
             try:
                 return await self._once(link, number)
             except LinkExpiredError as error:
@@ -278,8 +277,8 @@ class _Fetcher:
                 if refused >= attempts or error.http_status not in _NOT_YET:
                     raise
             except CollectError as error:
-                if spared < MOST_SPARED and is_overload(error) and self._limits.downloads.halvings > halvings:
-                    # There were too many downloads at the same time; the next attempt has fewer beside it.
+                if spared < MOST_SPARED and is_overload(error) and self._limits.downloads.is_reduced:
+                    # There are too many downloads at the same time; the next attempt may have fewer beside it.
                     spared += 1
                 else:
                     failed += 1

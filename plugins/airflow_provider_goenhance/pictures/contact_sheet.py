@@ -62,7 +62,7 @@ class SheetRow:
     One swap on the sheet.
 
     :param good: whether it succeeded; the others are shown first
-    :param sent: whether its inputs may be fetched; those of a rejected row are not
+    :param with_inputs: whether its inputs are fetched; those of a rejected row may not be
     :param labels: what its manifest says about it besides, on one line
     """
 
@@ -74,7 +74,7 @@ class SheetRow:
     result_uri: str | None = None
     img_uuid: str | None = None
     reason: str | None = None
-    sent: bool = True
+    with_inputs: bool = True
     labels: str = ""
 
 
@@ -178,12 +178,16 @@ async def fetch_inputs(
     :param max_bytes: maximum size of an input
     :param seconds: for the inputs of all rows together
     """
+    shown = _shown(rows, most_rows)
+    urls = dict.fromkeys(
+        url for row in shown if row.with_inputs for url in (row.source_img, row.reference_img)
+    )
+    found: dict[str, str | None] = {}
+    if not urls:
+        return found
     from .session import open_session
 
-    shown = _shown(rows, most_rows)
-    urls = dict.fromkeys(url for row in shown if row.sent for url in (row.source_img, row.reference_img))
     slots = asyncio.Semaphore(FETCHES_AT_ONCE)
-    found: dict[str, str | None] = {}
     with ThreadPoolExecutor(DECODERS) as decoders:
         async with open_session(connect_seconds=CONNECT_SECONDS) as session:
             inputs = _Inputs(session, decoders, max_bytes)
@@ -193,12 +197,11 @@ async def fetch_inputs(
                     found[url] = await inputs.fetch(url)
 
             fetches = [asyncio.ensure_future(one(url)) for url in urls]
-            if fetches:
-                # Hosts that hang, one after the other, must not delay the report for long.
-                _, late = await asyncio.wait(fetches, timeout=seconds)
-                for fetch in late:
-                    fetch.cancel()
-                await asyncio.gather(*fetches, return_exceptions=True)
+            # Hosts that hang, one after the other, must not delay the report for long.
+            _, late = await asyncio.wait(fetches, timeout=seconds)
+            for fetch in late:
+                fetch.cancel()
+            await asyncio.gather(*fetches, return_exceptions=True)
     return found
 
 

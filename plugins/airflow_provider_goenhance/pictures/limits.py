@@ -30,10 +30,11 @@ T = TypeVar("T")
 MOST_BYTES = 192 * 2**20
 #: Copies of a picture at the same time: as it arrives, as it is checked, and with its mark.
 COPIES = 3
-#: The number of downloads is halved when this share of a round fails, but at least two ...
+#: A round in which a larger share of the downloads fails has too many of them at the same time ...
 FAILED_SHARE = 1 / 8
+#: ... and so many failures at least halve their number at once.
 _LEAST_FAILED = 2
-# ... for a reason that fewer of them may avoid.
+# What fewer downloads at the same time may avoid.
 _OVERLOAD = frozenset({ErrorCode.DOWNLOAD_TIMED_OUT, ErrorCode.DOWNLOAD_FAILED})
 _TOO_MANY_REQUESTS = 429
 
@@ -45,26 +46,30 @@ PROCESSORS = threading.BoundedSemaphore(
 
 class DownloadLimit:
     """
-    The number of downloads at the same time: halved when too many fail, one more after each round that goes well.
+    The number of downloads at the same time: halved when many fail, one more after each round that goes well.
 
     A round is as many downloads as may run at the same time.
 
     :param most: where it begins, and which it never exceeds
     :ivar limit: the number at present
-    :ivar halvings: how often it was halved
     """
 
     def __init__(self, most: int) -> None:
         self.most = self.limit = max(1, most)
-        self.halvings = 0
+        self._halvings = 0
         self._running = self._ended = self._failed = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def is_reduced(self) -> bool:
+        """Return whether many downloads have failed, and fewer run at the same time than may."""
+        return self.limit < self.most
 
     @contextlib.asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
         """Wait for a slot, and hold it for one download; the error that it ends with is counted."""
         await self._acquire()
-        halvings = self.halvings
+        halvings = self._halvings
         try:
             yield
         except CollectError as error:
@@ -83,30 +88,36 @@ class DownloadLimit:
             try:
                 await turn
             except asyncio.CancelledError:
-                if turn.cancelled():
-                    self._waiting.remove(turn)
-                else:
-                    self._wake()
+                if not turn.cancelled():
+                    self._wake()  # it was this one's turn
                 raise
         self._running += 1
 
     def _wake(self) -> None:
-        for _ in range(min(len(self._waiting), self.limit - self._running)):
-            self._waiting.popleft().set_result(None)
+        free = self.limit - self._running
+        while free > 0 and self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                free -= 1
 
     def _count(self, halvings: int, *, failed: bool) -> None:
-        if halvings != self.halvings:
+        if halvings != self._halvings:
             return  # it began when more were allowed, and says nothing of the present number
         self._ended += 1
         self._failed += failed
         if self._failed >= max(_LEAST_FAILED, self.limit * FAILED_SHARE):
-            self.halvings += 1
-            self.limit = max(1, self.limit // 2)
-            self._ended = self._failed = 0
-            log.warning("Many downloads fail: at most %d at the same time for now.", self.limit)
-        elif self._ended >= self.limit:
+            if self.limit > 1:
+                self._halvings += 1
+                self.limit //= 2
+                log.warning("Many downloads fail: at most %d at the same time for now.", self.limit)
+        elif self._ended < self.limit:
+            return  # the round is not over
+        elif self._failed <= self.limit * FAILED_SHARE:
             self.limit = min(self.most, self.limit + 1)
-            self._ended = self._failed = 0
+        else:
+            self.limit = max(1, self.limit - 1)
+        self._ended = self._failed = 0
 
 
 def is_overload(error: CollectError) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -180,6 +181,12 @@ def picture_exists(uri: str, conn_id: str | None = None) -> bool:
     :raises CollectError: ``not_kept`` if the storage cannot be asked
     """
     with _naming_errors("look for", uri):
+        if uri.startswith("file:///") and "%" not in uri:
+            # As most of ours are: taking the URI of each of a million apart takes longer than to look for its file.
+            try:
+                return stat.S_ISREG(os.stat(uri[len("file://") :]).st_mode)  # noqa: PTH116
+            except (FileNotFoundError, NotADirectoryError):
+                return False
         path = _existing_local_path(uri)
         if path is not None:
             return path.is_file()

@@ -43,7 +43,11 @@ def make_engine(url: sa.URL) -> sa.Engine:
         return _sqlite(url)
     asked = _CONNECT_ARGS.get(url.get_driver_name(), {})
     arguments = {name: value for name, value in asked.items() if name not in url.query}
-    engine = sa.create_engine(url, pool_pre_ping=True, pool_size=2, max_overflow=4, connect_args=arguments)
+    options: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 2, "max_overflow": 4}
+    if url.get_driver_name() == "psycopg2":
+        # A hundred updates in one round trip, as psycopg does of itself, instead of one.
+        options["executemany_mode"] = "values_plus_batch"
+    engine = sa.create_engine(url, connect_args=arguments, **options)
     if engine.dialect.name in _USE_UTC:
         sa.event.listen(engine, "connect", partial(_use_utc, _USE_UTC[engine.dialect.name]))
     return engine

@@ -6,6 +6,8 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -13,10 +15,14 @@ from ..exceptions import ErrorCode, JobFailedError
 from .budget_transitions import OverBudget
 from .clock import CLAIM_SECONDS_0_1_0, database_time
 from .database import IN_LIST, ResultsDatabase
+from .key_lists import among
 from .outcome_transitions import Outcome
-from .plan import Plan, PlanResult, RunKey
+from .plan import AddedRows, PlanResult, RunKey
 from .plan_transitions import WITHDRAWN, Superseded
 from .recovery import JOB_NOT_FOUND
+from .reuse import DECIDING
+from .staged_plan import StagedPlan
+from .staged_rows import StagedRows
 from .states import Status
 from .swap import Swap, raw_fingerprint
 from .transition_sql import update, update_rows
@@ -47,8 +53,52 @@ class Ledger:
             no longer among ``swaps``, become ``rejected`` with the code ``withdrawn``, and ``planned`` again once a
             plan has them again. These, and rejected rows that are no longer among ``swaps``, count no more
         """
-        wanted = {swap.swap_id: swap for swap in swaps}
-        return self.database.run(lambda connection: Plan(connection, self.swaps, key, task_id).write(wanted))
+        if task_id is None:
+            wanted = {swap.swap_id: swap for swap in swaps}
+            return self.database.run(lambda connection: AddedRows(connection, self.swaps).write(wanted))
+        with closing(self.stage()) as rows:
+            rows.add((swap, None, False) for swap in swaps)
+            return self.plan_staged(StagedPlan(self.swaps, key, task_id, rows))
+
+    def stage(self) -> StagedRows:
+        """Return an empty place for the rows of a plan."""
+        return StagedRows(self.swaps, self.database.engine.dialect)
+
+    def plan_staged(self, plan: StagedPlan) -> PlanResult:
+        """Do the same as :meth:`plan` for rows that were staged."""
+        return self.database.run(plan.write)
+
+    def has_rows(self, key: RunKey, *, task_id: str) -> bool:
+        """Return whether a task of a run has rows."""
+        query = (
+            sa.select(self.swaps.c.swap_id).where(*self._of(key), self.swaps.c.task_id == task_id).limit(1)
+        )
+        return bool(self.database.read(query))
+
+    def existing(self, swap_ids: Iterable[str]) -> set[str]:
+        """Return which primary keys there are."""
+        return {
+            row["swap_id"]
+            for condition in self._among(self.swaps.c.swap_id, swap_ids)
+            for row in self.database.read(sa.select(self.swaps.c.swap_id).where(condition))
+        }
+
+    def batches(self, key: RunKey, *, task_id: str) -> list[dict[str, Any]]:
+        """Return of each batch of a task: ``batch``, ``pairs``, ``first_row``, ``last_row``, and one ``pair_id``."""
+        c = self.swaps.c
+        query = (
+            sa.select(
+                c.batch,
+                sa.func.count().label("pairs"),
+                sa.func.min(c.row_number).label("first_row"),
+                sa.func.max(c.row_number).label("last_row"),
+                sa.func.min(c.pair_id).label("pair_id"),
+            )
+            .where(*self._of(key), c.task_id == task_id, c.batch.is_not(None))
+            .group_by(c.batch)
+            .order_by(c.batch)
+        )
+        return self.database.read(query)
 
     def supersede_rejected(
         self, key: RunKey, task_id: str, map_index: int | None, swaps: Sequence[Swap]
@@ -72,9 +122,9 @@ class Ledger:
         c = self.swaps.c
         columns = (c.pair_id, c.pair_fingerprint, c.swap_id)
         known: dict[tuple[str, str], str] = {}
-        for some in _slices(sorted(signed)):
+        for condition in self._among(c.pair_fingerprint, sorted(signed)):
             query = sa.select(*columns).where(
-                c.pair_fingerprint.in_(some),
+                condition,
                 *self._of(key),
                 c.task_id == task_id,
                 sa.or_(c.status != Status.REJECTED, c.error_code == WITHDRAWN),
@@ -102,16 +152,16 @@ class Ledger:
         )
         runs = [key.run_id, *(row["run_id"] for row in self.database.read(last) if row["run_id"])]
         found: list[Swap] = []
-        for some in _slices(pair_ids):
+        for condition in self._among(c.pair_id, pair_ids):
             query = (
                 sa.select(self.swaps)
-                .where(c.dag_id == key.dag_id, c.run_id.in_(runs), c.task_id == task_id, c.pair_id.in_(some))
+                .where(c.dag_id == key.dag_id, c.run_id.in_(runs), c.task_id == task_id, condition)
                 .order_by(c.run_id.desc(), c.planned_at.desc())
             )
             found += [Swap.from_row(row) for row in self.database.read(query)]
         return found
 
-    def earlier(self, fingerprints: Iterable[str], account: str) -> list[Swap]:
+    def earlier(self, fingerprints: Iterable[str], account: str, *, whole: bool = True) -> list[Swap]:
         """
         Return the rows of any run that decide what a new run does with some pairs, in the order they were planned.
 
@@ -121,8 +171,10 @@ class Ledger:
 
         :param fingerprints: of the pairs, see :func:`.swap.pair_fingerprint`
         :param account: fingerprint of the account that would pay
+        :param whole: whether all columns are read, or only those that decide, see :data:`.reuse.DECIDING`
         """
         c = self.swaps.c
+        columns = [column for column in c if whole or column.name in DECIDING]
         kind = sa.case(
             (sa.and_(c.status == Status.SUCCEEDED, c.result_uri.is_not(None)), "picture"),
             (c.img_uuid.is_not(None), "job"),
@@ -132,11 +184,11 @@ class Ledger:
             partition_by=(c.pair_fingerprint, kind), order_by=(c.planned_at.desc(), c.swap_id.desc())
         )
         found: list[Swap] = []
-        for some in _slices(list(dict.fromkeys(fingerprints))):
+        for condition in self._among(c.pair_fingerprint, fingerprints):
             ranked = (
-                sa.select(c.swap_id, latest_first.label("place"))
+                sa.select(*columns, latest_first.label("place"))
                 .where(
-                    c.pair_fingerprint.in_(some),
+                    condition,
                     c.account == account,
                     c.status != Status.REUSED,
                     sa.or_(c.img_uuid.is_not(None), c.status == Status.UNKNOWN),
@@ -144,10 +196,9 @@ class Ledger:
                 .subquery()
             )
             query = (
-                sa.select(self.swaps)
-                .join(ranked, c.swap_id == ranked.c.swap_id)
+                sa.select(*(ranked.c[column.name] for column in columns))
                 .where(ranked.c.place == 1)
-                .order_by(c.planned_at, c.swap_id)
+                .order_by(ranked.c.planned_at, ranked.c.swap_id)
             )
             found += [Swap.from_row(row) for row in self.database.read(query)]
         return found
@@ -195,8 +246,8 @@ class Ledger:
     def by_ids(self, swap_ids: Sequence[str]) -> list[Swap]:
         """Return rows by primary key, in the order asked for; missing ones are left out."""
         found: dict[str, Swap] = {}
-        for start in range(0, len(swap_ids), IN_LIST):
-            query = sa.select(self.swaps).where(self.swaps.c.swap_id.in_(swap_ids[start : start + IN_LIST]))
+        for condition in self._among(self.swaps.c.swap_id, swap_ids):
+            query = sa.select(self.swaps).where(condition)
             found |= {row["swap_id"]: Swap.from_row(row) for row in self.database.read(query)}
         return [found[swap_id] for swap_id in swap_ids if swap_id in found]
 
@@ -234,13 +285,24 @@ class Ledger:
         """Return how many pairs of a task were not sent yet: planned, or held for a budget."""
         c = self.swaps.c
         over_budget = sa.and_(c.status == Status.HELD, c.error_code == ErrorCode.BUDGET_REACHED)
-        query = sa.select(sa.func.count(c.pair_fingerprint.distinct()).label("pairs")).where(
-            *self._of(key),
-            c.task_id == task_id,
-            c.superseded_at.is_(None),
-            sa.or_(c.status == Status.PLANNED, over_budget),
+        # Not COUNT(DISTINCT ...), for which PostgreSQL sorts.
+        pairs = (
+            sa.select(c.pair_fingerprint)
+            .where(
+                *self._of(key),
+                c.task_id == task_id,
+                c.superseded_at.is_(None),
+                sa.or_(c.status == Status.PLANNED, over_budget),
+            )
+            .distinct()
+            .subquery()
         )
-        return int(self.database.read(query)[0]["pairs"])
+        return int(
+            self.database.read(sa.select(sa.func.count().label("pairs")).select_from(pairs))[0]["pairs"]
+        )
+
+    def _among(self, column: sa.Column[Any], keys: Iterable[str]) -> Iterator[sa.ColumnElement[bool]]:
+        return among(self.database.url.get_backend_name(), column, keys)
 
     def _of(self, key: RunKey) -> tuple[sa.ColumnElement[bool], ...]:
         return (self.swaps.c.dag_id == key.dag_id, self.swaps.c.run_id == key.run_id)

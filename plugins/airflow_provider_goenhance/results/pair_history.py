@@ -37,6 +37,7 @@ def read_histories(
     *,
     known: Collection[str],
     whole: Callable[[str, PairKey | None], bool],
+    planning: bool = False,
 ) -> dict[str, PairHistory]:
     """
     Return what other rows have done with some pairs.
@@ -45,15 +46,21 @@ def read_histories(
     :param pairs: their fingerprints
     :param account: fingerprint of the account that would pay
     :param known: ids of rows that the caller has, and that are not read as holders
+    :param planning: whether the rows need only the columns that decide
     :param whole: for which pairs, given their keys, all earlier rows are read; the others get their key alone
     """
     wanted = list(dict.fromkeys(pairs))
     # Before the rows: a claim that comes after this read is noticed when the next one names the key.
     keys = ledger.database.run_read(lambda connection: read_keys(connection, ledger.swaps, account, wanted))
     some = [pair for pair in wanted if whole(pair, keys.get(pair))]
+    rows = ledger.earlier(some, account, whole=not planning)
+    earlier = by_pair(rows)
+    read = {swap.swap_id: swap for swap in rows}
+    # Most pairs were claimed last by the row that has the picture.
     held = [keys[pair].swap_id for pair in some if pair in keys and keys[pair].swap_id not in known]
-    holders = {swap.pair_fingerprint: swap for swap in (ledger.by_ids(held) if held else ())}
-    earlier = by_pair(ledger.earlier(some, account))
+    if others := [swap_id for swap_id in held if swap_id not in read]:
+        read |= {swap.swap_id: swap for swap in ledger.by_ids(others)}
+    holders = {read[swap_id].pair_fingerprint: read[swap_id] for swap_id in held if swap_id in read}
     return {
         pair: PairHistory(keys.get(pair), holders.get(pair), tuple(earlier.get(pair, ()))) for pair in wanted
     }

@@ -21,6 +21,7 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from . import bulk_update
 from .account_tables import account_tables
 from .database import IN_LIST
+from .key_lists import among
 from .transitions import Claim
 
 if TYPE_CHECKING:
@@ -72,13 +73,9 @@ def read_keys(
 ) -> dict[str, PairKey]:
     """Return the keys of some pairs of an account, by the pairs' fingerprints; a pair never claimed has none."""
     c = _pairs_of(swaps).c
-    wanted = sorted(set(pairs))
     found: dict[str, PairKey] = {}
-    for start in range(0, len(wanted), IN_LIST):
-        some = wanted[start : start + IN_LIST]
-        query = sa.select(c.pair_fingerprint, c.swap_id, c.claims).where(
-            c.account == account, c.pair_fingerprint.in_(some)
-        )
+    for condition in among(connection.dialect.name, c.pair_fingerprint, pairs):
+        query = sa.select(c.pair_fingerprint, c.swap_id, c.claims).where(c.account == account, condition)
         found |= {row[0]: PairKey(row[1], row[2]) for row in connection.execute(query)}
     return found
 

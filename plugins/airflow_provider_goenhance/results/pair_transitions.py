@@ -38,6 +38,7 @@ class Reused:
             "account": FromStep("account"),
             "result_uri": FromStep("result_uri"),
             "result_sha256": FromStep("result_sha256"),
+            "result_mark": FromStep("result_mark"),
             "additional_result_uris": FromStep("additional_result_uris"),
             "reused_from": FromStep("reused_from"),
             "cost": 0,
@@ -54,6 +55,7 @@ class Reused:
     account: str | None
     result_uri: str | None
     result_sha256: str | None
+    result_mark: str | None
     additional_result_uris: tuple[str, ...]
     reused_from: str | None
 
@@ -144,6 +146,7 @@ def step_to(before: Swap, after: Swap) -> PairStep:
             after.account,
             after.result_uri,
             after.result_sha256,
+            after.result_mark,
             after.additional_result_uris,
             after.reused_from,
         )

@@ -23,6 +23,7 @@ _KEPT = (
     "error_code",
     "result_uri",
     "result_sha256",
+    "result_mark",
     "additional_result_uris",
     "max_tries",
     "claimed_at",
@@ -64,6 +65,7 @@ class NotSentAgain:
     error_code: str | None = None
     result_uri: str | None = None
     result_sha256: str | None = None
+    result_mark: str | None = None
     additional_result_uris: tuple[str, ...] = ()
     max_tries: int | None = None
     claimed_at: dt.datetime | None = None

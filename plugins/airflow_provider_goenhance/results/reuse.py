@@ -8,7 +8,6 @@ job at a time is in flight.
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import enum
 from collections.abc import Iterable, Sequence
@@ -18,6 +17,32 @@ from ..exceptions import ErrorCode
 from .recovery import JOB_NOT_FOUND, job_itself_failed
 from .states import OnUnknownSubmit, Status
 from .swap import Swap
+
+#: The columns of another row that a decision of a plan needs, and what a row takes over from it.
+DECIDING = frozenset(
+    {
+        "swap_id",
+        "dag_id",
+        "run_id",
+        "task_id",
+        "row_number",
+        "pair_id",
+        "source_img",
+        "reference_img",
+        "pair_fingerprint",
+        "status",
+        "img_uuid",
+        "account",
+        "error_code",
+        "result_uri",
+        "result_sha256",
+        "result_mark",
+        "additional_result_uris",
+        "planned_at",
+        "claimed_at",
+        "submitted_at",
+    }
+)
 
 
 class NextStep(enum.Enum):
@@ -164,13 +189,13 @@ def _submitted_at(swap: Swap) -> dt.datetime:
 
 def reusing(row: Swap, earlier: Swap) -> Swap:
     """Return a planned row as one that reuses an earlier picture."""
-    return dataclasses.replace(
-        row,
+    return row.changed(
         status=Status.REUSED,
         img_uuid=earlier.img_uuid,
         account=earlier.account,
         result_uri=earlier.result_uri,
         result_sha256=earlier.result_sha256,
+        result_mark=earlier.result_mark,
         additional_result_uris=earlier.additional_result_uris,
         reused_from=earlier.swap_id,
         cost=0,
@@ -182,8 +207,7 @@ def reusing(row: Swap, earlier: Swap) -> Swap:
 def holding(row: Swap, decision: Decision) -> Swap:
     """Return a row as one that is not sent, because of another row of the same pair."""
     unknown = decision.step is NextStep.HOLD
-    return dataclasses.replace(
-        row,
+    return row.changed(
         status=Status.HELD,
         error_code=ErrorCode.UNKNOWN_SUBMIT if unknown else ErrorCode.IN_FLIGHT,
         error_message=_why_held(decision),
@@ -212,8 +236,7 @@ def _why_held(decision: Decision) -> str:
 
 def adopting(row: Swap, earlier: Swap) -> Swap:
     """Return a planned row as one that waits for an earlier row's job, without a submit or cost of its own."""
-    return dataclasses.replace(
-        row,
+    return row.changed(
         status=Status.SUBMITTED,
         img_uuid=earlier.img_uuid,
         account=earlier.account,

@@ -63,6 +63,8 @@ def swaps_table(name: str = DEFAULT_TABLE, schema: str | None = None) -> sa.Tabl
         sa.Column("error_message", _Text),
         sa.Column("result_uri", _Text),
         sa.Column("result_sha256", sa.String(64)),
+        # How its pictures disclose their origin; NULL if they do not, or nobody has looked.
+        sa.Column("result_mark", sa.String(32)),
         sa.Column("additional_result_uris", StringTuple),
         sa.Column("reused_from", sa.String(36)),
         # The execution that moved it last, and times (UTC).

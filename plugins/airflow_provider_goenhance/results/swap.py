@@ -10,6 +10,9 @@ import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii as quoted
+from operator import attrgetter
 from typing import Any
 
 from ..exceptions import ErrorCode
@@ -48,7 +51,18 @@ def swap_id_for(dag_id: str, run_id: str, scope: str, pair_id: str, fingerprint:
 
     :param scope: distinguishes several face swap tasks of one run
     """
-    return str(uuid.uuid5(_NAMESPACE, json.dumps([dag_id, run_id, scope, pair_id, fingerprint])))
+    # A UUID of version 5 over a JSON list, spelled out: the two modules take five times as long.
+    name = f"{_start_of_name(dag_id, run_id, scope)}, {quoted(pair_id)}, {quoted(fingerprint)}]".encode()
+    digest = bytearray(hashlib.sha1(_NAMESPACE.bytes + name, usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    text = digest.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+@lru_cache(maxsize=64)
+def _start_of_name(dag_id: str, run_id: str, scope: str) -> str:
+    return json.dumps([dag_id, run_id, scope])[:-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +96,7 @@ class Swap:
     error_message: str | None = None
     result_uri: str | None = None
     result_sha256: str | None = None
+    result_mark: str | None = None
     additional_result_uris: tuple[str, ...] = ()
     reused_from: str | None = None
     claimed_by: str | None = None
@@ -110,6 +125,18 @@ class Swap:
         """Return all columns."""
         return {name: getattr(self, name) for name in _FIELDS}
 
+    @staticmethod
+    def names() -> tuple[str, ...]:
+        """Return the names of all columns."""
+        return _FIELDS
+
+    def changed(self, **values: Any) -> Swap:
+        """Return a copy with other values; :func:`dataclasses.replace` takes twice as long."""
+        copied = list(_values_of(self))
+        for name, value in values.items():
+            copied[_POSITIONS[name]] = value
+        return Swap(*copied)
+
     @property
     def adopted_job(self) -> bool:
         """Return whether its job was paid for by another row."""
@@ -129,3 +156,5 @@ class Swap:
 
 
 _FIELDS = tuple(field.name for field in dataclasses.fields(Swap))
+_POSITIONS = {name: position for position, name in enumerate(_FIELDS)}
+_values_of = attrgetter(*_FIELDS)

@@ -19,7 +19,7 @@ from .clock import database_time
 from .columns import UtcDateTime
 from .database import IN_LIST
 from .pair_keys import claim_pairs
-from .plan_transitions import Repeated
+from .plan_transitions import PlanStep, Repeated
 from .resend_transitions import NotSentAgain
 from .states import Status
 from .transition_memory import former_job, is_taken
@@ -115,12 +115,31 @@ def update(connection: sa.Connection, swaps: sa.Table, steps: Sequence[Step]) ->
 
 def update_rows(connection: sa.Connection, swaps: sa.Table, step: type[Repeated], ids: Sequence[str]) -> int:
     """Take a step that is the same for many rows, each where its row allows it; return how many rows took it."""
-    statement = _derive(swaps, step.rule, {})
+    return sum(update_where(connection, swaps, step, swaps.c.swap_id.in_(some)) for some in _slices(ids))
+
+
+def update_where(
+    connection: sa.Connection, swaps: sa.Table, step: type[Repeated], *conditions: sa.ColumnElement[bool]
+) -> int:
+    """Take a step that is the same for all rows that meet some conditions; return how many rows took it."""
     fixed = _values_of(swaps, step.rule).fixed(None, dt.datetime.now(dt.UTC))
-    return sum(
-        connection.execute(statement.where(swaps.c.swap_id.in_(some)), fixed).rowcount
-        for some in _slices(ids)
+    return connection.execute(_derive(swaps, step.rule, {}).where(*conditions), fixed).rowcount
+
+
+def update_from(connection: sa.Connection, swaps: sa.Table, step: type[PlanStep], table: sa.Table) -> int:
+    """
+    Take a step whose values are in the columns of another table, where it changes a row; return how many rows took it.
+
+    :param table: has the fields of the step as columns of the same names
+    """
+    columns = _columns(swaps, step.rule)
+    cells: bulk_update.Cells = {field: table.c[field] for field in columns}
+    changes = sa.or_(
+        *(column != cells[field] for field, column in columns.items() if column is not swaps.c.swap_id)
     )
+    statement = _derive(swaps, step.rule, cells).where(swaps.c.swap_id == table.c.swap_id, changes)
+    fixed = _values_of(swaps, step.rule).fixed(None, dt.datetime.now(dt.UTC))
+    return connection.execute(statement, fixed).rowcount
 
 
 def _update_by_kind(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 from ..exceptions import SubmitOutcomeUnknownError
 from .budget_transitions import OverBudget
 from .clock import CLAIM_SECONDS_0_1_0
-from .outcome_transitions import Outcome
+from .outcome_transitions import Outcome, WaitedAgain
 from .pair_transitions import PairStep
 from .plan_transitions import PlanStep
 from .resend_transitions import NotSentAgain
@@ -121,6 +121,7 @@ class Claim:
             "error_message": None,
             "result_uri": None,
             "result_sha256": None,
+            "result_mark": None,
             "additional_result_uris": (),
         },
         taken_if={
@@ -309,4 +310,14 @@ def without_side_values(step: Transition) -> Transition:
 #: The steps of a submit, which a claim owner takes through the group commit.
 Transition = Claim | Accepted | NotSent | NotSentAgain | Declined | OutcomeUnknown
 #: Every step of a row.
-Step = Transition | FormerJob | Abandoned | Outcome | OverBudget | PlanStep | PairStep | ResolutionStep
+Step = (
+    Transition
+    | FormerJob
+    | Abandoned
+    | Outcome
+    | WaitedAgain
+    | OverBudget
+    | PlanStep
+    | PairStep
+    | ResolutionStep
+)

@@ -17,7 +17,7 @@ from ..retry_policy import RetryPolicyMixin
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from ..api.polling import WaitOutcome
+    from ..api.wait_outcome import WaitOutcome
 
 # Wide, because the vendor documents no format; narrow enough to reject a list that a template rendered as text.
 _IMG_UUID = re.compile(r"[A-Za-z0-9._:-]{1,200}")
@@ -67,7 +67,7 @@ class GoEnhanceJobSensor(RetryPolicyMixin, BaseSensorOperator):
         img_uuids = self._checked_img_uuids()
         deadline = time.time() + float(self.timeout)
         if self.deferrable or self.reschedule:
-            self._defer(context, img_uuids, deadline)
+            self._defer(context, img_uuids, {"until": deadline})
         return self._conclude(img_uuids, self._wait(img_uuids, deadline))
 
     def resume_task(self, context: Context, event: Any) -> dict[str, str]:
@@ -76,31 +76,80 @@ class GoEnhanceJobSensor(RetryPolicyMixin, BaseSensorOperator):
 
         :param event: what the trigger sent
         """
-        from ..execution.events import outcome_of
-        from ..triggers.deferral import execution_timed_out, has_time_left
+        from ..execution.events import resumed_by
+        from ..triggers.deferral import execution_timed_out, has_time_left, jobs_of_a_trigger
 
-        outcome = outcome_of(event)
-        if outcome.running and not has_time_left(self, context):
+        resumed = resumed_by(event)
+        img_uuids = self._checked_img_uuids()
+        done = int((resumed.carried or {}).get("done", 0))
+        waited_for = jobs_of_a_trigger(img_uuids[done:]) if resumed.carried else img_uuids
+        outcome = resumed.complete(waited_for, self._ask)
+        in_time = has_time_left(self, context)
+        if outcome.running and not in_time:
             raise execution_timed_out(self)
-        return self._conclude(self._checked_img_uuids(), outcome)
+        if len(waited_for) == len(img_uuids) and not outcome.handed_over:
+            return self._conclude(img_uuids, outcome)
+        return self._go_on(context, img_uuids, outcome, resumed.carried or {}, len(waited_for))
+
+    def _go_on(
+        self,
+        context: Context,
+        img_uuids: Sequence[str],
+        outcome: WaitOutcome,
+        carried: Mapping[str, Any],
+        waited_for: int,
+    ) -> dict[str, str]:
+        """
+        Wait for the next jobs of a list that is too long for the arguments of one trigger.
+
+        :param outcome: what has become of the jobs that the trigger has waited for
+        :param waited_for: how many these are
+        """
+        from ..execution.events import fitting_values
+
+        not_found = fitting_values({**(carried.get("declined") or {}), **outcome.declined})
+        done = int(carried.get("done", 0)) + (0 if outcome.running else waited_for)
+        if done < len(img_uuids) and carried["until"] > time.time():
+            self._defer(context, img_uuids, {**carried, "done": done, "declined": not_found}, outcome)
+        # What has become of each does not fit into an event either.
+        whole = self._ask([img_uuid for img_uuid in img_uuids if img_uuid not in not_found])
+        whole.declined |= not_found
+        return self._conclude(img_uuids, whole)
+
+    def _ask(self, img_uuids: Sequence[str]) -> WaitOutcome:
+        return self._wait(img_uuids, time.time())
 
     def _wait(self, img_uuids: Sequence[str], deadline: float) -> WaitOutcome:
         from ..execution.wait import wait_round
-        from ..hooks.goenhance import GoEnhanceHook
+        from ..hooks.account import AccountClient
 
-        account = GoEnhanceHook(str(self.goenhance_conn_id)).account()
+        account = AccountClient(str(self.goenhance_conn_id)).account()
         return wait_round(account, img_uuids, deadline=deadline, poll_interval=float(self.poke_interval))
 
-    def _defer(self, context: Context, img_uuids: Sequence[str], deadline: float) -> None:
+    def _defer(
+        self,
+        context: Context,
+        img_uuids: Sequence[str],
+        carried: dict[str, Any],
+        waited: WaitOutcome | None = None,
+    ) -> None:
+        """
+        Wait in the triggerer for as many jobs as its arguments can hold.
+
+        :param carried: when the wait ends, and how many jobs have ended already
+        :param waited: how often GoEnhance has said of jobs that it does not know them
+        """
         from ..triggers.deferral import execution_deadline, wait_in_triggerer
 
         self.defer(
             **wait_in_triggerer(
                 str(self.goenhance_conn_id),
-                img_uuids,
-                deadline=deadline,
+                img_uuids[int(carried.get("done", 0)) :],
+                deadline=float(carried["until"]),
                 poll_interval=float(self.poke_interval),
                 at_most_until=execution_deadline(self, context),
+                doubts=waited.doubts if waited is not None else None,
+                carried=carried,
             )
         )
 
@@ -153,6 +202,12 @@ class GoEnhanceJobSensor(RetryPolicyMixin, BaseSensorOperator):
 
 def _img_uuids_in(given: Any) -> Iterator[str]:
     """Yield each ``img_uuid`` in what an operator of this package returns or pushes, mapped or not."""
+    if isinstance(given, Mapping) and {"counts", "rows"} <= set(given):
+        raise ValueError(
+            f"img_uuids holds the counts of {given.get('pairs')} pairs, and not their UUIDs, because a task with so "
+            "many pairs does not push them to XCom. Let the swap task wait (wait_for_completion=True), wait with "
+            "GoEnhanceCollectOperator, or raise [goenhance] max_xcom_pairs."
+        )
     if isinstance(given, Mapping):
         yield from _img_uuids_in(given["img_uuid"] if "img_uuid" in given else list(given.values()))
     elif isinstance(given, Iterable) and not isinstance(given, str):

@@ -51,12 +51,13 @@ def collect(batch: LightTask, **arguments: Any) -> dict[str, int]:
         "timeout": 120,
         **arguments,
     }
-    operator = GoEnhanceCollectOperator(task_id="collect", **arguments)
-    try:
-        return operator.execute(context)
-    except TaskDeferred as deferral:
-        again = GoEnhanceCollectOperator(task_id="collect", **arguments)
-        return dict(getattr(again, deferral.method_name)(context, event=event_of_trigger(deferral)))
+    method, event = "execute", {}
+    while True:
+        operator = GoEnhanceCollectOperator(task_id="collect", **arguments)
+        try:
+            return dict(getattr(operator, method)(context, **event))
+        except TaskDeferred as deferral:
+            method, event = deferral.method_name, {"event": event_of_trigger(deferral)}
 
 
 def count_downloads(batch: LightTask) -> Callable[[], int]:

@@ -35,7 +35,7 @@ class Nights:
     def __init__(self, sandbox: SandboxProcess, folder: Path) -> None:
         self.sandbox = sandbox
         self.folder = folder
-        self.storage = str(folder / "kept")
+        self.storage = str(folder / "kept #1")
 
     def write(self, rows: Sequence[dict[str, str]]) -> str:
         path = self.folder / "pairs.csv"
@@ -193,7 +193,7 @@ def test_the_file_is_fed_back_unchanged_and_only_what_failed_is_paid_for(nights:
     nights.report("run-1")
     paid = nights.paid()
 
-    left = nights.run("run-2", str(path_of(nights.ti.xcoms["failures_csv"])))
+    left = nights.run("run-2", nights.ti.xcoms["failures_csv"])
 
     assert nights.statuses("run-2") == {
         "b": "succeeded",
@@ -253,6 +253,14 @@ def test_a_storage_that_cannot_be_written_never_changes_the_verdict(nights: Nigh
     assert nights.report("run-1") is None
 
 
+def test_a_run_without_rows_keeps_nothing_and_needs_no_storage(
+    nights: Nights, capfd: pytest.CaptureFixture[str]
+) -> None:
+    nights.storage = "/proc/no-such-folder"
+    assert nights.report("run-1") is None
+    assert "failures.csv" not in capfd.readouterr().out
+
+
 # -- run:<dag_id>/<run_id> ---------------------------------------------------------------------------------------------
 
 
@@ -279,7 +287,7 @@ def test_a_picture_that_was_paid_for_and_not_kept_is_only_collected(nights: Nigh
     nights.storage = "/proc/no-such-folder"
     nights.swap("run-1", nights.plan("run-1", nights.write([nights.pair("a")])))
     assert nights.statuses("run-1") == {"a": "failed"}
-    nights.storage = str(nights.folder / "kept")
+    nights.storage = str(nights.folder / "kept #1")
 
     nights.run("run-2", "run:light/run-1")
 

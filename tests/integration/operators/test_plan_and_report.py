@@ -72,7 +72,7 @@ def test_a_few_pairs_get_a_task_each_named_by_their_pair(sandbox: SandboxProcess
 def test_limit_and_pairs_per_task_may_come_as_text(sandbox: SandboxProcess, tmp_path: Path) -> None:
     batches = plan(manifest(tmp_path, 6), limit="4", pairs_per_task="3")
 
-    assert [batch["label"] for batch in batches] == ["0: rows 2-4", "p4"]
+    assert [batch["label"] for batch in batches] == ["0: rows 2-4 (3 pairs)", "p4"]
     assert len(statuses()) == 4
 
 

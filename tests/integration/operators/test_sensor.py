@@ -14,6 +14,7 @@ from airflow_provider_goenhance.api import polling
 from airflow_provider_goenhance.exceptions import AuthenticationError, JobFailedError, JobTimedOutError
 from airflow_provider_goenhance.retry_policy import is_final
 from airflow_provider_goenhance.sensors.job import GoEnhanceJobSensor
+from airflow_provider_goenhance.triggers import deferral
 from include.sandbox.process import SandboxProcess
 
 from .light_runner import LightTaskInstance, event_of_trigger
@@ -39,10 +40,14 @@ def sense(img_uuids: Any, **arguments: Any) -> Any:
     def sensor() -> GoEnhanceJobSensor:
         return GoEnhanceJobSensor(task_id="sense", img_uuids=img_uuids, **arguments)
 
-    try:
-        return sensor().execute(context)
-    except TaskDeferred as deferral:
-        return sensor().resume_execution(deferral.method_name, {"event": event_of_trigger(deferral)}, context)
+    method, event = "execute", None
+    while True:
+        try:
+            if event is None:
+                return sensor().execute(context)
+            return sensor().resume_execution(method, {"event": event}, context)
+        except TaskDeferred as deferred:
+            method, event = deferred.method_name, event_of_trigger(deferred)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -191,3 +196,38 @@ def test_what_names_no_job_is_an_error_and_no_success(given: Any, said: str) -> 
         sense(given)
 
     assert is_final(caught.value)
+
+
+@pytest.mark.parametrize("way", WAYS[1:2])
+def test_a_list_that_is_too_long_for_one_trigger_is_waited_for_in_pieces(
+    sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch, way: dict[str, Any]
+) -> None:
+    img_uuids = submit(sandbox, 3)
+    sandbox.put_faults(job={"kind": "failed", "error": "no face", "count": 1})
+    img_uuids += submit(sandbox, 2)
+    monkeypatch.setattr(deferral, "ARGUMENT_BYTES", 2 * 42)
+    waited_for: list[int] = []
+    jobs_of_a_trigger = deferral.jobs_of_a_trigger
+
+    def counted(given: Any) -> list[str]:
+        waited_for.append(len(jobs_of_a_trigger(given)))
+        return jobs_of_a_trigger(given)
+
+    monkeypatch.setattr(deferral, "jobs_of_a_trigger", counted)
+
+    states = sense(img_uuids, fail_on_failed_job=False, **way)
+
+    assert set(waited_for) == {1, 2}
+    assert states == {**dict.fromkeys(img_uuids, "succeeded"), img_uuids[3]: "failed"}
+
+
+def test_the_counts_of_a_large_task_are_refused_with_the_way_to_wait_for_it(sandbox: SandboxProcess) -> None:
+    output = {
+        "pairs": 2500,
+        "counts": {"submitted": 2500},
+        "rows": {"dag_id": "d", "run_id": "r", "batch": 0},
+    }
+    with pytest.raises(
+        ValueError, match=r"counts of 2500 pairs, and not their UUIDs.*GoEnhanceCollectOperator"
+    ):
+        sense([output])

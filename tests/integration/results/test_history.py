@@ -28,6 +28,7 @@ class CountingDatabase:
 
     def __init__(self, database: TestDatabase) -> None:
         self.swaps = database.swaps
+        self.url = database.url
         self.rows = 0
         self._database = database
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_goenhance.results.outcome_transitions import Outcome
+from airflow_provider_goenhance.results.outcome_transitions import Outcome, WaitedAgain
 from airflow_provider_goenhance.results.plan_transitions import Relinked
 from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.results.swap import Swap
@@ -111,6 +111,7 @@ outcomes = st.builds(
     additional_result_uris=uris,
 )
 other_steps = st.builds(FormerJob, st.just(ID), jobs) | st.builds(Abandoned, st.just(ID), names) | outcomes
+other_steps |= st.builds(WaitedAgain, st.just(ID), jobs)
 other_steps |= st.builds(Relinked, st.just(ID), texts, texts)
 
 many = settings(

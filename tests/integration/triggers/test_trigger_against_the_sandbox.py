@@ -60,11 +60,16 @@ async def test_jobs_that_succeed_and_jobs_that_fail_are_reported_in_one_event(
     assert [event.payload for event in events] == [
         {
             "status": "finished",
+            "jobs": 6,
+            "listed": "running",
             "failed": {bad[0]: "no face"},
             "declined": {},
             "running": [],
+            "ended": [],
             "doubted": {},
+            "doubted_since": {},
             "last_error": None,
+            "carried": None,
         }
     ]
 

@@ -428,3 +428,93 @@ async def test_a_host_that_hangs_does_not_hold_up_the_jobs_of_another() -> None:
     stuck.cancel()
     await asyncio.gather(stuck, return_exceptions=True)
     assert hung == 2
+
+
+# -- hand-overs -------------------------------------------------------------------------------------------------------
+
+
+async def test_what_has_ended_is_handed_over_once_the_time_for_it_has_come() -> None:
+    vendor = Vendor(quick=["success"], slow=["processing"])
+    began = now()
+    outcome = await wait(vendor.get_job, ["quick", "slow"], deadline=began + 3600, hand_over_after=120.0)
+    assert now() - began == pytest.approx(120.0, abs=0.1)
+    assert (outcome.succeeded, outcome.running, outcome.handed_over) == (["quick"], ["slow"], True)
+
+
+async def test_nothing_is_handed_over_before_something_has_ended() -> None:
+    ends_at = now() + 900
+
+    async def get_job(img_uuid: str) -> Job:
+        return Job(img_uuid, "success" if img_uuid == "late" and now() >= ends_at else "processing")
+
+    outcome = await wait(
+        get_job, ["late", "stuck"], deadline=now() + 3600, poll_interval=5.0, hand_over_after=120.0
+    )
+    assert ends_at <= now() < ends_at + 60
+    assert (outcome.succeeded, outcome.running, outcome.handed_over) == (["late"], ["stuck"], True)
+
+
+async def test_a_wait_whose_jobs_have_all_ended_is_no_hand_over() -> None:
+    outcome = await wait(Vendor().get_job, ["a", "b"], hand_over_after=10.0)
+    assert (sorted(outcome.succeeded), outcome.handed_over) == (["a", "b"], False)
+
+
+async def test_at_the_deadline_nothing_is_handed_over_and_open_jobs_are_asked_about_once_more() -> None:
+    vendor = Vendor(slow=["processing"])
+    began = now()
+    outcome = await wait(
+        vendor.get_job, ["quick", "slow"], deadline=began + 60, poll_interval=50.0, hand_over_after=120.0
+    )
+    assert (outcome.running, outcome.handed_over) == (["slow"], False)
+    assert vendor.asked[-1][0] >= began + 60
+
+
+async def test_how_often_a_job_was_said_to_be_unknown_counts_over_hand_overs() -> None:
+    vendor = Vendor(lost=[JobNotFoundError("no such job")], slow=["processing"])
+    first = await wait(
+        vendor.get_job,
+        ["quick", "lost", "slow"],
+        deadline=now() + 3600,
+        poll_interval=40.0,
+        hand_over_after=120.0,
+    )
+    assert first.handed_over
+    assert 0 < first.doubted["lost"] < NOT_FOUND_LIMIT
+    seen = len([1 for _, img_uuid in vendor.asked if img_uuid == "lost"])
+    assert first.doubts == {"lost": (seen, pytest.approx(first.doubted_since["lost"]))}
+
+    began = now()
+    second = await wait(
+        vendor.get_job, ["lost", "slow"], deadline=now() + 3600, poll_interval=40.0, hand_over_after=0.0,
+        doubts=first.doubts,
+    )  # fmt: skip
+    assert second.declined == {"lost": "no such job"}
+    assert now() - first.doubted_since["lost"] >= NOT_FOUND_SECONDS
+    assert now() - began < NOT_FOUND_SECONDS
+    assert vendor.counts["lost"] >= NOT_FOUND_LIMIT
+
+
+async def test_an_answer_that_describes_the_job_ends_the_doubts_of_an_earlier_wait() -> None:
+    vendor = Vendor(found=["processing", JobNotFoundError("no such job")])
+    doubts = {"found": (NOT_FOUND_LIMIT, now() - 2 * NOT_FOUND_SECONDS)}
+    outcome = await wait(vendor.get_job, ["found"], deadline=now() + 100, poll_interval=20.0, doubts=doubts)
+    assert (outcome.declined, outcome.running) == ({}, ["found"])
+
+
+async def test_jobs_that_were_waited_for_before_are_polled_as_rarely_as_their_age_allows() -> None:
+    vendor = Vendor(old=["processing"])
+    await wait(vendor.get_job, ["old"], deadline=now() + 600, poll_interval=5.0, since=now() - 3600)
+    assert vendor.counts["old"] <= 600 / 60 / 0.9 + 2
+
+
+async def test_a_job_that_has_succeeded_is_reported_while_the_others_are_waited_for() -> None:
+    seen: list[tuple[str, float]] = []
+    began = now()
+    await wait(
+        Vendor(slow=["processing"], bad=["failed"]).get_job,
+        ["quick", "slow", "bad"],
+        deadline=began + 600,
+        on_success=lambda job: seen.append((job.img_uuid, now() - began)),  # type: ignore[arg-type]
+    )
+    assert [img_uuid for img_uuid, _ in seen] == ["quick"]
+    assert seen[0][1] < 1

@@ -54,3 +54,25 @@ def test_a_time_out_cancels_the_downloads_and_goes_on_to_the_caller(
         signal.signal(signal.SIGUSR1, before)
     assert [thread is threading.main_thread() for thread in cancelled] == [False]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_inputs_of_rows_without_a_result_yet_are_not_fetched(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+
+    async def fetch_inputs(rows: list[contact_sheet.SheetRow]) -> dict[str, str | None]:
+        asked.extend(row.status for row in rows if row.with_inputs)
+        return {}
+
+    monkeypatch.setattr(contact_sheet, "fetch_inputs", fetch_inputs)
+    statuses = [Status.SUBMITTED, Status.REJECTED, Status.SUCCEEDED, Status.FAILED]
+    contact_sheet.keep_contact_sheet(
+        [planned(number, status=status) for number, status in enumerate(statuses)],
+        RunSummary(counts=dict.fromkeys(statuses, 1)),
+        RunKey("dag", "run"),
+        "report",
+        str(tmp_path),
+    )
+
+    assert asked == ["succeeded", "failed"]

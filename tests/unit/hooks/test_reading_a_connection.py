@@ -87,6 +87,12 @@ def test_fields_of_the_form_are_read_under_their_plain_and_their_prefixed_names(
     assert account.headers == {}
 
 
+def test_the_number_of_downloads_is_a_field_of_the_connection(connection: Define) -> None:
+    assert read(connection()).max_downloads == 32
+    account = read(connection(extra={"max_downloads": 64}))
+    assert (account.max_downloads, account.headers) == (64, {})
+
+
 @pytest.mark.parametrize("blank", ["", None])
 def test_a_blank_field_of_the_form_is_its_default(connection: Define, blank: str | None) -> None:
     account = read(connection(extra={"max_concurrency": blank, "extra__goenhance__max_concurrency": 3}))

@@ -13,10 +13,26 @@ from airflow_provider_goenhance.manifest.model import Pair
 
 @pytest.mark.parametrize(
     ("pairs", "size"),
-    [(0, 1), (1, 1), (24, 1), (25, 25), (5_000, 25), (5_001, 26), (10_000, 50), (1_000_000, 5_000)],
+    [
+        (0, 1),
+        (8, 1),
+        (9, 9),
+        (300, 300),
+        (2_500, 2_500),
+        (2_501, 1_251),  # two tasks of the same size, not one of 2,500 and one of 1
+        (10_000, 2_500),
+        (40_000, 2_500),
+        (64_000, 4_000),  # one task for each of 16 slots
+        (1_000_000, 5_000),
+    ],
 )
-def test_a_few_pairs_map_one_to_one_and_many_are_chunked(pairs, size):
+def test_a_few_pairs_map_one_to_one_and_many_form_few_large_tasks(pairs, size):
     assert choose_pairs_per_task(pairs) == size
+
+
+@pytest.mark.parametrize(("slots", "size"), [(1, 5_000), (2, 5_000), (3, 3_334), (4, 2_500), (100, 2_500)])
+def test_fewer_slots_mean_larger_tasks(slots, size):
+    assert choose_pairs_per_task(10_000, slots=slots) == size
 
 
 @pytest.mark.parametrize(
@@ -27,7 +43,7 @@ def test_an_asked_size_is_kept_unless_it_would_map_too_many_tasks(pairs, asked, 
 
 
 def test_fewer_tasks_may_be_allowed():
-    assert choose_pairs_per_task(20, max_tasks=5) == 4
+    assert choose_pairs_per_task(8, max_tasks=2) == 4
     assert choose_pairs_per_task(20, 3, max_tasks=1) == 20
 
 
@@ -35,7 +51,7 @@ def test_fewer_tasks_may_be_allowed():
 def test_impossible_numbers_are_refused(pairs, asked, most):
     with pytest.raises(
         ValueError,
-        match=rf"must not be negative, .* got pairs={pairs}, pairs per task={asked}, max_tasks={most}\.",
+        match=rf"must not be negative, .* got pairs={pairs}, pairs per task={asked}, max_tasks={most}, slots=16\.",
     ):
         choose_pairs_per_task(pairs, asked, most)
 
@@ -47,7 +63,12 @@ def test_no_choice_ever_maps_too_many_tasks(pairs, asked, most):
     assert -(-pairs // size) <= most
 
 
-def test_a_batch_is_called_by_its_pair_or_by_its_rows():
-    first, last = (Pair(name, "s", "r", row) for name, row in (("ada__beach", 302), ("bob__hill", 326)))
-    assert batch_label(first, first, 12) == "ada__beach"
-    assert batch_label(first, last, 12) == "12: rows 302-326"
+@given(st.integers(9, 2_000_000), st.integers(1, 300))
+def test_a_chosen_task_is_never_larger_than_its_memory_allows(pairs, slots):
+    assert choose_pairs_per_task(pairs, slots=slots) <= 5_000
+
+
+def test_a_batch_is_called_by_its_pair_or_by_its_rows_and_their_number():
+    first, last = (Pair(name, "s", "r", row) for name, row in (("ada__beach", 302), ("bob__hill", 2_801)))
+    assert batch_label(first, first, 12, 1) == "ada__beach"
+    assert batch_label(first, last, 12, 2_500) == "12: rows 302-2801 (2,500 pairs)"

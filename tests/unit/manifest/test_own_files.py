@@ -62,6 +62,14 @@ def test_what_the_file_says_about_a_row_is_no_label_however_often_it_is_fed_back
     assert [json.loads(row.labels or "") for row in rows] == [{"shoot": "7"}]
 
 
+def test_columns_that_are_not_needed_may_be_deleted(manifest_file: ManifestFile) -> None:
+    [row] = csv.DictReader(io.StringIO(written([pair(labels=labels_text({"shoot": "7"}))])))
+    del row["row_number"], row["reason"], row["consent_ref"]
+    text = f"{','.join(row)}\n{','.join(row.values())}\n"
+    [read] = read_manifest(manifest_file(text)).pairs
+    assert read == pair(labels=labels_text({"shoot": "7"}))
+
+
 def test_columns_of_the_same_names_in_any_other_manifest_are_labels(manifest_file: ManifestFile) -> None:
     text = f"source_img,reference_img,status,reason,row_number\n{FACE},{SCENE},new,fun,7\n"
     [row] = read_manifest(manifest_file(text)).pairs

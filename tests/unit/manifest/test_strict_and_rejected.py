@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_goenhance.exceptions import ManifestError
 from airflow_provider_goenhance.manifest.model import Manifest
 from airflow_provider_goenhance.manifest.read import Options, open_manifest, read_manifest
-from airflow_provider_goenhance.manifest.rejected import rejected_csv
+from airflow_provider_goenhance.manifest.rejected import RejectedFile
 from airflow_provider_goenhance.manifest.validate import PairIds
 
 FACE = "https://pictures.example/faces/ada.jpg"
@@ -80,6 +80,14 @@ def test_a_pair_id_is_unique_over_the_manifests_of_a_run(manifest_file):
     assert manifests[1].rejected[0].reason == (
         f"pair_id p1 is already used by row 2 of {first}: pair_ids must be unique"
     )
+
+
+def rejected_csv(manifests: list[Manifest]) -> bytes:
+    file = RejectedFile(several=len(manifests) > 1)
+    for manifest in manifests:
+        file.add_rejected(manifest.location, manifest.rejected)
+    with file.finish() as written:
+        return written.read()
 
 
 def rows_of(content: bytes) -> list[dict[str, str]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_provider_goenhance.pictures.collector import StorageOptions, collect_picture
+from airflow_provider_goenhance.pictures.limits import CollectLimits
 from airflow_provider_goenhance.pictures.sidecar import SwapFacts
 from airflow_provider_goenhance.pictures.storage import KeptPicture
 
@@ -35,7 +36,8 @@ async def collect(
     *,
     pair_id: str = "pair",
     facts: SwapFacts | None = None,
+    limits: CollectLimits | None = None,
     **options: Any,
 ) -> list[KeptPicture]:
     how = StorageOptions(str(storage), "run", **({"retry_pause": 0.0} | options))
-    return await collect_picture(session, links, how, pair_id=pair_id, facts=facts)
+    return await collect_picture(session, links, how, pair_id=pair_id, facts=facts, limits=limits)

@@ -23,6 +23,7 @@ class PictureServer:
         self.zeros_sent = 0
         self.breaks_left = 0
         self.refusals_left = 0
+        self.at_once = self.most_at_once = 0
         self.location = b""
         self.padding = b"X-Padding: none"
         self.base = ""
@@ -41,6 +42,8 @@ class PictureServer:
         app.router.add_get("/status/{status}", self._status)
         app.router.add_get("/cut", self._cut)
         app.router.add_get("/flaky", self._flaky)
+        app.router.add_get("/narrow/{name}", self._narrow)
+        app.router.add_get("/chunked", self._chunked)
         app.router.add_get("/hang", self._hang)
         app.router.add_get("/query", self._query)
         app.router.add_get("/said/{encoding}", self._encoded)
@@ -134,6 +137,26 @@ class PictureServer:
             self.breaks_left -= 1
             return await self._cut(request)
         return web.Response(body=self.picture)
+
+    async def _narrow(self, request: web.Request) -> web.StreamResponse:
+        """Break off every download beside four others."""
+        self.asked.append(request.path)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            if self.at_once > 4:
+                return await self._cut(request)
+            await asyncio.sleep(0.01)
+            return web.Response(body=self.picture)
+        finally:
+            self.at_once -= 1
+
+    async def _chunked(self, request: web.Request) -> web.StreamResponse:
+        """Serve the picture without its length."""
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(self.picture)
+        return response
 
     async def _hang(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()

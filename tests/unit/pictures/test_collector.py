@@ -14,6 +14,7 @@ import pytest
 from airflow_provider_goenhance.exceptions import CollectError
 from airflow_provider_goenhance.pictures.fetch import DEFAULT_TIMEOUT
 from airflow_provider_goenhance.pictures.formats.xmp import read_properties
+from airflow_provider_goenhance.pictures.limits import CollectLimits
 from airflow_provider_goenhance.pictures.sidecar import SwapFacts
 from airflow_provider_goenhance.pictures.storage import read_picture
 from tests.unit.clock import Clock, until
@@ -264,3 +265,54 @@ async def test_many_pictures_are_collected_side_by_side(
         f"pair_{i}.jpg" for i in range(40)
     )
     assert len({k.sha256 for [k] in kept}) == 1
+
+
+async def test_a_host_that_serves_few_downloads_at_once_delivers_every_picture(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    limits = CollectLimits(16)
+    kept = await asyncio.gather(
+        *(
+            collect(
+                session,
+                Links([server.link(f"/narrow/{number}")]),
+                tmp_path / "s",
+                pair_id=f"p{number}",
+                limits=limits,
+                fetch_attempts=4,
+            )
+            for number in range(60)
+        )
+    )
+    assert len({picture.uri for [picture] in kept}) == 60
+    assert server.most_at_once <= 16
+    assert limits.memory.free == limits.memory.most
+
+
+async def test_a_picture_that_cannot_be_stored_is_not_downloaded_again(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    (tmp_path / "s").write_bytes(b"a file where the folder should be")
+    with pytest.raises(CollectError, match="Could not store"):
+        await collect(session, Links([server.link("/user/a")]), tmp_path / "s")
+    assert server.asked == ["/user/a"]
+
+
+async def test_pictures_wait_for_room_in_memory_before_they_are_read(
+    server: PictureServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    limits = CollectLimits(8)
+    limits.memory.most = limits.memory.free = len(server.picture)
+    with limits.memory.room() as taken:
+        await taken.expect(len(server.picture))
+        collecting = [
+            asyncio.create_task(
+                collect(session, Links([server.link(path)]), tmp_path / "s", pair_id=path[1:], limits=limits)
+            )
+            for path in ("/user/a", "/chunked")
+        ]
+        await until(lambda: len(limits.memory._line) == 1)
+        assert not list((tmp_path / "s").glob("run/user*"))
+    done = await asyncio.wait_for(asyncio.gather(*collecting), 60)
+    assert all(len(kept) == 1 for kept in done)
+    assert limits.memory.free == limits.memory.most

@@ -241,7 +241,9 @@ def test_a_host_that_answers_is_asked_for_all_its_pictures(pictures: PictureServ
 
 
 def test_the_inputs_of_a_row_that_was_never_sent_are_not_fetched(pictures: PictureServer) -> None:
-    rejected = row(status="rejected", good=False, sent=False, source_img=pictures.link("/user/secret.jpg"))
+    rejected = row(
+        status="rejected", good=False, with_inputs=False, source_img=pictures.link("/user/secret.jpg")
+    )
 
     assert thumbnails(sheet(rejected)) == []
     assert pictures.asked == []

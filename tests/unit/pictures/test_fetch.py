@@ -19,6 +19,7 @@ from airflow_provider_goenhance.pictures.fetch import (
     DEFAULT_TIMEOUT,
     fetch_picture,
 )
+from airflow_provider_goenhance.pictures.limits import ByteBudget
 from tests.unit.clock import Clock, until
 
 if TYPE_CHECKING:
@@ -112,6 +113,24 @@ async def test_a_server_that_hangs_is_left_when_the_time_is_over(
     with pytest.raises(CollectError, match=r"not complete within 90 s") as caught:
         await asyncio.wait_for(fetching, 30.0)
     assert caught.value.error_code == "download_timed_out"
+
+
+async def test_the_time_that_a_picture_waits_for_room_in_memory_does_not_count(
+    server: PictureServer, session: aiohttp.ClientSession
+) -> None:
+    budget = ByteBudget(10)
+    with budget.room() as other, budget.room() as room:
+        await other.expect(10)
+        clock = Clock()
+        fetching = asyncio.create_task(
+            fetch_picture(session, server.link("/user/a"), timeout=90.0, room=room)
+        )
+        await until(lambda: budget._line)
+        clock.forward(900.0)
+        await asyncio.sleep(0)
+        assert not fetching.done()
+        budget._release(other)
+        assert await asyncio.wait_for(fetching, 30.0) == server.picture
 
 
 async def test_no_server_at_all_says_so(session: aiohttp.ClientSession) -> None:

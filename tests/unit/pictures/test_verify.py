@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import random
 import struct
 import zlib
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from airflow_provider_goenhance.exceptions import CollectError
+from airflow_provider_goenhance.pictures import verify
 from airflow_provider_goenhance.pictures.formats.mark import mark_picture
 from airflow_provider_goenhance.pictures.verify import Picture, identify_picture
 from tests.unit.pictures.pictures import FORMATS, drawing, encoded, gif, jpeg_segment
@@ -122,6 +124,37 @@ def test_a_photograph_is_kept_without_its_end_marker_and_refused_when_it_is_cut(
     for length in (len(data) // 3, len(data) // 2, len(data) - 100, len(data) - 40):
         assert _refusal(data[:length]).error_code == "truncated_image"
         assert _refusal(data[:length] + bytes(5000)).error_code == "truncated_image"
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"subsampling": 0}, {"restart_marker_rows": 1}], ids=str
+)
+def test_an_eighth_of_the_lines_of_a_jpeg_proves_as_much_as_all_of_them(
+    mode: str, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = encoded("jpeg", mode, (97, 63), **options)
+    dice = random.Random(7)
+    damaged = [whole]
+    for _ in range(60):
+        start, length = dice.randrange(2, len(whole)), dice.randrange(1, 200)
+        damaged += [
+            whole[:start],
+            whole[:start] + b"\xff\xd9",
+            whole[:start] + whole[start + length :],
+            whole[:start] + bytes(length) + whole[start + length :],
+        ]
+
+    def verdict(data: bytes) -> Picture | str | None:
+        try:
+            return identify_picture(data)
+        except CollectError as error:
+            return error.error_code
+
+    quick = [verdict(data) for data in damaged]
+    monkeypatch.setattr(verify, "_SCALE", 1)
+    assert quick == [verdict(data) for data in damaged]
+    assert quick[0] == Picture("jpeg", ".jpg", 97, 63)
 
 
 def test_a_progressive_jpeg_without_its_last_scan_is_refused() -> None:

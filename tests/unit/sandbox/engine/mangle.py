@@ -15,7 +15,8 @@ PICTURES = (
     "collins_mirrored.png", "hopper_tilted.jpg", "coffee.jpg", "collins_phone.jpg",
 )  # fmt: skip
 CODES = {
-    "no_face", "face_too_small", "empty_image", "not_an_image", "unsupported_format", "truncated_image",
+    "no_face", "face_too_small", "face_turned", "face_blurred", "face_overexposed", "face_underexposed", "face_covered",
+    "empty_image", "not_an_image", "unsupported_format", "truncated_image",
     "broken_image", "image_too_large", "image_too_small", "decompression_bomb",
 }  # fmt: skip
 

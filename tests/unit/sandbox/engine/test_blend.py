@@ -10,6 +10,7 @@ import pytest
 from include.sandbox.engine import colour, mask, warp
 from include.sandbox.engine.decode import decode
 from include.sandbox.engine.edge import edge_correction
+from include.sandbox.engine.fitness import Look
 from include.sandbox.engine.mesh import OVAL, Face, find_faces
 from include.sandbox.engine.nets import DETECTOR, MESH, Net
 from include.sandbox.engine.shape import lend_shape
@@ -73,7 +74,7 @@ def test_the_laid_face_has_no_holes(faces):
 
 def test_larger_tables_lead_to_the_same_places(faces):
     rgb, face = faces["hopper"]
-    texture = FaceTexture.cut(rgb, face, grey=False)
+    texture = FaceTexture.cut(rgb, Look.at(rgb, face), grey=False)
     half = texture.scaled_to(face.size / 2)
     target = with_rings(face.points)
     fine = remap_tables(texture.points, target, 512, 600)

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Find what lies over a face: hair, a beard, a hand's shadow, a mask, glasses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from .mesh import OVAL
+
+# The map is computed on a face of this many pixels.
+SIDE = 160
+# fmt: off
+_EYES = ((70, 63, 105, 66, 107, 55, 65, 52, 53, 46, 33, 7, 163, 144, 145, 153, 154, 155, 133, 246),
+         (336, 296, 334, 293, 300, 285, 295, 282, 283, 276, 362, 382, 381, 380, 374, 373, 390, 249, 263, 466))
+_LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
+_NOSTRILS = (98, 97, 2, 326, 327, 94)
+# Under the eyes, beside them and between them: where glasses sit.
+_GLASSES = (70, 105, 107, 336, 334, 300, 446, 340, 346, 347, 348, 6, 119, 118, 117, 111, 226)
+_BAGS = ((230, 118, 119, 229), (450, 347, 348, 449))
+_BETWEEN_BROWS, _ABOVE_BROWS = (9, 107, 336, 8), (9, 108, 151, 337)
+_LIDS = (159, 386)
+# fmt: on
+# Differences from skin (Lab): darker, lighter, and in colour, from which a pixel is not bare skin.
+_DARKER, _LIGHTER, _COLOUR = 27.0, 30.0, 22.0
+# What lies over a face is in part as dark as this share of the skin, or of another colour; creases are not.
+_SURELY_DARK, _SURELY_COLOUR, _SURE_SHARE = 0.52, 36.0, 0.3
+_NO_COLOUR, _CREASE_IN_GREY = 3.0, 0.35
+_STEEPEST_LIGHT = 20.0
+_ROUNDS = 6
+_FRINGE = 0.35
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """
+    What lies over a face.
+
+    :param over: where something lies over the skin, or a part of the face under it, float32 0 to 1
+    :param share: share of the face below the brows that is not bare; eyes, glasses, lips and a beard aside
+    :param one_sided: how much more of one half than of the other is not bare, a beard included
+    :param eyes: share around the eye that is less covered
+    """
+
+    over: np.ndarray
+    share: float
+    one_sided: float
+    eyes: float
+
+
+def _fill(shape: tuple[int, ...], points: np.ndarray, corners: tuple[int, ...], *, hull: bool) -> np.ndarray:
+    area = np.zeros(shape[:2], np.uint8)
+    at = np.round(points[list(corners), :2]).astype(np.int32)
+    cv2.fillPoly(area, [cv2.convexHull(at) if hull else at], 1)
+    return area > 0
+
+
+def find_foreign(lab: np.ndarray, points: np.ndarray, blown: np.ndarray) -> Foreign:
+    """
+    Find what lies over a face.
+
+    :param lab: the face and a little around it, Lab, about `SIDE` pixels high
+    :param points: its mesh in the same pixels
+    :param blown: where a channel is clipped, so that the colour says nothing
+    """
+    shape = lab.shape[:2]
+    oval = cv2.erode(_fill(shape, points, OVAL, hull=False).view(np.uint8), np.ones((3, 3)), iterations=3) > 0
+    skin = oval & ~_fill(shape, points, _LIPS, hull=True) & ~_fill(shape, points, _NOSTRILS, hull=True)
+    for eye in _EYES:
+        skin &= ~_fill(shape, points, eye, hull=True)
+    up, below_brows, below_nose = _heights(shape, points)
+    lower = skin & below_brows
+    if lower.sum() < 64:
+        return Foreign(np.zeros(shape, np.float32), 0.0, 0.0, 0.0)
+    skin_seen = lower & ~blown
+    other, coloured, sure = _not_skin(lab, skin_seen if skin_seen.sum() > 64 else lower)
+    other, coloured = other & ~blown, coloured & ~blown
+    checked = lower & ~_fill(shape, points, _GLASSES, hull=True)
+    counted = np.where(below_nose, coloured, other)[checked]
+    y, x = np.nonzero(lower)
+    left = (x - points[5, 0]) * up[1] - (y - points[5, 1]) * up[0] > 0
+    halves = [float(other[y[half], x[half]].mean()) if half.sum() > 32 else 0.0 for half in (left, ~left)]
+    bags = [other[_fill(shape, points, bag, hull=False)] for bag in _BAGS]
+    return Foreign(
+        over=_over(other & skin, sure, points, up),
+        share=float(counted.mean()) if counted.size else 0.0,
+        one_sided=abs(halves[0] - halves[1]),
+        eyes=min(float(bag.mean()) if bag.size else 0.0 for bag in bags),
+    )
+
+
+def _heights(shape: tuple[int, ...], points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the direction from chin to forehead, and what lies below the brows and below the nose."""
+    up = points[10, :2] - points[152, :2]
+    up = up / max(float(np.linalg.norm(up)), 1e-3)
+    y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    height = x * up[0] + y * up[1]
+    brows, nose = (points[list(row), :2].mean(axis=0) @ up for row in ((70, 105, 107, 336, 334, 300), (2,)))
+    return up, height < brows, height < nose
+
+
+def _not_skin(lab: np.ndarray, lower: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return where a pixel is not like the skin of the lower face: at all, in colour, and without any doubt."""
+    light, shape = np.ascontiguousarray(lab[:, :, 0]), lower.shape
+    y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    plane = np.stack([np.ones(shape, np.float32), x / shape[1] - 0.5, y / shape[0] - 0.5], axis=-1)
+    expected = plane @ _lighting(light[lower][::3], plane[lower][::3])
+    away = light - expected
+    usual = lower & (np.abs(away) < 12)
+    tone = np.median(lab[usual if usual.sum() > 32 else lower][:, 1:], axis=0)
+    # Skin in the shade has less colour: what is dark is measured by less.
+    shade = np.clip(light / np.maximum(expected, 1), 0.1, 1)
+    colour = np.hypot(lab[:, :, 1] - tone[0] * shade, lab[:, :, 2] - tone[1] * shade)
+    # Creases and the shadow beside the nose keep the hue of skin, in full; hair does not.
+    strength = max(float(np.linalg.norm(tone)), 1.0)
+    along = (lab[:, :, 1] * tone[0] + lab[:, :, 2] * tone[1]) / strength
+    across = np.abs(lab[:, :, 1] * tone[1] - lab[:, :, 2] * tone[0]) / strength
+    crease = (away < 0) & (along > 0.8 * strength) & (across < 0.5 * strength)
+    if strength < _NO_COLOUR:
+        crease = (away < 0) & (light > _CREASE_IN_GREY * expected)
+    coloured = (colour > _COLOUR) & ~crease
+    sure = ((colour > _SURELY_COLOUR) & ~crease) | ((light < _SURELY_DARK * expected) & (away < -_DARKER / 2))
+    return coloured | ((away < -_DARKER) & ~crease) | (away > _LIGHTER), coloured, sure
+
+
+def _lighting(light: np.ndarray, plane: np.ndarray) -> np.ndarray:
+    """Return the plane of light over the skin, fitted so that what is not skin hardly counts."""
+    weight = np.ones(len(light), np.float32)
+    fit = np.array([np.median(light), 0, 0], np.float32)
+    for _ in range(_ROUNDS):
+        weighted = plane * weight[:, None]
+        fit = np.linalg.solve(weighted.T @ plane + np.eye(3, dtype=np.float32) * 1e-2, weighted.T @ light)
+        fit[1:] = np.clip(fit[1:], -_STEEPEST_LIGHT, _STEEPEST_LIGHT)
+        away = light - plane @ fit
+        # Hair is darker than the skin under it: what is bright decides.
+        fit[0] += np.float32(np.percentile(away, 55))
+        away = light - plane @ fit
+        scale = max(float(np.median(np.abs(away))) * 2, 4.0)
+        weight = (1 / (1 + np.square(away / scale))).astype(np.float32)
+    return fit
+
+
+def _over(other: np.ndarray, sure: np.ndarray, points: np.ndarray, up: np.ndarray) -> np.ndarray:
+    """Return what to leave out of a swap: no specks, no glasses, and brows only if a fringe reaches them."""
+    shape = other.shape
+    glasses = _fill(shape, points, _GLASSES, hull=True)
+    brows = (other[_fill(shape, points, patch, hull=True)] for patch in (_BETWEEN_BROWS, _ABOVE_BROWS))
+    fringe = all(patch.size > 8 and patch.mean() > _FRINGE for patch in brows)
+    found: np.ndarray = np.zeros(shape, np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(other.astype(np.uint8), connectivity=8)
+    inside, certain = (np.bincount(labels[area], minlength=count) for area in (glasses, sure))
+    for number in range(1, count):
+        area = int(stats[number, cv2.CC_STAT_AREA])
+        if area >= 24 and inside[number] < 0.6 * area and certain[number] > _SURE_SHARE * area:
+            found[labels == number] = 1
+    # A strand that crosses a brow or an eye is found on both sides of it.
+    found = cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
+    if fringe:
+        y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+        lids = points[list(_LIDS), :2].mean(axis=0) + up * 0.03 * shape[0]
+        found[(x * up[0] + y * up[1]) > lids @ up] = 1
+    found = cv2.dilate(found, np.ones((3, 3), np.uint8))
+    return cv2.GaussianBlur(found.astype(np.float32), (0, 0), 1.0)

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plan the rows of a whole run, a part of its manifests at a time: however many there are, memory stays bounded."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from ..exceptions import BatchFailedError
+from ..manifest.model import Manifest
+from ..results.staged_plan import StagedPlan
+from ..results.states import OnUnknownSubmit, Status
+from .batches import batch_size, is_work, list_batches, log_dry_run, log_written
+from .messages import pluralize
+from .plan_notes import PlanNotes
+from .planning import plan_rows
+
+if TYPE_CHECKING:
+    from ..results.ledger import Ledger, RunKey
+    from ..results.staged_rows import StagedRow
+    from ..results.swap import Swap
+
+#: Rows that are looked up in the results table, and in storage, at a time.
+PAGE_ROWS = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """
+    How the rows of a run are planned; the other fields are parameters of :func:`.planning.plan_rows`.
+
+    :param dry_run: count the rows, and write none
+    :param slots: how many of the tasks that swap the rows may be in progress at once, if that is known
+    """
+
+    account: str
+    reuse: bool = True
+    on_unknown_submit: OnUnknownSubmit = "hold"
+    storage_conn_id: str | None = None
+    marking: bool = False
+    dry_run: bool = False
+    slots: int | None = None
+
+
+class RunPlan(AbstractContextManager["RunPlan"]):
+    """
+    Plans a run. Nothing is written before :meth:`write`, which writes all rows or none.
+
+    :param ledger: the results table
+    :param key: the run
+    :param task_id: the task that will swap the rows
+    """
+
+    def __init__(self, ledger: Ledger, key: RunKey, task_id: str, options: PlanOptions) -> None:
+        self._ledger = ledger
+        self._key = key
+        self._task_id = task_id
+        self._options = options
+        self._notes = PlanNotes(options.storage_conn_id)
+        self._locations: dict[str, None] = {}
+        self._first: Swap | None = None
+        self._counts: Counter[Status] = Counter()
+        self._new: Counter[Status] = Counter()
+        self._work = 0
+        self._to_pay = array("Q")
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._staged = stack.enter_context(closing(self._ledger.stage()))
+            self._replanned = self._ledger.has_rows(self._key, task_id=self._task_id)
+            self._open = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    @property
+    def locations(self) -> list[str]:
+        """Where its manifests were read from."""
+        return list(self._locations)
+
+    def add(self, part: Manifest) -> None:
+        """Plan the next rows of a manifest."""
+        self._locations.setdefault(part.location)
+        options = self._options
+        for page in _pages(part):
+            rows = plan_rows(
+                page,
+                self._key,
+                self._task_id,
+                known_in=self._ledger,
+                account=options.account,
+                reuse=options.reuse,
+                on_unknown_submit=options.on_unknown_submit,
+                storage_conn_id=options.storage_conn_id,
+                marking=options.marking and not options.dry_run,
+                notes=self._notes,
+            )
+            self._first = self._first or rows[0]
+            self._counts.update(row.status for row in rows)
+            if options.dry_run:
+                self._to_pay.extend(
+                    int(row.pair_fingerprint[:16], 16) for row in rows if row.status is Status.PLANNED
+                )
+                self._work += sum(map(is_work, rows))
+            else:
+                self._staged.add(self._placed(rows))
+
+    def write(self, pairs_per_task: int) -> list[dict[str, Any]]:
+        """
+        Write the rows that the run does not have yet, and return all of its batches, the existing ones first.
+
+        :param pairs_per_task: rows in one batch; 0 chooses a suitable number
+        :return: for each batch, ``{"batch": int, "label": str}``
+        :raises BatchFailedError: when all rows are rejected; they are in the results table nevertheless
+        """
+        self._notes.log()
+        size = batch_size(self._work, pairs_per_task, self._options.slots)
+        plan = StagedPlan(self._ledger.swaps, self._key, self._task_id, self._staged, size)
+        log_written(self._ledger.plan_staged(plan), self._new)
+        self._refuse_if_all_rejected()
+        return list_batches(self._ledger, self._key, self._task_id)
+
+    def log_dry_run(self, pairs_per_task: int) -> int:
+        """Log what the run would do, and return how many pairs it would pay for."""
+        self._notes.log()
+        log_dry_run(self._counts, self._work, batch_size(self._work, pairs_per_task, self._options.slots))
+        return len(set(self._to_pay))
+
+    def _placed(self, rows: list[Swap]) -> Iterator[StagedRow]:
+        """Yield rows with their places among the new rows that need a task."""
+        known = self._ledger.existing(row.swap_id for row in rows) if self._replanned else frozenset()
+        for row in rows:
+            if row.swap_id in known:
+                yield row, None, True
+                continue
+            self._new[row.status] += 1
+            if is_work(row):
+                yield row, self._work, False
+                self._work += 1
+            else:
+                yield row, None, False
+
+    def _refuse_if_all_rejected(self) -> None:
+        total = self._counts.total()
+        if self._first is None or self._counts[Status.REJECTED] < total:
+            return
+        raise BatchFailedError(
+            f"None of the {pluralize(total, 'row')} of {', '.join(self._locations)} can be swapped; "
+            f"{self._first.label} is rejected: {self._first.error_message} Nothing was sent or paid. Correct the "
+            "manifest, then start a new run, or clear this task to read the manifest again."
+        )
+
+
+def _pages(part: Manifest) -> Iterator[Manifest]:
+    for start in range(0, max(len(part.pairs), len(part.rejected)), PAGE_ROWS):
+        end = start + PAGE_ROWS
+        yield Manifest(part.location, part.pairs[start:end], part.rejected[start:end], part.sha256)

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The rows that a plan wants: first in a temporary file on this machine, then in a temporary table of the database.
+
+In the file they wait for the end of the manifest, because the size of the batches depends on how many there are, and
+memory stays bounded. The table is filled and used within one transaction, so a transaction that was cut is repeated
+from the file. PostgreSQL reads the file by COPY.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import pickle
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from operator import attrgetter
+from typing import IO, Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, sqlite
+
+from .bounds import fit
+from .swap import Swap
+
+NAME = "goenhance_plan"
+#: A row, its place among the new rows that need a task, ``None`` if it needs none, and whether the run has it already.
+StagedRow = tuple[Swap, int | None, bool]
+
+#: Columns of which most rows of a plan have none.
+_RARE = (
+    "additional_result_uris",
+    "map_index",
+    "batch",
+    "former_uuids",
+    "claimed_by",
+    "max_tries",
+    "planned_at",
+    "claimed_at",
+    "claim_expires_at",
+    "superseded_at",
+    "reserved_cost",
+    "reserved_day",
+    "resolution",
+    "resolved_by",
+    "resolved_at",
+    "resolution_note",
+)
+#: What COPY has to read in another way, and what no database stores.
+_SPECIAL = re.compile(r"[\\\t\n\r\0]")
+_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+_NULL = r"\N"
+#: Rows of one INSERT, and of one record of the file.
+_ROWS = 1000
+
+
+class StagedRows:
+    """
+    Rows that wait to be planned.
+
+    :param swaps: the results table
+    :param dialect: of its database
+    """
+
+    def __init__(self, swaps: sa.Table, dialect: sa.Dialect) -> None:
+        self._swaps = swaps
+        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="goenhance-plan-")  # noqa: SIM115
+        self._copies = dialect.driver in _COPY
+        self._format: _CopyText | _Pickled = _CopyText(swaps) if self._copies else _Pickled(swaps)
+        #: Rows that were added.
+        self.count = 0
+
+    def add(self, rows: Iterable[StagedRow]) -> None:
+        """Add rows."""
+        self.count += self._format.write(self._file, rows)
+
+    def close(self) -> None:
+        """Delete the file."""
+        self._file.close()
+
+    def load(self, connection: sa.Connection) -> sa.Table:
+        """Create the temporary table in the transaction of a connection, fill it, and return it."""
+        table = staging_table(self._swaps, connection.dialect.name)
+        drop_staging_table(connection)
+        connection.execute(sa.schema.CreateTable(table))
+        self._file.seek(0)
+        if self._copies:
+            names = ", ".join(table.columns.keys())
+            _copy(connection, f"COPY {NAME} ({names}) FROM STDIN", self._file)
+            connection.exec_driver_sql(f"ANALYZE {NAME} (swap_id)")
+        else:
+            statement = _insert_or_leave(table, connection.dialect.name)
+            for some in _Pickled.read(self._file):
+                connection.execute(
+                    statement, [dict(zip(table.columns.keys(), row, strict=True)) for row in some]
+                )
+        return table
+
+
+@lru_cache(maxsize=16)
+def staging_table(swaps: sa.Table, dialect: str) -> sa.Table:
+    """Return the definition of the temporary table."""
+    # PostgreSQL joins it by hash; the others need an index.
+    is_key = dialect != "postgresql"
+    columns: list[Any] = [
+        sa.Column(name, swaps.c[name].type, primary_key=is_key and name == "swap_id") for name in _columns()
+    ]
+    return sa.Table(
+        NAME,
+        sa.MetaData(),
+        *columns,
+        sa.Column("place", sa.Integer),
+        sa.Column("known", sa.Integer),
+        prefixes=["TEMPORARY"],
+        postgresql_on_commit="DROP",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+    )
+
+
+def drop_staging_table(connection: sa.Connection) -> None:
+    """Drop what an earlier transaction has left of the temporary table; on PostgreSQL the commit does."""
+    match connection.dialect.name:
+        case "sqlite":
+            connection.exec_driver_sql(f"DROP TABLE IF EXISTS temp.{NAME}")
+        case "mysql" | "mariadb":
+            # With TEMPORARY it does not end the transaction.
+            connection.exec_driver_sql(f"DROP TEMPORARY TABLE IF EXISTS {NAME}")
+
+
+def _columns() -> tuple[str, ...]:
+    names = Swap.names()
+    return (*(name for name in names if name not in _RARE), *_RARE)
+
+
+class _CopyText:
+    """The text format of COPY."""
+
+    def __init__(self, swaps: sa.Table) -> None:
+        columns = [swaps.c[name] for name in _columns()]
+        self._columns = columns[: -len(_RARE)]
+        self._rare_columns = columns[-len(_RARE) :]
+        self._common = attrgetter(*(column.name for column in self._columns))
+        self._rare = attrgetter(*_RARE)
+        self._no_rare: tuple[Any, ...] = ((), *[None] * (len(_RARE) - 1))
+        self._no_rare_text = "\t".join([_NULL] * len(_RARE))
+
+    def write(self, file: IO[bytes], rows: Iterable[StagedRow]) -> int:
+        lines = [self._line(row, place, known) for row, place, known in rows]
+        file.write("".join(lines).encode())
+        return len(lines)
+
+    def _line(self, row: Swap, place: int | None, known: bool) -> str:
+        values, rare = self._common(row), self._rare(row)
+        rare_text = self._no_rare_text if rare == self._no_rare else self._texts(rare, self._rare_columns)
+        # Nearly all rows are of plain characters: those are joined as they are.
+        plain = "".join([value for value in values if value.__class__ is str])
+        if plain.isascii() and not _SPECIAL.search(plain):
+            text = "\t".join([value if value.__class__ is str else _copied(value) for value in values])
+        else:
+            text = self._texts(values, self._columns)
+        return f"{text}\t{rare_text}\t{_NULL if place is None else place}\t{int(known)}\n"
+
+    @staticmethod
+    def _texts(values: tuple[Any, ...], columns: list[sa.Column[Any]]) -> str:
+        texts = [_copied(fit(value, column)) for value, column in zip(values, columns, strict=True)]
+        return "\t".join(text if text is _NULL else text.translate(_ESCAPES) for text in texts)
+
+
+def _copied(value: Any) -> str:
+    """Return a value as COPY reads it, but for the escapes."""
+    if value is None or value == ():
+        return _NULL
+    if isinstance(value, tuple):
+        return json.dumps(value)
+    return value.isoformat() if isinstance(value, dt.datetime) else str(value)
+
+
+class _Pickled:
+    """Lists of rows, as SQLAlchemy takes them."""
+
+    def __init__(self, swaps: sa.Table) -> None:
+        self._columns = [swaps.c[name] for name in _columns()]
+        self._values = attrgetter(*_columns())
+
+    def write(self, file: IO[bytes], rows: Iterable[StagedRow]) -> int:
+        count = 0
+        some: list[tuple[Any, ...]] = []
+        for row, place, known in rows:
+            values = zip(self._values(row), self._columns, strict=True)
+            some.append((*(fit(value, column) for value, column in values), place, int(known)))
+            count += 1
+            if len(some) == _ROWS:
+                pickle.dump(some, file)
+                some = []
+        if some:
+            pickle.dump(some, file)
+        return count
+
+    @staticmethod
+    def read(file: IO[bytes]) -> Iterator[list[tuple[Any, ...]]]:
+        while True:
+            try:
+                yield pickle.load(file)  # noqa: S301  a file of our own that has no name
+            except EOFError:
+                return
+
+
+def _insert_or_leave(table: sa.Table, dialect: str) -> Any:
+    """Return an INSERT that leaves a row out which is there already, and refuses what does not fit."""
+    if dialect == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    if dialect in {"mysql", "mariadb"}:
+        return mysql.insert(table).on_duplicate_key_update(swap_id=table.c.swap_id)
+    return sa.insert(table)
+
+
+def _copy(connection: sa.Connection, statement: str, file: IO[bytes]) -> None:
+    driver: Any = connection.connection.driver_connection
+    dialect: Any = connection.dialect
+    try:
+        with driver.cursor() as cursor:
+            _COPY[dialect.driver](cursor, statement, file)
+    except dialect.dbapi.Error as error:
+        # As SQLAlchemy does it for its own statements, so that a connection that was cut is recognized.
+        cut = dialect.is_disconnect(error, driver, None)
+        if cut:
+            connection.invalidate(error)
+        raise sa.exc.DBAPIError.instance(
+            statement, None, error, dialect.dbapi.Error, connection_invalidated=cut, dialect=dialect
+        ) from error
+
+
+def _copy_by_psycopg2(cursor: Any, statement: str, file: IO[bytes]) -> None:
+    cursor.copy_expert(statement, file, 1 << 16)
+
+
+def _copy_by_psycopg(cursor: Any, statement: str, file: IO[bytes]) -> None:
+    with cursor.copy(statement) as copy:
+        shutil.copyfileobj(file, copy, 1 << 16)
+
+
+#: The drivers of PostgreSQL that we know how to COPY with.
+_COPY = {"psycopg2": _copy_by_psycopg2, "psycopg": _copy_by_psycopg}
