@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import cProfile
 import json
 import logging
 import os
@@ -197,7 +196,6 @@ def main() -> int:
     parser.add_argument("--latency", type=float, default=0.1, help="the server's, seconds (%(default)s)")
     parser.add_argument("--bytes", type=int, default=200_000, help="of a picture, about (%(default)s)")
     parser.add_argument("--width", type=int, default=1024, help="of a picture, pixels (%(default)s)")
-    parser.add_argument("--profile", type=Path, metavar="FILE", help="profile the event loop of ours only")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     options = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
@@ -211,11 +209,6 @@ def main() -> int:
             f"(load: {os.getloadavg()[0]:.1f})"
         )
         bench = Bench(url, Path(folder), options)
-        if options.profile:
-            profile = cProfile.Profile()
-            profile.runcall(bench.ours, options.pictures)
-            profile.dump_stats(options.profile)
-            return 0
         results = measure(bench, options)
     print(f"\n{'variant':24} {'seconds':>8} {'pictures/s':>10} {'cpu ms each':>11} {'ratio':>6}")
     for row in results:

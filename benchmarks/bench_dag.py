@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
+from benchmarks.collecting.picture_server import picture
 from benchmarks.dag_runs.stack import OURS, Run, Stack, started_stack
 
 #: Airflow maps 1,024 tasks at most, and a task takes about a quarter of a second of two processors.
@@ -49,7 +51,20 @@ class Sides:
         self._options = options
 
     def run(self, side: str, pairs: int) -> Run:
-        """Run a side once over new pairs."""
+        """
+        Run a side once over new pairs.
+
+        :raises SystemExit: when it has not kept a picture of each pair, where it should
+        """
+        run = self._run(side, pairs)
+        if self._options.pictures:
+            kept = sum(path.suffix in {".jpg", ".png"} for path in self._stack.pictures.rglob("*"))
+            shutil.rmtree(self._stack.pictures)  # so that a long benchmark does not fill the disk
+            if kept != pairs:
+                raise SystemExit(f"{SIDES[side]} kept {kept} pictures of {pairs} pairs.")
+        return run
+
+    def _run(self, side: str, pairs: int) -> Run:
         pictures = self._options.pictures
         if side == "script":
             return self._run_script(pairs)
@@ -62,7 +77,8 @@ class Sides:
         return self._stack.run(OURS, pairs, conf, deadline=DEADLINE)
 
     def _folder(self) -> str:
-        return tempfile.mkdtemp(dir=self._stack.folder)
+        self._stack.pictures.mkdir(exist_ok=True)
+        return str(self._stack.pictures)
 
     def _run_script(self, pairs: int) -> Run:
         sandbox = self._stack.sandbox
@@ -122,12 +138,18 @@ def figures(pairs: int, side: str, at_once: int, runs: Sequence[Run]) -> dict[st
 def measure(folder: Path, at_once: int, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Run all sides with one limit of requests at once."""
     results = []
+    served = None
+    folder.mkdir(parents=True)
+    if options.pictures:
+        served = folder / "picture.jpg"
+        served.write_bytes(picture(options.bytes, options.width))
     with started_stack(
         folder,
         at_once=at_once,
         database=options.database,
         slots=options.slots,
         latency=options.latency,
+        load_picture=served,
         # Where nobody waits for the jobs, none ends while we measure.
         job_seconds=options.job_seconds if options.pictures else 3600,
     ) as stack:
@@ -191,6 +213,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="the median counts (%(default)s)")
     parser.add_argument("--only", nargs="+", choices=SIDES, default=list(SIDES), help="sides that take part")
     parser.add_argument("--pictures", action="store_true", help="wait for the jobs and keep their pictures")
+    parser.add_argument("--bytes", type=int, default=200_000, help="of a picture (%(default)s)")
+    parser.add_argument("--width", type=int, default=1024, help="of a picture (%(default)s)")
     parser.add_argument("--job-seconds", type=float, default=2.0, help="with --pictures (%(default)s)")
     parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
     parser.add_argument("--slots", type=int, default=4, help="[core] parallelism (%(default)s)")

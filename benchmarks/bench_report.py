@@ -91,6 +91,11 @@ def fill(database: ResultsDatabase, rows: int, picture: str, account: str) -> No
         connection.exec_driver_sql(
             statement.replace("%", "%%") if "psycopg2" in str(database.url) else statement, {}
         )
+    if database.engine.dialect.name == "postgresql":
+        # As autovacuum has done by the end of a night.
+        with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("VACUUM ANALYZE goenhance_swaps")
+            connection.exec_driver_sql("CHECKPOINT")
 
 
 def report(storage: str) -> Callable[[], object]:

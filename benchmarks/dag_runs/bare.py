@@ -47,7 +47,7 @@ async def swap_all(
                     break
             async with slots, session.get(job["json"][0]["value"]) as answer:
                 answer.raise_for_status()
-                Path(pictures, f"{img_uuid}.png").write_bytes(await answer.read())  # noqa: ASYNC240
+                Path(pictures, f"{img_uuid}.jpg").write_bytes(await answer.read())  # noqa: ASYNC240
             return img_uuid
 
         return await asyncio.gather(*(swap(pair) for pair in pairs))

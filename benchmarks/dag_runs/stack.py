@@ -50,6 +50,7 @@ class Stack:
         self.airflow = airflow
         self.sandbox = sandbox
         self.folder = folder
+        self.pictures = folder / "swaps"
         self._metadata = sa.create_engine(airflow.environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
         self._runs = 0
 
@@ -137,7 +138,7 @@ def _settings(folder: Path, sandbox: SandboxProcess, at_once: int, slots: int) -
                 "conn_type": "goenhance",
                 "host": sandbox.url,
                 "password": sandbox.token,
-                "extra": {"max_concurrency": at_once},
+                "extra": {"max_concurrency": at_once, "max_downloads": at_once},
             }
         ),
     }
@@ -156,7 +157,7 @@ def started_stack(
     :param switches: switches of the sandbox
     """
     dags = folder / "dags"
-    dags.mkdir(parents=True)
+    dags.mkdir()
     shutil.copy(ROOT / "dags/face_swap_batch.py", dags)
     shutil.copy(ROOT / "benchmarks/dag_runs/dags/peers.py", dags)
     with ExitStack() as stack:

@@ -57,6 +57,7 @@ def create_app(settings: Settings, connections: Connections) -> FaultMiddleware:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.traffic = Traffic()
     app.include_router(endpoints.router)

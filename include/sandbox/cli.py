@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .placeholder import is_jpeg
 from .server import StartError, serve
 from .settings import DEFAULT_CREDITS, DEFAULT_PORT, DEFAULT_STATE_DIR, DEFAULT_TOKEN, Settings, find_images
 from .switches import SwitchError
@@ -57,6 +58,11 @@ def _parser() -> argparse.ArgumentParser:
         default="mesh",
         help="none: load mode, without pictures (default: %(default)s)",
     )
+    add(
+        "--load-picture",
+        type=Path,
+        help="the JPEG that load mode serves for every job (default: a tiny PNG)",
+    )
     add("--workers", type=int, default=1, help="number of processes that swap faces (default: %(default)s)")
     add(
         "--faces",
@@ -92,11 +98,15 @@ def _settings(options: argparse.Namespace) -> Settings:
         raise StartError(f"--credits must not be negative; got --credits {options.credits}")
     if options.engine == "mesh":
         _check_engine()
+    picture = options.load_picture
+    if picture is not None and not (picture.is_file() and is_jpeg(picture)):
+        raise StartError(f"--load-picture must be a JPEG file; got --load-picture {picture}")
     return Settings(
         token=options.token or os.environ.get("SANDBOX_TOKEN") or DEFAULT_TOKEN,
         state_dir=options.state_dir,
         images=images,
         engine=options.engine,
+        load_picture=options.load_picture,
         workers=options.workers,
         faces=options.faces,
         credits=options.credits,

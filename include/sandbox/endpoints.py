@@ -12,10 +12,19 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import FileResponse, Response
 
 from . import openapi
-from .jobs import LOAD_MODE_NOTE, Job, job_data, shown_img_uuid
-from .placeholder import placeholder_picture
+from .jobs import LOAD_MODE_NOTE, Job, job_data, no_such_job, shown_img_uuid
+from .placeholder import load_picture, placeholder_picture
 from .state import OutOfCreditsError, Sandbox
-from .wire import BadSubmitError, carries_token, envelope, expired_link, no_credits, read_submit, token_error
+from .wire import (
+    NO_JOB,
+    BadSubmitError,
+    carries_token,
+    envelope,
+    expired_link,
+    no_credits,
+    read_submit,
+    token_error,
+)
 
 if TYPE_CHECKING:
     from .switches import Switches
@@ -43,8 +52,7 @@ async def submit(request: Request) -> Response:
         source_img, reference_img = read_submit(await request.body())
         job = await sandbox.accept(source_img, reference_img)
     except BadSubmitError as error:
-        at_400 = sandbox.switches.bad_request == "http_400"
-        return envelope(400, str(error), status=400 if at_400 else 200)
+        return _bad_request(str(error), sandbox.switches.bad_request)
     except sqlite3.Error as error:
         print(f"sandbox: a submit could not be recorded: {error}", file=sys.stderr)
         return envelope(500, "", status=500)
@@ -105,11 +113,27 @@ async def result(request: Request, result_path: str) -> Response:
 def picture(sandbox: Sandbox, job: Job) -> Response:
     """Return a job's picture."""
     if job.engine == "none":
-        return Response(placeholder_picture(job.img_uuid, LOAD_MODE_NOTE), media_type=job.media_type)
+        given = sandbox.settings.load_picture
+        data = (
+            placeholder_picture(job.img_uuid, LOAD_MODE_NOTE)
+            if given is None
+            else load_picture(given, job.img_uuid, LOAD_MODE_NOTE)
+        )
+        return Response(data, media_type=job.media_type)
     path = sandbox.pictures / job.result_path
     if not path.is_file():
         return envelope(404, "the picture is missing from the state folder", status=404)
     return FileResponse(path, media_type=job.media_type)
+
+
+def _bad_request(reason: str, answer: str) -> Response:
+    match answer:
+        case "http_500":
+            return envelope(500, "", status=500)
+        case "code_at_200":
+            return envelope(400, reason, NO_JOB)
+        case _:
+            return envelope(400, reason, status=400)
 
 
 def _unknown_job(img_uuid: str, switches: Switches) -> Response:
@@ -120,8 +144,10 @@ def _unknown_job(img_uuid: str, switches: Switches) -> Response:
             return envelope(500, "", status=500)
         case "null_data":
             return envelope(0, "Success", None)
-        case "code_at_200":
+        case "null_at_200":
             return envelope(404, "Job not found", None)
+        case "code_at_200":
+            return envelope(404, "Job not found", no_such_job(time.time()))
         case word:
             job = Job(0, img_uuid, "", "", time.time(), 0, "mesh", 0.0, state="running")
             if word == "failed":

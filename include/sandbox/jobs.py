@@ -105,6 +105,24 @@ def job_data(job: Job, switches: Switches, link: str | None, now: float) -> dict
     return data
 
 
+def no_such_job(now: float) -> dict[str, Any]:
+    """
+    Return the `data` of a job detail response about an unknown UUID.
+
+    It has the fields that clients read, so that none of them breaks or waits forever, but it names no job: a client
+    that looks for the job it asked about does not take it for that job's failure.
+    """
+    return {
+        "img_uuid": "",
+        "status": "failed",
+        "type": JOB_TYPE,
+        "start_time": iso_time(now),
+        "model_id": IMAGE_FACE_SWAP_MODEL,
+        "json": [],
+        "job_type": JOB_TYPE,
+    }
+
+
 def ledger_entry(job: Job) -> dict[str, Any]:
     """Return a job as an entry of GET /sandbox/submissions."""
     return {

@@ -7,10 +7,10 @@ from typing import Any
 
 from starlette.responses import Response
 
-from .wire import JOB_TYPE, MAX_URL_LENGTH
+from .wire import JOB_TYPE, MAX_URL_LENGTH, URL_PATTERN
 
 _EXAMPLE_UUID = "c12b656c-747a-44fd-9c80-add79b0c52d5"
-_URL = {"type": "string", "maxLength": MAX_URL_LENGTH, "pattern": "^https?://"}
+_URL = {"type": "string", "maxLength": MAX_URL_LENGTH, "pattern": URL_PATTERN}
 _SECURITY: list[dict[str, list[str]]] = [{"bearerAuth": []}]
 
 SECURITY_SCHEMES = {"bearerAuth": {"type": "http", "scheme": "bearer"}}
@@ -38,14 +38,14 @@ SUBMIT: dict[str, Any] = {
     "response_class": Response,
     "responses": {
         200: _answer(
-            "Accepted and recorded; or, by a switch, a non-zero `code`.",
+            "Accepted and recorded; or a non-zero `code` and no job (the vendor does not document this case).",
             _object([], img_uuid={"type": "string"}, cost={"type": "integer"}),
             code=0,
             msg="Success",
             data={"img_uuid": _EXAMPLE_UUID},
         ),
         400: _answer(
-            "The body is invalid (the vendor does not document this case).",
+            "The body is invalid, only if a switch asks for it.",
             code=400,
             msg="args.source_img: must be a string",
         ),
@@ -106,7 +106,7 @@ _JOB = _object(
 DETAIL: dict[str, Any] = {
     "response_class": Response,
     "responses": {
-        200: _answer("The job; or, by a switch, null or a non-zero `code` for an unknown UUID.", _JOB),
+        200: _answer("The job; for an unknown UUID a non-zero `code`, or, by a switch, null.", _JOB),
         401: _TOKEN_ERROR,
         404: _answer("Unknown UUID, only if a switch asks for it."),
         429: _RATE_LIMITED,

@@ -37,6 +37,7 @@ class SandboxProcess:
     :param state_dir: folder for the ledger and the pictures; None: a temporary folder that close() deletes.
     :param token: the bearer token to accept.
     :param images: folder served under /images/; None: the sample pictures.
+    :param load_picture: JPEG that load mode serves for every job; None: a tiny PNG.
     :param workers: processes that swap faces.
     :param credits: balance of a new state folder; None: the default.
     :param switches: switches to start with, as in `PUT /sandbox/faults`.
@@ -50,6 +51,7 @@ class SandboxProcess:
         state_dir: Path | str | None = None,
         token: str = DEFAULT_TOKEN,
         images: Path | str | None = None,
+        load_picture: Path | str | None = None,
         workers: int = 1,
         credits: int | None = None,  # noqa: A002 - the vendor's word
         **switches: Any,
@@ -63,6 +65,8 @@ class SandboxProcess:
         self._options = ["--engine", engine, "--workers", str(workers), "--state-dir", str(self.state_dir)]
         if images is not None:
             self._options += ["--images", str(images)]
+        if load_picture is not None:
+            self._options += ["--load-picture", str(load_picture)]
         if credits is not None:
             self._options += ["--credits", str(credits)]
         for name, value in switches.items():
@@ -179,10 +183,17 @@ class SandboxProcess:
         return f"{self.url}/images/{name}"
 
     def submit(self, source_img: str, reference_img: str) -> str:
-        """Submit a pair as a client would and return its img_uuid."""
+        """
+        Submit a pair as a client would and return its img_uuid.
+
+        :raises SandboxError: the sandbox refused the pair.
+        """
         args = {"source_img": source_img, "reference_img": reference_img}
         body = {"type": "mx-image-face-swap", "args": args}
-        return str(self._call("POST", "/api/v1/imagefaceswap/generate", body)["data"]["img_uuid"])
+        answer = self._call("POST", "/api/v1/imagefaceswap/generate", body)
+        if answer["code"] != 0:
+            raise SandboxError(f"the pair was refused: {answer['msg']} (code {answer['code']})")
+        return str(answer["data"]["img_uuid"])
 
     def detail(self, img_uuid: str) -> dict[str, Any]:
         """Return the `data` of a job detail response."""

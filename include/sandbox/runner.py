@@ -28,12 +28,24 @@ _PAIRS_IN_HAND = 3
 
 
 class Runner:
-    """Starts jobs within `queue_limit` and ends them; calls `on_end` for each job that ends."""
+    """
+    Starts jobs within `queue_limit` and ends them; calls `on_end` for each job that ends.
 
-    def __init__(self, plan: FaultPlan, pool: SwapPool | None, workers: int, pictures: Path) -> None:
+    :param load_kind: extension and media type of the pictures of load mode
+    """
+
+    def __init__(
+        self,
+        plan: FaultPlan,
+        pool: SwapPool | None,
+        workers: int,
+        pictures: Path,
+        load_kind: tuple[str, str] = (EXTENSION, MEDIA_TYPE),
+    ) -> None:
         self._plan = plan
         self._pool = pool
         self._pictures = pictures
+        self._load_kind = load_kind
         self._slots = asyncio.Semaphore(workers * _PAIRS_IN_HAND)
         self._queue: deque[Job] = deque()
         self._running: dict[int, asyncio.TimerHandle | asyncio.Task[None] | None] = {}
@@ -132,8 +144,9 @@ class Runner:
         if job.fate == "failed":
             self._end(job, error=job.fate_reason)
         else:
-            job.name_result(EXTENSION)
-            self._end(job, media_type=MEDIA_TYPE)
+            extension, media_type = self._load_kind
+            job.name_result(extension)
+            self._end(job, media_type=media_type)
 
     def _end(self, job: Job, *, media_type: str = "", error: str = "") -> None:
         job.ended_at = time.time()

@@ -31,6 +31,7 @@ class Settings:
     state_dir: Path = DEFAULT_STATE_DIR
     images: Path | None = field(default_factory=find_images)
     engine: Literal["mesh", "none"] = "mesh"
+    load_picture: Path | None = None
     workers: int = 1
     faces: Literal["largest", "all"] = "largest"
     credits: int = DEFAULT_CREDITS

@@ -13,6 +13,7 @@ from .faults import FaultPlan
 from .jobs import Job, new_img_uuid
 from .ledger import LEDGER_FILE, Ledger
 from .links import LinkSigner
+from .placeholder import EXTENSION, JPEG_EXTENSION, JPEG_MEDIA_TYPE, MEDIA_TYPE
 from .runner import Runner
 from .swapping import SwapPool
 from .switches import Switches, merge
@@ -44,7 +45,8 @@ class Sandbox:
         self.jobs: dict[str, Job] = {}
         self._by_result: dict[str, Job] = {}
         pool = SwapPool(settings.workers, settings.faces) if settings.engine == "mesh" else None
-        self.runner = Runner(plan, pool, settings.workers, self.pictures)
+        kind = (JPEG_EXTENSION, JPEG_MEDIA_TYPE) if settings.load_picture else (EXTENSION, MEDIA_TYPE)
+        self.runner = Runner(plan, pool, settings.workers, self.pictures, kind)
         self.runner.on_end = self._ended
         self._sequence = 0
         self._resume()

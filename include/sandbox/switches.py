@@ -181,11 +181,11 @@ class Switches(BaseModel):
         default="error",
         description="Reason of a failed job: in data.error, nowhere, in msg, or in msg with a non-zero code.",
     )
-    unknown_job: Literal["code_at_200", "http_404", "http_500", "null_data", "pending", "failed"] = Field(
-        default="code_at_200", description="Job detail for an unknown UUID."
-    )
-    bad_request: Literal["http_400", "code_at_200"] = Field(
-        default="http_400", description="Response to an invalid submit body."
+    unknown_job: Literal[
+        "code_at_200", "null_at_200", "http_404", "http_500", "null_data", "pending", "failed"
+    ] = Field(default="code_at_200", description="Job detail for an unknown UUID.")
+    bad_request: Literal["code_at_200", "http_400", "http_500"] = Field(
+        default="code_at_200", description="Response to an invalid submit body."
     )
     credits: int = Field(default=0, ge=0, le=10**15, description="The balance.")
     cost: int = Field(default=1, ge=0, le=10**6, description="Cost of a submit in credits.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,11 @@ JOB_TYPE = "mx-image-face-swap"
 IMAGE_FACE_SWAP_MODEL = "-1"
 MAX_BODY_BYTES = 64 * 1024
 MAX_URL_LENGTH = 2048
+#: A scheme, in any case, and a host. Also the pattern of the OpenAPI document.
+URL_PATTERN = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\x00-\x20/?#:@][^\x00-\x20/?#]*(?![^/?#])"
+_URL = re.compile(URL_PATTERN)
+#: `data` of a submit that was not accepted, where the HTTP status is 200: with its field, as the vendor documents it.
+NO_JOB = {"img_uuid": ""}
 
 
 class BadSubmitError(ValueError):
@@ -36,7 +42,9 @@ def token_error() -> Response:
 
 def no_credits(*, at_200: bool) -> Response:
     """Return the out-of-credits response, with HTTP status 402 or inside HTTP 200."""
-    return envelope(402, "Insufficient credits", status=200 if at_200 else 402)
+    if at_200:
+        return envelope(402, "Insufficient credits", NO_JOB)
+    return envelope(402, "Insufficient credits", status=402)
 
 
 def expired_link(reason: str) -> Response:
@@ -78,8 +86,8 @@ def _read_url(args: dict[str, Any], name: str) -> str:
     url = args.get(name)
     if not isinstance(url, str):
         raise BadSubmitError(f"args.{name}: must be a string")
-    if not url.startswith(("http://", "https://")):
-        raise BadSubmitError(f"args.{name}: must be an http or https URL")
+    if not _URL.match(url):
+        raise BadSubmitError(f"args.{name}: must be an http or https URL with a host")
     if len(url) > MAX_URL_LENGTH:
         raise BadSubmitError(f"args.{name}: longer than {MAX_URL_LENGTH} characters")
     try:

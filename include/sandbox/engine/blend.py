@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # Masks, tables and tones are smooth, so they are computed at no more than this many pixels a side.
 _WORK = 352
 _MARGIN = 0.1
-_MOST_GRAIN = 2.0
+_MOST_GRAIN = 3.0
 _STRIP = 128
 # The edge is corrected at about half the work scale: the visible area affects pixels up to this far outside it.
 _EDGE_MARGIN = 6
@@ -105,7 +105,7 @@ def replace_face(photo: Photo, look: Look, texture: FaceTexture) -> bool:
     if place is None:
         return False
     here = photo.flat(place.part)
-    small = texture.scaled_to(place.size)
+    small = texture.scaled_to(place.size).as_sharp_as(look.sharpness)
     target = lend_shape(small.points, place.points)
     tables = remap_tables(small.points, target, place.width, place.height)
     laid = colour.to_lab(_lay(small, tables.x, tables.y))
@@ -116,7 +116,7 @@ def replace_face(photo: Photo, look: Look, texture: FaceTexture) -> bool:
     if place.scale == 1.0:
         _mix_small(photo, place, paint)
     else:
-        large = texture.scaled_to(face.size)
+        large = texture.scaled_to(face.size).as_sharp_as(look.sharpness)
         _mix_large(photo, place, paint, large, tables.enlarged(small, large, *here.shape[:2]))
     return True
 

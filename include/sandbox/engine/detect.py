@@ -46,6 +46,12 @@ class Candidate:
         across = self.points[1] - self.points[0]
         return float(np.arctan2(across[1], across[0]))
 
+    @property
+    def turn(self) -> float:
+        """How much farther one ear is from its eye than the other: about 1 when the face is seen from the front."""
+        one, other = (float(np.hypot(*(self.points[side] - self.points[side + 4]))) for side in (0, 1))
+        return max(one, other) / max(min(one, other), 1e-3)
+
 
 @cache
 def anchors() -> np.ndarray:

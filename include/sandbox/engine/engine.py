@@ -95,15 +95,13 @@ class FaceSwapEngine:
         return Swap(data, media_type, extension, [_inside(face.box, scene) for face in reversed(changed)])
 
     def _find(self, photo: Photo, picture: Picture, *, only_largest: bool) -> list[Face]:
-        from .mesh import find_faces
+        from .fitness import refusal_of_unread
+        from .mesh import find_faces, unread_face
 
-        faces = find_faces(self._detector, self._mesh, photo.flat(), only_largest=only_largest)
+        rgb = photo.flat()
+        faces = find_faces(self._detector, self._mesh, rgb, only_largest=only_largest)
         if not faces:
-            raise EngineError(
-                "no_face",
-                picture,
-                f"{picture} shows no face that can be read; send a picture with an uncovered face.",
-            )
+            raise refusal_of_unread(rgb, unread_face(self._detector, self._mesh, rgb), picture)
         return faces
 
     def _fit(self, scene: Photo, faces: list[Face], giver: Look) -> list[Look]:

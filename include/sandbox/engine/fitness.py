@@ -20,6 +20,7 @@ from .pose import Pose, pose_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .detect import Candidate
     from .errors import Picture
     from .mesh import Face
 
@@ -36,6 +37,8 @@ _MOST_TWIST = 57.0
 #: Least share of the face that is inside the picture.
 _INSIDE = {"source_img": 0.75, "reference_img": 0.6}
 _SHARPEST_BLUR = 0.17
+#: The same, and the proportion of the distances from eye to ear, where the mesh cannot be read.
+_UNREAD_BLUR, _PROFILE = 0.3, 2.2
 _CLIPPED, _BURNT, _MOST_CLIPPED, _MOST_BURNT = 250, 240, 0.75, 0.25
 _DARKEST = 9.0
 #: Shares from which a face is covered: of the face, of one half more than of the other, around both eyes.
@@ -191,6 +194,29 @@ def _turned(look: Look, send: str) -> Fault:
     yaw, pitch = look.pose.yaw, look.pose.pitch
     way = "to the side" if abs(yaw) >= abs(pitch) else "downwards" if pitch > 0 else "upwards"
     return "face_turned", f"a face turned {way} by about {look.pose.turn * 1.4:.0f} degrees", f"one {send}"
+
+
+def refusal_of_unread(rgb: np.ndarray, found: tuple[Candidate, Face] | None, picture: Picture) -> EngineError:
+    """
+    Return why no face can be read in a picture.
+
+    :param found: what comes closest to a face
+    """
+    code, what, send = "no_face", "no face that can be read", "a picture with an uncovered face"
+    if found is not None:
+        candidate, face = found
+        low, high = candidate.centre - candidate.size / 2, candidate.centre + candidate.size / 2
+        if low.min() < 0 or (high > rgb.shape[1::-1]).any():
+            code, what, send = (
+                "face_covered",
+                "a face that is cut by the frame",
+                "one that shows the whole face",
+            )
+        elif candidate.turn > _PROFILE:
+            code, what, send = "face_turned", "a face in profile", "one that faces the camera"
+        elif Look.at(rgb, face).sharpness < _UNREAD_BLUR:
+            code, what, send = "face_blurred", "a face that is blurred", "a sharp one"
+    return EngineError(code, picture, f"{picture} shows {what}; send {send}.")
 
 
 def check_pair(giver: Look, receiver: Look) -> None:

@@ -181,6 +181,14 @@ def find_faces(detector: Net, mesh: Net, rgb: np.ndarray, *, only_largest: bool)
     return faces[:1] if only_largest else faces
 
 
+def unread_face(detector: Net, mesh: Net, rgb: np.ndarray) -> tuple[Candidate, Face] | None:
+    """Return the best candidate of a picture without a face that can be read, and the mesh as far as it goes."""
+    for windows in islice(levels(rgb), 2):
+        for candidate in detect_in(detector, rgb, windows)[:1]:
+            return candidate, _mesh_at(mesh, rgb, candidate.centre, candidate.size * 1.5, candidate.angle)
+    return None
+
+
 def _candidates(
     detector: Net, view: np.ndarray, windows: list[tuple[int, int, int]], turns: int, faces: list[Face]
 ) -> list[Candidate]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..manifest.chunk import batch_label, choose_pairs_per_task
+from ..manifest.chunk import SLOTS, batch_label, choose_pairs_per_task
 from ..results.states import Status
 from .messages import pluralize
 
@@ -72,9 +72,13 @@ def log_dry_run(counts: Counter[Status], work: int, size: int) -> None:
     )
 
 
-def batch_size(pairs: int, asked: int) -> int:
-    """Return how many rows one batch gets; with 0 ``asked`` for, a suitable number."""
-    size = choose_pairs_per_task(pairs, asked, MAX_TASKS)
+def batch_size(pairs: int, asked: int, slots: int | None = None) -> int:
+    """
+    Return how many rows one batch gets; with 0 ``asked`` for, a suitable number.
+
+    :param slots: how many tasks may be in progress at once, if that is known
+    """
+    size = choose_pairs_per_task(pairs, asked, MAX_TASKS, slots or SLOTS)
     if asked and size != asked:
         log.warning("pairs_per_task=%d would map more than %d tasks; using %d.", asked, MAX_TASKS, size)
     return size

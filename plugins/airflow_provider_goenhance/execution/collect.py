@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .collecting import open_collecting
@@ -26,6 +26,7 @@ def collect_jobs(
     waited: WaitOutcome,
     storage_options: StorageOptions,
     *,
+    by_run: Mapping[str, StorageOptions] | None = None,
     loop: TaskLoop | None = None,
 ) -> None:
     """
@@ -33,6 +34,8 @@ def collect_jobs(
 
     :param swaps: the rows waited for, each with its ``img_uuid``
     :param waited: the jobs that are not finished; all others of ``swaps`` are
+    :param storage_options: how the pictures are downloaded, marked and stored
+    :param by_run: the same for the rows of other runs, by their ids
     :param loop: the task's loop; default: one of its own
     :raises AuthenticationError: when the token is refused; rows not collected yet stay ``submitted``
     :raises ResultsTableError: when an outcome cannot be recorded; its row stays ``submitted``
@@ -40,21 +43,25 @@ def collect_jobs(
     """
     done: list[Swap] = []
     outcomes: list[Outcome] = []
+    running = set(waited.running)
     for swap in swaps:
-        outcome = outcome_of_wait(swap, waited)
+        outcome = outcome_of_wait(swap, waited, running)
         if outcome is None:
             done.append(swap)
         else:
             outcomes.append(outcome)
     store.record_outcomes(outcomes, account.fingerprint)
     if done:
-        (loop or TaskLoop()).run(lambda: collect_all(account, store, done, storage_options))
+        (loop or TaskLoop()).run(lambda: _collect_all(account, store, done, storage_options, by_run or {}))
 
 
-async def collect_all(
-    account: Account, store: SwapStore, swaps: Sequence[Swap], storage_options: StorageOptions
+async def _collect_all(
+    account: Account,
+    store: SwapStore,
+    swaps: Sequence[Swap],
+    storage_options: StorageOptions,
+    by_run: Mapping[str, StorageOptions],
 ) -> None:
-    """Collect the pictures of finished jobs; raises as :func:`collect_jobs` does."""
     async with open_collecting(account, store, storage_options) as collecting:
         for swap in swaps:
-            collecting.add(swap)
+            collecting.add(swap, storage_options=by_run.get(swap.run_id))

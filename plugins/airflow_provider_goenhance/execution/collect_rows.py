@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ..results.stores import TableStore
@@ -82,20 +81,19 @@ class RowsToCollect:
         """
         running = set(waited.running)
         tried = [swap for swap in self._waiting if give_up or swap.img_uuid not in running]
-        for run_id, rows in _by_run([swap for swap in tried if swap.swap_id not in self._collected]):
+        due = [swap for swap in tried if swap.swap_id not in self._collected]
+        if due:
+            # A picture is stored in the folder of the run that paid for it, whichever run collects it.
+            by_run = {run_id: self._storage_options(run_id) for run_id in {swap.run_id for swap in due}}
             collect_jobs(
-                self._account, self._store, rows, waited, self._storage_options(run_id), loop=self._loop
+                self._account,
+                self._store,
+                due,
+                waited,
+                by_run[due[0].run_id],
+                by_run=by_run,
+                loop=self._loop,
             )
         swaps = self._store.load()
         release_collected(self._ledger, self._account, tried, swaps)
         return swaps, {swap.swap_id for swap in tried}
-
-
-def _by_run(swaps: Sequence[Swap]) -> Iterator[tuple[str, list[Swap]]]:
-    """Group rows: a picture is stored in the folder of the run that paid for it, whichever run collects it."""
-    for run_id, rows in groupby(sorted(swaps, key=_run_of), key=_run_of):
-        yield run_id, list(rows)
-
-
-def _run_of(swap: Swap) -> str:
-    return swap.run_id

@@ -11,6 +11,7 @@ import asyncio
 import datetime as dt
 import logging
 import time
+import traceback
 from collections import deque
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -143,7 +144,9 @@ class Collecting:
             return picture_not_stored(swap, error)
         except Exception as error:  # noqa: BLE001  a defect that one picture reveals must not stop the others
             outcome = picture_not_stored(swap, error)
-            log.warning("%s: %s", swap.label, outcome.error_message)
+            # Where it was raised, without its text, which may contain the link.
+            where = "".join(traceback.format_tb(error.__traceback__))
+            log.warning("%s: %s\n%s", swap.label, outcome.error_message, where)
             return outcome
 
     async def _keep(self, swap: Swap, job: Job, options: StorageOptions) -> Outcome:

@@ -211,7 +211,8 @@ class JobWait:
         if waited.handed_over:
             ids = {swap.swap_id for swap in waiting}
             still = sum(swap.swap_id in ids and swap.status is Status.SUBMITTED for swap in swaps)
-            self.plan.note_hand_over(useful=still < len(ids))
+            # Without rows of its own, the task has waited for jobs of others, one of which has ended.
+            self.plan.note_hand_over(useful=not ids or still < len(ids))
 
     def behind_is_overdue(self, waited: WaitOutcome) -> bool:
         """Return whether rows behind jobs of other tasks are not to wait any longer."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
 from ..exceptions import CollectError, ErrorCode, GoEnhanceError, JobFailedError, JobTimedOutError
@@ -17,8 +18,12 @@ if TYPE_CHECKING:
     from ..results.swap import Swap
 
 
-def outcome_of_wait(swap: Swap, waited: WaitOutcome) -> Outcome | None:
-    """Return what a wait has found out about a row's job; ``None`` for a job that has succeeded."""
+def outcome_of_wait(swap: Swap, waited: WaitOutcome, running: AbstractSet[str]) -> Outcome | None:
+    """
+    Return what a wait has found out about a row's job; ``None`` for a job that has succeeded.
+
+    :param running: the jobs of ``waited`` that still run, as a set: a list would be searched for each row
+    """
     img_uuid = str(swap.img_uuid)
     if img_uuid in waited.failed:
         return failed_job(swap, waited.failed[img_uuid])
@@ -28,7 +33,7 @@ def outcome_of_wait(swap: Swap, waited: WaitOutcome) -> Outcome | None:
             JOB_NOT_FOUND,
             f"GoEnhance does not know the job, although it was paid for: {waited.declined[img_uuid]}",
         )
-    if img_uuid in waited.running:
+    if img_uuid in running:
         trouble = f" The last poll failed: {waited.last_error}" if waited.last_error else ""
         if doubt := waited.doubt(img_uuid):
             trouble += f" {doubt}"
@@ -43,8 +48,9 @@ def outcome_of_wait(swap: Swap, waited: WaitOutcome) -> Outcome | None:
 
 def failures_of_wait(swaps: Sequence[Swap], waited: WaitOutcome) -> list[Outcome]:
     """Return the outcomes of jobs that GoEnhance has failed, or does not know; not of those that still run."""
-    ended = (swap for swap in swaps if swap.img_uuid not in waited.running)
-    return [outcome for swap in ended if (outcome := outcome_of_wait(swap, waited))]
+    running = set(waited.running)
+    ended = (swap for swap in swaps if swap.img_uuid not in running)
+    return [outcome for swap in ended if (outcome := outcome_of_wait(swap, waited, running))]
 
 
 def failed_job(swap: Swap, reason: str) -> Outcome:

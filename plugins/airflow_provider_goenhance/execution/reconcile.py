@@ -89,6 +89,7 @@ def compare_run(
     :return: ``None`` if no balance was read before the run's submits
     """
     balances = Balances(ledger.database, account)
+    # Few, however large the run: a task stops after some unknown submits in a row.
     unknown = [row for row in ledger.of_run(key, statuses=[Status.UNKNOWN]) if row.account == account]
     before = _before(balances.readings(key=key, moment="plan"), unknown)
     if before is None:

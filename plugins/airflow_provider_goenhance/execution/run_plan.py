@@ -32,9 +32,10 @@ PAGE_ROWS = 5000
 @dataclass(frozen=True, slots=True)
 class PlanOptions:
     """
-    How the rows of a run are planned; the fields are parameters of :func:`.planning.plan_rows`.
+    How the rows of a run are planned; the other fields are parameters of :func:`.planning.plan_rows`.
 
     :param dry_run: count the rows, and write none
+    :param slots: how many of the tasks that swap the rows may be in progress at once, if that is known
     """
 
     account: str
@@ -43,6 +44,7 @@ class PlanOptions:
     storage_conn_id: str | None = None
     marking: bool = False
     dry_run: bool = False
+    slots: int | None = None
 
 
 class RunPlan(AbstractContextManager["RunPlan"]):
@@ -119,7 +121,7 @@ class RunPlan(AbstractContextManager["RunPlan"]):
         :raises BatchFailedError: when all rows are rejected; they are in the results table nevertheless
         """
         self._notes.log()
-        size = batch_size(self._work, pairs_per_task)
+        size = batch_size(self._work, pairs_per_task, self._options.slots)
         plan = StagedPlan(self._ledger.swaps, self._key, self._task_id, self._staged, size)
         log_written(self._ledger.plan_staged(plan), self._new)
         self._refuse_if_all_rejected()
@@ -128,7 +130,7 @@ class RunPlan(AbstractContextManager["RunPlan"]):
     def log_dry_run(self, pairs_per_task: int) -> int:
         """Log what the run would do, and return how many pairs it would pay for."""
         self._notes.log()
-        log_dry_run(self._counts, self._work, batch_size(self._work, pairs_per_task))
+        log_dry_run(self._counts, self._work, batch_size(self._work, pairs_per_task, self._options.slots))
         return len(set(self._to_pay))
 
     def _placed(self, rows: list[Swap]) -> Iterator[StagedRow]:

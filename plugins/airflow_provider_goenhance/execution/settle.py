@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..results.resolution import Billed, NotBilled, Resolution, ResolutionStep, WrittenOff
+from ..results.run_rows import RunRows
 from ..results.settlement import owner_of_job, settle
 from ..results.states import Status
 
@@ -211,16 +212,17 @@ def _by_ids(ledger: Ledger, swap_ids: Sequence[str]) -> list[Swap]:
 
 def _of_run(ledger: Ledger, key: RunKey, pair_ids: Sequence[str]) -> list[Swap]:
     where = f"run {key.run_id!r} of Dag {key.dag_id!r}"
-    rows = ledger.of_run(key)
-    if not rows:
+    if not RunRows(ledger.database, key).exists():
         raise ResolutionError(f"The results table ({ledger.database.name}) has no rows of {where}.")
     if not pair_ids:
-        unknown = [row for row in rows if row.status is Status.UNKNOWN]
+        # Few, however large the run: a task stops after some unknown submits in a row.
+        unknown = ledger.of_run(key, statuses=[Status.UNKNOWN])
         if not unknown:
             raise ResolutionError(f"No submit of {where} has an unknown outcome; nothing is to be settled.")
         return unknown
+    found = list(RunRows(ledger.database, key, pair_ids=pair_ids))
     return [
-        _only([row for row in rows if row.pair_id == pair_id], pair_id, where)
+        _only([row for row in found if row.pair_id == pair_id], pair_id, where)
         for pair_id in dict.fromkeys(pair_ids)
     ]
 

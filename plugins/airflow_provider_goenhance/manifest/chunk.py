@@ -63,16 +63,17 @@ def _ceil_div(amount: int, by: int) -> int:
     return -(-amount // by)
 
 
-def batch_label(first: Named, last: Named, number: int, pairs: int) -> str:
+def batch_label(first: Named, last: Named, number: int, pairs: int | None = None) -> str:
     """
     Return the label of a batch in the list of mapped tasks.
 
     :param first: its first pair
     :param last: its last pair, the same one if the batch has only one
     :param number: the batch's own number
-    :param pairs: how many pairs it has
+    :param pairs: how many pairs it has, if that is known
     :returns: the pair_id of a single pair, otherwise e.g. ``12: rows 302-2801 (2,500 pairs)``
     """
-    if pairs == 1:
+    if pairs == 1 or (pairs is None and first.row_number == last.row_number):
         return first.pair_id
-    return f"{number}: rows {first.row_number}-{last.row_number} ({pairs:,} pairs)"
+    counted = "" if pairs is None else f" ({pairs:,} pairs)"
+    return f"{number}: rows {first.row_number}-{last.row_number}{counted}"

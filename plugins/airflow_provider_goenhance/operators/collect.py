@@ -194,6 +194,7 @@ class GoEnhanceCollectOperator(JobOperatorBase):
         :param again: only those that the trigger has waited for
         """
         from ..results.ledger import RunKey
+        from ..results.run_rows import RunRows
 
         run_id, dag_id = text(self.run_id), text(self.dag_id_of_run)
         key = RunKey(dag_id or context["ti"].dag_id, run_id) if run_id else None
@@ -207,7 +208,7 @@ class GoEnhanceCollectOperator(JobOperatorBase):
         rows = [swap for swap in ledger.waiting(key=key, older_than=newest) if is_meant(swap)]
         if again:
             rows = [swap for swap in rows if swap.status == "submitted"]
-        elif key and not rows and not ledger.of_run(key):
+        elif key and not rows and not RunRows(ledger.database, key).exists():
             raise ValueError(
                 f"The results table of connection {self.results_conn_id!r} has no rows of run {key.run_id!r} of Dag "
                 f"{key.dag_id!r}. Pass the Dag that submitted them as dag_id."

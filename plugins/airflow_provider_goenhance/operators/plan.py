@@ -174,6 +174,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         from ..hooks.results import open_ledger
         from ..results.spending import Caps
         from .run_price import RunPrice
+        from .slots import slots_of
 
         reuse = choice(self.reuse, "reuse", ("succeeded", "never"))
         on_unknown_submit = choice(self.on_unknown_submit, "on_unknown_submit", ("hold", "resubmit"))
@@ -190,6 +191,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
             storage_conn_id=text(self.storage_conn_id),
             marking=self.marking,
             dry_run=check_only,
+            slots=slots_of(self.get_dag(), self.swap_task_id),
         )
         with open_ledger(str(self.results_conn_id)) as ledger:
             price = RunPrice(ledger, hook, key, caps, approve_above)

@@ -129,7 +129,8 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
             self._log_failures(rows, summary)
             if self.check_account:
                 self._compare_with_balance(ledger, key)
-            self._keep_failures(ti, rows, key, summary)
+            if summary.rows:
+                self._keep_failures(ti, rows, key, summary)
             if flag(self.contact_sheet, "contact_sheet"):
                 self._store_contact_sheet(ti, key, rows, summary)
         self.log.info("%s", counts_line(key.run_id, counts))

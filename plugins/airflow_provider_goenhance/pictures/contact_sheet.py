@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ FETCHES_AT_ONCE = 8
 DECODERS = 2
 #: Seconds for the inputs of all rows together; those that are late are left out.
 ALL_INPUTS_SECONDS = 60.0
+#: Seconds after which no further result is read from the storage.
+RESULTS_SECONDS = 60.0
 
 _STYLE = (
     "body{font:14px/1.45 system-ui,sans-serif;margin:1.5rem;color:#202124;background:#fff}"
@@ -98,7 +101,8 @@ def make_contact_sheet(
     :return: a self-contained HTML file, UTF-8
     """
     shown = _shown(rows, most_rows)
-    body = "".join(_row(row, inputs, conn_id) for row in shown)
+    deadline = time.monotonic() + RESULTS_SECONDS
+    body = "".join(_row(row, inputs, conn_id, deadline) for row in shown)
     total = len(rows) if total is None else total
     cut = (
         f" {len(shown):,} of {total:,} rows are shown, failures first; the results table has all of them."
@@ -119,14 +123,14 @@ def _shown(rows: Sequence[SheetRow], most_rows: int) -> list[SheetRow]:
     return sorted(rows, key=lambda row: row.good)[:most_rows]
 
 
-def _row(row: SheetRow, inputs: Mapping[str, str | None], conn_id: str | None) -> str:
+def _row(row: SheetRow, inputs: Mapping[str, str | None], conn_id: str | None, deadline: float) -> str:
     job = f"<br><small>{escape(row.img_uuid)}</small>" if row.img_uuid else ""
     reason = f"<br>{escape(row.reason)}" if row.reason else ""
     labels = f"<br><small>{escape(row.labels)}</small>" if row.labels else ""
     state = "good" if row.good else "bad"
     return (
         f"<tr><td>{escape(row.pair_id)}{labels}</td><td>{_input(row.source_img, inputs)}</td>"
-        f"<td>{_input(row.reference_img, inputs)}</td><td>{_result(row, conn_id)}</td>"
+        f"<td>{_input(row.reference_img, inputs)}</td><td>{_result(row, conn_id, deadline)}</td>"
         f'<td><b class="{state}">{escape(row.status)}</b>{job}{reason}</td></tr>'
     )
 
@@ -136,9 +140,11 @@ def _input(url: str, inputs: Mapping[str, str | None]) -> str:
     return f"{inputs.get(url) or ''}<small>{name}</small>"
 
 
-def _result(row: SheetRow, conn_id: str | None) -> str:
+def _result(row: SheetRow, conn_id: str | None, deadline: float) -> str:
     if not row.result_uri:
         return ""
+    if time.monotonic() > deadline:
+        return "<small>left out, because the storage is slow</small>"
     try:
         return _tile(read_picture(row.result_uri, conn_id))
     except Exception as error:  # noqa: BLE001  the sheet shows the pictures that can be read

@@ -105,7 +105,7 @@ class Ledger:
     ) -> None:
         """Count the rejected rows of a task no more that are not among the rows that it has now."""
         now = {swap.swap_id for swap in swaps}
-        rejected = self.of_run(key, task_id=task_id, statuses=[Status.REJECTED])
+        rejected = self.of_run(key, task_id=task_id, map_index=map_index, statuses=[Status.REJECTED])
         old = [row.swap_id for row in rejected if row.map_index == map_index and row.swap_id not in now]
         if old:
             self.database.run(lambda connection: update_rows(connection, self.swaps, Superseded, old))
@@ -216,7 +216,9 @@ class Ledger:
         counted: bool = False,
     ) -> list[Swap]:
         """
-        Return the rows of a run, or of one batch of it, in the manifest's order.
+        Return the rows of one batch of a run, or others that are few, in the manifest's order.
+
+        A run may have a million rows, which take gigabytes: :class:`.run_rows.RunRows` reads them in bounded memory.
 
         :param counted: without the rows that a later plan of the run no longer held
         """

@@ -60,6 +60,7 @@ class RunRows:
     :param map_index: only rows of this mapped task
     :param statuses: only rows in one of these states
     :param error_codes: only rows with one of these error codes
+    :param pair_ids: only rows of these pairs
     :param over_budget: only rows that a budget holds back, or with ``False`` none of them
     :param counted: without the rows that a later plan of the run no longer held
     """
@@ -74,6 +75,7 @@ class RunRows:
         map_index: int | None = None,
         statuses: Collection[Status] | None = None,
         error_codes: Collection[str] | None = None,
+        pair_ids: Collection[str] | None = None,
         over_budget: bool | None = None,
         counted: bool = False,
     ) -> None:
@@ -91,6 +93,8 @@ class RunRows:
             self._where.append(c.status.in_(list(statuses)))
         if error_codes is not None:
             self._where.append(c.error_code.in_(list(error_codes)))
+        if pair_ids is not None:
+            self._where.append(c.pair_id.in_(list(pair_ids)))
         if over_budget is not None:
             # The code may be NULL, so that the negation of this would leave rows out.
             code = sa.func.coalesce(c.error_code, "")

@@ -47,26 +47,33 @@ class RunSummary:
 def summarize(rows: RunRows) -> RunSummary:
     """Return some rows of a run in figures. They are counted in the database, and read by it once."""
     c = rows.database.swaps.c
-    took = whole_seconds(c.submitted_at, c.finished_at)
-    by_time = sa.case((took < BY_THE_SECOND, took), else_=took - took % 60)
-    columns = {
-        "status": c.status,
-        "over_budget": sa.case(
-            (sa.and_(c.status == Status.HELD, c.error_code == ErrorCode.BUDGET_REACHED), 1), else_=0
-        ),
-        "seconds": sa.case((sa.and_(c.status == Status.SUCCEEDED, took >= 0), by_time)),
-        "slowest": took,
-    }
-    inner = rows.select(
-        *(column.label(name) for name, column in columns.items()), c.attempts, c.cost
-    ).subquery()
-    groups = (inner.c.status, inner.c.over_budget, inner.c.seconds)
+    over_budget = sa.and_(c.status == Status.HELD, c.error_code == ErrorCode.BUDGET_REACHED)
+    took = sa.case((c.status == Status.SUCCEEDED, whole_seconds(c.submitted_at, c.finished_at)))
+    # OFFSET 0 keeps PostgreSQL from merging the two queries: it would compute the seconds again for each use, expect as
+    # many groups as there are times, and sort the run.
+    inner = (
+        rows.select(
+            c.status,
+            sa.case((over_budget, 1), else_=0).label("over_budget"),
+            took.label("took"),
+            c.attempts,
+            c.cost,
+        )
+        .offset(0)
+        .subquery()
+    )
+    by_time = sa.case((inner.c.took < BY_THE_SECOND, inner.c.took), else_=inner.c.took - inner.c.took % 60)
+    groups = (
+        inner.c.status,
+        inner.c.over_budget,
+        sa.case((inner.c.took >= 0, by_time)).label("seconds"),
+    )
     query = sa.select(
         *groups,
         sa.func.count().label("rows"),
         sa.func.sum(inner.c.attempts).label("attempts"),
         sa.func.sum(inner.c.cost).label("cost"),
-        sa.func.max(inner.c.slowest).label("slowest"),
+        sa.func.max(inner.c.took).label("slowest"),
     ).group_by(*groups)
     return _summary(rows.database.read(query))
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
 
 from ..api.polling import wait_for_jobs
 from ..api.wait_outcome import WaitOutcome
@@ -147,7 +148,10 @@ class GoEnhanceJobsTrigger(BaseTrigger):
         give_up = min(time.time() + UNREADABLE_SECONDS, self.deadline)
         while True:
             try:
-                return await asyncio.to_thread(_read_jobs, str(self.results_conn_id), self.rows or {})
+                # Not `asyncio.to_thread`: before Airflow 3.3 a connection could not be read in its threads.
+                return await sync_to_async(read_jobs, thread_sensitive=False)(
+                    str(self.results_conn_id), self.rows or {}
+                )
             except ResultsTableError as error:
                 if time.time() + READ_AGAIN_EVERY >= give_up or not is_out_of_reach(error):
                     raise
@@ -173,7 +177,12 @@ def is_out_of_reach(error: ResultsTableError) -> bool:
     return isinstance(error, OutOfReachError)
 
 
-def _read_jobs(results_conn_id: str, rows: dict[str, Any]) -> list[str]:
+def read_jobs(results_conn_id: str, rows: dict[str, Any]) -> list[str]:
+    """
+    Read the jobs of rows from the results table.
+
+    :raises ResultsTableError: when it cannot be read, or is not the one that the worker writes to
+    """
     from ..hooks.results import open_ledger
     from ..results.waiting_jobs import RowsOf, read_waiting_jobs
 

@@ -181,7 +181,21 @@ async def test_a_vendor_that_is_down_was_not_sent_anything(
             await client.submit(*PAIR)
 
 
-@pytest.mark.parametrize("form", ["code_at_200", "http_404"])
+@pytest.mark.parametrize("form", ["code_at_200", "http_400"])
+async def test_a_body_that_the_vendor_refuses_is_declined_with_its_reason(
+    sandbox: SandboxProcess, form: str
+) -> None:
+    sandbox.put_faults(bad_request=form)
+    async with open_client(account(sandbox)) as client:
+        with pytest.raises(
+            BadRequestError, match=r"args\.source_img: must be an http or https URL"
+        ) as raised:
+            await client.submit("http:// /face.jpg", PAIR[1])
+    assert not raised.value.maybe_accepted
+    assert sandbox.submissions() == []
+
+
+@pytest.mark.parametrize("form", ["code_at_200", "null_at_200", "http_404"])
 async def test_a_job_that_the_vendor_does_not_know_is_declined(sandbox: SandboxProcess, form: str) -> None:
     sandbox.put_faults(unknown_job=form)
     async with open_client(account(sandbox)) as client:

@@ -330,7 +330,7 @@ def test_a_database_that_is_out_of_reach_for_a_while_is_read_again(
     batch = straggling()
     watch = Watch(batch)
     monkeypatch.setattr(trigger_module, "READ_AGAIN_EVERY", 0.05)
-    read, tries = trigger_module._read_jobs, []
+    read, tries = trigger_module.read_jobs, []
 
     def cut(*arguments: Any) -> Any:
         tries.append(arguments)
@@ -338,7 +338,7 @@ def test_a_database_that_is_out_of_reach_for_a_while_is_read_again(
             raise OutOfReachError("The results table cannot be used: connection refused.")
         return read(*arguments)
 
-    monkeypatch.setattr(trigger_module, "_read_jobs", cut)
+    monkeypatch.setattr(trigger_module, "read_jobs", cut)
     batch.attempt()
     assert [event["status"] for event in watch.events] == ["handed_over", "finished"]
     assert len(tries) == 4

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 import pytest
 
@@ -223,8 +224,8 @@ def test_a_row_that_was_sent_again_meanwhile_is_not_settled_as_it_was_read(
     """It is unknown again, but the answer of the person was about the submit before."""
     seen = ledger.of_run
 
-    def of_run(key: RunKey) -> list[Swap]:
-        rows = seen(key)
+    def of_run(key: RunKey, **options: Any) -> list[Swap]:
+        rows = seen(key, **options)
         database.take(OWNER, [Claim.of(rows[0])])
         database.take(OWNER, [OutcomeUnknown(rows[0].swap_id, "submit_outcome_unknown", "Lost again.")])
         return rows

@@ -125,12 +125,53 @@ def test_repeating_a_submit_is_a_second_paid_job(sandbox):
 )
 def test_a_bad_body_gets_the_envelope_and_costs_nothing(client, sandbox, body, named):
     answer = client.post(SUBMIT, content=body)
-    assert (answer.status_code, answer.json()["code"]) == (400, 400)
+    assert (answer.status_code, answer.json()["code"], answer.json()["data"]) == (200, 400, {"img_uuid": ""})
     assert answer.json()["msg"].startswith(f"{named}:")
     assert sandbox.submissions() == []
-    sandbox.put_faults(bad_request="code_at_200")
-    answer = client.post(SUBMIT, content=body)
-    assert (answer.status_code, answer.json()["code"]) == (200, 400)
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "body"),
+    [
+        ("http_400", 400, {"code": 400, "msg": "body: not JSON"}),
+        ("http_500", 500, {"code": 500, "msg": ""}),
+        ("code_at_200", 200, {"code": 400, "msg": "body: not JSON", "data": {"img_uuid": ""}}),
+    ],
+)
+def test_a_bad_body_is_answered_as_the_switch_says(client, sandbox, kind, status, body):
+    sandbox.put_faults(bad_request=kind)
+    answer = client.post(SUBMIT, content=b"no json")
+    assert (answer.status_code, answer.json()) == (status, body)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["HTTP://a/b.jpg", "HttpS://a:8080", "http://a?b", "http://[::1]/b.jpg", "http://bücher.invalid/b c.jpg"],
+)
+def test_a_url_with_a_host_is_accepted_in_any_case(sandbox, url):
+    sandbox.submit(url, PAIR["reference_img"])
+    assert [entry["source_img"] for entry in sandbox.submissions()] == [url]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://", "http:// /", "https:///b.jpg", "http://a b/c", "http://:80/", "ftp://a/b", "http://a\n"],
+)
+def test_a_url_without_a_host_is_refused_before_it_is_billed(client, sandbox, url):
+    answer = client.post(SUBMIT, json={"type": BODY["type"], "args": {**PAIR, "reference_img": url}})
+    assert answer.json() == {
+        "code": 400,
+        "msg": "args.reference_img: must be an http or https URL with a host",
+        "data": {"img_uuid": ""},
+    }
+    assert sandbox.submissions() == []
+
+
+@pytest.mark.parametrize("path", [f"{SUBMIT}/", f"{DETAIL}/", f"{TOKENS}/", "/api/v1/videofaceswap/generate"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_any_other_path_is_404_in_the_envelope_and_no_redirect(client, method, path):
+    answer = client.request(method, path)
+    assert (answer.status_code, answer.json()) == (404, {"code": 404, "msg": "Not Found"})
 
 
 def test_the_ledger_lists_every_accepted_submit_in_order(sandbox):

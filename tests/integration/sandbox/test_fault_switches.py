@@ -250,7 +250,7 @@ def test_credits_run_out_as_402_or_as_a_code_inside_http_200(client, sandbox):
 @pytest.mark.parametrize(
     ("kind", "status", "body"),
     [
-        ("code_at_200", 200, {"code": 404, "msg": "Job not found", "data": None}),
+        ("null_at_200", 200, {"code": 404, "msg": "Job not found", "data": None}),
         ("http_404", 404, {"code": 404, "msg": "Job not found"}),
         ("http_500", 500, {"code": 500, "msg": ""}),
         ("null_data", 200, {"code": 0, "msg": "Success", "data": None}),
@@ -260,6 +260,18 @@ def test_an_unknown_uuid_is_answered_as_the_switch_says(client, sandbox, kind, s
     sandbox.put_faults(unknown_job=kind)
     answer = client.get(DETAIL, params={"img_uuid": "never-given-out"})
     assert (answer.status_code, answer.json()) == (status, body)
+
+
+def test_by_default_an_unknown_uuid_has_all_fields_of_a_job_and_names_none(sandbox, client):
+    answer = client.get(DETAIL, params={"img_uuid": "never-given-out"}).json()
+    known = sandbox.wait_for(sandbox.submit(**PAIR))
+    assert (answer["code"], answer["msg"]) == (404, "Job not found")
+    assert answer["data"].keys() >= known.keys() - {"end_time", "sandbox"}
+    assert (answer["data"]["img_uuid"], answer["data"]["status"], answer["data"]["json"]) == (
+        "",
+        "failed",
+        [],
+    )
 
 
 @pytest.mark.parametrize("word", ["pending", "failed"])

@@ -6,11 +6,13 @@ from __future__ import annotations
 import asyncio
 import io
 from itertools import chain
+from urllib.request import urlopen
 
 import aiohttp
 from PIL import Image
 
 from include.sandbox.jobs import LOAD_MODE_NOTE
+from include.sandbox.process import SandboxProcess
 
 from .conftest import BODY, PAIR, SUBMIT
 
@@ -78,3 +80,19 @@ async def test_credits_never_go_below_zero(sandbox):
         statuses = await asyncio.gather(*(submit(session) for _ in range(80)))
     assert sorted(statuses) == [200] * 50 + [402] * 30
     assert len(await asyncio.to_thread(sandbox.submissions)) == 50
+
+
+def test_a_given_picture_is_served_for_every_job_with_the_jobs_own_comment(tmp_path):
+    given = tmp_path / "result.jpg"
+    Image.new("RGB", (64, 48), "navy").save(given)
+    with SandboxProcess(engine="none", load_picture=given, job_seconds=0.0) as sandbox:
+        pictures = {}
+        for number in range(2):
+            data = sandbox.wait_for(sandbox.submit("http://s.invalid/1", f"http://r.invalid/{number}"))
+            pictures[data["img_uuid"]] = urlopen(data["json"][0]["value"]).read()
+    assert len(set(pictures.values())) == 2
+    for img_uuid, picture in pictures.items():
+        image = Image.open(io.BytesIO(picture))
+        assert image.size == (64, 48)
+        assert img_uuid in image.info["comment"].decode()
+        assert "no face was swapped" in image.info["comment"].decode()

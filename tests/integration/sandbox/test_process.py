@@ -64,6 +64,7 @@ def test_a_ledger_of_another_kind_is_refused_and_kept(tmp_path, content):
         (["--images", "/nowhere/at/all"], "/nowhere/at/all"),
         (["--workers", "0"], "--workers 0"),
         (["--credits", "-1"], "--credits -1"),
+        (["--load-picture", "/nowhere/result.jpg"], "--load-picture must be a JPEG file"),
         (["--port", "70000"], "port 70000"),
         (["--state-dir", "/proc/nowhere"], "state folder /proc/nowhere cannot be used"),
     ],

@@ -44,7 +44,7 @@ def test_a_png_reference_gives_a_png_result(swapping):
         ("hopper.jpg", "rocket.jpg", "no_face: reference_img"),
         ("missing.jpg", "hopper.jpg", "fetch_failed: source_img answered HTTP 404"),
         ("hopper.jpg", "http://127.0.0.1:9/x.jpg", "fetch_failed: reference_img could not be fetched"),
-        ("hopper.jpg", "http://", "fetch_failed: reference_img is not a URL"),
+        ("hopper.jpg", "http://a:99999/b.jpg", "fetch_failed: reference_img is not a URL"),
         ("hopper.jpg", "http://[", "fetch_failed: reference_img is not a URL"),
     ],
 )

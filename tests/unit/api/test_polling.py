@@ -475,7 +475,7 @@ async def test_how_often_a_job_was_said_to_be_unknown_counts_over_hand_overs() -
         vendor.get_job,
         ["quick", "lost", "slow"],
         deadline=now() + 3600,
-        poll_interval=40.0,
+        poll_interval=20.0,
         hand_over_after=120.0,
     )
     assert first.handed_over
@@ -485,7 +485,7 @@ async def test_how_often_a_job_was_said_to_be_unknown_counts_over_hand_overs() -
 
     began = now()
     second = await wait(
-        vendor.get_job, ["lost", "slow"], deadline=now() + 3600, poll_interval=40.0, hand_over_after=0.0,
+        vendor.get_job, ["lost", "slow"], deadline=now() + 3600, poll_interval=20.0, hand_over_after=0.0,
         doubts=first.doubts,
     )  # fmt: skip
     assert second.declined == {"lost": "no such job"}

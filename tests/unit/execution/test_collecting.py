@@ -13,6 +13,7 @@ import pytest
 from airflow_provider_goenhance.api.account import Account
 from airflow_provider_goenhance.api.models import Job
 from airflow_provider_goenhance.exceptions import AuthenticationError, ResultsTableError, TaskEndedError
+from airflow_provider_goenhance.execution import recording
 from airflow_provider_goenhance.execution.collecting import open_collecting
 from airflow_provider_goenhance.execution.task_loop import TaskLoop
 from airflow_provider_goenhance.pictures import collector
@@ -22,6 +23,7 @@ from airflow_provider_goenhance.results.database import ResultsDatabase
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
 from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.results.stores import TableStore
+from airflow_provider_goenhance.results.transient_errors import OutOfReachError
 from tests.swaps import planned
 from tests.unit.clock import until
 
@@ -219,3 +221,39 @@ async def test_many_rows_are_collected_by_a_bounded_number_of_workers(
     await setting.collect(200)
     assert setting.statuses == ["succeeded"] * 200
     assert most <= ACCOUNT.max_downloads * 3 / 2
+
+
+async def test_a_database_out_of_reach_for_a_while_loses_no_outcome(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording, "OUT_OF_REACH_PAUSE", 0.001)
+    record, tries = setting.store.record_outcomes, 0
+
+    def record_outcomes(outcomes: Any, account: Any = None) -> None:
+        nonlocal tries
+        tries += 1
+        if tries <= 3:
+            raise OutOfReachError("no answer")
+        record(outcomes, account)
+
+    monkeypatch.setattr(setting.store, "record_outcomes", record_outcomes)
+    await setting.collect(3)
+    assert setting.statuses == ["succeeded"] * 3
+
+
+async def test_a_database_that_stays_out_of_reach_ends_the_task_and_the_next_attempt_records_everything(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording, "OUT_OF_REACH_SECONDS", 0.0)
+    record = setting.store.record_outcomes
+
+    def out_of_reach(*_: Any) -> None:
+        raise OutOfReachError("no answer")
+
+    monkeypatch.setattr(setting.store, "record_outcomes", out_of_reach)
+    with pytest.raises(OutOfReachError):
+        await setting.collect(3)
+    assert setting.statuses == ["submitted"] * 3
+    monkeypatch.setattr(setting.store, "record_outcomes", record)
+    await setting.collect(3)
+    assert setting.statuses == ["succeeded"] * 3

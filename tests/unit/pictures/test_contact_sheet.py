@@ -276,6 +276,19 @@ def test_a_result_that_cannot_be_read_is_said_to_be_so(tmp_path: Path, data: byt
     assert html.count("cannot be read") == 2
 
 
+def test_a_storage_that_is_slow_does_not_delay_the_report_for_long(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    result = tmp_path / "p.png"
+    result.write_bytes(encoded("png"))
+    monkeypatch.setattr(contact_sheet, "RESULTS_SECONDS", -1.0)
+
+    html = sheet(row(result_uri=result.as_uri()))
+
+    assert thumbnails(html) == []
+    assert "left out, because the storage is slow" in html
+
+
 def test_a_picture_that_is_too_large_has_a_tile_that_says_so(tmp_path: Path) -> None:
     large = tmp_path / "p.png"
     Image.new("L", (9000, 8800)).save(large)

@@ -10,6 +10,7 @@ wrote into a packet stays as they wrote it.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from xml.dom import minidom
 from xml.parsers.expat import ExpatError
@@ -61,6 +62,12 @@ def names_remote_claim(packet: bytes) -> bool:
     )
 
 
+@lru_cache(maxsize=16)
+def _new_packet(properties: tuple[tuple[str, str], ...]) -> bytes:
+    """Return the packet of a picture that had none: the same for all pictures of a task."""
+    return _with_properties(None, dict(properties))
+
+
 def with_properties(packet: bytes | None, properties: Mapping[str, str]) -> bytes:
     """
     Return a packet that holds these IPTC Extension properties beside all else that it held.
@@ -71,6 +78,10 @@ def with_properties(packet: bytes | None, properties: Mapping[str, str]) -> byte
     :param packet: the packet to extend; one that is missing or no longer readable is replaced by a new one
     :param properties: local name -> text
     """
+    return _with_properties(packet, properties) if packet else _new_packet(tuple(properties.items()))
+
+
+def _with_properties(packet: bytes | None, properties: Mapping[str, str]) -> bytes:
     document = _parse(packet) if packet else None
     if packet is None or document is None or not document.getElementsByTagNameNS(RDF, "RDF"):
         packet = _EMPTY_PACKET.encode()

@@ -91,6 +91,21 @@ def test_a_blurred_face_is_refused(engine):
     assert refused.value.code == "face_blurred"
 
 
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (partial(damage.turned, yaw=-70), "face_turned"),
+        (partial(damage.blurred, share=0.04), "face_blurred"),
+        (partial(damage.blurred, share=0.18, motion=True), "face_blurred"),
+    ],
+)
+def test_a_face_that_cannot_be_read_is_refused_with_the_cause_if_it_shows(engine, change, code):
+    damaged = change(pixels("collins_closeup.jpg"), mesh(engine, "collins_closeup.jpg"))
+    with pytest.raises(EngineError) as refused:
+        engine.swap(damage.png(damaged), sample("hopper.jpg"))
+    assert (refused.value.code, refused.value.picture) == (code, "source_img")
+
+
 @pytest.mark.parametrize("name", SHOW_A_FACE)
 @pytest.mark.parametrize("picture", ["source_img", "reference_img"])
 def test_no_sample_picture_is_refused_in_either_role(engine, name, picture):
