@@ -38,7 +38,7 @@ PILLOW_FORMATS: dict[PictureKind, str] = {
 #: Formats whose frames or pages are all decoded. The second picture of a JPEG is a preview or a depth map.
 _ANIMATED = frozenset({"gif", "webp", "avif", "tiff"})
 #: Divisor of the width and height at which a JPEG is decoded.
-_SCALE = 8
+CHECK_SCALE = 8
 #: Pixels of all frames together, as a multiple of ``max_pixels``; later frames are not decoded.
 _FRAMES = 4
 _PICTURE_BOXES = frozenset({b"mdat", b"moov", b"jxlc", b"jxlp", b"jp2c"})
@@ -179,7 +179,7 @@ def _decode(
             progressive, scale = "progressive" in image.info, 1
             if kind == "jpeg" and look is None:
                 # The decoder reads every bit of the picture in any case, and computes an eighth of its lines only.
-                scale = _SCALE
+                scale = CHECK_SCALE
                 image.draft(None, (max(1, size[0] // scale), max(1, size[1] // scale)))
             with BUDGET.of(bytes_to_decode(kind, *size, scale=scale, progressive=progressive)):
                 image.load()

@@ -178,7 +178,7 @@ class ResultsDatabase:
         while True:
             handled = sys.exc_info()[1]
             try:
-                for row in self._through_cursor(query_after(last)):
+                for row in self.through_cursor(query_after(last)):
                     last, failures = row, 0
                     yield row
             except sa.exc.DBAPIError as error:
@@ -194,7 +194,8 @@ class ResultsDatabase:
             else:
                 return
 
-    def _through_cursor(self, query: sa.Select[Any]) -> Iterator[dict[str, Any]]:
+    def through_cursor(self, query: sa.Select[Any]) -> Iterator[dict[str, Any]]:
+        """Yield the rows of a query as the database sends them; a connection that is cut ends it."""
         with self.engine.connect() as raw:
             connection = raw.execution_options(goenhance_write=False, yield_per=STREAMED_ROWS)
             with connection.begin():

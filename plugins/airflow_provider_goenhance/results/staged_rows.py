@@ -68,7 +68,7 @@ class StagedRows:
     def __init__(self, swaps: sa.Table, dialect: sa.Dialect) -> None:
         self._swaps = swaps
         self._file: IO[bytes] = tempfile.TemporaryFile(prefix="goenhance-plan-")  # noqa: SIM115
-        self._copies = dialect.driver in _COPY
+        self._copies = dialect.driver in COPY_BY_DRIVER
         self._format: _CopyText | _Pickled = _CopyText(swaps) if self._copies else _Pickled(swaps)
         #: Rows that were added.
         self.count = 0
@@ -227,7 +227,7 @@ def _copy(connection: sa.Connection, statement: str, file: IO[bytes]) -> None:
     dialect: Any = connection.dialect
     try:
         with driver.cursor() as cursor:
-            _COPY[dialect.driver](cursor, statement, file)
+            COPY_BY_DRIVER[dialect.driver](cursor, statement, file)
     except dialect.dbapi.Error as error:
         # As SQLAlchemy does it for its own statements, so that a connection that was cut is recognized.
         cut = dialect.is_disconnect(error, driver, None)
@@ -248,4 +248,4 @@ def _copy_by_psycopg(cursor: Any, statement: str, file: IO[bytes]) -> None:
 
 
 #: The drivers of PostgreSQL that we know how to COPY with.
-_COPY = {"psycopg2": _copy_by_psycopg2, "psycopg": _copy_by_psycopg}
+COPY_BY_DRIVER = {"psycopg2": _copy_by_psycopg2, "psycopg": _copy_by_psycopg}

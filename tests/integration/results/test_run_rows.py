@@ -134,7 +134,7 @@ def test_rows_that_a_later_plan_no_longer_held_can_be_left_out(database: TestDat
 
 def cut_cursors(database: TestDatabase, monkeypatch: pytest.MonkeyPatch, after: list[int]) -> list[int]:
     """Cut the connection after a number of rows of each cursor in turn; return how many rows each has read."""
-    real, read = database._through_cursor, []
+    real, read = database.through_cursor, []
 
     def cut(query: sa.Select[tuple[object, ...]]) -> Iterable[dict[str, object]]:
         read.append(0)
@@ -145,7 +145,7 @@ def cut_cursors(database: TestDatabase, monkeypatch: pytest.MonkeyPatch, after: 
             read[-1] += 1
             yield found
 
-    monkeypatch.setattr(database, "_through_cursor", cut)
+    monkeypatch.setattr(database, "through_cursor", cut)
     return read
 
 

@@ -85,7 +85,7 @@ def test_rows_are_found_by_more_keys_than_fit_into_one_array(database: TestDatab
 def test_a_connection_that_is_cut_during_copy_is_replaced(
     postgres_url: sa.URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy, cuts = staged_rows._COPY["psycopg2"], [1]
+    copy, cuts = staged_rows.COPY_BY_DRIVER["psycopg2"], [1]
 
     def cut_once(cursor: Any, statement: str, file: IO[bytes]) -> None:
         if cuts:
@@ -93,7 +93,7 @@ def test_a_connection_that_is_cut_during_copy_is_replaced(
             cursor.connection.close()
         copy(cursor, statement, file)
 
-    monkeypatch.setitem(staged_rows._COPY, "psycopg2", cut_once)
+    monkeypatch.setitem(staged_rows.COPY_BY_DRIVER, "psycopg2", cut_once)
     database = TestDatabase(postgres_url, name="PostgreSQL")
     assert Ledger(database).plan(KEY, [planned(0)], task_id="swap").added == 1
     database.close()

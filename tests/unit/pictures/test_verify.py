@@ -152,7 +152,7 @@ def test_an_eighth_of_the_lines_of_a_jpeg_proves_as_much_as_all_of_them(
             return error.error_code
 
     quick = [verdict(data) for data in damaged]
-    monkeypatch.setattr(verify, "_SCALE", 1)
+    monkeypatch.setattr(verify, "CHECK_SCALE", 1)
     assert quick == [verdict(data) for data in damaged]
     assert quick[0] == Picture("jpeg", ".jpg", 97, 63)
 
