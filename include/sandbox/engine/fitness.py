@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 #: Code, what the picture shows, what to send.
 Fault = tuple[str, str, str]
 
-#: Height of the smallest usable face in pixels. A face image must show more: it may be enlarged.
-SMALLEST = {"source_img": 48.0, "reference_img": 48.0}
+#: Height of the smallest usable face in pixels.
+SMALLEST = 48.0
 #: The largest turn of a face image, and the largest angle to the target, which falls as the face image is turned more:
 #: a turned target hides what the face image shows, but a turned face image lacks what the target shows.
 _MOST_TURN, _MOST_APART, _FREE_TURN, _FALLS = 45.0, 52.0, 12.0, 1.2
@@ -148,7 +148,7 @@ def check(look: Look, picture: Picture) -> None:
 
 
 def _faults(look: Look, picture: Picture) -> Iterator[Fault]:
-    size, smallest = look.face.size, SMALLEST[picture]
+    size, smallest = look.face.size, SMALLEST
     if size < smallest:
         yield (
             "face_too_small",
