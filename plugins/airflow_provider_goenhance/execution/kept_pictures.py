@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ class KeptPictures:
 
     def __init__(self, conn_id: str | None = None) -> None:
         self._conn_id = conn_id
+        self._lock = threading.Lock()
         self._gone = 0
         self._errors = 0
 
@@ -42,7 +44,8 @@ class KeptPictures:
         slices = [rows[start : start + size] for start in range(0, len(rows), size)]
         with ThreadPoolExecutor(STORAGE_THREADS) as pool:
             found = [there for part in pool.map(self._exist, slices) for there in part]
-        self._gone += len(found) - sum(found)
+        with self._lock:
+            self._gone += len(found) - sum(found)
         return {row.pair_fingerprint: row for row, there in zip(rows, found, strict=True) if there}
 
     def log_missing(self) -> None:
@@ -66,8 +69,10 @@ class KeptPictures:
         try:
             return picture_exists(str(row.result_uri), self._conn_id)
         except Exception as error:  # noqa: BLE001  a storage error must neither make us pay again nor end the run
-            self._errors += 1
-            if self._errors <= NAMED_ERRORS:
+            with self._lock:
+                self._errors += 1
+                named = self._errors <= NAMED_ERRORS
+            if named:
                 log.warning(
                     "Could not check whether %s exists: %s. Assuming that it does.", row.result_uri, error
                 )

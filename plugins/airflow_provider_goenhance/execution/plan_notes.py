@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,8 @@ class PlanNotes:
 
     def __init__(self, storage_conn_id: str | None = None) -> None:
         self.kept = KeptPictures(storage_conn_id)
+        # Pages are planned in several threads.
+        self._lock = threading.Lock()
         self._held: list[Swap] = []
         self._held_count = 0
         self._compared = 0
@@ -42,8 +45,9 @@ class PlanNotes:
     def note_held(self, rows: Sequence[Swap]) -> None:
         """Note the rows that are held."""
         held = [row for row in rows if row.status is Status.HELD]
-        self._held += held[: NAMED_PAIRS - len(self._held)]
-        self._held_count += len(held)
+        with self._lock:
+            self._held += held[: NAMED_PAIRS - len(self._held)]
+            self._held_count += len(held)
 
     def log(self) -> None:
         """Log what was noted."""
@@ -69,8 +73,9 @@ class PlanNotes:
             and ("?" in row.source_img or "?" in row.reference_img)
             and any("?" in url_identity(link) for link in (row.source_img, row.reference_img))
         }
-        some = list(candidates)[: COMPARED_PAIRS - self._compared]
-        self._compared += len(some)
+        with self._lock:
+            some = list(candidates)[: max(0, COMPARED_PAIRS - self._compared)]
+            self._compared += len(some)
         for before in ledger.links_before(key, task_id, some) if some else []:
             row = candidates.pop(before.pair_id, None)
             parameters = _new_parameters(row, before) if row is not None else []

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from array import array
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Rows that are looked up in the results table, and in storage, at a time.
 PAGE_ROWS = 5000
+#: Pages that are planned at the same time: while one waits for the database, the next one uses the processor.
+PAGES_AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +71,14 @@ class RunPlan(AbstractContextManager["RunPlan"]):
         self._new: Counter[Status] = Counter()
         self._work = 0
         self._to_pay = array("Q")
+        self._under_way: deque[Future[list[Swap]]] = deque()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             self._staged = stack.enter_context(closing(self._ledger.stage()))
             self._replanned = self._ledger.has_rows(self._key, task_id=self._task_id)
             stack.enter_context(frozen_heap())
+            self._threads = stack.enter_context(ThreadPoolExecutor(PAGES_AT_ONCE, "goenhance-plan"))
             self._open = stack.pop_all()
         return self
 
@@ -90,21 +95,30 @@ class RunPlan(AbstractContextManager["RunPlan"]):
         self._locations.setdefault(part.location)
         options = self._options
         for page in _pages(part):
-            rows = plan_rows(
-                page,
-                self._key,
-                self._task_id,
-                known_in=self._ledger,
-                account=options.account,
-                reuse=options.reuse,
-                on_unknown_submit=options.on_unknown_submit,
-                storage_conn_id=options.storage_conn_id,
-                marking=options.marking and not options.dry_run,
-                notes=self._notes,
+            self._under_way.append(
+                self._threads.submit(
+                    plan_rows,
+                    page,
+                    self._key,
+                    self._task_id,
+                    known_in=self._ledger,
+                    account=options.account,
+                    reuse=options.reuse,
+                    on_unknown_submit=options.on_unknown_submit,
+                    storage_conn_id=options.storage_conn_id,
+                    marking=options.marking and not options.dry_run,
+                    notes=self._notes,
+                )
             )
+            self._take_pages(leave=PAGES_AT_ONCE)
+
+    def _take_pages(self, *, leave: int = 0) -> None:
+        """Take the planned rows of pages, in order, until so many pages are left."""
+        while len(self._under_way) > leave:
+            rows = self._under_way.popleft().result()
             self._first = self._first or rows[0]
             self._counts.update(row.status for row in rows)
-            if options.dry_run:
+            if self._options.dry_run:
                 self._to_pay.extend(
                     int(row.pair_fingerprint[:16], 16) for row in rows if row.status is Status.PLANNED
                 )
@@ -120,6 +134,7 @@ class RunPlan(AbstractContextManager["RunPlan"]):
         :return: for each batch, ``{"batch": int, "label": str}``
         :raises BatchFailedError: when all rows are rejected; they are in the results table nevertheless
         """
+        self._take_pages()
         self._notes.log()
         size = batch_size(self._work, pairs_per_task, self._options.slots)
         plan = StagedPlan(self._ledger.swaps, self._key, self._task_id, self._staged, size)
@@ -129,6 +144,7 @@ class RunPlan(AbstractContextManager["RunPlan"]):
 
     def log_dry_run(self, pairs_per_task: int) -> int:
         """Log what the run would do, and return how many pairs it would pay for."""
+        self._take_pages()
         self._notes.log()
         log_dry_run(self._counts, self._work, batch_size(self._work, pairs_per_task, self._options.slots))
         return len(set(self._to_pay))
