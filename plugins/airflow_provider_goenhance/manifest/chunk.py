@@ -20,11 +20,11 @@ class Named(Protocol):
 
 #: Up to this many pairs each get a task of their own.
 ONE_TO_ONE = 8
-#: Pairs in one task, where more tasks are not needed: a task submits about a thousand a second, and starting it takes
-#: one to two seconds.
-_AIMED_AT = 2500
+#: Pairs in one task, where more tasks are not needed: one task keeps the limit of an account busy, and several share
+#: it less smoothly.
+_AIMED_AT = 10_000
 #: The most pairs in one task, so that its memory does not grow with the run.
-_MOST = 5000
+_MOST = 20_000
 #: Tasks that run at once, where it is not known how many may.
 SLOTS = 16
 
@@ -34,8 +34,8 @@ def choose_pairs_per_task(pairs: int, asked: int = 0, max_tasks: int = 1000, slo
     Choose how many pairs each mapped task works on.
 
     A few large tasks are fastest: each keeps the limit of the account busy by itself, and is safe row by row. So 0
-    means one pair per task up to 8 pairs, and beyond that tasks of equal size with at most 2,500 pairs. With fewer
-    slots than tasks they grow up to 5,000 pairs.
+    means one pair per task up to 8 pairs, and beyond that tasks of equal size with at most 10,000 pairs. With fewer
+    slots than tasks they grow up to 20,000 pairs.
 
     :param pairs: how many pairs there are
     :param asked: the size that the user asked for; 0 chooses one

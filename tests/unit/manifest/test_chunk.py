@@ -18,21 +18,20 @@ from airflow_provider_goenhance.manifest.model import Pair
         (8, 1),
         (9, 9),
         (300, 300),
-        (2_500, 2_500),
-        (2_501, 1_251),  # two tasks of the same size, not one of 2,500 and one of 1
-        (10_000, 2_500),
-        (40_000, 2_500),
-        (64_000, 4_000),  # one task for each of 16 slots
-        (1_000_000, 5_000),
+        (10_000, 10_000),
+        (10_001, 5_001),  # two tasks of the same size, not one of 10,000 and one of 1
+        (40_000, 10_000),
+        (256_000, 16_000),  # one task for each of 16 slots
+        (1_000_000, 20_000),
     ],
 )
 def test_a_few_pairs_map_one_to_one_and_many_form_few_large_tasks(pairs, size):
     assert choose_pairs_per_task(pairs) == size
 
 
-@pytest.mark.parametrize(("slots", "size"), [(1, 5_000), (2, 5_000), (3, 3_334), (4, 2_500), (100, 2_500)])
+@pytest.mark.parametrize(("slots", "size"), [(1, 20_000), (2, 20_000), (3, 13_334), (4, 10_000), (100, 10_000)])
 def test_fewer_slots_mean_larger_tasks(slots, size):
-    assert choose_pairs_per_task(10_000, slots=slots) == size
+    assert choose_pairs_per_task(40_000, slots=slots) == size
 
 
 @pytest.mark.parametrize(
@@ -65,7 +64,7 @@ def test_no_choice_ever_maps_too_many_tasks(pairs, asked, most):
 
 @given(st.integers(9, 2_000_000), st.integers(1, 300))
 def test_a_chosen_task_is_never_larger_than_its_memory_allows(pairs, slots):
-    assert choose_pairs_per_task(pairs, slots=slots) <= 5_000
+    assert choose_pairs_per_task(pairs, slots=slots) <= 20_000
 
 
 def test_a_batch_is_called_by_its_pair_or_by_its_rows_and_their_number():
