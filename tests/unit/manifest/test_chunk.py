@@ -29,7 +29,9 @@ def test_a_few_pairs_map_one_to_one_and_many_form_few_large_tasks(pairs, size):
     assert choose_pairs_per_task(pairs) == size
 
 
-@pytest.mark.parametrize(("slots", "size"), [(1, 20_000), (2, 20_000), (3, 13_334), (4, 10_000), (100, 10_000)])
+@pytest.mark.parametrize(
+    ("slots", "size"), [(1, 20_000), (2, 20_000), (3, 13_334), (4, 10_000), (100, 10_000)]
+)
 def test_fewer_slots_mean_larger_tasks(slots, size):
     assert choose_pairs_per_task(40_000, slots=slots) == size
 
