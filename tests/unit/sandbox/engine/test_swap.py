@@ -159,6 +159,6 @@ def test_a_picture_without_a_face_is_named(engine, collins, name):
 def test_a_tiny_face_is_refused_by_its_size(engine, collins, hopper):
     canvas = Image.new("RGB", (100, 100), (90, 120, 160))
     canvas.paste(opened(hopper).resize((58, 68), Image.Resampling.LANCZOS), (21, 14))
-    with pytest.raises(EngineError, match="needs at least 56") as refused:
+    with pytest.raises(EngineError, match="needs at least 48") as refused:
         engine.swap(encoded(canvas, "PNG"), collins)
     assert (refused.value.code, refused.value.picture) == ("face_too_small", "source_img")
