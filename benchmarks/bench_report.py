@@ -245,7 +245,9 @@ def _show(row: dict[str, Any]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--rounds", type=int, default=1, help="the median of so many runs (%(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=1, help="runs, of which the median counts (%(default)s)"
+    )
     parser.add_argument("--json", type=Path)
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()

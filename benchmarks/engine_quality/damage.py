@@ -244,7 +244,7 @@ def covered(rgb: np.ndarray, points: np.ndarray, *, what: str) -> np.ndarray:
 
 
 def small(rgb: np.ndarray, points: np.ndarray, *, pixels: float) -> np.ndarray:
-    """Scale the picture until the face has so many pixels, in a canvas of at least 200."""
+    """Scale the picture until the face has this many pixels, in a canvas of at least 200."""
     scale = pixels / size_of(points)
     fit = (max(2, round(rgb.shape[1] * scale)), max(2, round(rgb.shape[0] * scale)))
     little = cv2.resize(rgb, fit, interpolation=cv2.INTER_AREA)

@@ -12,7 +12,7 @@ import numpy as np
 _ACROSS = ((33, 263), (127, 356), (234, 454), (93, 323), (132, 361), (61, 291), (172, 397), (70, 300), (50, 280))
 _DOWN = ((10, 152), (9, 2), (151, 17), (67, 136), (297, 365), (109, 149), (338, 378))
 # fmt: on
-# The chin lies behind the forehead by so many degrees when a person looks straight ahead.
+# The chin lies behind the forehead by this many degrees when a person looks straight ahead.
 _LEVEL = 14.0
 
 

@@ -113,7 +113,7 @@ class RunPlan(AbstractContextManager["RunPlan"]):
             self._take_pages(leave=PAGES_AT_ONCE)
 
     def _take_pages(self, *, leave: int = 0) -> None:
-        """Take the planned rows of pages, in order, until so many pages are left."""
+        """Take the planned rows of pages, in order, until this many pages are left."""
         while len(self._under_way) > leave:
             rows = self._under_way.popleft().result()
             self._first = self._first or rows[0]

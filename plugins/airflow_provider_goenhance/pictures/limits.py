@@ -32,7 +32,7 @@ MOST_BYTES = 192 * 2**20
 COPIES = 3
 #: A round in which a larger share of the downloads fails has too many of them at the same time ...
 FAILED_SHARE = 1 / 8
-#: ... and so many failures at least halve their number at once.
+#: ... and at least this many failures halve their number at once.
 _LEAST_FAILED = 2
 # What fewer downloads at the same time may avoid.
 _OVERLOAD = frozenset({ErrorCode.DOWNLOAD_TIMED_OUT, ErrorCode.DOWNLOAD_FAILED})
