@@ -62,8 +62,8 @@ types: setup ## check types (mypy)
 	@$(venv)/mypy
 
 .PHONY: unit
-unit: setup ## run the unit, integration and Dag tests; TESTS="..." passes other arguments to pytest
-	@$(pytest) $(workers) $(TESTS)
+unit: setup ## run the unit, integration and Dag tests but slow ones; TESTS="..." passes other arguments to pytest
+	@$(pytest) $(workers) $(or $(TESTS),-m "not slow")
 
 .PHONY: test-system
 test-system: setup ## run the slow tests: restarts, kills, browser, MariaDB, long property tests
@@ -73,6 +73,20 @@ test-system: setup ## run the slow tests: restarts, kills, browser, MariaDB, lon
 		$(pytest) $(or $(TESTS),tests/integration/operators/test_fault_matrix.py \
 			tests/integration/results tests/integration/pictures tests/unit/manifest/test_generated_manifests.py \
 			tests/system)
+ifndef TESTS
+	@$(pytest) -m slow --ignore=tests/integration/results
+endif
+
+stores := .local/stores
+.PHONY: test-stores
+test-stores: setup ## run the tests of private inputs on Google Cloud Storage and Azure; installs emulators into .local
+	@uv=$$(ls .venv/uv-*/bin/uv | tail -1); $$uv venv --quiet --allow-existing --python $(venv)/python $(stores); \
+		$$uv pip install --quiet --python $(stores)/bin/python -r requirements-stores.txt; \
+		$$uv pip install --quiet --python $(stores)/bin/python --no-deps -e .
+	@npm install --silent --no-audit --no-fund --prefix $(stores)/npm azurite || \
+		echo "azurite could not be installed with npm: the tests of Azure are skipped."
+	@unset $${!AIRFLOW_@}; export AIRFLOW_HOME=$(CURDIR)/.local/test-airflow PATH=$(CURDIR)/$(stores)/npm/node_modules/.bin:$$PATH; \
+		$(stores)/bin/python -m pytest tests/integration/inputs
 
 .PHONY: bench
 bench: setup ## compare with the alternatives, as ratios; writes .local/bench.json

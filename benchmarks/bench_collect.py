@@ -4,7 +4,10 @@ Collecting pictures: ours beside a bare aiohttp script that downloads the same p
 
 Both ask for the link of each job, and then fetch its picture from a local server. The bare script drops what it has
 downloaded; a second one writes it to a file, unchecked. Ours checks, marks and stores each picture, and records
-it in the results table. The variants take turns in one process. Compare the ratios of pictures per second.
+it in the results table; with --thumbnails and --quality, two more variants of ours also make thumbnails of result,
+source and reference, or compare each picture with its reference, or both. They fetch the inputs from the same server:
+--faces distinct sources and --scenes distinct references. The variants take turns in one process. Compare the ratios of
+pictures per second.
 """
 
 from __future__ import annotations
@@ -44,11 +47,13 @@ from airflow_provider_goenhance.results.swap import Swap, pair_fingerprint, swap
 SERVER = Path(__file__).resolve().parent / "collecting" / "picture_server.py"
 
 
-def submitted(key: RunKey, count: int, account: str) -> list[Swap]:
+def submitted(key: RunKey, count: int, account: str, url: str, faces: int, scenes: int) -> list[Swap]:
     """Return rows whose jobs are done at GoEnhance."""
     rows = []
     for number in range(count):
-        source, reference = f"http://pictures.example/{number}.jpg", "http://pictures.example/scene.jpg"
+        # Distinct in each run, so that none is known from the round before.
+        source = f"{url}/face-{number % faces}.jpg"
+        reference = f"{url}/scene-{number % (scenes or count)}.jpg"
         fingerprint = pair_fingerprint(source, reference)
         rows.append(
             Swap(
@@ -118,14 +123,21 @@ class Bench:
 
         return run
 
-    def ours(self, count: int) -> float:
+    def ours(self, *, thumbnails: bool = False, quality: bool = False) -> Callable[[int], float]:
+        return lambda count: self._collect(count, thumbnails, quality)
+
+    def _collect(self, count: int, thumbnails: bool, quality: bool) -> float:
         self._rounds += 1
         key = RunKey("bench", f"run-{self._rounds}")
         ledger = Ledger(self._database)
-        ledger.plan(key, submitted(key, count, self._account.fingerprint))
+        options = self._options
+        planned = submitted(key, count, self._account.fingerprint, self._url, options.faces, options.scenes)
+        ledger.plan(key, planned)
         rows = ledger.of_run(key)
         store = TableStore(ledger, lambda: ledger.of_run(key))
-        storage = StorageOptions(str(self._folder / "kept"), key.run_id)
+        storage = StorageOptions(
+            str(self._folder / "kept"), key.run_id, thumbnails=thumbnails, quality=quality
+        )
         started = time.perf_counter()
         collect_jobs(
             self._account, store, rows, WaitOutcome(succeeded=[str(row.img_uuid) for row in rows]), storage
@@ -134,6 +146,9 @@ class Bench:
         counts = ledger.counts(key)
         if counts[Status.SUCCEEDED] != count:
             raise SystemExit(f"ours: {counts[Status.SUCCEEDED]} of {count} pictures were collected")
+        looked = [row for row in ledger.of_run(key) if (row.thumbnail_uri or row.quality)]
+        if (thumbnails or quality) and len(looked) != count:
+            raise SystemExit(f"ours: {len(looked)} of {count} pictures were looked at")
         shutil.rmtree(self._folder / "kept")
         return took
 
@@ -158,8 +173,14 @@ def measure(bench: Bench, options: argparse.Namespace) -> list[dict[str, Any]]:
     variants: dict[str, Callable[[int], float]] = {
         "bare aiohttp": bench.bare(write=False),
         "bare, written to files": bench.bare(write=True),
-        "ours": bench.ours,
+        "ours": bench.ours(),
     }
+    if options.thumbnails:
+        variants["ours, thumbnails"] = bench.ours(thumbnails=True)
+    if options.quality:
+        variants["ours, quality"] = bench.ours(quality=True)
+    if options.thumbnails and options.quality:
+        variants["ours, both"] = bench.ours(thumbnails=True, quality=True)
     for run in variants.values():
         run(min(options.pictures, 100))  # warm up
     seconds: dict[str, list[float]] = {name: [] for name in variants}
@@ -194,6 +215,14 @@ def main() -> int:
     parser.add_argument("--latency", type=float, default=0.1, help="the server's, seconds (%(default)s)")
     parser.add_argument("--bytes", type=int, default=200_000, help="of a picture, about (%(default)s)")
     parser.add_argument("--width", type=int, default=1024, help="of a picture, pixels (%(default)s)")
+    parser.add_argument("--thumbnails", action="store_true", help="measure ours with thumbnails too")
+    parser.add_argument(
+        "--quality", action="store_true", help="measure ours with the check of the quality too"
+    )
+    parser.add_argument("--faces", type=int, default=100, help="distinct sources (%(default)s)")
+    parser.add_argument(
+        "--scenes", type=int, default=0, help="distinct references (default: each row its own)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     options = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)

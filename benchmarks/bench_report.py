@@ -135,13 +135,7 @@ def stream(_storage: str) -> Callable[[], object]:
     return run
 
 
-def page(_storage: str) -> Callable[[], object]:
-    from airflow_provider_goenhance.web.app import _page, _using
-
-    return lambda: len(_using(lambda ledger: _page(ledger, RunKey(DAG, RUN), "swap", None, None)))
-
-
-WAYS = {"report": report, "page": page, "stream": stream, "all rows": all_rows}
+WAYS = {"report": report, "stream": stream, "all rows": all_rows}
 
 
 def measure(way: str, storage: str) -> None:

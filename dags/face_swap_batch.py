@@ -5,13 +5,18 @@
 This Dag reads a table of image pairs (`source_img`: the face, `reference_img`: the target, optional `pair_id`), submits
 each pair to GoEnhance once, waits without occupying workers, stores the pictures, and reports the results.
 
+**The pictures** are on the page *Face swaps*: of all runs in the navigation, of one run in its tab *Face swaps*. There
+they can be compared, approved, rejected and downloaded. Their files are in the folder or bucket that the log of each
+swap task names (`[goenhance] storage` in Airflow's configuration).
+
 **To run your own manifest**, trigger the Dag and fill in the form. *Dry run* checks a manifest and shows what a run
 would pay for, without submitting anything.
 
 **If a run fails**, no pair is paid for twice. Clear the failed tasks to continue the run, or trigger a new one. A new
 run reuses stored pictures, adopts jobs that were paid for but not collected, holds pairs that may have been paid for,
 and pays only for the remaining pairs. With the manifest `run:<dag_id>/<run_id>` it looks only at the failures of that
-run; the report also keeps them as `failures.csv`, to be corrected and fed back.
+run; the report also keeps them as `failures.csv`, to be corrected and fed back. A mapped swap task whose pairs failed
+says so in its name, such as `batch 3: 2 failed`; the page *Face swaps* clears exactly the tasks of chosen pairs.
 """
 
 from __future__ import annotations
@@ -23,13 +28,24 @@ from airflow.sdk import DAG, Asset, Param
 from airflow_provider_goenhance.operators.face_swap_batch import GoEnhanceFaceSwapBatchOperator
 from airflow_provider_goenhance.operators.plan import GoEnhancePlanOperator
 from airflow_provider_goenhance.operators.report import GoEnhanceReportOperator
+from airflow_provider_goenhance.settings import batch_schedule
 
-STATUSES = ["failed", "unknown", "held", "planned", "rejected", "submitted", "succeeded", "reused"]
+STATUSES = [
+    "failed",
+    "unknown",
+    "held",
+    "planned",
+    "rejected_by_reviewer",
+    "rejected",
+    "submitted",
+    "succeeded",
+    "reused",
+]
 
 with DAG(
     dag_id="goenhance_face_swap_batch",
     description="Swap the faces of every pair in a manifest and report the results",
-    schedule="0 2 * * *",
+    schedule=batch_schedule(),
     start_date=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
     catchup=False,
     # A choice, not a safeguard: runs of the same pairs at once would adopt each other's jobs, and pay once.
@@ -43,6 +59,13 @@ with DAG(
             None,
             type=["null", "string"],
             title="Manifest",
+            examples=[
+                "include/manifests/sample.csv",
+                "https://example.com/pairs.csv",
+                "s3://bucket/pairs.parquet",
+                "gs://bucket/pairs.jsonl",
+                "run:goenhance_face_swap_batch/<run_id>",
+            ],
             description="Path or URL (https://, s3://, gs://, a Google sheet, ...) of a CSV, JSON, Parquet or Excel "
             "file with the columns source_img, reference_img and optionally pair_id. run:<dag_id>/<run_id>: the "
             "failures of an earlier run. Blank: the manifest whose arrival started the run, and otherwise the Airflow "
@@ -55,7 +78,9 @@ with DAG(
             examples=STATUSES,
             title="Rows of an earlier run",
             description="If the manifest is run:<dag_id>/<run_id>: the rows of that run that are swapped again. "
-            "'planned' rows were never sent. Pictures and jobs that are paid for are not paid for again.",
+            "'planned' rows were never sent. Pictures and jobs that are paid for are not paid for again. "
+            "'rejected_by_reviewer' rows have a picture that a person rejected: they are held, unless 'Earlier "
+            "pictures and jobs' is 'never'. 'rejected' rows cannot be sent until the manifest is corrected.",
         ),
         "dry_run": Param(
             False,
@@ -70,6 +95,7 @@ with DAG(
             minimum=1,
             title="First pairs only",
             description="Plan only this many pairs, from the top of the manifest. Blank: all.",
+            section="Extent",
         ),
         "wait": Param(
             True,
@@ -77,18 +103,21 @@ with DAG(
             title="Wait for the pictures",
             description="If off, the run only submits, and its rows stay 'submitted'. Clear the swap tasks later to "
             "collect the finished pictures.",
+            section="Extent",
         ),
         "strict": Param(
             False,
             type="boolean",
             title="Strict",
             description="Stop before anything is paid if any row of the manifest would be rejected.",
+            section="Checks",
         ),
         "require_consent": Param(
             False,
             type="boolean",
             title="Require consent",
             description="Reject rows without a consent_ref, which says where the consent of the person shown is filed.",
+            section="Checks",
         ),
         "allowed_failure_share": Param(
             0.1,
@@ -97,13 +126,23 @@ with DAG(
             allOf=[{"minimum": 0, "maximum": 1}],
             title="Allowed failure share",
             description="The run fails if more than this share of its pairs fails. 0.1 means one in ten.",
+            section="Checks",
+        ),
+        "on_suspicious": Param(
+            "keep",
+            enum=["keep", "review", "fail"],
+            title="Suspicious pictures",
+            description="What follows if kept pictures look unchanged, blank, blurred, or like another picture. "
+            "'keep': the report counts them. 'review': it lists them in its XCom to_review. 'fail': the run fails "
+            "until a person has approved them. Nothing is paid again.",
         ),
         "pairs_per_task": Param(
-            0,
-            type="integer",
-            minimum=0,
+            None,
+            type=["null", "integer"],
+            minimum=1,
             title="Pairs per task",
-            description="Number of pairs that one task handles. 0: chosen from the size of the manifest.",
+            description="Number of pairs that one task handles. Blank: chosen from the size of the manifest.",
+            section="Extent",
         ),
         "max_pairs": Param(
             None,
@@ -144,7 +183,7 @@ with DAG(
             enum=["succeeded", "never"],
             title="Earlier pictures and jobs",
             description="'succeeded': do not pay again for a pair that an earlier run paid for. 'never': pay for every "
-            "pair.",
+            "pair, also for those whose picture a reviewer rejected.",
             section="Options that can cost more",
         ),
         "on_unknown_submit": Param(
@@ -170,7 +209,7 @@ with DAG(
         manifest="{{ params.manifest or '' if triggering_asset_events else "
         "params.manifest or var.value.get('goenhance_manifest', '') }}",
         statuses="{{ (params.statuses or []) | join(',') }}",
-        pairs_per_task="{{ params.pairs_per_task }}",
+        pairs_per_task="{{ params.pairs_per_task or 0 }}",
         limit="{{ params.limit or 0 }}",
         check_only="{{ params.dry_run }}",
         reuse="{{ params.reuse }}",
@@ -205,6 +244,7 @@ with DAG(
         expect_finished="{{ params.wait }}",
         settle_by_credits="{{ params.settle_by_credits }}",
         on_budget_reached="{{ params.on_budget_reached }}",
+        on_suspicious="{{ params.on_suspicious }}",
         trigger_rule="all_done",
         # Other Dags can be scheduled on this asset; its events carry the counts.
         outlets=[Asset("goenhance_face_swaps")],

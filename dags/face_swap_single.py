@@ -2,8 +2,12 @@
 """
 ### A single face swap
 
-Trigger this Dag with two URLs: the picture with the **face**, and the **target** picture that receives it. When the
-task has succeeded, its link *Swapped pictures* shows the result.
+Trigger this Dag with two URLs: the picture with the **face**, and the **target** picture that receives it.
+
+**The picture** is in the run's tab *Face swaps*, beside the two that it was made from, and behind the link *Swapped
+pictures* of the task. Its file is where the task's log says (`[goenhance] storage` in Airflow's configuration).
+
+A URL that cannot be used fails the run before anything is sent or paid; the task's log says what is wrong with it.
 """
 
 from __future__ import annotations
@@ -23,20 +27,17 @@ with DAG(
     tags=["goenhance", "face-swap"],
     doc_md=__doc__,
     default_args={"owner": "goenhance", "retries": 2, "retry_delay": dt.timedelta(minutes=1)},
+    # No `format` and no `pattern`: the form shows a wrong value as a JSON schema; the task says what is wrong with it.
     params={
         "source_img": Param(
             type="string",
-            format="uri",
-            # Airflow validates `format` only if an optional library is installed; it always validates `pattern`.
-            pattern=r"^https?://[^\s/]+",
+            minLength=1,
             title="Source image",
-            description="URL of the picture with the face.",
+            description="URL of the picture with the face: https://, or s3://, gs:// or abfs:// in private storage.",
         ),
         "reference_img": Param(
             type="string",
-            format="uri",
-            # Airflow validates `format` only if an optional library is installed; it always validates `pattern`.
-            pattern=r"^https?://[^\s/]+",
+            minLength=1,
             title="Reference image",
             description="URL of the target picture. It keeps its scene and receives the face.",
         ),

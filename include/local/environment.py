@@ -21,6 +21,8 @@ from include.local.ports import HOST, Ports
 TASK_SLOTS = 4
 USER = "admin"
 _USERS_VARIABLE = "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"
+_SCHEDULES = "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE"
+_BATCH_SCHEDULE = "AIRFLOW__GOENHANCE__BATCH_SCHEDULE"
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,8 @@ def stack_environment(
         environment[f"AIRFLOW__{section}__{option}".upper()] = value
     overrides = dotenv_values(paths.root / ".env", interpolate=False)
     environment |= {name: value for name, value in overrides.items() if value is not None}
+    if environment[_SCHEDULES].lower() == "true" and _BATCH_SCHEDULE not in overrides:
+        del environment[_BATCH_SCHEDULE]
     return environment | {_USERS_VARIABLE: ",".join(users(paths))}
 
 
@@ -146,6 +150,8 @@ def _configuration(paths: Paths, ports: Ports, keys: Secrets) -> dict[tuple[str,
         # the nightly batch. AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE=True in .env activates schedules.
         ("core", "dags_are_paused_at_creation"): "False",
         ("scheduler", "use_job_schedule"): "False",
+        # So that the UI names no next run, which would not come.
+        ("goenhance", "batch_schedule"): "",
         ("scheduler", "scheduler_idle_sleep_time"): "0.5",
         # Detect the tasks of a killed stack within one minute of the next start instead of five.
         ("scheduler", "task_instance_heartbeat_timeout"): "60",
@@ -169,4 +175,8 @@ def _configuration(paths: Paths, ports: Ports, keys: Secrets) -> dict[tuple[str,
         ("workers", "min_heartbeat_interval"): "1",
         ("workers", "max_failed_heartbeats"): "15",
         ("goenhance", "storage"): str(paths.swaps),
+        # The sample manifest has a pair of local files: they are staged in a folder that the sandbox serves.
+        ("goenhance", "input_folders"): str(paths.root / "include" / "images"),
+        ("goenhance", "staging"): str(paths.staging),
+        ("goenhance", "staging_url"): f"{ports.sandbox_url}/public",
     }

@@ -69,6 +69,11 @@ class Paths:
         return self.local / "swaps"
 
     @property
+    def staging(self) -> Path:
+        """Copies of local pictures, served by the sandbox while their jobs run."""
+        return self.local / "staging"
+
+    @property
     def sandbox_state(self) -> Path:
         """Ledger and jobs of the sandbox."""
         return self.local / "sandbox"

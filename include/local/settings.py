@@ -204,5 +204,7 @@ def local_manifest(manifest: str, root: Path, ports: Ports) -> str:
     copy = root / ".local" / "manifests" / path.relative_to(samples)
     copy.parent.mkdir(parents=True, exist_ok=True)
     content = path.read_bytes().replace(f"{_SANDBOX_URL}/".encode(), f"{ports.sandbox_url}/".encode())
+    # Relative to the manifest, which is elsewhere now.
+    content = content.replace(b",../images/", f",{root / 'include' / 'images'}/".encode())
     copy.write_bytes(content)
     return str(copy)

@@ -165,11 +165,9 @@ def start(paths: Paths, ports: Ports, owner: Owner, report: Report) -> Stack:
 
     try:
         report(f"sandbox on {ports.sandbox_url}")
-        state = str(paths.sandbox_state)
-        launch(
-            _SANDBOX,
-            [sys.executable, "-m", "include.sandbox", "--port", str(ports.sandbox), "--state-dir", state],
-        )
+        state, public = str(paths.sandbox_state), str(paths.staging)
+        sandbox = [sys.executable, "-m", "include.sandbox", "--port", str(ports.sandbox)]
+        launch(_SANDBOX, [*sandbox, "--state-dir", state, "--public", public])
         report(f"Airflow on {ports.airflow_url}")
         _allow_concurrent_readers(paths)
         # The api-server takes longest to start, and needs no database for that.

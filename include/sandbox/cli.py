@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         help="folder for the ledger and the pictures (default: %(default)s)",
     )
     add("--images", type=Path, help="folder served under /images/ (default: the sample pictures)")
+    add("--public", type=Path, help="another folder of pictures, served with what is below it under /public/")
     add(
         "--engine",
         choices=("mesh", "none"),
@@ -105,6 +106,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         token=options.token or os.environ.get("SANDBOX_TOKEN") or DEFAULT_TOKEN,
         state_dir=options.state_dir,
         images=images,
+        public=options.public,
         engine=options.engine,
         load_picture=options.load_picture,
         workers=options.workers,

@@ -135,6 +135,17 @@ async def image(request: Request, name: Annotated[str, Path(pattern=r"^[\w][\w.-
     return FileResponse(folder / name)
 
 
+@router.head("/public/{path:path}", include_in_schema=False)
+@router.get("/public/{path:path}", responses=_NOT_FOUND, response_class=Response)
+async def public_file(request: Request, path: str) -> Response:
+    """Serve a file of the public folder, as the web server of a team would."""
+    folder = _sandbox(request).settings.public
+    file = (folder / path).resolve() if folder is not None else None
+    if folder is None or file is None or not (file.is_relative_to(folder.resolve()) and file.is_file()):
+        return envelope(404, "no such file", status=404)
+    return FileResponse(file)
+
+
 @router.get("/health")
 async def health(request: Request) -> Response:
     """Return 200 as soon as the sandbox accepts submits."""

@@ -37,6 +37,7 @@ class SandboxProcess:
     :param state_dir: folder for the ledger and the pictures; None: a temporary folder that close() deletes.
     :param token: the bearer token to accept.
     :param images: folder served under /images/; None: the sample pictures.
+    :param public: folder served under /public/; None: none.
     :param load_picture: JPEG that load mode serves for every job; None: a tiny PNG.
     :param workers: processes that swap faces.
     :param credits: balance of a new state folder; None: the default.
@@ -51,6 +52,7 @@ class SandboxProcess:
         state_dir: Path | str | None = None,
         token: str = DEFAULT_TOKEN,
         images: Path | str | None = None,
+        public: Path | str | None = None,
         load_picture: Path | str | None = None,
         workers: int = 1,
         credits: int | None = None,  # noqa: A002 - the vendor's word
@@ -65,6 +67,8 @@ class SandboxProcess:
         self._options = ["--engine", engine, "--workers", str(workers), "--state-dir", str(self.state_dir)]
         if images is not None:
             self._options += ["--images", str(images)]
+        if public is not None:
+            self._options += ["--public", str(public)]
         if load_picture is not None:
             self._options += ["--load-picture", str(load_picture)]
         if credits is not None:

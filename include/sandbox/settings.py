@@ -30,6 +30,7 @@ class Settings:
     token: str = DEFAULT_TOKEN
     state_dir: Path = DEFAULT_STATE_DIR
     images: Path | None = field(default_factory=find_images)
+    public: Path | None = None
     engine: Literal["mesh", "none"] = "mesh"
     load_picture: Path | None = None
     workers: int = 1

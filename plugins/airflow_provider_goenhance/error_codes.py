@@ -44,6 +44,8 @@ class ErrorCode(enum.StrEnum):
     UNKNOWN_SUBMIT = "unknown_submit"
     #: Another task has the same pair in flight, so this row was not sent: a retry or clear looks again.
     IN_FLIGHT = "in_flight"
+    #: A reviewer rejected the picture of the same pair, so this row was not sent: undo that, or ask for a new swap.
+    PICTURE_REJECTED = "picture_rejected"
     #: A person wrote off a submit that may have been paid for: a new run sends the pair again.
     WRITTEN_OFF = "written_off"
     #: GoEnhance ran the job and it failed: check the two pictures; ``failed_job_resubmits`` pays for another try.
@@ -60,8 +62,33 @@ class ErrorCode(enum.StrEnum):
     WITHDRAWN = "withdrawn"
     #: A budget does not cover the pair, so it was not sent: raise the budget and clear the task, or start a new run.
     BUDGET_REACHED = "budget_reached"
+    #: The pair was erased, so it is not sent again: a new ``source_key`` names it a new pair, where that is allowed.
+    ERASED = "erased"
+    #: The pair's picture was deleted by retention, so it was not sent: ``reuse="never"`` pays for it again.
+    PICTURE_DELETED = "picture_deleted"
+    #: The consent has expired, so the pair was not sent: renew it and correct ``consent_expires``.
+    CONSENT_EXPIRED = "consent_expired"
     #: What the run would cost was not approved, so nothing was sent: clear the plan task to be asked again.
     NOT_APPROVED = "not_approved"
+
+    # -- the input pictures, if they are private: not sent, nothing paid --
+
+    #: The object or file is not there: put it there or correct the row, then clear the task or start a new run.
+    INPUT_NOT_FOUND = "input_not_found"
+    #: The local file is outside of the folders of ``[goenhance] input_folders``: move it, or add its folder.
+    INPUT_NOT_ALLOWED = "input_not_allowed"
+    #: The input cannot be sent as it is, for example because it is no picture: replace it.
+    INPUT_UNUSABLE = "input_unusable"
+    #: The object was overwritten since its row was submitted: start a new run, which swaps it as another picture.
+    INPUT_CHANGED = "input_changed"
+    #: The store of an input cannot be used: give the connection the permission that the message names, then clear.
+    INPUT_STORE = "input_store"
+    #: The store of an input cannot be reached at the moment: a retry looks again.
+    INPUT_STORE_UNAVAILABLE = "input_store_unavailable"
+    #: A link could not be signed for long enough: lengthen the life of the credentials, or lower ``timeout``.
+    LINK_TOO_SHORT = "link_too_short"
+    #: The input has to be staged, and no ``staging`` is set: set one, then clear the task.
+    NO_STAGING = "no_staging"
 
     # -- the picture: the job is paid for, and a retry collects the picture without paying again --
 
@@ -96,6 +123,9 @@ class ErrorCode(enum.StrEnum):
     #: The C2PA claim in the picture cannot be read: retry; without ``signing_conn_id`` no claim is needed.
     CLAIM_UNREADABLE = "claim_unreadable"
 
+    #: A kept picture is suspicious, and ``on_suspicious="fail"``: look at it, approve or reject it, and clear the task.
+    SUSPICIOUS_PICTURE = "suspicious_picture"
+
     # -- the row of the manifest: never sent, nothing paid; correct the row and start a new run --
 
     #: A required value is blank: fill it in.
@@ -110,10 +140,12 @@ class ErrorCode(enum.StrEnum):
     TOO_LONG = "too_long"
     #: The value contains a space, a control character or the like: remove or encode it.
     UNSAFE_CHARACTERS = "unsafe_characters"
-    #: The value is not an http:// or https:// URL: use one.
+    #: The value is no address of a picture: use an http(s):// URL, an object in s3://, gs:// or abfs://, or a file.
     NOT_HTTP_URL = "not_http_url"
-    #: The URL has no host: complete it.
+    #: The URL has no host, or no bucket: complete it.
     NO_HOST = "no_host"
+    #: The address names a bucket or folder instead of a picture: complete it.
+    NO_OBJECT = "no_object"
     #: The host or port of the URL is not usable: correct it.
     BAD_HOST = "bad_host"
     #: The URL begins with two schemes, such as ``http://https://``: remove one.
@@ -128,3 +160,5 @@ class ErrorCode(enum.StrEnum):
     DUPLICATE_PAIR_ID = "duplicate_pair_id"
     #: The run requires a ``consent_ref`` and the row has none: fill it in.
     NO_CONSENT = "no_consent"
+    #: The value is not a date: write it as ``2027-03-31``.
+    BAD_DATE = "bad_date"

@@ -99,6 +99,12 @@ class BadRequestError(GoEnhanceError):
     error_code = ErrorCode.BAD_REQUEST
 
 
+class ConsentExpiredError(GoEnhanceError):
+    """The consent of the person shown has expired; nothing was sent."""
+
+    error_code = ErrorCode.CONSENT_EXPIRED
+
+
 class JobNotFoundError(BadRequestError):
     """GoEnhance says that it does not know the job. Believed only when it has said so for some time."""
 
@@ -257,6 +263,51 @@ class LinkExpiredError(CollectError):
         super().__init__(message, error_code=error_code, **details)
 
 
+class InputError(GoEnhanceError):
+    """
+    An input picture of one pair cannot be sent: it is not there, not allowed, or no picture. Nothing was paid.
+
+    :param error_code: the exact cause, e.g. ``input_not_found``
+    """
+
+    error_code: str = ErrorCode.INPUT_UNUSABLE
+
+    def __init__(self, message: str, *, error_code: str = ErrorCode.INPUT_UNUSABLE, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.error_code = error_code
+
+    def _details(self) -> dict[str, Any]:
+        return {**super()._details(), "error_code": self.error_code}
+
+
+class InputStoreError(GoEnhanceError):
+    """
+    A store of input pictures cannot be used: no permission, no credentials, a missing package. Nothing was sent.
+
+    :param error_code: the exact cause, e.g. ``link_too_short``
+    """
+
+    error_code: str = ErrorCode.INPUT_STORE
+
+    def __init__(self, message: str, *, error_code: str = ErrorCode.INPUT_STORE, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.error_code = error_code
+
+    def _details(self) -> dict[str, Any]:
+        return {**super()._details(), "error_code": self.error_code}
+
+
+class InputStoreUnavailableError(InputStoreError):
+    """A store of input pictures cannot be reached at the moment. A retry looks again."""
+
+    retryable = True
+
+    def __init__(
+        self, message: str, *, error_code: str = ErrorCode.INPUT_STORE_UNAVAILABLE, **details: Any
+    ) -> None:
+        super().__init__(message, error_code=error_code, **details)
+
+
 class BatchFailedError(GoEnhanceError):
     """More swaps of a batch or a run failed than its ``allowed_failure_share`` permits."""
 
@@ -267,6 +318,12 @@ class BudgetReachedError(GoEnhanceError):
     """A budget had no room for some pairs, and ``on_budget_reached="fail"`` says that this is a failure."""
 
     error_code = ErrorCode.BUDGET_REACHED
+
+
+class SuspiciousPictureError(GoEnhanceError):
+    """Kept pictures are suspicious, and ``on_suspicious="fail"`` says that this is a failure. Nothing is paid again."""
+
+    error_code = ErrorCode.SUSPICIOUS_PICTURE
 
 
 class NotApprovedError(GoEnhanceError):

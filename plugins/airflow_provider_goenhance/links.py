@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink, conf
 
@@ -47,5 +47,31 @@ class ContactSheetLink(BaseOperatorLink):
 
 
 def _page(name: str, **query: object) -> str:
+    return f"{page_url()}/{name}?{urlencode(query)}"
+
+
+def page_url() -> str:
+    """Return the address of the plugin's pages, which a browser outside Airflow's UI can open."""
+    return ui_url(URL_PREFIX)
+
+
+def ui_url(path: str) -> str:
+    """Return the address of a path of the API server, below ``[api] base_url`` if that is set."""
     base = conf.get("api", "base_url", fallback="") or ""
-    return f"{base.rstrip('/')}{URL_PREFIX}/{name}?{urlencode(query)}"
+    return f"{base.rstrip('/')}{path}"
+
+
+def rows_url(dag_id: str, run_id: str, **query: object) -> str:
+    """Return the address of the page with the rows of a run, e.g. for a log or a message."""
+    return _page("swaps", dag_id=dag_id, run_id=run_id, **query)
+
+
+def run_url(dag_id: str, run_id: str) -> str:
+    """Return the address of a run in Airflow's UI."""
+    return ui_url(f"/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}")
+
+
+def task_url(dag_id: str, run_id: str, task_id: str, map_index: int | None = None) -> str:
+    """Return the address of a task instance's log in Airflow's UI."""
+    mapped = f"/mapped/{map_index}" if map_index is not None and map_index >= 0 else ""
+    return f"{run_url(dag_id, run_id)}/tasks/{quote(task_id, safe='')}{mapped}"

@@ -38,6 +38,7 @@ def get_provider_info() -> dict[str, Any]:
                     f"{_PACKAGE}.operators.collect",
                     f"{_PACKAGE}.operators.plan",
                     f"{_PACKAGE}.operators.report",
+                    f"{_PACKAGE}.operators.retention",
                 ],
             }
         ],
@@ -49,6 +50,20 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "extra-links": [f"{_PACKAGE}.links.SwappedPicturesLink", f"{_PACKAGE}.links.ContactSheetLink"],
+        "task-decorators": [
+            {
+                "name": "goenhance_face_swap_batch",
+                "class-name": f"{_PACKAGE}.decorators.face_swap_batch.goenhance_face_swap_batch_task",
+            }
+        ],
+        "asset-uris": [
+            {
+                "schemes": ["goenhance"],
+                "handler": f"{_PACKAGE}.assets.sanitize_uri",
+                "factory": f"{_PACKAGE}.assets.create_asset",
+                "to_openlineage_converter": f"{_PACKAGE}.assets.convert_asset_to_openlineage",
+            }
+        ],
         "cli": [f"{_PACKAGE}.cli.definition.get_goenhance_cli_commands"],
         "connection-types": [_connection_type()],
         "config": _config(),
@@ -63,7 +78,7 @@ def _connection_type() -> dict[str, Any]:
         "ui-field-behaviour": {
             "hidden-fields": ["login", "schema"],
             "relabeling": {"password": "API token", "host": "Host (blank for the GoEnhance API)"},
-            "placeholders": {"password": "sk-...", "host": "https://api.goenhance.ai"},
+            "placeholders": {"password": "sk-...", "host": "https://api.goenhance.ai", "port": "443"},
         },
         "conn-fields": {
             "max_concurrency": {
@@ -144,6 +159,72 @@ def _config() -> dict[str, Any]:
                     "example": "s3://my-bucket/face-swaps",
                     "default": "",
                 },
+                "input_folders": {
+                    "description": "Folders, separated by commas, from which pictures named by a local path may be "
+                    "read, with what is below them. A manifest is foreign input, so none is the default.",
+                    "version_added": "0.2.0",
+                    "type": "string",
+                    "example": "/data/portraits,/data/scenes",
+                    "default": "",
+                },
+                "input_link_seconds": {
+                    "description": "How long a signed link to a private picture is valid, in seconds. GoEnhance may "
+                    "queue a job for hours before it fetches the pictures. Credentials that end sooner shorten it.",
+                    "version_added": "0.2.0",
+                    "type": "integer",
+                    "example": "21600",
+                    "default": "43200",
+                },
+                "staging": {
+                    "description": "Folder or ObjectStoragePath URL for copies of pictures that GoEnhance cannot fetch "
+                    "from where they are: local files, and pictures that had to be changed. Its objects must be of a "
+                    "kind that can be signed, unless staging_url is set.",
+                    "version_added": "0.2.0",
+                    "type": "string",
+                    "example": "s3://my_conn@my-bucket/staging",
+                    "default": "",
+                },
+                "staging_url": {
+                    "description": "Address under which GoEnhance can fetch what is in the staging storage, such as "
+                    "that of a web server which serves its folder. Whoever knows the SHA-256 of a picture can fetch "
+                    "it too. Blank: each copy gets a signed link.",
+                    "version_added": "0.2.0",
+                    "type": "string",
+                    "example": "https://pictures.example.com/staging",
+                    "default": "",
+                },
+                "keep_staged": {
+                    "description": "Leave staged copies to a lifecycle rule of the storage, instead of removing each "
+                    "when the outcome of its job is known. Then all tasks share one copy of a picture.",
+                    "version_added": "0.2.0",
+                    "type": "boolean",
+                    "example": "True",
+                    "default": "False",
+                },
+                "thumbnails": {
+                    "description": "Store thumbnails of result, source and reference beside each picture when it is "
+                    "collected, unless a task sets thumbnails.",
+                    "version_added": "0.2.0",
+                    "type": "boolean",
+                    "example": "False",
+                    "default": "True",
+                },
+                "quality": {
+                    "description": "Compare each picture with its reference when it is collected, and record whether "
+                    "it is suspicious, unless a task sets quality.",
+                    "version_added": "0.2.0",
+                    "type": "boolean",
+                    "example": "False",
+                    "default": "True",
+                },
+                "quality_check": {
+                    "description": "Import path of a function that checks collected pictures with a model of your own, "
+                    "unless a task sets quality_check. Blank: none.",
+                    "version_added": "0.2.0",
+                    "type": "string",
+                    "example": "my_checks.same_person",
+                    "default": "",
+                },
                 "freeze_heap": {
                     "description": "Let the plugin call gc.freeze() when a triggerer starts, before any trigger runs, "
                     "so that full garbage collections no longer scan all of Airflow and block every trigger for some "
@@ -153,6 +234,22 @@ def _config() -> dict[str, Any]:
                     "type": "boolean",
                     "example": "False",
                     "default": "True",
+                },
+                "batch_schedule": {
+                    "description": "Schedule of the Dag goenhance_face_swap_batch: a cron expression. Blank: it only "
+                    "runs when somebody triggers it.",
+                    "version_added": "0.2.0",
+                    "type": "string",
+                    "example": "30 4 * * 1-5",
+                    "default": "0 2 * * *",
+                },
+                "keep_pictures_days": {
+                    "description": "For how many days pictures are kept: GoEnhanceRetentionOperator deletes older "
+                    "ones. 0 keeps them for good.",
+                    "version_added": "0.2.0",
+                    "type": "integer",
+                    "example": "90",
+                    "default": "0",
                 },
                 "max_xcom_pairs": {
                     "description": "A batch task with at most this many pairs pushes the img_uuid of each to XCom and "

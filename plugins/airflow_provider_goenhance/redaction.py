@@ -22,6 +22,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit, urlunsplit
 
+from .picture_address import is_private
 from .url_identity import is_signed, url_identity
 
 #: Shorter tokens are not cut out of responses: they would take innocent text with them.
@@ -48,6 +49,12 @@ _SIGNED_QUERY = re.compile(
     re.IGNORECASE,
 )
 
+# What signs a link, where it does not stand in one that is recognized: escaped, percent-encoded, or quoted alone.
+_SIGNATURE = re.compile(
+    r"(?<![a-z0-9])(x-(?:amz|goog)-(?:signature|credential|security-token)|sig|signature|googleaccessid|awsaccesskeyid)"
+    r"(=|%(?:25)?3d|\\u003d)[\w%.~+/:-]{8,}",
+    re.IGNORECASE,
+)
 # "Bearer xyz", "sk-...", and the value of a field or header whose name says that it is a secret.
 _BEARER = re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{6,}", re.IGNORECASE)
 _KEY = re.compile(r"\bsk-[\w-]{6,}")
@@ -64,7 +71,8 @@ def redact_urls(text: str) -> str:
 
     The query of a signed link is a secret, and so is the user part of a proxy's address.
     """
-    return _USER.sub(r"\1", _QUERY.sub("?...", _LINK.sub(r"\1?...", text)))
+    without_queries = _QUERY.sub("?...", _LINK.sub(r"\1?...", text))
+    return _USER.sub(r"\1", _SIGNATURE.sub(r"\1\2***", without_queries))
 
 
 def label_value(text: str) -> str:
@@ -108,8 +116,8 @@ def redact_link(link: str | None) -> str | None:
 
     :return: ``None`` for no link, and for one that cannot be parsed
     """
-    if link is None:
-        return None
+    if link is None or _is_object(link):
+        return link
     try:
         parts = urlsplit(link)
     except ValueError:
@@ -125,7 +133,7 @@ def unsigned_link(link: str) -> str:
 
     Of a query that still looks like a secret then, nothing is left.
     """
-    if "?" not in link and "#" not in link:
+    if ("?" not in link and "#" not in link) or _is_object(link):
         return link
     location, _, fragment = link.partition("#")
     address, _, query = location.partition("?")
@@ -136,6 +144,11 @@ def unsigned_link(link: str) -> str:
     if "&".join(kept) == query and not _SIGNED_QUERY.search(fragment):
         return link
     return f"{address}?{'&'.join(kept)}" if any(kept) else address
+
+
+def _is_object(link: str) -> bool:
+    """Return whether a link is the address of an object, in whose name ``?`` and ``#`` mean nothing."""
+    return is_private(link) and not link.startswith("/")
 
 
 def link_name(link: str) -> str:

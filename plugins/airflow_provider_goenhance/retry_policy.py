@@ -114,7 +114,9 @@ class RetryPolicyMixin(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Run the task."""
-        with fail_fast_without_retry_policy():
+        from .metrics import measured
+
+        with fail_fast_without_retry_policy(), measured(context):
             return self.run_task(context)
 
     def execute_complete(self, context: Context, event: Any = None) -> Any:
@@ -123,7 +125,9 @@ class RetryPolicyMixin(BaseOperator):
 
         :param event: what the trigger sent; it is checked, so that a broken event never counts as a success
         """
-        with fail_fast_without_retry_policy():
+        from .metrics import measured
+
+        with fail_fast_without_retry_policy(), measured(context):
             return self.resume_task(context, event)
 
     def run_task(self, context: Context) -> Any:

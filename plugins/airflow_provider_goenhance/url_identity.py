@@ -24,6 +24,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from .picture_address import read_address
+
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 #: A URL that is its own identity: lower-case scheme and host, no port, query, user part or fragment.
 _PLAIN = re.compile(r"https?://[a-z0-9.-]+/[^?#]*")
@@ -158,10 +160,13 @@ def url_identity(url: str) -> str:
     Return the URL without what signs it and without its fragment; scheme and host in lower case, no default port.
 
     Everything else stays byte for byte, the order of the parameters and their percent-encoding included. A URL that is
-    neither signed nor unusual is its own identity.
+    neither signed nor unusual is its own identity. The identity of an object in a private store leaves out the
+    connection that reads it; in its name, ``?`` and ``#`` mean nothing.
     """
     if _PLAIN.fullmatch(url):
         return url
+    if (private := read_address(url)) is not None:
+        return private.identity
     location, _, _ = url.partition("#")
     address, _, query = location.partition("?")
     kept = _unsigned(query, address) if query else ""
@@ -169,14 +174,18 @@ def url_identity(url: str) -> str:
     return f"{address}?{kept}" if kept else address
 
 
-def identity_of(url: str, key: str | None = None) -> str:
+def identity_of(url: str, key: str | None = None, version: str | None = None) -> str:
     """
-    Return what a picture is recognized by: its key where it has one, else :func:`url_identity`.
+    Return what a picture is recognized by: its key where it has one, else :func:`url_identity` and the version.
 
     :param key: a name that the author of the manifest gave the picture
+    :param version: which content an object has: one that was overwritten is another picture
     """
-    # No URL begins like this, so that a key never equals one.
-    return f"key:{key}" if key else url_identity(url)
+    if key:
+        # No URL begins like this, so that a key never equals one.
+        return f"key:{key}"
+    # A tab is in no usable address.
+    return f"{url_identity(url)}\t{version}" if version else url_identity(url)
 
 
 def same_but_for_query(url: str, other: str) -> bool:

@@ -17,7 +17,16 @@ FOLDER = Path(airflow_provider_goenhance.__file__).parent / "example_dags"
 def test_every_example_parses_and_survives_serialization() -> None:
     bag = DagBag(str(FOLDER))
     assert bag.import_errors == {}
-    assert sorted(bag.dags) == ["goenhance_manifest_lands"]
+    assert sorted(bag.dags) == [
+        "goenhance_approval",
+        "goenhance_collect_hourly",
+        "goenhance_done_by_six",
+        "goenhance_downstream",
+        "goenhance_manifest_lands",
+        "goenhance_notify",
+        "goenhance_retention",
+        "goenhance_taskflow",
+    ]
     for dag in bag.dags.values():
         assert DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag)).task_ids == dag.task_ids
 

@@ -88,8 +88,9 @@ GOOD = {
         {"allowed_failure_share": 1, "reuse": "never", "on_unknown_submit": "resubmit"},
         {
             "manifest": "run:goenhance_face_swap_batch/manual__2026-11-27T02:00:00+00:00",
-            "statuses": ["failed"],
+            "statuses": ["failed", "rejected_by_reviewer"],
         },
+        {"pairs_per_task": 5},
         {"statuses": []},
         {"statuses": None},
     ],
@@ -107,6 +108,7 @@ BAD = {
         {"limit": 0},
         {"limit": "ten"},
         {"pairs_per_task": 1.5},
+        {"pairs_per_task": 0},
         {"max_pairs": 0},
         {"max_cost": "much"},
         {"approve_above": -1},
@@ -126,9 +128,6 @@ BAD = {
         {},
         {"source_img": "https://h/s.jpg"},
         {"source_img": "", "reference_img": "https://h/r.jpg"},
-        {"source_img": "face.jpg", "reference_img": "https://h/r.jpg"},
-        {"source_img": "ftp://h/s.jpg", "reference_img": "https://h/r.jpg"},
-        {"source_img": "https://h/s.jpg", "reference_img": "javascript:alert(1)"},
         {"source_img": "https://h/s.jpg", "reference_img": "https://h/r.jpg", "pair_id": 7},
     ],
 }
@@ -138,9 +137,17 @@ def test_no_number_of_the_form_is_corrected_to_one_that_spends_or_hides_more(bag
     """The form corrects a number below `minimum` or above `maximum` without a word, and sends the run off."""
     params = bag.dags["goenhance_face_swap_batch"].params
 
-    assert params.get_param("limit").schema["minimum"] == 1  # one pair; all pairs are a blank
-    assert params["limit"] is None
+    for name in ("limit", "pairs_per_task", "max_pairs", "max_cost", "approve_above"):
+        assert params.get_param(name).schema["minimum"] == 1  # the lowest number means no more than itself
+        assert params[name] is None  # a blank means all, or no limit
     assert {"minimum", "maximum"}.isdisjoint(params.get_param("allowed_failure_share").schema)
+
+
+def test_the_schedule_is_a_setting_so_that_a_stack_without_schedules_shows_no_next_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AIRFLOW__GOENHANCE__BATCH_SCHEDULE", "")
+    assert DagBag(str(FOLDER)).dags["goenhance_face_swap_batch"].schedule is None
 
 
 def cases(table: dict[str, list[dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:

@@ -18,6 +18,7 @@ from airflow_provider_goenhance.operators.face_swap import GoEnhanceFaceSwapOper
 from airflow_provider_goenhance.operators.face_swap_batch import GoEnhanceFaceSwapBatchOperator
 from airflow_provider_goenhance.operators.plan import GoEnhancePlanOperator
 from airflow_provider_goenhance.operators.report import GoEnhanceReportOperator
+from airflow_provider_goenhance.operators.retention import GoEnhanceRetentionOperator
 from airflow_provider_goenhance.provider_info import get_provider_info
 from airflow_provider_goenhance.results.schema import swaps_table
 from airflow_provider_goenhance.results.states import Status
@@ -43,6 +44,7 @@ SECTIONS: Mapping[type, tuple[str, ...]] = {
     GoEnhancePlanOperator: (EVERY_CLASS, "`GoEnhancePlanOperator`"),
     GoEnhanceCollectOperator: (EVERY_CLASS, "`GoEnhanceCollectOperator`"),
     GoEnhanceReportOperator: (EVERY_CLASS, "`GoEnhanceReportOperator`"),
+    GoEnhanceRetentionOperator: ("`GoEnhanceRetentionOperator`",),
     GoEnhanceJobSensor: (EVERY_CLASS, "`GoEnhanceJobSensor`"),
 }
 #: Defaults that are an object or come from Airflow's configuration; the page says so in words.

@@ -14,15 +14,18 @@ import airflow_provider_goenhance
 PACKAGE = Path(airflow_provider_goenhance.__file__).parent
 #: From the ground up. A package may import from layers below its own, and from itself.
 LAYERS = (
-    {"url_identity", "error_codes"},
+    {"picture_address"},
+    {"url_identity", "error_codes", "quality_codes"},
     {"exceptions", "redaction", "addresses"},
     {"api"},
     {"manifest", "results", "pictures"},
+    {"inputs"},
     {"execution"},
-    {"settings"},
+    {"settings", "metrics", "assets"},
     {"hooks", "retry_policy"},
-    {"triggers", "links"},
+    {"triggers", "links", "lineage"},
     {"operators", "sensors"},
+    {"decorators", "notifications"},
     {"cli"},
     {"web"},
     {"plugin"},
@@ -30,7 +33,18 @@ LAYERS = (
 )
 LAYER_OF = {package: layer for layer, packages in enumerate(LAYERS) for package in packages}
 #: Packages that know nothing of Airflow. Manifest and pictures use its ObjectStoragePath, and nothing else of it.
-PLAIN = {"exceptions", "error_codes", "url_identity", "redaction", "addresses", "api", "results", "execution"}
+PLAIN = {
+    *(
+        "exceptions",
+        "error_codes",
+        "quality_codes",
+        "picture_address",
+        "url_identity",
+        "redaction",
+        "addresses",
+    ),
+    *("api", "results", "inputs", "execution"),
+}
 #: Data about the package, which needs nothing of it.
 OUTSIDE = {"__init__", "provider_info"}
 

@@ -1,20 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-``python -m airflow_provider_goenhance.cli``: the same subcommands where only the plugins folder is used.
+The same subcommands without ``airflow goenhance``, which needs Airflow 3.2 and the package installed.
 
-Airflow finds the commands of a provider through its package, so ``airflow goenhance`` needs the package installed.
+``airflow-goenhance`` is the script of the package, and ``python -m airflow_provider_goenhance.cli`` works where only
+the plugins folder is used.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 
 from .definition import get_goenhance_cli_commands
 
 
 def main() -> None:
     """Run a subcommand."""
-    parser = argparse.ArgumentParser(prog="python -m airflow_provider_goenhance.cli")
+    by_script = Path(sys.argv[0]).stem == "airflow-goenhance"
+    parser = argparse.ArgumentParser(
+        prog="airflow-goenhance" if by_script else "python -m airflow_provider_goenhance.cli"
+    )
     commands = parser.add_subparsers(dest="subcommand", metavar="COMMAND", required=True)
     for group in get_goenhance_cli_commands():
         for command in group.subcommands:

@@ -1,32 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the subcommands of ``airflow goenhance`` do."""
+"""The subcommands about submits whose outcome is unknown."""
 
 from __future__ import annotations
 
 import datetime as dt
-import functools
 import getpass
-import os
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from airflow.cli.simple_table import AirflowConsole
-from airflow.providers.common.compat.sdk import AirflowNotFoundException
-from airflow.utils.cli import action_cli, suppress_logs_and_warning
-from airflow.utils.providers_configuration_loader import providers_configuration_loaded
 
-from ..exceptions import GoEnhanceError, ResultsTableError
 from ..execution.messages import pluralize
 from ..execution.reconcile import Comparison, compare_run, record_balance, settle_by_credits
-from ..execution.settle import ResolutionError, Selection, resolve_unknown, select_unknown, unknown_submits
+from ..execution.settle import (
+    ResolutionError,
+    Selection,
+    confirm_job,
+    resolve_unknown,
+    select_unknown,
+    unknown_submits,
+)
 from ..hooks.goenhance import GoEnhanceHook
 from ..hooks.results import open_ledger
 from ..results.balances import Balances
 from ..results.ledger import RunKey
 from ..results.resolution import Resolution
 from ..results.swap import Swap
+from .command import command
+from .output import print_rows
 
 _NEXT_STEPS = {
     Resolution.NOT_BILLED: "Clear the task, or start a new run, to send the pair.",
@@ -35,29 +38,9 @@ _NEXT_STEPS = {
 }
 
 
-def _command(function: Callable[[Namespace], None]) -> Callable[[Namespace], None]:
-    """Run a command with Airflow's connections; an error is a message and the exit code 1."""
-
-    @suppress_logs_and_warning
-    @providers_configuration_loaded
-    @action_cli(check_db=False)  # type: ignore[untyped-decorator]
-    @functools.wraps(function)
-    def run(args: Namespace) -> None:
-        # As in `airflow connections`: else only connections of the environment would be found.
-        os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
-        try:
-            function(args)
-        except (ValueError, GoEnhanceError, ResultsTableError, AirflowNotFoundException) as error:
-            raise SystemExit(str(error)) from None
-
-    return run
-
-
-@_command
+@command
 def unknowns(args: Namespace) -> None:
     """List the submits whose outcome is unknown."""
-    with open_ledger(args.results_conn_id) as ledger:
-        rows = unknown_submits(ledger, dag_id=args.dag_id, run_id=args.run_id)
     # A table has no room for the reason.
     long = args.output in {"json", "yaml"}
 
@@ -72,16 +55,20 @@ def unknowns(args: Namespace) -> None:
             **reason,
         }
 
-    AirflowConsole().print_as(data=rows, output=args.output, mapper=describe)
+    with open_ledger(args.results_conn_id) as ledger:
+        print_rows(unknown_submits(ledger, dag_id=args.dag_id, run_id=args.run_id), args.output, describe)
 
 
-@_command
+@command
 def resolve(args: Namespace) -> None:
     """Settle submits whose outcome is unknown."""
     selection = _selection(args)
     with open_ledger(args.results_conn_id) as ledger:
         if args.resolution == Resolution.BILLED and args.img_uuid and not args.no_check:
-            _check_job(select_unknown(ledger, selection), args.img_uuid.strip(), args.goenhance_conn_id)
+            hook = GoEnhanceHook(args.goenhance_conn_id)
+            confirm_job(
+                select_unknown(ledger, selection), args.img_uuid.strip(), hook.account(), hook.get_job
+            )
         settled = resolve_unknown(
             ledger,
             selection,
@@ -94,7 +81,7 @@ def resolve(args: Namespace) -> None:
     sys.stderr.write(f"{len(settled)} settled as {args.resolution}. {_NEXT_STEPS[args.resolution]}\n")
 
 
-@_command
+@command
 def reconcile(args: Namespace) -> None:
     """Compare the credit balance with the submits, and settle unknown ones by it."""
     if bool(args.dag_id) != bool(args.run_id):
@@ -178,24 +165,6 @@ def _selection(args: Namespace) -> Selection:
             "No row is selected: name the swap_id, which `airflow goenhance unknowns` lists, or --dag-id and --run-id."
         )
     return Selection(key=RunKey(args.dag_id, args.run_id), pair_ids=args.pair_id)
-
-
-def _check_job(rows: Sequence[Swap], img_uuid: str, conn_id: str) -> None:
-    """Ask GoEnhance for a job before it is recorded: a mistyped UUID would hide that the submit is not settled."""
-    hook = GoEnhanceHook(conn_id)
-    account = hook.account()
-    if foreign := [row for row in rows if row.account != account.fingerprint]:
-        raise ResolutionError(
-            f"{foreign[0].label} was sent for another account ({foreign[0].account}) than that of {account}. Name its "
-            "connection with --goenhance-conn-id, or use --no-check. Nothing was changed."
-        )
-    try:
-        hook.get_job(img_uuid)
-    except GoEnhanceError as error:
-        raise ResolutionError(
-            f"GoEnhance does not confirm the job {img_uuid}: {error} Nothing was changed. Check the UUID; --no-check "
-            "records it without asking."
-        ) from None
 
 
 def _settled(row: Swap) -> dict[str, Any]:

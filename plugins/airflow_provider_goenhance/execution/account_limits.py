@@ -12,8 +12,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeVar
 
@@ -27,6 +27,7 @@ from ..results.lease_thread import LeaseThread
 from ..results.leases import AccountLeases
 from .limits import ignore, slots_for
 from .messages import capitalize, pluralize
+from .meter import ACCOUNT_PACE, LEASES, PAUSE_SECONDS, PAUSES, meter
 from .turns import Turns
 
 if TYPE_CHECKING:
@@ -162,6 +163,8 @@ class AccountLimits:
         self._share, self._recorded, self.pace = lease.slots, lease.recorded, lease.pace
         self._valid_until = lease.valid_until
         self._silent = _silent(lease)
+        meter().count(LEASES, outcome="granted" if lease.slots else "waiting")
+        meter().gauge(ACCOUNT_PACE, lease.pace)
         if lease.paused_seconds:
             self._pause(lease.paused_seconds)
         self._apply()
@@ -285,18 +288,21 @@ class AccountLimits:
 
     # -- on the wire -------------------------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def post(self) -> AsyncIterator[None]:
-        """Wait for a place on the wire and for the turn of the row that is being submitted, and hold the place."""
-        if not await self._wire.enter():
+    async def begin_post(self) -> None:
+        """Wait for a place on the wire and for the turn of the row that is being submitted, and take the place."""
+        if not self._wire.enter_now() and not await self._wire.enter():
             _stop_if_closed()
             await self._wire.enter()  # the round goes on for the rows that it has claimed
         try:
             await self._wait_for_turn()
-            _sent_at.set(time.monotonic())
-            yield
-        finally:
+        except BaseException:
             self._wire.leave()
+            raise
+        _sent_at.set(time.monotonic())
+
+    def end_post(self) -> None:
+        """Leave the place on the wire."""
+        self._wire.leave()
 
     async def _wait_for_turn(self) -> None:
         turn = _turn.get()
@@ -323,6 +329,8 @@ class AccountLimits:
         """Slow the account down after a 429; return whether the row is sent again by this round."""
         wait = wait_after(error, attempt)
         sent_before = time.monotonic() - _sent_at.get()
+        meter().count(PAUSES)
+        meter().time(PAUSE_SECONDS, wait)
         self._paused_until = max(self._paused_until, time.monotonic() + wait)
         self._apply()
         task = asyncio.create_task(self._slow_down(wait, sent_before))
@@ -349,7 +357,22 @@ class _WireLimiter(Limiter):
 
     def slot(self, *, paced: bool = False) -> AbstractAsyncContextManager[None]:
         """Hold a place for one request: a submit, because a round sends nothing else."""
-        return self._limits.post() if paced else nullcontext()
+        return _Place(self._limits) if paced else nullcontext()
+
+
+class _Place(AbstractAsyncContextManager[None]):
+    """A place on the wire for one POST."""
+
+    __slots__ = ("_limits",)
+
+    def __init__(self, limits: AccountLimits) -> None:
+        self._limits = limits
+
+    async def __aenter__(self) -> None:
+        await self._limits.begin_post()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._limits.end_post()
 
 
 def _silent(lease: Lease) -> str:

@@ -24,13 +24,18 @@ from ..results.transitions import ClaimOwner
 from .job_limit import LOOK_EVERY, LOOK_EVERY_DEFERRED, JobLimit
 from .job_wait import JobWait
 from .messages import pluralize, with_next_step
+from .meter import count_submits
 from .one_in_flight import OneInFlight
+from .spans import span
+from .staged_copies import remove_staged_copies
 from .submit_report import SubmitReport
 from .submit_round import submit_round
 from .task_loop import TaskLoop
 
 if TYPE_CHECKING:
     from ..api.wait_outcome import WaitOutcome
+    from ..inputs.prepare import InputPreparer
+    from ..results.input_transitions import InputsStaged
     from .wait_plan import WaitPlan
 
 log = logging.getLogger(__name__)
@@ -59,6 +64,7 @@ class Attempt:
     :param storage_options: how pictures are downloaded, marked and stored
     :param poll_interval: seconds between two checks of one job
     :param timeout: seconds to wait for the jobs of one round
+    :param preparer: makes the links of private pictures; ``None`` sends all addresses as they are
     """
 
     account: Account
@@ -68,6 +74,7 @@ class Attempt:
     storage_options: StorageOptions
     poll_interval: float
     timeout: float
+    preparer: InputPreparer | None = None
     _loop: TaskLoop = field(default_factory=TaskLoop)
     _marked: bool = False
     # The rows as the event was taken: they need not be loaded once more.
@@ -126,6 +133,7 @@ class Attempt:
             self._jobs.conclude(swaps)
             raise with_next_step(error, swaps, self.policies, self.owner.max_tries) from None
         self._jobs.conclude(swaps)
+        self._remove_staged_copies(swaps)
         if stopped_by is not None:
             raise with_next_step(stopped_by, swaps, self.policies, self.owner.max_tries)
         return swaps
@@ -175,7 +183,9 @@ class Attempt:
         log.info("Waiting for %s in this worker.", jobs)
         # The place of a job that has ended is for the rows that were left out.
         look = LOOK_EVERY_DEFERRED if self._jobs.left_out else None
-        found = self._wait.here(waiting, ahead, hand_over_after=look)
+        with span("wait", jobs=len(waiting) + len(ahead)) as waited:
+            found = self._wait.here(waiting, ahead, hand_over_after=look)
+            waited.set(collected=len(found.tried), running=len(found.outcome.running))
         swaps = self._wait.settle(waiting, found.outcome, tried=found.tried)
         return self._hold_rows_behind(swaps, found.outcome)
 
@@ -264,8 +274,25 @@ class Attempt:
             self._jobs.left_out = due
             return SubmitReport(left_out=due)
         log.info("Submitting %s through %s.", pluralize(len(fitting), "pair"), self.account)
+        with span("submit", pairs=len(fitting)) as submitted:
+            report = self._submit_round(fitting, claims_seen, until)
+            submitted.set(
+                accepted=len(report.submitted),
+                declined=report.declined,
+                unknown=report.unknown,
+                credits=report.cost or 0,
+            )
+        count_submits(report)
+        report.left_out += due[len(fitting) :]
+        self._jobs.left_out = report.left_out
+        _log_report(report)
+        return report
+
+    def _submit_round(
+        self, fitting: list[Swap], claims_seen: Mapping[str, int], until: float | None
+    ) -> SubmitReport:
         try:
-            report = submit_round(
+            return submit_round(
                 self.account,
                 self.store,
                 self.owner,
@@ -273,16 +300,13 @@ class Attempt:
                 loop=self._loop,
                 claims_seen=claims_seen,
                 until=until,
+                preparer=self.preparer,
             )
         except Exception:
             raise
         except BaseException:  # a timeout of the task, for example; the answers that came since are committed
             self.end()
             raise
-        report.left_out += due[len(fitting) :]
-        self._jobs.left_out = report.left_out
-        _log_report(report)
-        return report
 
     def _settle(self, swaps: list[Swap]) -> list[Swap]:
         """Mark submits that an earlier attempt left in progress as unknown, and return the rows."""
@@ -324,6 +348,13 @@ class Attempt:
         if not earlier:
             return swaps
         return self._wait.settle(earlier, self._wait.ask(earlier), leave_running=True)
+
+    def _remove_staged_copies(self, swaps: Sequence[Swap]) -> None:
+        def take(steps: list[InputsStaged]) -> None:
+            with self.store.writer(self.owner) as writer:
+                writer.write_all([[step] for step in steps]).result()
+
+        remove_staged_copies(swaps, take)
 
     def _read_credits(self) -> Credits:
         async def read() -> Credits:

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .collecting import open_collecting
+from .meter import count_outcomes
 from .outcomes import outcome_of_wait
+from .spans import span
 from .task_loop import TaskLoop
 
 if TYPE_CHECKING:
@@ -51,8 +53,12 @@ def collect_jobs(
         else:
             outcomes.append(outcome)
     store.record_outcomes(outcomes, account.fingerprint)
+    count_outcomes(outcomes)
     if done:
-        (loop or TaskLoop()).run(lambda: _collect_all(account, store, done, storage_options, by_run or {}))
+        with span("collect", jobs=len(done)):
+            (loop or TaskLoop()).run(
+                lambda: _collect_all(account, store, done, storage_options, by_run or {})
+            )
 
 
 async def _collect_all(

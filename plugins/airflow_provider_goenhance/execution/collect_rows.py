@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..results.stores import TableStore
 from .collect import collect_jobs
 from .job_limit import release_collected
+from .staged_copies import remove_copies_of_tasks
 from .task_loop import TaskLoop
 from .wait import wait_and_collect, wait_round
 
@@ -96,4 +97,5 @@ class RowsToCollect:
             )
         swaps = self._store.load()
         release_collected(self._ledger, self._account, tried, swaps)
+        remove_copies_of_tasks(self._ledger, swaps)
         return swaps, {swap.swap_id for swap in tried}

@@ -2,7 +2,8 @@
 """
 Collect pictures while other jobs still run.
 
-Rows are added one by one, each as soon as its job has ended. What is known about a row is recorded in groups.
+Rows are added one by one, each as soon as its job has ended. What is known about a row is recorded in groups. A picture
+that is kept is looked at once its outcome is on its way to the results table, see :mod:`.inspecting`.
 """
 
 from __future__ import annotations
@@ -13,16 +14,20 @@ import logging
 import time
 import traceback
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..api.client import open_client
 from ..api.models import Job, JobState
 from ..exceptions import AuthenticationError, GoEnhanceError, ResultsTableError
+from ..results.inspection_transitions import Inspected
 from ..results.ledger import Outcome
 from ..results.states import Status
+from .messages import pluralize
+from .meter import COLLECT_BYTES, COLLECT_SECONDS, count_outcomes, meter, time_job
 from .outcomes import failed_job, picture_not_stored
 from .recording import OutcomeRecorder
 
@@ -35,8 +40,10 @@ if TYPE_CHECKING:
     from ..api.client import GoEnhanceClient
     from ..pictures.collector import StorageOptions
     from ..pictures.limits import CollectLimits
+    from ..pictures.storage import KeptPicture
     from ..results.stores import SwapStore
     from ..results.swap import Swap
+    from .inspecting import Inspector
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +62,8 @@ class Collecting:
     :param storage_options: how the pictures are downloaded, marked and stored
     :param limits: how much is collected at the same time
     :param tasks: runs the downloads, and ends all of them with the first error
-    :param recorder: records the outcomes
+    :param recorder: records the outcomes, and what looks at the pictures have found
+    :param inspector: looks at the pictures that are kept; ``None`` if nobody asked for it
     """
 
     def __init__(
@@ -66,7 +74,9 @@ class Collecting:
         limits: CollectLimits,
         tasks: asyncio.TaskGroup,
         recorder: OutcomeRecorder,
+        inspector: Inspector | None = None,
     ) -> None:
+        self._inspector = inspector
         self._client = client
         self._downloads = downloads
         self._storage_options = storage_options
@@ -104,15 +114,23 @@ class Collecting:
         self._recorder.add(outcome)
 
     async def finish(self) -> None:
-        """Wait until every picture that was added is collected, and all outcomes are recorded."""
+        """Wait until every picture that was added is collected and looked at, and all of that is recorded."""
         await self._idle.wait()
+        if self._inspector is not None:
+            await self._inspector.finish()
         self._recorder.close()
 
     async def _work(self) -> None:
         while self._queue:
-            outcome = await self._outcome(*self._queue.popleft())
+            began = time.monotonic()
+            swap, job, options = self._queue.popleft()
+            outcome, picture = await self._outcome(swap, job, options)
             if outcome is not None:
                 self._recorder.add(outcome)
+                meter().time(COLLECT_SECONDS, time.monotonic() - began)
+                # After the outcome, so that it never waits for a look.
+                if picture is not None and self._inspector is not None:
+                    self._inspector.add(swap, options, picture, outcome.img_uuid)
             self._done += 1
             if time.monotonic() - self._last_line >= PROGRESS_EVERY:
                 self._last_line = time.monotonic()
@@ -123,33 +141,35 @@ class Collecting:
         if not self._workers:
             self._idle.set()
 
-    async def _outcome(self, swap: Swap, job: Job | None, options: StorageOptions) -> Outcome | None:
-        """Return what became of a job; whatever is wrong with one picture fails that one alone."""
+    async def _outcome(
+        self, swap: Swap, job: Job | None, options: StorageOptions
+    ) -> tuple[Outcome | None, KeptPicture | None]:
+        """Return what became of a job, and its picture; whatever is wrong with one picture fails that one alone."""
         try:
             job = job or await self._client.get_job(str(swap.img_uuid))
             if job.state is JobState.FAILED:
-                return failed_job(swap, job.reason or "")
+                return failed_job(swap, job.reason or ""), None
             if job.state is JobState.RUNNING:
                 log.warning(
                     "%s: GoEnhance reports job %s as still running; it stays submitted.",
                     swap.label,
                     swap.img_uuid,
                 )
-                return None
+                return None, None
             return await self._keep(swap, job, options)
         except AuthenticationError:
             raise
         except GoEnhanceError as error:
             log.warning("%s: %s", swap.label, error)
-            return picture_not_stored(swap, error)
+            return picture_not_stored(swap, error), None
         except Exception as error:  # noqa: BLE001  a defect that one picture reveals must not stop the others
             outcome = picture_not_stored(swap, error)
             # Where it was raised, without its text, which may contain the link.
             where = "".join(traceback.format_tb(error.__traceback__))
             log.warning("%s: %s\n%s", swap.label, outcome.error_message, where)
-            return outcome
+            return outcome, None
 
-    async def _keep(self, swap: Swap, job: Job, options: StorageOptions) -> Outcome:
+    async def _keep(self, swap: Swap, job: Job, options: StorageOptions) -> tuple[Outcome, KeptPicture]:
         from ..pictures.collector import collect_picture
         from ..pictures.sidecar import SwapFacts
 
@@ -170,7 +190,9 @@ class Collecting:
             ),
             limits=self._limits,
         )
-        return Outcome(
+        meter().count(COLLECT_BYTES, first.size + sum(picture.size for picture in others))
+        time_job(swap, finished)
+        outcome = Outcome(
             swap.swap_id,
             job.img_uuid,
             Status.SUCCEEDED,
@@ -180,6 +202,7 @@ class Collecting:
             finished_at=finished,
             result_mark=first.mark if all(picture.mark for picture in others) else None,
         )
+        return outcome, first
 
     def _links(self, job: Job) -> Callable[[bool], Awaitable[list[str]]]:
         async def links(refresh: bool) -> list[str]:
@@ -210,9 +233,10 @@ async def open_collecting(
     """
     from ..pictures.limits import CollectLimits
     from ..pictures.session import open_session
+    from .inspecting import open_inspector
 
     threads = ThreadPoolExecutor(min(MOST_THREADS, account.max_downloads), "goenhance-pictures")
-    recorder = OutcomeRecorder(lambda outcomes: store.record_outcomes(outcomes, account.fingerprint))
+    recorder = OutcomeRecorder(partial(_record, store, account))
     try:
         async with AsyncExitStack() as stack:
             if client is None:
@@ -225,10 +249,16 @@ async def open_collecting(
                     tls=account.request_options.get("ssl", True),
                 )
             )
+            inspector = None
+            if storage_options.inspects:
+                with_files = storage_options.quality_check is not None
+                inspector = await stack.enter_async_context(
+                    open_inspector(account, with_files=with_files, record=recorder.add)
+                )
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             tasks.create_task(recorder.run())
             limits = CollectLimits(account.max_downloads, threads)
-            collecting = Collecting(client, downloads, storage_options, limits, tasks, recorder)
+            collecting = Collecting(client, downloads, storage_options, limits, tasks, recorder, inspector)
             yield collecting
             await collecting.finish()
     except ExceptionGroup as group:
@@ -241,6 +271,20 @@ async def open_collecting(
         await recorder.record_last()
     if recorder.refused is not None:
         raise recorder.refused
+
+
+def _record(store: SwapStore, account: Account, steps: Sequence[Outcome | Inspected]) -> None:
+    """Record outcomes, and then what looks have found, without which a row is as good."""
+    outcomes = [step for step in steps if isinstance(step, Outcome)]
+    store.record_outcomes(outcomes, account.fingerprint)
+    count_outcomes(outcomes)
+    found = [step for step in steps if isinstance(step, Inspected)]
+    try:
+        store.record_inspections(found)
+    except Exception as error:  # noqa: BLE001  it must not keep an outcome from being recorded
+        log.warning(
+            "What was found in %s could not be recorded: %s", pluralize(len(found), "kept picture"), error
+        )
 
 
 def _moment(text: str | None) -> dt.datetime | None:

@@ -11,6 +11,7 @@ from ..pictures.contact_sheet import MOST_ROWS, SheetRow, fetch_inputs, make_con
 from ..pictures.names import folder_for, sheet_name_for
 from ..pictures.storage import keep_bytes
 from ..results.states import Status
+from .messages import suspicions
 from .task_loop import TaskLoop
 
 if TYPE_CHECKING:
@@ -24,11 +25,15 @@ _GOOD = frozenset({Status.SUCCEEDED, Status.REUSED, Status.SUBMITTED})
 _WITHOUT_INPUTS = frozenset({Status.REJECTED, Status.SUBMITTED})
 #: Rows that went wrong on the sheet of a large run, which shows pictures too.
 MOST_FAILURES = MOST_ROWS // 2
+#: Rows with a suspicious picture on it, at most.
+MOST_SUSPICIOUS = MOST_ROWS // 4
 
 
 def rows_to_show(rows: Callable[..., RunRows], summary: RunSummary) -> list[Swap]:
     """
-    Return the rows of a run that the sheet shows: all of a small run, or the first failures and the first pictures.
+    Return the rows of a run that the sheet shows: all of a small run, or the first ones of each kind.
+
+    Those are failures, then suspicious pictures, then others.
 
     :param rows: makes a selection of the run's rows
     """
@@ -36,10 +41,12 @@ def rows_to_show(rows: Callable[..., RunRows], summary: RunSummary) -> list[Swap
         return rows().page(MOST_ROWS)
     bad = frozenset(Status) - _GOOD
     good = summary.rows - sum(summary.counts[status] for status in bad)
-    failures: list[Swap] = []
+    shown: list[Swap] = []
     if good < summary.rows:
-        failures = rows(statuses=bad).page(max(MOST_FAILURES, MOST_ROWS - good))
-    return [*failures, *(rows(statuses=_GOOD).page(MOST_ROWS - len(failures)) if good else ())]
+        shown = rows(statuses=bad).page(max(MOST_FAILURES, MOST_ROWS - good))
+    if summary.suspicious:
+        shown += rows(statuses=_GOOD, is_suspicious=True).page(MOST_SUSPICIOUS)
+    return [*shown, *(rows(statuses=_GOOD, is_suspicious=False).page(MOST_ROWS - len(shown)) if good else ())]
 
 
 def keep_contact_sheet(
@@ -50,6 +57,7 @@ def keep_contact_sheet(
     storage: str,
     *,
     conn_id: str | None = None,
+    page: str | None = None,
 ) -> str:
     """
     Make the sheet of a run, store it beside the pictures, and return its URI.
@@ -57,6 +65,7 @@ def keep_contact_sheet(
     :param swaps: the rows to show, from :func:`rows_to_show`
     :param summary: the whole run in figures
     :param task_id: the report task, which names the sheet
+    :param page: address of the results page of the run
     :raises CollectError: when the storage cannot be used
     """
     rows = [
@@ -71,12 +80,22 @@ def keep_contact_sheet(
             img_uuid=swap.img_uuid,
             reason=swap.error_message,
             labels=labels_line(swap.labels),
+            thumbnail=swap.thumbnail_uri,
+            source_thumbnail=swap.source_thumbnail_uri,
+            reference_thumbnail=swap.reference_thumbnail_uri,
+            suspicion=swap.suspicion,
         )
         for swap in swaps
     ]
-    inputs = TaskLoop().run(lambda: fetch_inputs(rows))
+    inputs = TaskLoop().run(lambda: fetch_inputs(rows, conn_id=conn_id))
     sheet = make_contact_sheet(
-        f"Face swaps of {key.run_id}", run_facts(summary), rows, inputs, conn_id=conn_id, total=summary.rows
+        f"Face swaps of {key.run_id}",
+        run_facts(summary),
+        rows,
+        inputs,
+        conn_id=conn_id,
+        total=summary.rows,
+        page=page,
     )
     name = f"{folder_for(key.run_id)}/{sheet_name_for(key.dag_id, task_id)}"
     return keep_bytes(sheet, storage, name, conn_id=conn_id)
@@ -85,6 +104,8 @@ def keep_contact_sheet(
 def run_facts(summary: RunSummary) -> dict[str, str]:
     """Return the summary of a run: counts, durations, costs."""
     facts = {str(status): f"{count:,}" for status, count in summary.counts.items() if count}
+    if summary.suspicious:
+        facts["suspicious"] = suspicions(summary.suspicious)
     if summary.median_seconds is not None:
         facts["median seconds per job"] = str(summary.median_seconds)
         facts["slowest"] = str(summary.slowest_seconds)

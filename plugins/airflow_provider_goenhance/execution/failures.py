@@ -4,15 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from ..manifest.own_files import RowsFile, UnsignedLinks
 from ..pictures.names import folder_for
 from ..pictures.storage import keep_file, remove_file
 from ..results.recovery import Policies
+from ..results.reuse import rejection
 from ..results.states import Status
 from .messages import new_run, paid_for
-from .past_runs import location_of
+from .past_runs import REJECTED_BY_REVIEWER, location_of
 
 if TYPE_CHECKING:
     from ..results.ledger import RunKey
@@ -43,14 +44,11 @@ def keep_failures(
 
     Without failures there is no file: one of an earlier attempt is removed.
 
-    :param swaps: the rows in one of :data:`STATUSES`
+    :param swaps: the rows in one of :data:`STATUSES`, and those whose pictures a reviewer rejected
     :param task_id: the task that reports
     :raises CollectError: when the storage cannot be used
     """
-    file = RowsFile(COLUMNS)
-    for swap in swaps:
-        links = UnsignedLinks.of(swap)
-        file.add(swap, _facts(swap, key, links.removed), links)
+    file = _file_of(swaps, key)
     name = f"{folder_for(key.run_id)}/{folder_for(f'{key.dag_id}.{task_id}')}/failures.csv"
     if not file.count:
         remove_file(storage, name, conn_id=conn_id)
@@ -59,20 +57,38 @@ def keep_failures(
         return keep_file(written, storage, name, conn_id=conn_id)
 
 
+def open_failures(swaps: Iterable[Swap], key: RunKey) -> tuple[int, IO[bytes]]:
+    """Return how many rows there are, and the file; it is deleted once it is closed."""
+    file = _file_of(swaps, key)
+    return file.count, file.finish()
+
+
+def _file_of(swaps: Iterable[Swap], key: RunKey) -> RowsFile:
+    file = RowsFile(COLUMNS)
+    for swap in swaps:
+        links = UnsignedLinks.of(swap)
+        file.add(swap, _facts(swap, key, links.removed), links)
+    return file
+
+
 def _facts(swap: Swap, key: RunKey, removed: str) -> list[object]:
     unsent = swap.status is Status.PLANNED
     return [
         swap.manifest,
         swap.row_number,
-        swap.status,
+        REJECTED_BY_REVIEWER if swap.rejected_by_reviewer else swap.status,
         swap.error_code,
-        swap.error_message or ("Not sent." if unsent else ""),
+        _reason(swap) or ("Not sent." if unsent else ""),
         swap.img_uuid,
         swap.attempts,
         swap.cost,
         paid_for(swap),
         _new_run(swap, key, removed),
     ]
+
+
+def _reason(swap: Swap) -> str | None:
+    return f"Its picture {rejection(swap)}." if swap.rejected_by_reviewer else swap.error_message
 
 
 def _new_run(swap: Swap, key: RunKey, removed: str) -> str:

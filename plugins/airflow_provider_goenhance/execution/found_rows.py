@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Pairs with a suspicious picture that are carried.
+NAMED_SUSPICIOUS = 20
+
 
 @dataclass(frozen=True, slots=True)
 class FoundRows:
@@ -28,6 +31,8 @@ class FoundRows:
     :param lost: pictures that could not be kept
     :param first_lost: the first of them, and why
     :param first_code: its error code
+    :param suspicious: kept pictures that are suspicious, by their quality
+    :param first_suspicious: pair and quality of the first of them
     """
 
     window: tuple[float | None, float | None]
@@ -35,6 +40,8 @@ class FoundRows:
     lost: int = 0
     first_lost: str = ""
     first_code: str | None = None
+    suspicious: dict[str, int] = field(default_factory=dict)
+    first_suspicious: list[tuple[str, str]] = field(default_factory=list)
 
     @classmethod
     def of(cls, carried: Mapping[str, Any]) -> FoundRows:
@@ -46,6 +53,8 @@ class FoundRows:
             int(carried.get("lost") or 0),
             str(carried.get("first_lost") or ""),
             carried.get("first_code"),
+            dict(carried.get("suspicious") or {}),
+            [(str(pair_id), str(code)) for pair_id, code in carried.get("first_suspicious") or ()],
         )
 
     def to_carry(self) -> dict[str, Any]:
@@ -62,10 +71,13 @@ class FoundRows:
         for swap in failed:
             log.warning("%s, job %s: %s", swap.label, swap.img_uuid, swap.error_message)
         lost = [swap for swap in failed if not job_itself_failed(swap)]
+        suspicious = [(swap.pair_id, swap.suspicion) for swap in swaps if swap.suspicion]
         found = replace(
             self,
             counts=dict(Counter(self.counts) + Counter(str(swap.status) for swap in swaps)),
             lost=self.lost + len(lost),
+            suspicious=dict(Counter(self.suspicious) + Counter(code for _, code in suspicious)),
+            first_suspicious=[*self.first_suspicious, *suspicious][:NAMED_SUSPICIOUS],
         )
         if not lost or self.lost:
             return found

@@ -11,17 +11,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..exceptions import ErrorCode
 from ..manifest.labels import labels_line
 from ..results.recovery import Action, after_clear, after_retry, retry_can_help
-from ..results.reuse import holds, job_of, picture_of
+from ..results.reuse import holds, job_of, picture_of, rejection
 from ..results.states import Status
 
 if TYPE_CHECKING:
     from ..exceptions import GoEnhanceError
     from ..results.recovery import Policies
+    from ..results.run_summary import RunSummary
     from ..results.swap import Swap
 
 
@@ -37,10 +38,30 @@ def pluralize(count: int, noun: str, plural: str | None = None) -> str:
 
 
 def counts_line(run_id: str, counts: Mapping[Status, int] | Mapping[str, int]) -> str:
-    """Return the line that sums up a run. Other programs read it: its form is fixed."""
-    shown = (Status.SUCCEEDED, Status.REUSED, Status.FAILED, Status.REJECTED, Status.HELD, Status.UNKNOWN)
+    """
+    Return the line that sums up a run: the figures add up to the number of its pairs.
+
+    Other programs read it: its form is fixed. States in which no finished run has rows are only named if there are any.
+    """
+    shown = [Status.SUCCEEDED, Status.REUSED, Status.FAILED, Status.REJECTED, Status.HELD, Status.UNKNOWN]
+    shown += [status for status in Status if status not in shown and counts.get(status)]
     by_status = " ".join(f"{status}={counts.get(status, 0)}" for status in shown)
     return f"run {run_id}: pairs={sum(counts.values())} {by_status}"
+
+
+def succeeded_line(summary: RunSummary) -> str:
+    """Return how many pictures a run has, and how many of them are suspicious."""
+    kept = summary.counts[Status.SUCCEEDED] + summary.counts[Status.REUSED]
+    total = sum(summary.suspicious.values())
+    if not total:
+        return f"succeeded {kept:,}"
+    return f"succeeded {kept:,}, of which {total:,} suspicious ({suspicions(summary.suspicious)})"
+
+
+def suspicions(counts: Mapping[str, int]) -> str:
+    """Return how many pictures are suspicious in which way: ``7 unchanged, 5 blurred``."""
+    most_first = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count:,} {code}" for code, count in most_first if count)
 
 
 def paid_for(swap: Swap) -> str:
@@ -69,9 +90,24 @@ def describe(swap: Swap) -> str:
     reason = swap.error_message or ("It was not sent." if unsent else "No reason was recorded.")
     if len(reason) > LONGEST_REASON:
         reason = f"{reason[:LONGEST_REASON]}... (the row has the rest)."
+    if swap.rejected_by_reviewer:
+        reason = f"Its picture {rejection(swap)}."
     labels = labels_line(swap.labels)
     pair = f"{swap.label}, {labels}," if labels else swap.label
     return f"{pair} is {swap.status}: {reason} {paid_for(swap)}"
+
+
+def row_log(log: Any, swap: Swap) -> Any:
+    """Return a logger for messages about a row: a structured one adds what the row is found by in a log store."""
+    if not hasattr(log, "bind"):
+        return log
+    keys = {
+        "pair_id": swap.pair_id,
+        "img_uuid": swap.img_uuid,
+        "status": str(swap.status),
+        "error_code": swap.error_code,
+    }
+    return log.bind(**{name: value for name, value in keys.items() if value})
 
 
 def describe_with_next_steps(swap: Swap, policies: Policies) -> str:
@@ -114,11 +150,24 @@ def _looks(swap: Swap, policies: Policies) -> str:
     """Return what an attempt or a new run does with a held pair, as the end of a sentence."""
     if swap.error_code == ErrorCode.IN_FLIGHT:
         return "looks again, and then adopts the other job or submits the pair"
+    if swap.error_code == ErrorCode.PICTURE_REJECTED:
+        return _after_rejection(policies, "holds it until the rejection is undone")
+    if swap.error_code == ErrorCode.ERASED:
+        return "holds it, because the pair was erased"
+    if swap.error_code == ErrorCode.PICTURE_DELETED:
+        return "holds it, because its picture was deleted (unless reuse='never')"
     if swap.error_code != ErrorCode.UNKNOWN_SUBMIT:
         return "submits the pair if it may be sent by then"
     if policies.on_unknown_submit == "resubmit":
         return "submits the pair and may pay twice (on_unknown_submit='resubmit')"
     return "holds it until the earlier submit is settled"
+
+
+def _after_rejection(policies: Policies, otherwise: str) -> str:
+    """Return what becomes of a pair whose picture a reviewer has rejected, as the end of a sentence."""
+    if policies.reuse == "never":
+        return "submits the pair and pays for it again (reuse='never')"
+    return f"{otherwise} (reuse='never' pays for a new picture)"
 
 
 def _submits(swap: Swap) -> str:
@@ -127,8 +176,23 @@ def _submits(swap: Swap) -> str:
     return "submits the pair and pays for it" + (" again" if swap.attempts or swap.img_uuid else "")
 
 
+def _ended_by_a_person(swap: Swap, policies: Policies) -> str:
+    """Return the same for a pair that somebody has erased, rejected or deleted; empty if nobody has."""
+    if swap.erased_at:
+        return "holds the pair, because it was erased"
+    if swap.picture_deleted_at:
+        return "holds the pair, because its picture was deleted (unless reuse='never')"
+    if swap.error_code == ErrorCode.CONSENT_EXPIRED:
+        return "rejects the pair unless the manifest has a later consent_expires"
+    if swap.rejected_by_reviewer:
+        return _after_rejection(policies, "holds the pair, because its picture was rejected")
+    return ""
+
+
 def new_run(swap: Swap, policies: Policies) -> str:
     """Return what a new run does with the pair of a row, as the end of a sentence."""
+    if said := _ended_by_a_person(swap, policies):
+        return said
     if swap.status is Status.REUSED or picture_of([swap]):
         return "reuses the picture and pays nothing (unless reuse='never')"
     if job_of([swap]):
@@ -167,7 +231,7 @@ def with_next_step(
         rows = f"{capitalize(swap.label)} is {swap.status}. {paid_for(swap)} {step} {words}."
     else:
         actions = Counter(next_of(swap) for swap in swaps)
-        rows = f"{_states(swaps)}. {_all_paid_for(swaps)} {step} {_all_words(actions)}."
+        rows = f"{_states(swaps)}. {_all_paid_for(swaps)} {step} {all_actions(actions)}."
     error.message = f"{error.message} {rows}"
     error.args = (error.message,)
     return error
@@ -190,7 +254,8 @@ def _all_paid_for(swaps: Sequence[Swap]) -> str:
     return f"{pluralize(attempts, 'submit')} may have been paid for." if attempts else "Nothing was paid."
 
 
-def _all_words(actions: Counter[Action]) -> str:
+def all_actions(actions: Counter[Action]) -> str:
+    """Return what an attempt does with many rows, as the end of a sentence."""
     parts = [
         f"submits {pluralize(actions[Action.SUBMIT], 'pair')}" if actions[Action.SUBMIT] else "",
         f"looks again at {pluralize(actions[Action.LOOK], 'held pair')}" if actions[Action.LOOK] else "",

@@ -101,7 +101,7 @@ class OneInFlight:
             if _ends_the_round(report, looked):
                 return report.stopped_by
             due = self._unchanged(looked, [*report.over_budget, *report.left])
-            if report.submitted:
+            if report.submitted or report.changed:
                 held_at = 0.0
             elif due:
                 held_at = held_at or _start_to_wait(due, looked.in_flight)
@@ -227,7 +227,7 @@ class OneInFlight:
         found = Counter(row.status for row in after)
         if found:
             log.info(
-                "Not submitted, because of earlier submits of the same pairs: %s.",
+                "Not submitted, because of earlier submits or reviews of the same pairs: %s.",
                 ", ".join(f"{count} {_FOUND[status]}" for status, count in found.items()),
             )
 
@@ -261,7 +261,7 @@ def _ends_the_round(report: SubmitReport, looked: _Looked) -> bool:
     """Return whether no row has to be looked at again for now."""
     if report.stopped_by is not None or report.left_out:
         return True
-    return not looked.in_flight and not report.taken_elsewhere
+    return not (looked.in_flight or report.taken_elsewhere or report.changed)
 
 
 def _start_to_wait(rows: Sequence[Swap], decisions: Mapping[str, Decision]) -> float:

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ..exceptions import ErrorCode
 from ..results.states import Status
 from ..url_identity import differing_parameters, same_but_for_query, url_identity
 from .kept_pictures import KeptPictures
@@ -27,6 +29,13 @@ COMPARED_PAIRS = 200
 NAMED_PARAMETERS = 5
 
 
+_WHY_HELD: Mapping[str, str] = {
+    ErrorCode.ERASED: "the pair was erased",
+    ErrorCode.PICTURE_REJECTED: "a reviewer rejected the picture of the pair",
+    ErrorCode.PICTURE_DELETED: "the picture of the pair was deleted, as keep_pictures_days says",
+}
+
+
 class PlanNotes:
     """
     Notes what is worth a warning.
@@ -38,28 +47,31 @@ class PlanNotes:
         self.kept = KeptPictures(storage_conn_id)
         # Pages are planned in several threads.
         self._lock = threading.Lock()
-        self._held: list[Swap] = []
-        self._held_count = 0
+        self._held: dict[str, list[Swap]] = defaultdict(list)
+        self._held_count: Counter[str] = Counter()
         self._compared = 0
 
     def note_held(self, rows: Sequence[Swap]) -> None:
         """Note the rows that are held."""
-        held = [row for row in rows if row.status is Status.HELD]
         with self._lock:
-            self._held += held[: NAMED_PAIRS - len(self._held)]
-            self._held_count += len(held)
+            for row in rows:
+                if row.status is Status.HELD:
+                    code = str(row.error_code)
+                    self._held_count[code] += 1
+                    if self._held_count[code] <= NAMED_PAIRS:
+                        self._held[code].append(row)
 
     def log(self) -> None:
         """Log what was noted."""
         self.kept.log_missing()
-        if self._held:
+        for code, held in self._held.items():
             log.warning(
-                "%s held, because an earlier submit of the pair may have been accepted and paid for: %s%s. "
-                "The first: %s",
-                pluralize(self._held_count, "pair is", "pairs are"),
-                ", ".join(row.label for row in self._held),
-                ", ..." if self._held_count > len(self._held) else "",
-                self._held[0].error_message,
+                "%s held, because %s: %s%s. The first: %s",
+                pluralize(self._held_count[code], "pair is", "pairs are"),
+                _WHY_HELD.get(code, "an earlier submit of the pair may have been accepted and paid for"),
+                ", ".join(row.label for row in held),
+                ", ..." if self._held_count[code] > len(held) else "",
+                held[0].error_message,
             )
 
     def warn_of_new_links(self, rows: Sequence[Swap], ledger: Ledger, key: RunKey, task_id: str) -> None:

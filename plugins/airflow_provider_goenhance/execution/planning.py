@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..results.states import OnUnknownSubmit, Status
 from ..results.swap import Swap, pair_fingerprint, swap_id_for
+from .input_versions import with_versions
 from .messages import pluralize
 from .pair_decisions import decide_pairs, decided
 from .plan_notes import NAMED_PAIRS, PlanNotes
 from .reused_marks import with_marked_pictures
 
 if TYPE_CHECKING:
+    from ..inputs.versions import LookUp
     from ..manifest.model import Manifest, Pair, RejectedRow
     from ..results.ledger import Ledger, RunKey
 
@@ -39,6 +41,7 @@ def plan_rows(
     storage_conn_id: str | None = None,
     marking: bool = False,
     notes: PlanNotes | None = None,
+    look_up: LookUp | None = None,
 ) -> list[Swap]:
     """
     Return the rows for the pairs of a manifest: ``rejected`` with the reason, or ``planned``.
@@ -55,9 +58,11 @@ def plan_rows(
     :param on_unknown_submit: what happens to a pair whose latest submit may have been accepted
     :param storage_conn_id: Airflow connection of the storage
     :param marking: whether a reused picture without the mark is replaced by a marked copy
+    :param look_up: says what private pictures there are; a row whose picture is not there is ``rejected``
     :param notes: collects the warnings about pairs, to be logged by the caller; default: they are logged here
     """
-    rows = [_planned(pair, manifest, key, task_id) for pair in manifest.pairs]
+    planned = [_planned(pair, manifest, key, task_id) for pair in manifest.pairs]
+    rows = with_versions(planned, look_up, known_in) if look_up is not None else planned
     rows += [_rejected(row, manifest, key, task_id) for row in manifest.rejected]
     rows = [dataclasses.replace(row, map_index=map_index) for row in rows] if map_index is not None else rows
     if known_in is None:
@@ -127,6 +132,7 @@ def _row(
         source_key=row.source_key,
         reference_key=row.reference_key,
         labels=row.labels,
+        consent_expires=row.consent_expires,
         manifest_sha256=manifest.sha256,
         **columns,
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Record outcomes in groups: one transaction for all that have accumulated, in another thread than the downloads'."""
+"""Record what is found in groups: a transaction for all that has accumulated, in another thread than the downloads."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ..exceptions import ResultsTableError
 from ..results.transient_errors import OutOfReachError
 
 if TYPE_CHECKING:
+    from ..results.inspection_transitions import Inspected
     from ..results.ledger import Outcome
 
 log = logging.getLogger(__name__)
@@ -38,17 +39,17 @@ class OutcomeRecorder:
     :ivar refused: the first error of an outcome that the database does not accept, recorded alone
     """
 
-    def __init__(self, record: Callable[[Sequence[Outcome]], None]) -> None:
+    def __init__(self, record: Callable[[Sequence[Outcome | Inspected]], None]) -> None:
         self._record = record
-        self._waiting: list[Outcome] = []
+        self._waiting: list[Outcome | Inspected] = []
         self._added = asyncio.Event()
         self._has_room = asyncio.Event()
         self._has_room.set()
         self._closed = False
         self.refused: ResultsTableError | None = None
 
-    def add(self, outcome: Outcome) -> None:
-        """Have an outcome recorded."""
+    def add(self, outcome: Outcome | Inspected) -> None:
+        """Have an outcome recorded, or what was found in a picture whose outcome was added before."""
         self._waiting.append(outcome)
         self._added.set()
         if len(self._waiting) >= MOST_WAITING:
@@ -80,7 +81,7 @@ class OutcomeRecorder:
             if group:
                 await self._write(group)
 
-    async def _write(self, group: list[Outcome]) -> None:
+    async def _write(self, group: list[Outcome | Inspected]) -> None:
         try:
             await self._while_out_of_reach(group)
         except OutOfReachError:
@@ -95,7 +96,7 @@ class OutcomeRecorder:
             await self._write(group[:middle])
             await self._write(group[middle:])
 
-    async def _while_out_of_reach(self, group: list[Outcome]) -> None:
+    async def _while_out_of_reach(self, group: list[Outcome | Inspected]) -> None:
         deadline = time.monotonic() + OUT_OF_REACH_SECONDS
         while True:
             try:

@@ -18,10 +18,12 @@ from ..results.states import OnUnknownSubmit, Status
 from .batches import batch_size, is_work, list_batches, log_dry_run, log_written
 from .heap import frozen_heap
 from .messages import pluralize
+from .meter import count_rows
 from .plan_notes import PlanNotes
 from .planning import plan_rows
 
 if TYPE_CHECKING:
+    from ..inputs.versions import LookUp
     from ..results.ledger import Ledger, RunKey
     from ..results.staged_rows import StagedRow
     from ..results.swap import Swap
@@ -48,6 +50,7 @@ class PlanOptions:
     marking: bool = False
     dry_run: bool = False
     slots: int | None = None
+    look_up: LookUp | None = None
 
 
 class RunPlan(AbstractContextManager["RunPlan"]):
@@ -108,6 +111,7 @@ class RunPlan(AbstractContextManager["RunPlan"]):
                     storage_conn_id=options.storage_conn_id,
                     marking=options.marking and not options.dry_run,
                     notes=self._notes,
+                    look_up=options.look_up,
                 )
             )
             self._take_pages(leave=PAGES_AT_ONCE)
@@ -139,6 +143,7 @@ class RunPlan(AbstractContextManager["RunPlan"]):
         size = batch_size(self._work, pairs_per_task, self._options.slots)
         plan = StagedPlan(self._ledger.swaps, self._key, self._task_id, self._staged, size)
         log_written(self._ledger.plan_staged(plan), self._new)
+        count_rows({status: number for status, number in self._new.items() if status is not Status.PLANNED})
         self._refuse_if_all_rejected()
         return list_batches(self._ledger, self._key, self._task_id)
 

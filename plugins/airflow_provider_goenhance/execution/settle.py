@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+from ..exceptions import GoEnhanceError
 from ..results.resolution import Billed, NotBilled, Resolution, ResolutionStep, WrittenOff
 from ..results.run_rows import RunRows
 from ..results.settlement import owner_of_job, settle
@@ -17,6 +19,7 @@ from ..results.states import Status
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
+    from ..api.account import Account
     from ..results.ledger import Ledger, RunKey
     from ..results.swap import Swap
 
@@ -118,21 +121,58 @@ def select_unknown(ledger: Ledger, selection: Selection) -> list[Swap]:
     return rows
 
 
+def confirm_job(
+    rows: Sequence[Swap], img_uuid: str, account: Account, get_job: Callable[[str], object]
+) -> None:
+    """
+    Ask GoEnhance for a job before it is recorded: a mistyped UUID would hide that the submit is not settled.
+
+    :param account: the account that ``get_job`` asks
+    :raises ResolutionError: when the account is another one, or GoEnhance does not confirm the job
+    """
+    if foreign := [row for row in rows if row.account != account.fingerprint]:
+        raise ResolutionError(
+            f"{foreign[0].label} was sent for another account ({foreign[0].account}) than that of {account}. Name the "
+            "connection of that account, or record the job without asking GoEnhance. Nothing was changed."
+        )
+    try:
+        get_job(img_uuid)
+    except GoEnhanceError as error:
+        raise ResolutionError(
+            f"GoEnhance does not confirm the job {img_uuid}: {error} Nothing was changed. Check the UUID, or record it "
+            "without asking GoEnhance."
+        ) from None
+
+
 def unknown_submits(
     ledger: Ledger, *, dag_id: str | None = None, run_id: str | None = None, account: str | None = None
-) -> list[Swap]:
-    """Return the unknown submits of all runs, or of some, in the order in which they were sent."""
+) -> Iterator[Swap]:
+    """Yield the unknown submits of all runs, or of some, in the order in which they were sent, in bounded memory."""
     import sqlalchemy as sa
 
     from ..results.swap import Swap
 
     c = ledger.swaps.c
-    query = sa.select(ledger.swaps).where(c.status == Status.UNKNOWN)
-    for column, value in ((c.dag_id, dag_id), (c.run_id, run_id), (c.account, account)):
-        if value is not None:
-            query = query.where(column == value)
-    rows = ledger.database.read(query.order_by(c.claimed_at, c.row_number, c.swap_id))
-    return [Swap.from_row(row) for row in rows]
+    where = [c.status == Status.UNKNOWN]
+    named = ((c.dag_id, dag_id), (c.run_id, run_id), (c.account, account))
+    where += [column == value for column, value in named if value is not None]
+
+    def query(last: dict[str, Any] | None, timed: bool) -> sa.Select[Any]:
+        found = sa.select(ledger.swaps).where(
+            *where, c.claimed_at.is_not(None) if timed else c.claimed_at.is_(None)
+        )
+        number = sa.func.coalesce(c.row_number, 0)
+        if last:
+            here = last["row_number"] or 0
+            later = sa.or_(number > here, sa.and_(number == here, c.swap_id > last["swap_id"]))
+            if timed:
+                sent = last["claimed_at"]
+                later = sa.or_(c.claimed_at > sent, sa.and_(c.claimed_at == sent, later))
+            found = found.where(later)
+        return found.order_by(c.claimed_at, number, c.swap_id)
+
+    for timed in (True, False):
+        yield from map(Swap.from_row, ledger.database.stream(partial(query, timed=timed)))
 
 
 def _resolution(value: Resolution | str) -> Resolution:

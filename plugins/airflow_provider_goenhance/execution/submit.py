@@ -32,11 +32,14 @@ from ..results.states import Status
 from ..results.stores import Writer
 from ..results.swap import Swap
 from ..results.transitions import Accepted, Claim, Declined, NotSent, OutcomeUnknown, Transition
+from .consent import refuse_expired
+from .inputs_ahead import InputsAhead
 from .limits import TaskLimits, slots_for
 from .progress import SubmitProgress
 from .submit_report import SubmitReport
 
 if TYPE_CHECKING:
+    from ..inputs.prepare import InputPreparer, PreparedInputs
     from ..results.spending import Spending
     from .limits import Limits
     from .task_loop import TaskLoop
@@ -71,6 +74,8 @@ class _Round:
         claims_seen: Mapping[str, int],
         spending: Spending | None,
         until: float | None,
+        preparer: InputPreparer | None,
+        shares_pairs: bool,
     ) -> None:
         self._submit = submit
         self._until = until
@@ -82,6 +87,8 @@ class _Round:
         # its turn comes it must see whether the round has been stopped, before its POST.
         self._under_way = asyncio.Semaphore(concurrency)
         self._commits = AsyncGroupCommit(writer)
+        # Without one, each slot that waits for its commit leaves a place on the wire empty.
+        self._has_spare_slots = slots_for(concurrency) > concurrency
         # A row that is listed twice is submitted once: its claim owner would be granted it both times.
         self._swaps = deque({swap.swap_id: swap for swap in swaps}.values())
         # Rows that a 429 refused: sent again by this round, once it is committed that they are planned.
@@ -95,8 +102,31 @@ class _Round:
         self._progress = SubmitProgress(total)
         self.report = SubmitReport()
         self.broken = False
+        self._ahead = self._inputs_ahead(preparer, concurrency, shares_pairs)
         if loop is not None:
             loop.when_ending(self.end)
+
+    def _inputs_ahead(
+        self, preparer: InputPreparer | None, concurrency: int, shares_pairs: bool
+    ) -> InputsAhead | None:
+        """Return what prepares the rows, ``None`` if all are sent as they are."""
+        if preparer is None or not any(map(preparer.needs, self._swaps)):
+            return None
+        rows, self._swaps = self._swaps, deque()
+        return InputsAhead(
+            preparer,
+            rows,
+            self._swaps,
+            self._commits.commit,
+            self.report,
+            self.stop,
+            self._drop,
+            concurrency,
+            shares_pairs=shares_pairs,
+        )
+
+    def _drop(self) -> None:
+        self._limits.rows_left -= 1
 
     def end(self) -> None:
         """Send nothing more: rows that wait for their turn are released, and POSTs on the wire are awaited."""
@@ -107,7 +137,7 @@ class _Round:
     def stop(self, error: GoEnhanceError) -> None:
         """Claim nothing more; the first reason counts."""
         self.report.stopped_by = self.report.stopped_by or error
-        self._limits.close()
+        self._close()
 
     def _has_stopped(self) -> bool:
         return self.report.stopped_by is not None or (self._loop is not None and self._loop.ended)
@@ -123,27 +153,40 @@ class _Round:
         assert task is not None  # noqa: S101  a coroutine of asyncio.gather
         outcome: Transition | None = None
         while True:
+            if self._ahead is not None and not self._swaps:
+                await self._commit_outcome(outcome)
+                outcome = None
+                await self._ahead.wait()
             if not self._limits.admit_now():
-                if outcome is not None:
-                    await self._commit([outcome])
-                    outcome = None
+                await self._commit_outcome(outcome)
+                outcome = None
                 if not await self._admitted():
                     return
             swap = self._next()
-            steps: list[Transition] = [outcome] if outcome else []
-            if swap is not None:
-                steps.append(Claim.of(swap, self._claims_seen.get(swap.swap_id, 0)))
-            if not steps:
+            if swap is None and outcome is None and not self._more_will_come():
                 return
-            granted = (await self._commit(steps))[-1]
+            granted = await self._claim(swap, outcome)
             outcome = None
-            if swap is None and not self._swaps:
-                return
-            if swap is not None and granted:
+            if swap is None:
+                if not self._swaps and not self._more_will_come():
+                    return
+            elif granted:
                 outcome = await self._send(swap, task)
-            elif swap is not None and not self._left_out(swap):
+            elif not self._left_out(swap):
                 return
             self._show_progress()
+
+    async def _commit_outcome(self, outcome: Transition | None) -> None:
+        """Commit the outcome of a row, if there is one, before something is waited for."""
+        if outcome is not None:
+            await self._commit([outcome])
+
+    async def _claim(self, swap: Swap | None, outcome: Transition | None) -> bool:
+        """Commit the outcome of the row before and the claim of a row, and return whether it was granted."""
+        steps: list[Transition] = [outcome] if outcome else []
+        if swap is not None:
+            steps.append(Claim.of(swap, self._claims_seen.get(swap.swap_id, 0)))
+        return bool(steps) and (await self._commit(steps))[-1]
 
     def _left_out(self, swap: Swap) -> bool:
         """Note a row whose claim was not granted; return whether its slot goes on."""
@@ -188,7 +231,18 @@ class _Round:
 
     def _break(self) -> None:
         self.broken = True
+        self._close()
+
+    def _close(self) -> None:
         self._limits.close()
+        if self._ahead is not None:
+            self._ahead.close()
+
+    def _more_will_come(self) -> bool:
+        """Return whether rows are still being prepared."""
+        return (
+            self._ahead is not None and not self._ahead.is_done and not (self.broken or self._has_stopped())
+        )
 
     def _next(self) -> Swap | None:
         """Take the next row; the slot is free for another one if there is none."""
@@ -202,9 +256,9 @@ class _Round:
         """Return whether the time is over for which jobs were counted; the other rows are for another round."""
         if self._until is None or time.monotonic() < self._until:
             return False
-        self.report.left_out += self._swaps
+        self.report.left_out += [*self._swaps, *(self._ahead.take_left() if self._ahead else ())]
         self._swaps.clear()
-        self._limits.close()
+        self._close()
         return True
 
     async def _send(self, swap: Swap, task: asyncio.Task[Any]) -> Transition:
@@ -215,7 +269,9 @@ class _Round:
             async with self._under_way:
                 if self.report.stopped_by is not None:
                     return _not_sent(swap, self.report.stopped_by)
-                submission = await self._submit(swap.source_img, swap.reference_img)
+                refuse_expired(swap)
+                began = time.monotonic()
+                submission = await self._post(swap)
         except asyncio.CancelledError:
             if not gate.stopped:
                 raise
@@ -232,12 +288,25 @@ class _Round:
             del self._sending[task]
             self._limits.leave()
         self._trouble_in_a_row = 0
+        if self._has_spare_slots:
+            self._commits.note_post(time.monotonic() - began)
         self.report.submitted[swap.swap_id] = submission.img_uuid
         cost = submission.cost if submission.cost is not None else self._price
         if cost is not None:
             self.report.cost = (self.report.cost or 0) + cost
         log.debug("Submitted %r as job %s.", swap.pair_id, submission.img_uuid)
         return Accepted.of(swap.swap_id, submission)
+
+    async def _post(self, swap: Swap) -> Submission:
+        inputs = self._ahead.inputs_of(swap) if self._ahead is not None else None
+        if inputs is None or self._ahead is None:
+            return await self._submit(swap.source_img, swap.reference_img)
+        try:
+            submission = await self._submit(inputs.source_url, inputs.reference_url)
+        except GoEnhanceError as error:
+            raise _without_links(error, inputs) from None
+        self._ahead.forget(swap)
+        return submission
 
     def _failed(self, swap: Swap, error: GoEnhanceError) -> Transition:
         if error.maybe_accepted:
@@ -297,18 +366,37 @@ class _Round:
         """Return the report. Pairs that were refused for now are left for a later attempt."""
         self.report.stopped_by = self.report.stopped_by or self._busy
         if self.report.over_budget and not self.broken and self.report.stopped_by is None:
-            self.report.over_budget += self._swaps
+            self.report.over_budget += [*self._swaps, *(self._ahead.take_left() if self._ahead else ())]
         return self.report
 
     @property
     def _price(self) -> int | None:
         return self._spending.price if self._spending is not None else None
 
+    async def prepare_inputs(self) -> None:
+        """Begin to prepare the pictures of rows that are not sent as they are."""
+        if self._ahead is not None:
+            self._ahead.start()
+
+    async def finish_inputs(self) -> None:
+        """Wait until no picture is being prepared any more."""
+        if self._ahead is not None:
+            await self._ahead.finish()
+
     def _show_progress(self) -> None:
         report = self.report
         done = len(report.submitted) + report.declined + report.unknown
         if line := self._progress.line(done, paid=len(report.submitted), cost=report.cost, price=self._price):
             log.info("%s", line)
+
+
+def _without_links(error: GoEnhanceError, inputs: PreparedInputs) -> GoEnhanceError:
+    """Return an error without the signed links, which GoEnhance may quote in its answer."""
+    error.message = inputs.without_links(error.message)
+    error.args = (error.message,)
+    error.msg = inputs.without_links(error.msg) if error.msg else error.msg
+    error.answer_text = inputs.without_links(error.answer_text) if error.answer_text else None
+    return error
 
 
 def _unexpected(error: Exception) -> SubmitOutcomeUnknownError:
@@ -334,6 +422,8 @@ async def submit_swaps(
     claims_seen: Mapping[str, int] | None = None,
     spending: Spending | None = None,
     until: float | None = None,
+    preparer: InputPreparer | None = None,
+    shares_pairs: bool = True,
 ) -> SubmitReport:
     """
     Submit rows concurrently, and commit the result of each.
@@ -350,16 +440,32 @@ async def submit_swaps(
     :param spending: the budgets that the writer counts for; ``None`` without budgets
     :param claims_seen: by ``swap_id``, how often the row's pair had been claimed when it was decided to submit it
     :param until: claim nothing after this moment, by ``time.monotonic``
+    :param preparer: makes the links of private pictures; ``None`` sends all addresses as they are
+    :param shares_pairs: whether other rows may have paid for a pair
     :raises ResultsTableError: when the database stays out of reach; jobs that could not be recorded are in the log
     """
     limits = limits or TaskLimits()
     round_ = _Round(
-        submit, writer, swaps, len(swaps), concurrency, loop, limits, claims_seen or {}, spending, until
+        submit,
+        writer,
+        swaps,
+        len(swaps),
+        concurrency,
+        loop,
+        limits,
+        claims_seen or {},
+        spending,
+        until,
+        preparer,
+        shares_pairs,
     )
     limits.stop = round_.stop
+    await round_.prepare_inputs()
     slots = [round_.slot() for _ in range(min(slots_for(concurrency), len(swaps)))]
     # Not a TaskGroup: an error in one slot must not cancel another slot's POST, which is paid all the same.
-    for result in await asyncio.gather(*slots, return_exceptions=True):
+    results = await asyncio.gather(*slots, return_exceptions=True)
+    await round_.finish_inputs()
+    for result in results:
         if isinstance(result, BaseException):
             raise result
     return round_.close()

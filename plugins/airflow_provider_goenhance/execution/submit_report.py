@@ -21,6 +21,7 @@ class SubmitReport:
     :param unknown: number of pairs whose submit has no known outcome
     :param cost: credits for the jobs accepted now, as far as they are known
     :param taken_elsewhere: number of rows that another attempt, or whose pairs another row, had claimed meanwhile
+    :param changed: number of rows whose pictures were overwritten, and that are other pairs now
     :param over_budget: the rows for which a budget had no room
     :param left_out: the rows for whose jobs the account has no room now
     :param left: rows that were to be sent again, that GoEnhance refused, and that are as they were before
@@ -32,6 +33,7 @@ class SubmitReport:
     unknown: int = 0
     cost: int | None = None
     taken_elsewhere: int = 0
+    changed: int = 0
     over_budget: list[Swap] = field(default_factory=list)
     left_out: list[Swap] = field(default_factory=list)
     left: list[Swap] = field(default_factory=list)

@@ -17,6 +17,7 @@ from .submit_report import SubmitReport
 
 if TYPE_CHECKING:
     from ..api.account import Account
+    from ..inputs.prepare import InputPreparer
     from ..results.stores import SwapStore
     from ..results.swap import Swap
     from ..results.transitions import ClaimOwner
@@ -41,12 +42,14 @@ def submit_round(
     loop: TaskLoop,
     claims_seen: Mapping[str, int] | None = None,
     until: float | None = None,
+    preparer: InputPreparer | None = None,
 ) -> SubmitReport:
     """
     Submit rows through an account, and commit the result of each.
 
     :param claims_seen: see :func:`.submit.submit_swaps`
     :param until: see :func:`.submit.submit_swaps`
+    :param preparer: see :func:`.submit.submit_swaps`
     :param loop: runs the round; when the task ends, nothing more is sent, and POSTs that were written are awaited
     :raises ResultsTableError: when the rows cannot be written
     """
@@ -70,6 +73,8 @@ def submit_round(
                     claims_seen=claims_seen,
                     spending=spending,
                     until=until,
+                    preparer=preparer,
+                    shares_pairs=store.ledger is not None,
                 )
 
     report = loop.run(round_, drain_seconds=account.request_timeout + WRITER_SECONDS)

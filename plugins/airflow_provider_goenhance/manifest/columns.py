@@ -17,7 +17,7 @@ from .own_files import OWN_COLUMNS, SIGNATURE_REMOVED, is_own_file, label_of
 log = logging.getLogger(__name__)
 
 REQUIRED = ("source_img", "reference_img")
-KNOWN = (*REQUIRED, "pair_id", "consent_ref", "source_key", "reference_key")
+KNOWN = (*REQUIRED, "pair_id", "consent_ref", "source_key", "reference_key", "consent_expires")
 #: Which column of the file is which of the manifest's, as the user says: ``{"source_img": "Portrait"}``.
 ColumnNames = Mapping[str, str]
 
@@ -36,6 +36,10 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "consent_ref": ("consent", "consent_id", "consent_reference"),
     "source_key": ("src_key", "face_key"),
     "reference_key": ("ref_key", "target_key", "scene_key"),
+    "consent_expires": (
+        "consent_expiry", "consent_until", "consent_valid_until", "consent_expires_at", "consent_expires_on",
+        "consent_end",
+    ),
 }  # fmt: skip
 _MEANT = {alias: name for name, aliases in ALIASES.items() for alias in (name, *aliases)}
 _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars", ",": "commas"}

@@ -37,6 +37,7 @@ class Picture:
     name: str
     consent: str
     labels: str
+    expires: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ def _pictures(
 
 def _refused(row: Row, sides: tuple[Side, ...], checker: RowChecker) -> bool:
     """Record a row that cannot be used at all."""
-    _, source, reference, pair_id, _, overflow, _, _, _, unreadable = row
+    _, source, reference, pair_id, _, overflow, _, _, _, unreadable, _ = row
     if unreadable or overflow:
         return checker.reject(row)
     urls = {_FACES.column: source, _TARGETS.column: reference}
@@ -143,7 +144,7 @@ def _refused(row: Row, sides: tuple[Side, ...], checker: RowChecker) -> bool:
 
 
 def _add(row: Row, side: Side, pictures: list[Picture], seen: dict[str, int], checker: RowChecker) -> None:
-    number, source, reference, pair_id, consent, _, source_key, reference_key, labels, _ = row
+    number, source, reference, pair_id, consent, _, source_key, reference_key, labels, _, expires = row
     url, key = (source, source_key) if side is _FACES else (reference, reference_key)
     if not url:
         return
@@ -155,7 +156,7 @@ def _add(row: Row, side: Side, pictures: list[Picture], seen: dict[str, int], ch
         clause = f"the same {side.called} as row {first}"
         checker.reject(row, (side.column, ErrorCode.DUPLICATE_PAIR_ID, clause))
         return
-    pictures.append(Picture(url, key, pair_id, consent, labels))
+    pictures.append(Picture(url, key, pair_id, consent, labels, expires))
 
 
 def _chunks(faces: list[Picture], targets: list[Picture]) -> Generator[Rows]:
@@ -182,6 +183,8 @@ def _rows(faces: list[Picture], targets: list[Picture]) -> Iterator[tuple[str, .
                 face.key,
                 target.key,
                 _both_labels(face.labels, target.labels),
+                "",
+                face.expires,
             )
 
 

@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Row number, source_img, reference_img, pair_id, consent_ref, overflow, source_key, reference_key, labels, unreadable
-Row = tuple[int, str, str, str, str, str, str, str, str, str]
+#: Row number, source_img, reference_img, pair_id, consent_ref, overflow, source_key, reference_key, labels, unreadable,
+#: consent_expires
+Row = tuple[int, str, str, str, str, str, str, str, str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class Rows:
     reference_key: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
+    consent_expires: list[str] = field(default_factory=list)
     damaged: bool = False
 
     def __iter__(self) -> Iterator[Row]:
@@ -52,6 +55,7 @@ class Rows:
             self.reference_key or absent,
             self.labels or absent,
             self.unreadable or absent,
+            self.consent_expires or absent,
             strict=True,
         )
 
@@ -62,14 +66,15 @@ class Pair:
     A row that can be swapped.
 
     :param pair_id: unique within its manifest, 1 to 200 characters; from the row or derived from its URLs
-    :param source_img: http(s) URL of the picture with the face
-    :param reference_img: http(s) URL of the picture that receives it
+    :param source_img: address of the picture with the face: an http(s) URL, an object in a store, or a local path
+    :param reference_img: address of the picture that receives it
     :param row_number: the row as a spreadsheet counts it: the header is row 1, the first data row is row 2. In a file
         without a header row the first row is row 1
     :param consent_ref: the row's consent reference, ``None`` if it has none
     :param source_key: names the source picture instead of its URL, see :mod:`..url_identity`
     :param reference_key: the same for the reference picture
     :param labels: the row's other columns as the JSON text of an object, ``None`` if it has none, see :mod:`.labels`
+    :param consent_expires: when the consent ends, ``None`` if the row does not say
     """
 
     pair_id: str
@@ -80,6 +85,7 @@ class Pair:
     source_key: str | None = None
     reference_key: str | None = None
     labels: str | None = None
+    consent_expires: dt.datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,7 @@ class RejectedRow:
     :param reason: every problem of the row, for a person to act on
     :param consent_ref: the row's value, ``None`` if it has none; so are the other optional ones
     :param labels: as in :class:`Pair`
+    :param consent_expires: as in :class:`Pair`; ``None`` also for one that is not a date
     """
 
     row_number: int
@@ -109,6 +116,7 @@ class RejectedRow:
     source_key: str | None = None
     reference_key: str | None = None
     labels: str | None = None
+    consent_expires: dt.datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import io
 import json
 from collections.abc import Sequence
@@ -11,12 +12,21 @@ from typing import IO, NamedTuple, Protocol
 
 from ..exceptions import ErrorCode
 from ..redaction import label_value, unsigned_link
+from .consent import expiry_text
 from .labels import read_labels
 from .quoting import find_fault
 from .spool import new_file
 
 #: The columns of the row as it stood in its manifest.
-ROW_COLUMNS = ("source_img", "reference_img", "pair_id", "consent_ref", "source_key", "reference_key")
+ROW_COLUMNS = (
+    "source_img",
+    "reference_img",
+    "pair_id",
+    "consent_ref",
+    "source_key",
+    "reference_key",
+    "consent_expires",
+)
 #: Names the columns whose links have lost their signatures; it is called as the code of a row that is rejected for it.
 SIGNATURE_REMOVED = ErrorCode.SIGNATURE_REMOVED.value
 #: What such a file says about a row. If it is a manifest, these columns say nothing, and are no labels.
@@ -66,6 +76,8 @@ class ManifestRow(Protocol):
     def reference_key(self) -> str | None: ...  # noqa: D102
     @property
     def labels(self) -> str | None: ...  # noqa: D102
+    @property
+    def consent_expires(self) -> dt.datetime | None: ...  # noqa: D102
 
 
 def is_own_file(names: Sequence[str]) -> bool:
@@ -155,6 +167,7 @@ class RowsFile:
             label_value(row.consent_ref or ""),
             row.source_key or "",
             row.reference_key or "",
+            expiry_text(row.consent_expires),
         ]
         labels = {_column_of(name): value for name, value in read_labels(row.labels).items()}
         for name in labels:

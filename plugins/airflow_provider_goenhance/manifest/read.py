@@ -7,8 +7,10 @@ import logging
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..exceptions import ManifestError, ManifestUnavailableError
+from ..picture_address import read_address
 from .columns import ANY_NAMES, ColumnNames, Wanted, check_column_names
 from .formats import unknown_format
 from .matrix import combine
@@ -135,7 +137,12 @@ class ManifestStream:
     def _checked(self, ids: PairIds | None) -> Iterator[Checked]:
         ids = PairIds() if ids is None else ids
         ids.begin(self.location)
-        checker = RowChecker(self._options.limit, require_consent=self._options.require_consent, ids=ids)
+        checker = RowChecker(
+            self._options.limit,
+            require_consent=self._options.require_consent,
+            ids=ids,
+            folder=_folder_of(self._source.location),
+        )
         states = [(file, file.state()) for file in (self._source, self._targets) if file and file.state]
         named: list[RejectedRow] = []
         count = self.accepted = 0
@@ -276,6 +283,13 @@ def _with_rows(message: str, named: list[RejectedRow]) -> str:
 def _listed(named: list[RejectedRow], count: int) -> str:
     rows = "; ".join(f"row {row.row_number}: {row.reason}" for row in named[:NAMED_ROWS])
     return f"{rows}; and {count - len(named)} more" if count > len(named) else rows
+
+
+def _folder_of(location: str) -> str | None:
+    """Return the folder of a local manifest, ``None`` for one that is elsewhere."""
+    address = read_address(location)
+    path = Path(address.key if address is not None and address.kind == "local" else location).expanduser()
+    return str(path.absolute().parent) if "://" not in str(path) and path.is_file() else None
 
 
 def _no_rows(source: Source) -> str:

@@ -190,7 +190,7 @@ def _rows(
     if columns.removed is not None:
         texts.append(list(map(signature_problem, texts[0], texts[1], values[columns.removed])))
     rows = Rows(numbers, *texts)  # type: ignore[arg-type]
-    return replace(rows, damaged=damaged)
+    return replace(rows, consent_expires=column("consent_expires"), damaged=damaged)
 
 
 def _labels(columns: Columns, values: list[list[str]]) -> list[str]:

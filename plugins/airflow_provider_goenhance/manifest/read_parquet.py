@@ -104,11 +104,21 @@ def _rows(columns: Columns, before: int, count: int, values: list[list[Any]]) ->
             unreadable[row] = "; ".join(filter(None, (unreadable[row], found)))
     every = [list(range(before + 1, before + count + 1)), *texts.values(), labels, unreadable]
     kept = [row for row in zip(*every, strict=True) if any(row[1:])]
-    numbers, source, reference, pair_id, consent, source_key, reference_key, labels, unreadable = (
+    numbers, source, reference, pair_id, consent, source_key, reference_key, expires, labels, unreadable = (
         list(column) for column in (zip(*kept, strict=True) if kept else [()] * len(every))
     )
     return Rows(
-        numbers, source, reference, pair_id, consent, [], source_key, reference_key, labels, unreadable
+        numbers,
+        source,
+        reference,
+        pair_id,
+        consent,
+        [],
+        source_key,
+        reference_key,
+        labels,
+        unreadable,
+        expires,
     )
 
 

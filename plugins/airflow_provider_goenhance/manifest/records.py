@@ -73,11 +73,30 @@ class RecordRows:
     def take(self) -> Rows:
         """Return the rows, and forget them."""
         rows, self._rows = self._rows, []
-        numbers, source, reference, pair_id, consent, source_key, reference_key, labels, unreadable = (
-            list(column) for column in zip(*rows, strict=True)
-        )
+        (
+            numbers,
+            source,
+            reference,
+            pair_id,
+            consent,
+            source_key,
+            reference_key,
+            expires,
+            labels,
+            unreadable,
+        ) = (list(column) for column in zip(*rows, strict=True))
         return Rows(
-            numbers, source, reference, pair_id, consent, [], source_key, reference_key, labels, unreadable
+            numbers,
+            source,
+            reference,
+            pair_id,
+            consent,
+            [],
+            source_key,
+            reference_key,
+            labels,
+            unreadable,
+            expires,
         )
 
     def _columns_of(self, names: tuple[str, ...]) -> Columns | str:

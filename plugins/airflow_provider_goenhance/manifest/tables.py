@@ -94,7 +94,7 @@ def read_pairs(
         numbered = enumerate(stream, start=1)
         while chunk := list(itertools.islice(numbered, chunk_rows)):
             columns = zip(*(json.loads(line) for _, line in chunk), strict=True)
-            source_img, reference_img, pair_id, consent_ref, source_key, reference_key, labels = map(
+            source_img, reference_img, pair_id, consent_ref, source_key, reference_key, expires, labels = map(
                 list, columns
             )
             yield Rows(
@@ -107,4 +107,5 @@ def read_pairs(
                 source_key,
                 reference_key,
                 labels,
+                consent_expires=expires,
             )

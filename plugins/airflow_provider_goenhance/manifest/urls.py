@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Check whether a picture's URL can be sent to GoEnhance.
+Check whether the address of a picture can be used.
 
-A usable URL is sent byte for byte as the manifest contains it: quoting it again could break its signature.
+A usable http(s) URL is sent byte for byte as the manifest contains it: quoting it again could break its signature. An
+object in a private store, or a local file, is sent as a signed link, see :mod:`..inputs`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import unicodedata
 from urllib.parse import urlsplit
 
 from ..exceptions import ErrorCode
+from ..picture_address import PictureAddress, read_address
 from ..redaction import short_url
 
 MAX_URL_LENGTH = 2048
@@ -27,6 +29,8 @@ PLAIN_URL = re.compile(
 # Zs, Zl, Zp: spaces and line separators; Cc: control characters; Cf: invisible ones, such as a byte order mark;
 # Cs: surrogates, which no file contains but a value from another task may.
 _UNSAFE_CATEGORIES = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf", "Cs"})
+
+_VISIBLE_ASCII = re.compile(r"[!-~]*")
 
 # A second URL behind a separator, or directly behind the first. Behind `/`, `=`, `:` or `&` it is a part of the
 # first, as in the address of an image proxy; so it is where it is percent-encoded up to its scheme.
@@ -56,11 +60,38 @@ def url_problem(url: str) -> tuple[str, str] | None:
     shown = short_url(url)
     if _TWO_SCHEMES.match(url):
         return ErrorCode.TWO_SCHEMES, f"begins with two schemes: {shown}"
+    if (address := read_address(url)) is not None:
+        return _object_problem(address, shown)
     if url.lower().startswith(("http://", "https://")):
         return _web_problem(url, shown) or _authority_problem(url, shown)
     if "://" in url and (found := _unsafe_character(url)):
         return ErrorCode.UNSAFE_CHARACTERS, f"has {found} inside: {shown}"
     return ErrorCode.NOT_HTTP_URL, f"is not an http:// or https:// URL: {shown}"
+
+
+def _object_problem(address: PictureAddress, shown: str) -> tuple[str, str] | None:
+    """Return what is wrong with the address of an object or a local file; their names may contain spaces."""
+    if second := _SECOND_URL.search(address.uri, address.uri.find("://") + 3):
+        quote = " (is a quote missing?)" if "\n" in second[0] or "\r" in second[0] else ""
+        return ErrorCode.TWO_URLS, f"holds two URLs{quote}; put one URL in each cell: {shown}"
+    if found := _unsafe_character(address.uri.replace(" ", "")):
+        return ErrorCode.UNSAFE_CHARACTERS, f"has {found} inside: {shown}"
+    if ":" in (address.conn_id or ""):
+        return (
+            ErrorCode.CREDENTIALS_IN_URL,
+            f"carries a password; name an Airflow connection instead, as in s3://my_conn@bucket/key: {shown}",
+        )
+    if address.kind == "local" and not address.key.startswith("/"):
+        return ErrorCode.BAD_HOST, f"is no absolute path on this machine: {shown}"
+    if address.kind != "local" and not _usable_bucket(address.container):
+        return ErrorCode.NO_HOST, f"names no bucket: {shown}"
+    if not address.key or address.key.endswith("/"):
+        return ErrorCode.NO_OBJECT, f"names a bucket or folder, not a picture: {shown}"
+    return None
+
+
+def _usable_bucket(name: str) -> bool:
+    return bool(name) and not any(map(str.isspace, name))
 
 
 def _web_problem(url: str, shown: str) -> tuple[str, str] | None:
@@ -123,6 +154,8 @@ def _usable_port(port: str) -> bool:
 
 
 def _unsafe_character(url: str) -> str:
+    if _VISIBLE_ASCII.fullmatch(url):
+        return ""
     for character in url:
         if unicodedata.category(character) in _UNSAFE_CATEGORIES:
             if character == " ":

@@ -2,13 +2,16 @@
 """
 Check the rows of a manifest: each becomes a pair or a rejected row with a reason.
 
-Codes of a rejected row: ``missing_value``, ``not_http_url``, ``no_host``, ``bad_host``, ``two_schemes``,
-``two_urls``, ``unsafe_characters``, ``too_long``, ``credentials_in_url``, ``same_picture``, ``duplicate_pair_id``,
-``too_many_values``, ``unreadable_row``, ``signature_removed``, ``no_consent``.
+Codes of a rejected row: ``missing_value``, ``not_http_url``, ``no_host``, ``no_object``, ``bad_host``,
+``two_schemes``, ``two_urls``, ``unsafe_characters``, ``too_long``, ``credentials_in_url``, ``same_picture``,
+``duplicate_pair_id``, ``too_many_values``, ``unreadable_row``, ``signature_removed``, ``no_consent``, ``bad_date``,
+``consent_expired``.
 """
 
 from __future__ import annotations
 
+import datetime as dt
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -18,6 +21,7 @@ from ..exceptions import ErrorCode
 from ..redaction import mask_user, short_url
 from ..url_identity import url_identity
 from .columns import KNOWN
+from .consent import has_expired, read_expiry
 from .labels import labels_text
 from .model import Manifest, Pair, RejectedRow, Rows
 from .own_files import NOT_SIGNED
@@ -52,7 +56,9 @@ _NO_CONSENT: Problem = (
 
 # A program may pass half of a character; no file contains one, and no hash can be made of it.
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+_plain_url, _plain_id = PLAIN_URL.fullmatch, PLAIN_PAIR_ID.fullmatch
 _FILE_BITS = 40
+_RELATIVE = ("./", "../")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +108,26 @@ class RowChecker:
     :param limit: stop at this many pairs, ``None`` to take all
     :param require_consent: reject rows without ``consent_ref``
     :param ids: the pair_ids of the run so far
+    :param refuse_expired: reject rows whose consent has expired
+    :param folder: the local folder of the manifest, to which paths such as ``./face.jpg`` are relative
     """
 
     def __init__(
-        self, limit: int | None = None, *, require_consent: bool = False, ids: PairIds | None = None
+        self,
+        limit: int | None = None,
+        *,
+        require_consent: bool = False,
+        ids: PairIds | None = None,
+        refuse_expired: bool = True,
+        folder: str | None = None,
     ) -> None:
         self.pairs: list[Pair] = []
         self.rejected: list[RejectedRow] = []
         self._left = sys.maxsize if limit is None else limit
         self._require_consent = require_consent
+        self._refuse_expired = refuse_expired
         self._ids = PairIds() if ids is None else ids
+        self._folder = folder
 
     @property
     def full(self) -> bool:
@@ -133,25 +149,30 @@ class RowChecker:
         """
         # One pass over plain values, no pandas: matching both URLs takes under 1 us per row, less than the string
         # methods of a Series, and the pairs have to be created one by one in any case.
-        plain_url, plain_id = PLAIN_URL.fullmatch, PLAIN_PAIR_ID.fullmatch
         for row in rows:
-            _, source, reference, pair_id, consent, overflow, source_key, reference_key, _, unreadable = row
-            plain = plain_url(source) and plain_url(reference) and plain_id(pair_id)
-            odd = (
-                overflow or unreadable or not (consent + source_key + reference_key).isascii()
-            )  # Two links of one picture differ at most in their queries and fragments.
-            sound = plain and not odd and _address(source) != _address(reference)
-            if not sound and (problems := row_problems(row)):
+            sound = _is_sound(row)
+            if not sound and self._folder:
+                row = _with_absolute_paths(row, self._folder)  # noqa: PLW2901
+            if (not sound or row[10] or self._require_consent) and (
+                problems := self._problems(row, sound=sound)
+            ):
                 self._reject(row, problems)
-            elif self._require_consent and not consent:
-                self._reject(row, [_NO_CONSENT])
             elif not rows.damaged:
                 self._accept(row)
                 if self._left <= 0:
                     return
 
+    def _problems(self, row: Row, *, sound: bool) -> list[Problem]:
+        """Return the problems of a row; of a sound one only those of its consent."""
+        consent, ends = row[4], row[10]
+        if not sound and (problems := row_problems(row)):
+            return problems
+        if self._require_consent and not consent:
+            return [_NO_CONSENT]
+        return _expired(ends) if ends and self._refuse_expired else []
+
     def _accept(self, row: Row) -> None:
-        number, source, reference, pair_id, consent, _, source_key, reference_key, labels, _ = row
+        number, source, reference, pair_id, consent, _, source_key, reference_key, labels, _, ends = row
         name = pair_id or default_pair_id(
             source, reference, source_key=source_key, reference_key=reference_key
         )
@@ -169,6 +190,7 @@ class RowChecker:
                 source_key or None,
                 reference_key or None,
                 labels or None,
+                read_expiry(ends) if ends else None,
             )
         )
 
@@ -182,7 +204,7 @@ class RowChecker:
 
 
 def _rejected(row: Row, problems: list[Problem], *, pair_id: str) -> RejectedRow:
-    number, source, reference, _, consent, _, source_key, reference_key, labels, _ = row
+    number, source, reference, _, consent, _, source_key, reference_key, labels, _, ends = row
     # Values in the wrong columns, or an invalid URL, may contain a password in an unexpected place.
     suspect = {column for column, _, _ in problems}
     everything = "" in suspect
@@ -198,7 +220,15 @@ def _rejected(row: Row, problems: list[Problem], *, pair_id: str) -> RejectedRow
         source_key=_kept(source_key, MAX_URL_LENGTH, secret=everything) or None,
         reference_key=_kept(reference_key, MAX_URL_LENGTH, secret=everything) or None,
         labels=None if everything else labels or None,
+        consent_expires=None if everything or "consent_expires" in suspect else _expiry(ends),
     )
+
+
+def _expiry(text: str) -> dt.datetime | None:
+    try:
+        return read_expiry(text)
+    except ValueError:
+        return None
 
 
 def check_pairs(records: Sequence[Mapping[str, Any]], *, location: str) -> Manifest:
@@ -206,7 +236,7 @@ def check_pairs(records: Sequence[Mapping[str, Any]], *, location: str) -> Manif
     Check pairs that come as values from another task rather than from a file; the same rules apply.
 
     :param records: dicts with ``source_img`` and ``reference_img``, optionally ``pair_id``, ``consent_ref``,
-        ``source_key`` and ``reference_key``; other keys are labels
+        ``source_key``, ``reference_key`` and ``consent_expires``; other keys are labels
     :param location: their origin, for messages
     :returns: each of them as a pair or as a rejected row; ``row_number`` counts from 1
     """
@@ -214,7 +244,8 @@ def check_pairs(records: Sequence[Mapping[str, Any]], *, location: str) -> Manif
     def column(name: str) -> list[str]:
         return [as_text(record.get(name)) for record in records]
 
-    checker = RowChecker()
+    # A task checks them at each attempt, and may have paid for a pair by then: its submit looks at the consent.
+    checker = RowChecker(refuse_expired=False)
     checker.add(
         Rows(
             row_number=list(range(1, len(records) + 1)),
@@ -225,6 +256,7 @@ def check_pairs(records: Sequence[Mapping[str, Any]], *, location: str) -> Manif
             overflow=[""] * len(records),
             source_key=column("source_key"),
             reference_key=column("reference_key"),
+            consent_expires=column("consent_expires"),
             labels=[
                 labels_text(
                     {str(name): label_text(value) for name, value in record.items() if name not in KNOWN}
@@ -238,7 +270,7 @@ def check_pairs(records: Sequence[Mapping[str, Any]], *, location: str) -> Manif
 
 def row_problems(row: Row) -> list[Problem]:
     """Return all problems of one row of trimmed values, except duplicates."""
-    _, source, reference, pair_id, _, overflow, _, _, _, unreadable = row
+    _, source, reference, pair_id, _, overflow, _, _, _, unreadable, ends = row
     if unreadable and not (source or reference):
         return [("", ErrorCode.UNREADABLE_ROW, unreadable)]
     if overflow:
@@ -254,7 +286,7 @@ def row_problems(row: Row) -> list[Problem]:
         ("pair_id", pair_id_problem(pair_id)),
     )
     problems = [(column, found[0], f"{column} {found[1]}") for column, found in checks if found]
-    problems += _half_characters(row)
+    problems += [*_half_characters(row), *_bad_date(ends)]
     if (
         not _HALF_CHARACTER.search(source + reference)
         and not (checks[0][1] or checks[1][1])
@@ -263,6 +295,25 @@ def row_problems(row: Row) -> list[Problem]:
         clause = "reference_img is the same picture as source_img: there is no face to swap"
         problems.append(("reference_img", ErrorCode.SAME_PICTURE, clause))
     return _with_unreadable(problems, unreadable) if unreadable else problems
+
+
+def _bad_date(ends: str) -> list[Problem]:
+    """Return what is wrong with the end of a consent."""
+    try:
+        read_expiry(ends)
+    except ValueError:
+        clause = f"consent_expires must be a date such as 2027-03-31; got {short_url(ends)!r}"
+        return [("consent_expires", ErrorCode.BAD_DATE, clause)]
+    return []
+
+
+def _expired(ends: str) -> list[Problem]:
+    """Return that a consent has ended."""
+    expires = read_expiry(ends)
+    if expires is None or not has_expired(expires):
+        return []
+    clause = f"the consent expired on {expires:%Y-%m-%d}: renew it and correct consent_expires"
+    return [("consent_expires", ErrorCode.CONSENT_EXPIRED, clause)]
 
 
 def _half_characters(row: Row) -> list[Problem]:
@@ -288,6 +339,29 @@ def _duplicate(pair_id: str, first: str, *, derived: bool) -> Problem:
     else:
         reason = f"pair_id {pair_id} is already used by {first}: pair_ids must be unique"
     return "pair_id", ErrorCode.DUPLICATE_PAIR_ID, reason
+
+
+def _is_sound(row: Row) -> bool:
+    """Return whether a row has no problems but those of its consent; nearly all rows need no closer look."""
+    _, source, reference, pair_id, consent, overflow, source_key, reference_key, _, unreadable, ends = row
+    if not (_plain_url(source) and _plain_url(reference) and _plain_id(pair_id)):
+        return False
+    if overflow or unreadable or ends or not (consent + source_key + reference_key).isascii():
+        return False
+    # Two links of one picture differ at most in their queries and fragments.
+    return _address(source) != _address(reference)
+
+
+def _with_absolute_paths(row: Row, folder: str) -> Row:
+    """Return a row with the paths that are relative to the folder of its manifest, such as ``./face.jpg``, resolved."""
+    number, source, reference, *others = row
+    if not (source.startswith(_RELATIVE) or reference.startswith(_RELATIVE)):
+        return row
+    source, reference = (
+        os.path.normpath(f"{folder}/{path}") if path.startswith(_RELATIVE) else path
+        for path in (source, reference)
+    )
+    return (number, source, reference, *others)  # type: ignore[return-value]
 
 
 def _address(url: str) -> str:

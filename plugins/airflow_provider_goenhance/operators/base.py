@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.common.compat.sdk import conf
 
+from ..lineage import LineageMixin
 from ..retry_policy import RetryPolicyMixin
-from ..settings import default_storage
-from .arguments import seconds, text
+from ..settings import checks_quality, default_storage, makes_thumbnails, quality_check
+from .arguments import flag, seconds, text
+from .suspicious import on_suspicious_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -19,10 +21,12 @@ if TYPE_CHECKING:
     from ..execution.wait_plan import WaitPlan
     from ..pictures.c2pa_signing import SigningCredentials
     from ..pictures.collector import StorageOptions
+    from ..pictures.quality_check import QualityCheck
+    from ..results.states import OnSuspicious
     from ..results.waiting_jobs import RowsOf
 
 
-class JobOperatorBase(RetryPolicyMixin):
+class JobOperatorBase(LineageMixin, RetryPolicyMixin):
     """
     Wait for jobs, and store their pictures.
 
@@ -38,6 +42,15 @@ class JobOperatorBase(RetryPolicyMixin):
     :param marking: write the disclosure mark (IPTC digital source type) into the pictures (default ``True``)
     :param sidecar: store a JSON file with inputs, ``img_uuid``, times and hash beside each picture
         (default ``False``)
+    :param thumbnails: store thumbnails of result, source and reference beside each picture (templated); default:
+        ``[goenhance] thumbnails``
+    :param quality: compare each picture with its reference, and record whether it is suspicious (templated); default:
+        ``[goenhance] quality``
+    :param quality_check: a check of your own, as a function or its import path, see :mod:`..pictures.quality_check`;
+        default: ``[goenhance] quality_check``
+    :param on_suspicious: what follows from suspicious pictures, which are kept in any case. ``keep`` (default): a
+        warning in the log. ``review``: XCom ``to_review`` has them too. ``fail`` fails the task once all is recorded,
+        until a person has approved them; nothing is paid again (templated)
     :param signing_conn_id: sign a C2PA claim into each picture with the certificate of this connection (templated);
         needs the extra ``c2pa``; see :mod:`airflow_provider_goenhance.hooks.signing`
     """
@@ -51,6 +64,9 @@ class JobOperatorBase(RetryPolicyMixin):
         "wait_for_completion",
         "timeout",
         "signing_conn_id",
+        "thumbnails",
+        "quality",
+        "on_suspicious",
     )
 
     def __init__(
@@ -67,6 +83,10 @@ class JobOperatorBase(RetryPolicyMixin):
         marking: bool = True,
         sidecar: bool = False,
         signing_conn_id: str | None = None,
+        thumbnails: bool | str | None = None,
+        quality: bool | str | None = None,
+        quality_check: QualityCheck | str | None = None,
+        on_suspicious: OnSuspicious | str = "keep",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -81,6 +101,10 @@ class JobOperatorBase(RetryPolicyMixin):
         self.marking = marking
         self.sidecar = sidecar
         self.signing_conn_id = signing_conn_id
+        self.thumbnails = thumbnails
+        self.quality = quality
+        self.quality_check = quality_check
+        self.on_suspicious = on_suspicious
 
     def account(self) -> Account:
         """Return the account of the connection."""
@@ -95,9 +119,15 @@ class JobOperatorBase(RetryPolicyMixin):
         return signing_credentials(text(self.signing_conn_id))
 
     def storage_options(self, run_id: str, credentials: SigningCredentials | None) -> StorageOptions:
-        """Return where and how the pictures of a run are stored."""
-        from ..pictures.collector import StorageOptions
+        """
+        Return where and how the pictures of a run are stored, and looked at.
 
+        :raises ValueError: when ``quality_check``, ``on_suspicious`` or a switch is not valid
+        """
+        from ..pictures.collector import StorageOptions
+        from ..pictures.quality_check import load_check
+
+        on_suspicious_of(self.on_suspicious)
         return StorageOptions(
             storage=text(self.storage) or default_storage(),
             run_id=run_id,
@@ -105,6 +135,11 @@ class JobOperatorBase(RetryPolicyMixin):
             marking=self.marking,
             sidecar=self.sidecar,
             credentials=credentials,
+            thumbnails=makes_thumbnails()
+            if text(self.thumbnails) is None
+            else flag(self.thumbnails, "thumbnails"),
+            quality=checks_quality() if text(self.quality) is None else flag(self.quality, "quality"),
+            quality_check=load_check(self.quality_check or quality_check()),
         )
 
     def defer_until_finished(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from ..exceptions import CollectError
 from .arguments import flag, seconds, text
 from .base import JobOperatorBase
+from .suspicious import judge_suspicious, on_suspicious_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ..execution.events import Resumed
     from ..execution.found_rows import FoundRows
     from ..execution.wait_plan import WaitPlan
+    from ..lineage import RowsToTrace
     from ..results.ledger import Ledger
     from ..results.swap import Swap
 
@@ -44,6 +46,7 @@ class GoEnhanceCollectOperator(JobOperatorBase):
     :return: how many of the rows that waited are now in each state
     :raises CollectError: when pictures of paid jobs could not be downloaded or stored; each row has the reason, and
         keeps its ``img_uuid``
+    :raises SuspiciousPictureError: when pictures are suspicious, with ``on_suspicious="fail"``
     :raises GoEnhanceError: when the account cannot be used
     :raises ValueError: when an argument is not valid, or the results table does not know the run
     """
@@ -73,6 +76,14 @@ class GoEnhanceCollectOperator(JobOperatorBase):
         self.older_than = older_than
         self.newer_than = newer_than
 
+    def rows_to_trace(self, ti: Any) -> RowsToTrace | None:
+        """Return the rows of the run that is collected, for the task's lineage; ``None`` for those of any run."""
+        from ..lineage import RowsToTrace
+
+        if not (run_id := text(self.run_id)):
+            return None
+        return RowsToTrace(str(self.results_conn_id), text(self.dag_id_of_run) or ti.dag_id, run_id)
+
     def run_task(self, context: Context) -> dict[str, int]:
         """Collect what is finished; wait for the rest if asked to."""
         from ..execution.found_rows import FoundRows
@@ -92,7 +103,7 @@ class GoEnhanceCollectOperator(JobOperatorBase):
                 ledger.take([WaitedAgain.of(swap) for swap in waiting if swap.status != "submitted"])
                 self._wait_on(context, account, WaitPlan(until=deadline), found)
             waited = rows.wait_and_collect(deadline)
-            return self._conclude(found.with_rows(*rows.collect(waited, give_up=wait)))
+            return self._conclude(found.with_rows(*rows.collect(waited, give_up=wait)), context)
 
     def resume_task(self, context: Context, event: Any) -> dict[str, int]:
         """
@@ -144,7 +155,7 @@ class GoEnhanceCollectOperator(JobOperatorBase):
         if waited.running and not in_time:
             found.with_rows(swaps, tried)
             raise execution_timed_out(self)
-        return self._conclude(found.with_rows(swaps, tried))
+        return self._conclude(found.with_rows(swaps, tried), context)
 
     def _wait_on(self, context: Context, account: Account, plan: WaitPlan, found: FoundRows) -> NoReturn:
         """Wait in the triggerer, and carry what was found so far."""
@@ -235,7 +246,7 @@ class GoEnhanceCollectOperator(JobOperatorBase):
         now = time.time()
         return now - oldest if oldest else None, now - newest if newest else None
 
-    def _conclude(self, found: FoundRows) -> dict[str, int]:
+    def _conclude(self, found: FoundRows, context: Context) -> dict[str, int]:
         from ..execution.messages import pluralize
 
         self.log.info("State of the rows that waited: %s.", found.counts or "none")
@@ -245,6 +256,9 @@ class GoEnhanceCollectOperator(JobOperatorBase):
                 f"stored; the first: {found.first_lost} A retry collects them again and pays nothing.",
                 error_code=found.first_code or CollectError.error_code,
             )
+        judge_suspicious(
+            on_suspicious_of(self.on_suspicious), found.suspicious, found.first_suspicious, context["ti"]
+        )
         return found.counts
 
 

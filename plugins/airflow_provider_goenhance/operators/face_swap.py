@@ -20,6 +20,7 @@ from ..exceptions import (
 )
 from .arguments import as_written, display_name, text
 from .budget import raise_if_over_budget
+from .suspicious import judge_rows
 from .swap_base import GOOD, FaceSwapOperatorBase
 
 if TYPE_CHECKING:
@@ -46,11 +47,13 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
     than a few hundred pairs use :class:`.face_swap_batch.GoEnhanceFaceSwapBatchOperator`. Further arguments: see
     :class:`.swap_base.FaceSwapOperatorBase`.
 
-    :param source_img: URL of the picture with the **face**, at most 5 MB (templated)
-    :param reference_img: URL of the **target** picture that receives the face and keeps its scene, at most 5 MB
-        (templated)
+    :param source_img: URL of the picture with the **face**, at most 5 MB, or the address of a private one, such as
+        ``s3://my_conn@bucket/face.jpg`` (templated)
+    :param reference_img: URL of the **target** picture that receives the face and keeps its scene, at most 5 MB, or the
+        address of a private one (templated)
     :param pair_id: name of the pair and of the stored file (templated); default: derived from the two URLs
     :param consent_ref: reference to the consent of the person shown (templated)
+    :param consent_expires: until when that consent holds, such as ``2027-03-31``: later, nothing is sent (templated)
     :param source_key: name that identifies the source picture instead of its URL, for a link that changes every time
         (templated); default: the URL without its signature
     :param reference_key: the same for the reference picture (templated)
@@ -66,6 +69,7 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
         "consent_ref",
         "source_key",
         "reference_key",
+        "consent_expires",
         *FaceSwapOperatorBase.shared_template_fields,
     )
 
@@ -78,6 +82,7 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
         consent_ref: str | None = None,
         source_key: str | None = None,
         reference_key: str | None = None,
+        consent_expires: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -87,11 +92,13 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
         self.consent_ref = consent_ref
         self.source_key = source_key
         self.reference_key = reference_key
+        self.consent_expires = consent_expires
         self._written = {
             "pair_id": pair_id,
             "consent_ref": consent_ref,
             "source_key": source_key,
             "reference_key": reference_key,
+            "consent_expires": consent_expires,
         }
 
     @property
@@ -143,6 +150,7 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
 
     def _in_table(self, manifest: Manifest, context: Context, account: Account) -> SwapStore:
         from ..execution.planning import plan_rows, settle_expired_claims
+        from ..hooks.input_stores import open_versions
         from ..results.stores import TableStore
 
         ledger = self.open_ledger()
@@ -161,6 +169,7 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
             on_unknown_submit=policies.on_unknown_submit,
             storage_conn_id=text(self.storage_conn_id),
             marking=self.marking,
+            look_up=open_versions().look_up,
         )
         ledger.plan(key, rows)
         ids = [row.swap_id for row in rows]
@@ -168,6 +177,7 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
 
     def _in_task_state(self, manifest: Manifest, context: Context) -> SwapStore:
         from ..execution.planning import plan_rows
+        from ..hooks.input_stores import open_versions
         from ..results.task_state import MemoryStateStore, TaskStateStore
 
         state: Any = context.get("task_state_store")
@@ -184,7 +194,11 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
             self._refuse_if_success_clears_the_state()
             state = _LastingStateStore(state)
         (row,) = plan_rows(
-            manifest, self.run_key(context), self.task_id, map_index=self.map_index_of(context)
+            manifest,
+            self.run_key(context),
+            self.task_id,
+            map_index=self.map_index_of(context),
+            look_up=open_versions().look_up,
         )
         return TaskStateStore(state, row)
 
@@ -208,11 +222,14 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
 
     def conclude(self, swaps: Sequence[Swap], *, tries_left: bool = False) -> str | None:
         """Return the ``img_uuid``, or raise the error that the row calls for."""
+        from ..execution.messages import row_log
+
         (swap,) = swaps
         if swap.status in GOOD:
-            self.log.info(
-                "%s is %s as job %s. %s", swap.label, swap.status, swap.img_uuid, swap.result_uri or ""
-            )
+            judge_rows(self, swaps, self._ti)
+            row_log(self.log, swap).info("%s is %s as job %s.", swap.label, swap.status, swap.img_uuid)
+            if swap.result_uri:
+                self.log.info("Picture: %s", swap.result_uri)
             return swap.img_uuid
         if swap.over_budget:
             self._skip(swaps)

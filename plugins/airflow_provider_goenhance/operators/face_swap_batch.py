@@ -13,6 +13,7 @@ from ..exceptions import BatchFailedError
 from ..settings import max_xcom_pairs
 from .arguments import as_written, display_name, number, text, whole
 from .budget import raise_if_over_budget
+from .suspicious import judge_rows
 from .swap_base import GOOD, FaceSwapOperatorBase
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Failures that a message lists one by one.
 NAMED_FAILURES = 5
+#: Pictures that the log lists one by one.
+NAMED_PICTURES = 20
 
 
 class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
@@ -38,7 +41,8 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
     arguments: see :class:`.swap_base.FaceSwapOperatorBase`.
 
     :param pairs: dicts with ``source_img`` (the face), ``reference_img`` (the target) and optionally ``pair_id``,
-        ``consent_ref``, ``source_key`` and ``reference_key``; or a JSON text of such a list (templated)
+        ``consent_ref``, ``source_key``, ``reference_key`` and
+        ``consent_expires``; or a JSON text of such a list (templated)
     :param batch: number of a planned batch (templated)
     :param label: name of the mapped task in the UI; default: derived from batch or pairs
     :param allowed_failure_share: the task fails when more than this share of its pairs failed, 0 to 1
@@ -76,17 +80,24 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
         self.batch = batch
         self.label_text = label
         self.allowed_failure_share = allowed_failure_share
+        self._trouble = ""
 
     @property
     def label(self) -> str:
-        """The name of a mapped task in the UI."""
+        """
+        The name of a mapped task in the UI; Airflow reads it again once the task has ended.
+
+        It then says how many pairs went wrong, which the task's state does not: the allowed share decides that.
+        """
         from ..execution.messages import pluralize
 
         if self.label_text:
-            return display_name(str(self.label_text), "pair")
-        if text(self.batch) is not None:
-            return f"batch {self.batch}"
-        return pluralize(len(self.pairs), "pair") if isinstance(self.pairs, list | tuple) else "pairs"
+            name = display_name(str(self.label_text), "pair")
+        elif text(self.batch) is not None:
+            name = f"batch {self.batch}"
+        else:
+            name = pluralize(len(self.pairs), "pair") if isinstance(self.pairs, list | tuple) else "pairs"
+        return f"{name}: {self._trouble}" if self._trouble else name
 
     def open_store(self, context: Context, account: Account) -> SwapStore:
         """Return this task's rows, planned first if they were passed as ``pairs``."""
@@ -152,6 +163,7 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
         context: Context,
     ) -> list[str]:
         from ..execution.planning import plan_rows, settle_expired_claims
+        from ..hooks.input_stores import open_versions
         from ..manifest.validate import check_pairs
 
         if not self.map_index_of(context):
@@ -169,6 +181,7 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
             on_unknown_submit=policies.on_unknown_submit,
             storage_conn_id=text(self.storage_conn_id),
             marking=self.marking,
+            look_up=open_versions().look_up,
         )
         ledger.plan(key, rows)
         ledger.supersede_rejected(key, self.task_id, self.map_index_of(context), rows)
@@ -215,7 +228,8 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
 
         :raises BatchFailedError: when too many pairs failed, or a retry can still correct one
         """
-        from ..execution.messages import describe_with_next_steps, pluralize
+        from ..execution.endings import trouble
+        from ..execution.messages import describe_with_next_steps, pluralize, row_log
 
         counts = Counter(swap.status for swap in swaps)
         self.log.info(
@@ -227,18 +241,29 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
         # A budget that is reached is no failure.
         sent = [swap for swap in swaps if not swap.over_budget]
         bad = [swap for swap in sent if swap.status not in GOOD]
+        self._trouble = trouble(Counter(swap.status for swap in bad))
+        self._log_pictures(swaps)
         for swap in bad:
-            self.log.warning("%s", describe_with_next_steps(swap, policies))
+            row_log(self.log, swap).warning("%s", describe_with_next_steps(swap, policies))
         if tries_left:
             self._raise_if_retry_helps(bad, swaps, policies)
         self._raise_if_too_many(bad, sent, policies)
         raise_if_over_budget(self, swaps)
+        judge_rows(self, swaps, self._ti)
         if len(swaps) > max_xcom_pairs():
             return self._summary(swaps)
         return [
             {"pair_id": swap.pair_id, "img_uuid": swap.img_uuid, "status": swap.status.value}
             for swap in swaps
         ]
+
+    def _log_pictures(self, swaps: Sequence[Swap]) -> None:
+        """Log the first jobs with their pictures; the results page has them all."""
+        kept = [swap for swap in swaps if swap.result_uri]
+        for swap in kept[:NAMED_PICTURES]:
+            self.log.info("%s, job %s: %s", swap.label, swap.img_uuid, swap.result_uri)
+        if len(kept) > NAMED_PICTURES:
+            self.log.info("... and %d more pictures, all on the results page.", len(kept) - NAMED_PICTURES)
 
     def _allowed_failure_share(self) -> float:
         return number(self.allowed_failure_share, "allowed_failure_share", most=1)

@@ -7,6 +7,7 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from ..lineage import LineageMixin, RowsToTrace, note_reads
 from ..retry_policy import RetryPolicyMixin
 from ..settings import default_storage
 from .approval import not_approved, read_answer
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 Mode = Literal["pairs", "matrix"]
 
 
-class GoEnhancePlanOperator(RetryPolicyMixin):
+class GoEnhancePlanOperator(LineageMixin, RetryPolicyMixin):
     """
     Read a manifest, write a ``planned`` row for each pair, and return the batches to map the swap task over.
 
@@ -166,11 +167,22 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
         self.approval_timeout = approval_timeout
         self.approval_notifiers = approval_notifiers
 
+    def rows_to_trace(self, ti: Any) -> RowsToTrace:
+        """Return the rows of the run, for the task's lineage."""
+        return RowsToTrace(
+            str(self.results_conn_id),
+            ti.dag_id,
+            ti.run_id,
+            role="plan",
+            selection={"task_id": self.swap_task_id},
+        )
+
     def run_task(self, context: Context) -> list[dict[str, Any]]:
         """Plan the run."""
         from ..execution.planning import settle_expired_claims
         from ..execution.run_plan import PlanOptions, RunPlan
         from ..hooks.account import AccountClient
+        from ..hooks.input_stores import open_versions
         from ..hooks.results import open_ledger
         from ..results.spending import Caps
         from .run_price import RunPrice
@@ -192,6 +204,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
             marking=self.marking,
             dry_run=check_only,
             slots=slots_of(self.get_dag(), self.swap_task_id),
+            look_up=open_versions().look_up,
         )
         with open_ledger(str(self.results_conn_id)) as ledger:
             price = RunPrice(ledger, hook, key, caps, approve_above)
@@ -200,6 +213,7 @@ class GoEnhancePlanOperator(RetryPolicyMixin):
                 self._settle_by_credits(hook, ledger)
             with RunPlan(ledger, key, self.swap_task_id, options) as plan:
                 self._read(plan, key, context)
+                note_reads(self, plan.locations)
                 if check_only:
                     to_pay = plan.log_dry_run(pairs_per_task)
                     self.log.info("%s", price.of_dry_run(to_pay, self.check_account))

@@ -3,18 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import Asset
 
-from ..exceptions import BatchFailedError, BudgetReachedError
-from ..links import ContactSheetLink
+from ..exceptions import BatchFailedError, BudgetReachedError, GoEnhanceError
+from ..lineage import LineageMixin, RowsToTrace
+from ..links import ContactSheetLink, rows_url
 from ..retry_policy import RetryPolicyMixin
 from ..settings import default_storage
 from .arguments import choice, flag, number, seconds, text
 from .face_swap_batch import within_share
+from .suspicious import LISTED, judge_suspicious, on_suspicious_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -22,13 +25,15 @@ if TYPE_CHECKING:
     from ..results.ledger import Ledger, RunKey
     from ..results.run_rows import RunRows
     from ..results.run_summary import RunSummary
-    from ..results.states import OnBudgetReached, Status
+    from ..results.states import OnBudgetReached, OnSuspicious, Status
 
+#: XCom key of the report, as :func:`..execution.run_report.run_report` returns it.
+REPORT_KEY = "report"
 #: Rows that the log names.
 NAMED_FAILURES = 20
 
 
-class GoEnhanceReportOperator(RetryPolicyMixin):
+class GoEnhanceReportOperator(LineageMixin, RetryPolicyMixin):
     """
     Count the rows of the run, log each failure with its reason, and fail if there are too many.
 
@@ -37,7 +42,8 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
 
     Set ``trigger_rule="all_done"``, so that the report also runs after a failure. Assets among its ``outlets`` get the
     counts in the event's ``extra``, so that other Dags can be scheduled on a finished run. A run without rows, such as
-    a dry run, sends no event.
+    a dry run, sends no event. The counts, the credits and the addresses of page and files are pushed to XCom as
+    ``report``, also when the run fails: see :mod:`..notifications.report`.
 
     :param swap_task_id: task id of the batch operator whose rows are reported (default ``swap``)
     :param results_conn_id: connection of the results table (templated)
@@ -50,6 +56,9 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
     :param storage_conn_id: Airflow connection of the storage (templated)
     :param on_budget_reached: ``hold`` (default): rows that a budget held back fail nothing; ``fail`` fails the run
         (templated)
+    :param on_suspicious: what follows from kept pictures that are suspicious. ``keep`` (default): the log counts them.
+        ``review``: XCom ``to_review`` names them too. ``fail`` fails the run until a person has approved them; nothing
+        is paid again (templated)
     :param expect_finished: fail while rows are still ``submitted``; ``False`` for a run that only submits (templated)
     :param goenhance_conn_id: connection of the account (templated)
     :param check_account: read the credit balance, and log what it says about the submits, if the plan has read it too
@@ -60,6 +69,7 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
     :return: the counts by state, and the total as ``pairs``
     :raises BatchFailedError: when too many pairs failed, the run ended before all rows were sent, or a task upstream
         of the swaps failed
+    :raises SuspiciousPictureError: when pictures are suspicious, with ``on_suspicious="fail"``
     """
 
     template_fields: Sequence[str] = (
@@ -68,6 +78,7 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
         "expect_rows",
         "expect_finished",
         "on_budget_reached",
+        "on_suspicious",
         "contact_sheet",
         "storage",
         "storage_conn_id",
@@ -87,6 +98,7 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
         expect_rows: bool | str = True,
         expect_finished: bool | str = True,
         on_budget_reached: OnBudgetReached | str = "hold",
+        on_suspicious: OnSuspicious | str = "keep",
         contact_sheet: bool | str = True,
         storage: str | None = None,
         storage_conn_id: str | None = None,
@@ -103,6 +115,7 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
         self.expect_rows = expect_rows
         self.expect_finished = expect_finished
         self.on_budget_reached = on_budget_reached
+        self.on_suspicious = on_suspicious
         self.contact_sheet = contact_sheet
         self.storage = storage
         self.storage_conn_id = storage_conn_id
@@ -111,14 +124,26 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
         self.settle_by_credits = settle_by_credits
         self.job_timeout = job_timeout
 
+    def rows_to_trace(self, ti: Any) -> RowsToTrace:
+        """Return the rows of the run, for the task's lineage."""
+        return RowsToTrace(
+            str(self.results_conn_id),
+            ti.dag_id,
+            ti.run_id,
+            role="report",
+            selection={"task_id": self.swap_task_id},
+        )
+
     def run_task(self, context: Context) -> dict[str, int]:
         """Report the run."""
-        from ..execution.messages import counts_line, pluralize
+        from ..execution.messages import counts_line, pluralize, succeeded_line
+        from ..execution.meter import show_run
         from ..hooks.results import open_ledger
         from ..results.ledger import RunKey
         from ..results.run_rows import RunRows
 
         on_budget_reached = choice(self.on_budget_reached, "on_budget_reached", ("hold", "fail"))
+        on_suspicious = on_suspicious_of(self.on_suspicious)
         ti = context["ti"]
         key = RunKey(ti.dag_id, ti.run_id)
         with open_ledger(str(self.results_conn_id)) as ledger:
@@ -126,26 +151,54 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
             summary = self._summarize(ledger, rows)
             counts, over_budget = summary.counts, summary.over_budget
             over = rows(over_budget=True).page(1) if over_budget else []
+            suspicious = self._suspicious(rows, summary)
+            show_run(summary)
             self._log_failures(rows, summary)
             if self.check_account:
                 self._compare_with_balance(ledger, key)
-            if summary.rows:
-                self._keep_failures(ti, rows, key, summary)
+            files = {"failures_csv": self._keep_failures(ti, rows, key, summary) if summary.rows else None}
             if flag(self.contact_sheet, "contact_sheet"):
-                self._store_contact_sheet(ti, key, rows, summary)
+                files["contact_sheet"] = self._store_contact_sheet(ti, key, rows, summary)
+        self.log.info("Results page: %s", rows_url(key.dag_id, key.run_id))
         self.log.info("%s", counts_line(key.run_id, counts))
+        self.log.info("%s", succeeded_line(summary))
         held = f"{pluralize(over_budget, 'row is', 'rows are')} held for a budget."
         if over:
             self.log.info("%s %s", held, over[0].error_message)
-        self._raise_if_failed(counts, self._never_started(ti), over_budget)
-        if over and on_budget_reached == "fail":
-            raise BudgetReachedError(f"{held} {over[0].error_message} on_budget_reached is 'fail'.")
+        with self._pushing_report(ti, key, summary, files):
+            self._raise_if_failed(counts, self._never_started(ti), over_budget)
+            if over and on_budget_reached == "fail":
+                raise BudgetReachedError(f"{held} {over[0].error_message} on_budget_reached is 'fail'.")
+            judge_suspicious(on_suspicious, summary.suspicious, suspicious, ti)
         facts = {"pairs": summary.rows, **{str(status): count for status, count in counts.items()}}
         if not summary.rows:
             # A dry run: no Dag may be scheduled on it. Airflow sends an event for each outlet of a task that succeeds.
             self.outlets = [outlet for outlet in self.outlets if not isinstance(outlet, Asset)]
         self._update_assets(context, {**facts, "run_id": key.run_id, "dag_id": key.dag_id})
         return facts
+
+    @staticmethod
+    def _suspicious(rows: Callable[..., RunRows], summary: RunSummary) -> list[tuple[str, str]]:
+        """Return pair and quality of the first rows with a suspicious picture."""
+        if not summary.suspicious:
+            return []
+        return [(swap.pair_id, swap.suspicion) for swap in rows(is_suspicious=True).page(LISTED)]
+
+    @contextmanager
+    def _pushing_report(
+        self, ti: Any, key: RunKey, summary: RunSummary, files: Mapping[str, str | None]
+    ) -> Iterator[None]:
+        """Push the report of the run for notifiers and callbacks, whether the body raises or not."""
+        from ..execution.run_report import run_report
+
+        page = rows_url(key.dag_id, key.run_id, task_id=self.swap_task_id)
+        try:
+            yield
+        except GoEnhanceError as error:
+            ti.xcom_push(key=REPORT_KEY, value=run_report(key, summary, page=page, error=str(error), **files))
+            raise
+        if summary.rows:
+            ti.xcom_push(key=REPORT_KEY, value=run_report(key, summary, page=page, **files))
 
     def _compare_with_balance(self, ledger: Ledger, key: RunKey) -> None:
         from ..hooks.account import AccountClient
@@ -159,28 +212,33 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
             settle=flag(self.settle_by_credits, "settle_by_credits"),
         )
 
-    def _keep_failures(self, ti: Any, rows: Callable[..., RunRows], key: RunKey, summary: RunSummary) -> None:
+    def _keep_failures(
+        self, ti: Any, rows: Callable[..., RunRows], key: RunKey, summary: RunSummary
+    ) -> str | None:
         """Store ``failures.csv``; a storage that cannot be used must not fail swaps that were paid for."""
         from ..execution.failures import STATUSES, keep_failures
+        from ..results.states import Review
 
         storage = text(self.storage) or default_storage()
         try:
-            failures = rows(statuses=STATUSES) if any(summary.counts[status] for status in STATUSES) else ()
+            there = summary.rejected_pictures or any(summary.counts[status] for status in STATUSES)
+            failures = rows(statuses=STATUSES, or_reviews=[Review.REJECTED]) if there else ()
             uri = keep_failures(failures, key, self.task_id, storage, conn_id=text(self.storage_conn_id))
         except Exception as error:  # noqa: BLE001
             self.log.warning("The failures could not be stored as failures.csv: %s", error)
-            return
+            return None
         if uri:
             self.log.info("Failures, to be fed back as a manifest: %s", uri)
             ti.xcom_push(key="failures_csv", value=uri)
+        return uri
 
     def _store_contact_sheet(
         self, ti: Any, key: RunKey, rows: Callable[..., RunRows], summary: RunSummary
-    ) -> None:
+    ) -> str | None:
         from ..execution.contact_sheet import keep_contact_sheet, rows_to_show
 
         if not summary.rows:
-            return
+            return None
         storage = text(self.storage) or default_storage()
         try:
             uri = keep_contact_sheet(
@@ -190,12 +248,14 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
                 self.task_id,
                 storage,
                 conn_id=text(self.storage_conn_id),
+                page=rows_url(key.dag_id, key.run_id),
             )
         except Exception as error:  # noqa: BLE001  a missing page must not fail swaps that were paid for
             self.log.warning("The contact sheet could not be stored: %s", error)
-        else:
-            self.log.info("Contact sheet: %s", uri)
-            ti.xcom_push(key="contact_sheet", value=uri)
+            return None
+        self.log.info("Contact sheet: %s", uri)
+        ti.xcom_push(key="contact_sheet", value=uri)
+        return uri
 
     def _update_assets(self, context: Context, facts: dict[str, Any]) -> None:
         for outlet in self.outlets:
@@ -230,7 +290,7 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
 
     def _log_failures(self, rows: Callable[..., RunRows], summary: RunSummary) -> None:
         """Log the first rows that did not succeed; those that a budget holds back have a line of their own."""
-        from ..execution.messages import describe
+        from ..execution.messages import describe, row_log
         from ..results.states import Status
 
         statuses = (Status.UNKNOWN, Status.FAILED, Status.REJECTED, Status.PLANNED, Status.HELD)
@@ -238,13 +298,14 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
         if not failures:
             return
         for swap in rows(statuses=statuses, over_budget=False).page(NAMED_FAILURES):
-            self.log.warning("%s", describe(swap))
+            row_log(self.log, swap).warning("%s", describe(swap))
         if failures > NAMED_FAILURES:
             self.log.warning("... and %d more, all in the results table.", failures - NAMED_FAILURES)
 
     def _raise_if_failed(
         self, counts: Mapping[Status, int], never_started: Sequence[str] = (), over_budget: int = 0
     ) -> None:
+        from ..execution.endings import advice, trouble
         from ..execution.messages import pluralize
         from ..results.states import Status
 
@@ -274,12 +335,14 @@ class GoEnhanceReportOperator(RetryPolicyMixin):
                 "running. Clear the swap tasks to wait for the jobs and collect the pictures; that pays nothing."
             )
         if not within_share(failures, pairs - over_budget, allowed):
+            bad = {**counts, Status.HELD: held}
             raise BatchFailedError(
-                f"{failures} of {pluralize(pairs - over_budget, 'pair')} did not succeed ({counts[Status.FAILED]} "
-                f"failed, {counts[Status.UNKNOWN]} unknown, {held} held, {counts[Status.REJECTED]} rejected), more "
-                f"than the allowed share of {allowed:g}. The reasons are above and in the results table. A retry "
-                "changes nothing. Clearing the swap tasks collects pictures that were paid for and not stored, sends "
-                "declined pairs again, and looks again at held ones: settle their unknown submits first. A new run "
-                "reuses the pictures and adopts the jobs that are paid for, holds the pairs with unknown submits, and "
-                "pays for the others; correct rejected rows in the manifest first."
+                "\n".join(
+                    [
+                        f"{failures} of {pluralize(pairs - over_budget, 'pair')} did not succeed ({trouble(bad)}), "
+                        f"more than the allowed share of {allowed:g}. The reasons are above.",
+                        *advice(bad),
+                        "A retry of this task changes nothing.",
+                    ]
+                )
             )

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..links import SwappedPicturesLink
-from .arguments import choice, flag, seconds, whole
+from ..links import SwappedPicturesLink, rows_url
+from .arguments import choice, flag, seconds, text, whole
 from .base import JobOperatorBase
 from .budget import caps_of, open_spending
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..api.account import Account
     from ..execution.attempt import Attempt
     from ..execution.wait_plan import WaitPlan
+    from ..lineage import RowsToTrace
     from ..results.ledger import Ledger, RunKey
     from ..results.recovery import Policies
     from ..results.states import OnBudgetReached, OnClear, OnUnknownSubmit, Reuse
@@ -58,6 +59,8 @@ class FaceSwapOperatorBase(JobOperatorBase):
     :param on_budget_reached: what happens when a budget of the run, or of the connection's day, has no room for a pair.
         ``hold`` (default) leaves its row ``held``, and the task does not fail; ``fail`` fails the task once all other
         rows are done (templated)
+    :param staging: folder or ``ObjectStoragePath`` URL for copies of pictures that GoEnhance cannot fetch from where
+        they are, such as local files; default: ``[goenhance] staging`` (templated)
     :param map_index_template: default: a mapped task is named by its pair or batch
     """
 
@@ -71,6 +74,7 @@ class FaceSwapOperatorBase(JobOperatorBase):
         "max_pairs",
         "max_cost",
         "on_budget_reached",
+        "staging",
     )
 
     def __init__(
@@ -84,6 +88,7 @@ class FaceSwapOperatorBase(JobOperatorBase):
         max_pairs: int | str | None = None,
         max_cost: int | str | None = None,
         on_budget_reached: OnBudgetReached | str = "hold",
+        staging: str | None = None,
         map_index_template: str | None = "{{ task.label }}",
         **kwargs: Any,
     ) -> None:
@@ -95,8 +100,10 @@ class FaceSwapOperatorBase(JobOperatorBase):
         self.max_pairs = max_pairs
         self.max_cost = max_cost
         self.on_budget_reached = on_budget_reached
+        self.staging = staging
         self._attempt: Attempt | None = None
         self._ledger: Ledger | None = None
+        self._ti: Any = None
         self._told_to_end = False
         self._finished = False
         self._resources: ExitStack | None = None
@@ -110,6 +117,19 @@ class FaceSwapOperatorBase(JobOperatorBase):
     def rows_of_task(self, context: Context) -> RowsOf | None:
         """Return where the task's rows are in the results table, ``None`` for a single row or no table."""
         raise NotImplementedError
+
+    def rows_to_trace(self, ti: Any) -> RowsToTrace | None:
+        """Return the rows of a task instance, for its lineage."""
+        from ..lineage import RowsToTrace
+
+        if not (results_conn_id := text(self.results_conn_id)):
+            return None
+        index = None if ti.map_index is None or ti.map_index < 0 else ti.map_index
+        batch = text(getattr(self, "batch", None))
+        of_task = {"map_index": index} if batch is None else {"batch": whole(batch, "batch")}
+        return RowsToTrace(
+            results_conn_id, ti.dag_id, ti.run_id, selection={"task_id": self.task_id, **of_task}
+        )
 
     def push_img_uuids(self, context: Context, swaps: Sequence[Swap]) -> None:
         """Push each ``img_uuid`` to XCom as soon as it is known."""
@@ -187,8 +207,10 @@ class FaceSwapOperatorBase(JobOperatorBase):
 
     @contextmanager
     def _open_resources(self) -> Iterator[None]:
+        from ..execution.heap import frozen_heap
+
         self._finished = False
-        with ExitStack() as self._resources:
+        with ExitStack() as self._resources, frozen_heap():
             try:
                 yield
             finally:
@@ -202,6 +224,7 @@ class FaceSwapOperatorBase(JobOperatorBase):
             waiting: Sequence[Swap], ahead: Sequence[Swap], deadline: float, plan: WaitPlan | None
         ) -> None:
             rows = self.rows_of_task(context) if waiting else None
+            self._log_page(context)
             listed = ahead if rows is not None else [*waiting, *ahead]
             self.defer_until_finished(
                 deadline,
@@ -220,12 +243,21 @@ class FaceSwapOperatorBase(JobOperatorBase):
         return self._conclude(swaps, context)
 
     def _conclude(self, swaps: Sequence[Swap], context: Context) -> Any:
-        ti = context["ti"]
+        self._ti = ti = context["ti"]
+        self._log_page(context)
         return self.conclude(swaps, tries_left=ti.try_number <= (ti.max_tries or 0))
+
+    def _log_page(self, context: Context) -> None:
+        """Log the address of the task's rows, which the log viewer makes a link."""
+        ti = context["ti"]
+        if text(self.results_conn_id) is not None:
+            index = {} if (mapped := self.map_index_of(context)) is None else {"map_index": mapped}
+            self.log.info("Results page: %s", rows_url(ti.dag_id, ti.run_id, task_id=self.task_id, **index))
 
     def _prepare(self, context: Context) -> Attempt:
         from ..execution.attempt import Attempt
         from ..execution.submit_round import longest_turn
+        from ..hooks.input_stores import open_preparer
         from ..results.clock import claim_seconds
         from ..results.transitions import ClaimOwner
 
@@ -254,6 +286,11 @@ class FaceSwapOperatorBase(JobOperatorBase):
             storage_options=self.storage_options(ti.run_id, credentials),
             poll_interval=seconds(self.poll_interval, "poll_interval"),
             timeout=timeout,
+            preparer=open_preparer(
+                staging=text(self.staging),
+                scope=f"{ti.dag_id}/{ti.run_id}/{task_key}",
+                job_seconds=timeout,
+            ),
         )
         assert self._resources is not None  # noqa: S101  run_task and resume_task set it
         # Before the results table is closed: Airflow calls `on_kill` after an `execute` that timed out.

@@ -20,12 +20,13 @@ def same_bytes(path: Path, data: bytes) -> bool:
     return path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data
 
 
-def write_whole(path: Path, data: bytes | IO[bytes], *, replace: bool) -> None:
+def write_whole(path: Path, data: bytes | IO[bytes], *, replace: bool, lasting: bool = True) -> None:
     """
     Write a file beside its final path and move it there atomically; afterwards it survives a power cut.
 
     :param data: its content, or a file to copy
     :param replace: whether to replace a file of that name
+    :param lasting: wait until it survives a power cut; what can be made again need not
     :raises NameTakenError: when there is one and ``replace`` is false
     :raises OSError: when it cannot be written
     """
@@ -39,12 +40,14 @@ def write_whole(path: Path, data: bytes | IO[bytes], *, replace: bool) -> None:
             else:
                 shutil.copyfileobj(data, file)
             file.flush()
-            os.fsync(file.fileno())
+            if lasting:
+                os.fsync(file.fileno())
             _rename(part, path, replace=replace)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    if lasting:
+        _sync_folder(path.parent)
 
 
 def _rename(part: Path, path: Path, *, replace: bool) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from .c2pa_signing import SigningCredentials
+    from .quality_check import QualityCheck
 
 #: Returns the links of a job's pictures; called with ``True``, it must ask GoEnhance for new ones.
 Links = Callable[[bool], Awaitable[list[str]]]
@@ -59,6 +60,9 @@ class StorageOptions:
     :param conn_id: Airflow connection of the storage
     :param marking: write the provenance mark; a picture that cannot carry it gets a sidecar instead
     :param sidecar: store a JSON file beside each picture
+    :param thumbnails: store thumbnails of result and inputs
+    :param quality: look at each result beside its reference, see :mod:`.quality`
+    :param quality_check: a check of the team's own, see :mod:`.quality_check`
     :param credentials: sign a C2PA claim with these, after marking; a picture that cannot carry it gets a sidecar
     :param system: name of the AI system in mark, claim and sidecar
     :param max_bytes: maximum size of one picture
@@ -73,6 +77,9 @@ class StorageOptions:
     conn_id: str | None = None
     marking: bool = True
     sidecar: bool = False
+    thumbnails: bool = False
+    quality: bool = False
+    quality_check: QualityCheck | None = None
     credentials: SigningCredentials | None = None
     system: str = "GoEnhance"
     max_bytes: int = DEFAULT_MAX_BYTES
@@ -80,6 +87,11 @@ class StorageOptions:
     fetch_attempts: int = 3
     retry_pause: float = 1.0
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+
+    @property
+    def inspects(self) -> bool:
+        """Return whether kept pictures are looked at."""
+        return self.thumbnails or self.quality or self.quality_check is not None
 
 
 async def collect_picture(
@@ -184,7 +196,7 @@ def _store(
         conn_id=options.conn_id,
         img_uuid=facts.img_uuid,
     )
-    kept = dataclasses.replace(kept, mark=mark)
+    kept = dataclasses.replace(kept, mark=mark, content=data if options.inspects and not index else None)
     unsigned = options.credentials is not None and not signed
     if not options.sidecar and mark not in NEEDS_SIDECAR and not unsigned:
         return kept

@@ -42,6 +42,7 @@ async def fetch_picture(
     max_bytes: int = DEFAULT_MAX_BYTES,
     timeout: float = DEFAULT_TIMEOUT,  # noqa: ASYNC109 - bounds connection, redirects and body together
     room: Room | None = None,
+    connect_seconds: float | None = None,
 ) -> bytes:
     """
     Return the picture behind a signed link.
@@ -57,6 +58,7 @@ async def fetch_picture(
     :param max_bytes: maximum size; the download stops as soon as it is exceeded
     :param timeout: seconds for connection, redirects and body together; waits for room do not count
     :param room: the picture's room in memory
+    :param connect_seconds: for each connection, including the look-up of the name; default: the session's
     :raises LinkExpiredError: the link was refused (HTTP 401, 403, 404 or 410)
     :raises CollectError: ``bad_link``, ``too_large``, ``redirect_loop``, ``unsafe_redirect``,
         ``download_timed_out`` or ``download_failed``
@@ -67,7 +69,7 @@ async def fetch_picture(
     body = _Body(max_bytes, room)
     try:
         async with asyncio.timeout(timeout) as body.clock, _not_unpacking(session) as downloads:
-            return await _follow(downloads, link, body)
+            return await _follow(downloads, link, body, connect_seconds)
     except CollectError as error:
         failure = error
     except InternalAddressError as error:
@@ -109,14 +111,21 @@ async def _not_unpacking(session: aiohttp.ClientSession) -> AsyncIterator[aiohtt
         yield other
 
 
-async def _follow(session: aiohttp.ClientSession, link: str, body: _Body) -> bytes:
+async def _follow(
+    session: aiohttp.ClientSession, link: str, body: _Body, connect_seconds: float | None
+) -> bytes:
     """Follow redirects one by one, so that each hop is checked and none is logged."""
+    import aiohttp
+
+    timeout = session.timeout
+    if connect_seconds is not None:
+        timeout = aiohttp.ClientTimeout(total=None, connect=connect_seconds)
     url = _address(link)
     trail = Trail()
     current_trail.set(trail)
     for _ in range(MAX_REDIRECTS + 1):
         async with session.get(
-            url, allow_redirects=False, headers={"Accept-Encoding": "identity"}
+            url, allow_redirects=False, headers={"Accept-Encoding": "identity"}, timeout=timeout
         ) as response:
             if response.status not in _REDIRECTS:
                 _check_status(response, link)

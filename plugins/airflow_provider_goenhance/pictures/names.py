@@ -6,6 +6,8 @@ from __future__ import annotations
 import hashlib
 import re
 
+#: The folder in a run's folder that has the thumbnails. No pair's file can have this name: each has an extension.
+THUMBNAILS = "thumbnails"
 _LONGEST = 100
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
@@ -46,6 +48,26 @@ def sheet_name_for(dag_id: str, task_id: str) -> str:
     :param task_id: the report task
     """
     return f"contact-sheet-{_safe(f'{dag_id}.{task_id}', 'report')}.html"
+
+
+def thumbnail_name_for(picture: str) -> str:
+    """
+    Return the name of the thumbnail of a kept picture.
+
+    :param picture: the picture's name below the storage, ``<run>/<pair>.<ext>``
+    """
+    folder, _, name = picture.rpartition("/")
+    return f"{folder}/{THUMBNAILS}/{name}.webp"
+
+
+def input_thumbnail_name_for(run_id: str, identity: str) -> str:
+    """
+    Return the name of the thumbnail of an input.
+
+    :param identity: what the picture is recognized by, whatever signs its address
+    """
+    digest = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return f"{folder_for(run_id)}/{THUMBNAILS}/inputs/{digest}.webp"
 
 
 def _safe(identifier: str, what: str) -> str:

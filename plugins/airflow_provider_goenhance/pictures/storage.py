@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -51,6 +51,7 @@ class KeptPicture:
     :param size: bytes
     :param mark: outcome of marking, ``None`` if marking is switched off
     :param sidecar_uri: URI of its sidecar, if it has one
+    :param content: the kept bytes, if they were asked for
     """
 
     uri: str
@@ -59,6 +60,7 @@ class KeptPicture:
     size: int
     mark: MarkOutcome | None = None
     sidecar_uri: str | None = None
+    content: bytes | None = field(default=None, repr=False, compare=False)
 
 
 def keep_picture(
@@ -129,6 +131,40 @@ def keep_bytes(
         if not same:
             _write_remote(remote, lambda path: remote.fs.pipe_file(path, data))
         return uri
+
+
+def keep_thumbnail(data: bytes, storage: str, name: str, *, conn_id: str | None = None) -> str:
+    """
+    Store bytes that can be made again under a name, in place of others, and return the URI.
+
+    :param data: the content
+    :param storage: as in :func:`keep_picture`
+    :param name: relative, made of safe names
+    :param conn_id: Airflow connection of the storage
+    :raises CollectError: ``not_kept`` if the storage cannot be used
+    """
+    uri = f"{storage.rstrip('/')}/{name}"
+    with _naming_errors("store", uri):
+        folder = _local_path(storage, quoted=False)
+        if folder is not None:
+            path = Path(folder.expanduser().absolute(), name)
+            write_whole(path, data, replace=True, lasting=False)
+            return path.as_uri()
+        remote = _remote_path(uri, conn_id)
+        _write_remote(remote, lambda path: remote.fs.pipe_file(path, data))
+        return uri
+
+
+def uri_of(storage: str, name: str) -> str:
+    """
+    Return the URI that a file of a name in a storage has, as :func:`keep_picture` returns it.
+
+    :raises CollectError: ``not_kept`` if the storage cannot be used
+    """
+    folder = _local_path(storage, quoted=False)
+    if folder is not None:
+        return Path(folder.expanduser().absolute(), name).as_uri()
+    return f"{storage.rstrip('/')}/{name}"
 
 
 def keep_file(file: IO[bytes], storage: str, name: str, *, conn_id: str | None = None) -> str:
@@ -210,6 +246,25 @@ def read_picture(uri: str, conn_id: str | None = None) -> bytes:
         remote = _remote_path(uri, conn_id)
         data: bytes = remote.fs.cat_file(remote.path)
         return data
+
+
+def read_at_most(uri: str, max_bytes: int, conn_id: str | None = None) -> bytes:
+    """
+    Return the content of a file in storage that is not larger than a number of bytes.
+
+    :param uri: as :func:`keep_picture` returned it, or a plain local path
+    :param conn_id: Airflow connection of the storage
+    :raises CollectError: ``too_large``; ``not_kept`` if it is not there or the storage cannot be used
+    """
+    with _naming_errors("read", uri):
+        path = _existing_local_path(uri)
+        place = _remote_path(uri, conn_id) if path is None else path
+        size = place.stat().st_size
+        if size > max_bytes:
+            raise CollectError(
+                f"{uri} is larger than the {max_bytes / 2**20:g} MB allowed.", error_code=ErrorCode.TOO_LARGE
+            )
+        return read_picture(uri, conn_id)
 
 
 def folder_and_name(uri: str) -> tuple[str, str]:

@@ -29,6 +29,7 @@ class AccountTables:
     :param leases: the tasks that send, or wait for jobs, now, with the share of the account's limits that each has
     :param budgets: what was reserved and spent for a run, or on a day
     :param balances: the credit balance as it was read
+    :param erasures: who had what erased, and when
     """
 
     pairs: sa.Table
@@ -36,10 +37,12 @@ class AccountTables:
     leases: sa.Table
     budgets: sa.Table
     balances: sa.Table
+    erasures: sa.Table
 
     def names(self) -> list[str]:
         """Return the names of all of them."""
-        return [table.name for table in (self.pairs, self.accounts, self.leases, self.budgets, self.balances)]
+        tables = (self.pairs, self.accounts, self.leases, self.budgets, self.balances, self.erasures)
+        return [table.name for table in tables]
 
 
 @lru_cache(maxsize=8)
@@ -119,7 +122,25 @@ def account_tables(name: str, schema: str | None = None) -> AccountTables:
         sa.Index(f"ix_{name}_balances_account", "account", "read_at"),
         mysql_charset="utf8mb4",
     )
-    return AccountTables(pairs, accounts, leases, budgets, balances)
+    erasures = sa.Table(
+        f"{name}_erasures",
+        metadata,
+        sa.Column("erasure_id", sa.String(36), primary_key=True),
+        # `source`, `pair`, `consent_ref` or `run`, and the HMAC-SHA256 of what was named, with this salt as its key.
+        sa.Column("kind", sa.String(16), nullable=False),
+        sa.Column("selector_hash", sa.String(64), nullable=False),
+        sa.Column("salt", sa.String(32), nullable=False),
+        sa.Column("requested_by", sa.String(250), nullable=False),
+        sa.Column("started_at", UtcDateTime),
+        # NULL while it is incomplete.
+        sa.Column("finished_at", UtcDateTime),
+        # Rows whose content was erased, files that were deleted or rewritten, and what was still found afterwards.
+        sa.Column("erased_rows", sa.BigInteger, nullable=False),
+        sa.Column("erased_files", sa.BigInteger, nullable=False),
+        sa.Column("left_over", sa.BigInteger, nullable=False),
+        mysql_charset="utf8mb4",
+    )
+    return AccountTables(pairs, accounts, leases, budgets, balances, erasures)
 
 
 def insert_missing(connection: sa.Connection, table: sa.Table, row: dict[str, Any]) -> None:

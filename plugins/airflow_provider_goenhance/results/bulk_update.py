@@ -89,20 +89,20 @@ def key_matches(dialect: str, key: sa.Column[Any], cell: sa.ColumnElement[Any]) 
     return sa.and_(condition, key == sa.func.any(keys))
 
 
-class JsonUpdate:
+class JsonStatement:
     """
-    One UPDATE of all rows over :func:`json_cells`, compiled once.
+    One statement for all rows over :func:`json_cells`, compiled once.
 
     SQLAlchemy takes about 30 microseconds (SQLite) or 80 (Postgres) to execute a statement that it has compiled before,
     most of it for looking up the statement and converting its parameters one by one; the text is executed in a third
     of that.
 
-    :param update: the statement
+    :param statement: an UPDATE, or an INSERT that returns what it has written
     :param dialect: the dialect of the connections that it is executed on
     """
 
-    def __init__(self, update: sa.Update, dialect: sa.Dialect) -> None:
-        compiled: Any = update.compile(dialect=dialect)
+    def __init__(self, statement: sa.Update | sa.Insert, dialect: sa.Dialect) -> None:
+        compiled: Any = statement.compile(dialect=dialect)
         self._text = str(compiled)
         self._positions: Sequence[str] | None = compiled.positiontup
         self._converters = {
@@ -117,29 +117,23 @@ class JsonUpdate:
 
     def execute(
         self, connection: sa.Connection, rows: Sequence[Sequence[Any]], fixed: Mapping[str, Any]
-    ) -> int:
+    ) -> sa.CursorResult[Any]:
         """
-        Update rows.
+        Execute the statement.
 
         :param rows: values of each row, in the order of the cells; the primary key first
         :param fixed: parameters that are the same for all rows
-        :return: how many rows were updated
         """
         values = self._constants | self._converted(fixed)
         values[_JSON] = _to_json(rows)
         if self._has_keys:
             values[_KEYS] = _SEPARATOR.join([row[0] for row in rows])
         parameters = values if self._positions is None else tuple([values[name] for name in self._positions])
-        return connection.exec_driver_sql(self._text, parameters).rowcount
+        return connection.exec_driver_sql(self._text, parameters)
 
     def _converted(self, values: Mapping[str, Any]) -> dict[str, Any]:
         convert = self._converters
         return {name: convert[name](value) if name in convert else value for name, value in values.items()}
-
-
-def json_parameters(rows: Sequence[Sequence[Any]]) -> dict[str, str]:
-    """Return the bound parameter of :func:`json_cells`, for rows of values in the order of the cells."""
-    return {_JSON: json.dumps(rows, separators=(",", ":"))}
 
 
 def execute_many(

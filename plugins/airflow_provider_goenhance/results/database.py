@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
-from tenacity import RetryCallState, Retrying, stop_after_attempt, wait_exponential
 
 from ..exceptions import ResultsTableError
 from .account_tables import account_tables
@@ -35,7 +34,6 @@ T = TypeVar("T")
 ATTEMPTS = 8
 #: The longest pause between two attempts, in seconds, before jitter.
 MAX_PAUSE = 5.0
-_BACKOFF = wait_exponential(multiplier=0.1, max=MAX_PAUSE)
 #: Keys in one ``IN (...)`` list: below every database's limit of bound parameters.
 IN_LIST = 500
 #: Rows that a stream fetches at a time.
@@ -188,7 +186,7 @@ class ResultsDatabase:
                 transient = is_transient(error, failures)
                 if not transient or failures == ATTEMPTS:
                     raise self._failure(error, OutOfReachError if transient else ResultsTableError) from None
-                pause = min(MAX_PAUSE, 0.1 * 2**failures) * random.uniform(0.5, 1.5)  # noqa: S311
+                pause = _pause_after(failures + 1)
                 self._log_failure(error, pause)
                 self._sleep(pause)
             else:
@@ -212,29 +210,38 @@ class ResultsDatabase:
         write: bool,
         attempts: int = ATTEMPTS,
     ) -> T:
-        once = partial(self._once, connect, work, write=write, handled=sys.exc_info()[1])
-        retrying = Retrying(
-            retry=_is_worth_repeating,
-            stop=stop_after_attempt(attempts),
-            wait=_pause,
-            before_sleep=self._log_pause,
-            sleep=self._sleep,
-            reraise=True,
-        )
-        try:
-            return retrying(once)
-        except (sa.exc.DBAPIError, UnicodeError) as error:
-            if is_about_encoding(error):
-                raise ResultsTableError(
-                    f"The results table ({self.name}) cannot hold a text: {describe_encoding(connect, self.swaps)} "
-                    f"({_first_line(error)})."
-                ) from None
-            if isinstance(error, UnicodeError):
-                raise
-            out_of_reach = is_transient(error, retrying.statistics["attempt_number"])
-            raise self._failure(error, OutOfReachError if out_of_reach else ResultsTableError) from None
-        except sa.exc.SQLAlchemyError as error:
-            raise self._failure(error) from None
+        handled = sys.exc_info()[1]
+        attempt = 1
+        # Our own loop: to set up tenacity's takes as long as a small transaction on SQLite.
+        while True:
+            try:
+                return self._once(connect, work, write=write, handled=handled)
+            except (sa.exc.DBAPIError, UnicodeError) as error:
+                transient = isinstance(error, sa.exc.DBAPIError) and is_transient(error, attempt)
+                if not transient or attempt >= attempts:
+                    raise self._final(error, connect, transient) from None
+                pause = _pause_after(attempt)
+                self._log_failure(error, pause)
+            except sa.exc.SQLAlchemyError as error:
+                raise self._failure(error) from None
+            self._sleep(pause)
+            attempt += 1
+
+    def _final(
+        self,
+        error: sa.exc.DBAPIError | UnicodeError,
+        connect: Callable[[], AbstractContextManager[sa.Connection]],
+        transient: bool,
+    ) -> Exception:
+        """Return the error that a failed transaction ends in."""
+        if is_about_encoding(error):
+            return ResultsTableError(
+                f"The results table ({self.name}) cannot hold a text: {describe_encoding(connect, self.swaps)} "
+                f"({_first_line(error)})."
+            )
+        if isinstance(error, UnicodeError):
+            return error
+        return self._failure(error, OutOfReachError if transient else ResultsTableError)
 
     def _once(
         self,
@@ -259,9 +266,6 @@ class ResultsDatabase:
             if interruption := interruption_behind(error, handled):
                 raise interruption from None
             raise
-
-    def _log_pause(self, state: RetryCallState) -> None:
-        self._log_failure(_error_of(state), state.upcoming_sleep)
 
     def _log_failure(self, error: BaseException | None, pause: float) -> None:
         log.warning(
@@ -360,17 +364,9 @@ class ResultsDatabase:
         )
 
 
-def _is_worth_repeating(state: RetryCallState) -> bool:
-    error = _error_of(state)
-    return isinstance(error, sa.exc.DBAPIError) and is_transient(error, state.attempt_number)
-
-
-def _pause(state: RetryCallState) -> float:
-    return _BACKOFF(state) * random.uniform(0.5, 1.5)  # noqa: S311
-
-
-def _error_of(state: RetryCallState) -> BaseException | None:
-    return state.outcome.exception() if state.outcome else None
+def _pause_after(attempt: int) -> float:
+    """Return the seconds to wait after a failed attempt, with jitter."""
+    return min(MAX_PAUSE, 0.1 * 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.5)  # noqa: S311
 
 
 def _first_line(error: BaseException | None) -> str:

@@ -28,8 +28,12 @@ log = logging.getLogger(__name__)
 
 #: Steps in one transaction at most.
 GROUP_LIMIT = 1000
-#: Seconds to gather steps before a commit: a fraction of a submit, and several times fewer transactions.
-GATHER_SECONDS = 0.001
+#: Steps are gathered before a commit for this share of the time that a POST takes, and for at least and at most these
+#: seconds, unless this many slots wait by then. Several times fewer transactions; and while spare slots have rows that
+#: are claimed already, the wire does not wait for it.
+GATHER_SHARE = 0.1
+SHORTEST_GATHER, LONGEST_GATHER = 0.001, 0.02
+ENOUGH_SLOTS = 24
 
 _AsyncRequest = tuple[list[Transition], "asyncio.Future[list[bool]]"]
 
@@ -171,6 +175,13 @@ class AsyncGroupCommit:
         self._writer = writer
         self._waiting: list[_AsyncRequest] = []
         self._pump: asyncio.Task[None] | None = None
+        self._gathering: asyncio.Future[None] | None = None
+        self._gather_seconds = SHORTEST_GATHER
+
+    def note_post(self, seconds: float) -> None:
+        """Note how long a POST took."""
+        gather = min(max(GATHER_SHARE * seconds, SHORTEST_GATHER), LONGEST_GATHER)
+        self._gather_seconds += (gather - self._gather_seconds) / 16
 
     async def commit(self, steps: list[Transition]) -> list[bool]:
         """
@@ -180,6 +191,8 @@ class AsyncGroupCommit:
         """
         done: asyncio.Future[list[bool]] = asyncio.get_running_loop().create_future()
         self._waiting.append((steps, done))
+        if self._gathering is not None and len(self._waiting) >= ENOUGH_SLOTS:
+            _end(self._gathering)
         if self._pump is None or self._pump.done():
             self._pump = asyncio.create_task(self._run())
         return await done
@@ -187,11 +200,25 @@ class AsyncGroupCommit:
     async def _run(self) -> None:
         try:
             while self._waiting:
-                await asyncio.sleep(GATHER_SECONDS)
+                await self._gather()
                 group, self._waiting = self._waiting, []
                 await self._commit(group)
         finally:
             self._queue_remaining_results()
+
+    async def _gather(self) -> None:
+        """Wait for the steps of further slots."""
+        loop = asyncio.get_running_loop()
+        enough: asyncio.Future[None] = loop.create_future()
+        timer = loop.call_later(self._gather_seconds, _end, enough)
+        if len(self._waiting) >= ENOUGH_SLOTS:
+            _end(enough)
+        self._gathering = enough
+        try:
+            await enough
+        finally:
+            self._gathering = None
+            timer.cancel()
 
     async def _commit(self, group: list[_AsyncRequest]) -> None:
         try:
@@ -213,3 +240,8 @@ class AsyncGroupCommit:
         self._waiting = []
         if any(left):
             self._writer.write_all([steps for steps in left if steps])
+
+
+def _end(wait: asyncio.Future[None]) -> None:
+    if not wait.done():
+        wait.set_result(None)

@@ -23,7 +23,7 @@ from .recovery import JOB_NOT_FOUND
 from .reuse import DECIDING
 from .staged_plan import StagedPlan
 from .staged_rows import StagedRows
-from .states import Status
+from .states import Review, Status
 from .swap import Swap, raw_fingerprint
 from .transition_sql import update, update_rows
 from .transitions import Abandoned, Step
@@ -165,9 +165,10 @@ class Ledger:
         """
         Return the rows of any run that decide what a new run does with some pairs, in the order they were planned.
 
-        These are, for each pair and one account, the latest row with a kept picture, the latest other row with a job,
-        and the latest whose submit may have become a job, unless that was settled. However long the history is, no
-        more is read.
+        These are, for each pair and one account, the latest row with a kept picture, the latest whose picture was
+        deleted, the latest whose picture a reviewer rejected, the latest other row with a job, and the latest whose
+        submit may have become a job, unless that was settled; and the latest that was erased, of whichever account.
+        However long the history is, no more is read.
 
         :param fingerprints: of the pairs, see :func:`.swap.pair_fingerprint`
         :param account: fingerprint of the account that would pay
@@ -176,6 +177,9 @@ class Ledger:
         c = self.swaps.c
         columns = [column for column in c if whole or column.name in DECIDING]
         kind = sa.case(
+            (c.erased_at.is_not(None), "gone"),
+            (c.picture_deleted_at.is_not(None), "deleted"),
+            (c.review == Review.REJECTED, "rejected"),
             (sa.and_(c.status == Status.SUCCEEDED, c.result_uri.is_not(None)), "picture"),
             (c.img_uuid.is_not(None), "job"),
             else_="unknown",
@@ -189,9 +193,14 @@ class Ledger:
                 sa.select(*columns, latest_first.label("place"))
                 .where(
                     condition,
-                    c.account == account,
-                    c.status != Status.REUSED,
-                    sa.or_(c.img_uuid.is_not(None), c.status == Status.UNKNOWN),
+                    sa.or_(
+                        sa.and_(
+                            c.account == account,
+                            c.status != Status.REUSED,
+                            sa.or_(c.img_uuid.is_not(None), c.status == Status.UNKNOWN),
+                        ),
+                        c.erased_at.is_not(None),
+                    ),
                 )
                 .subquery()
             )
@@ -222,7 +231,7 @@ class Ledger:
 
         :param counted: without the rows that a later plan of the run no longer held
         """
-        query = sa.select(self.swaps).where(*self._of(key))
+        query = self._whole_rows().where(*self._of(key))
         if counted:
             query = query.where(self.swaps.c.superseded_at.is_(None))
         if task_id is not None:
@@ -233,22 +242,13 @@ class Ledger:
             query = query.where(self.swaps.c.map_index == map_index)
         if statuses is not None:
             query = query.where(self.swaps.c.status.in_(list(statuses)))
-        query = query.order_by(self.swaps.c.row_number, self.swaps.c.pair_id)
-        return [Swap.from_row(row) for row in self.database.read(query)]
-
-    def latest_runs(self, dag_id: str, limit: int) -> list[str]:
-        """Return the ids of the runs of a Dag whose rows were planned last, the latest first."""
-        c = self.swaps.c
-        planned = sa.func.max(c.planned_at)
-        query = sa.select(c.run_id).where(c.dag_id == dag_id).group_by(c.run_id)
-        return [row["run_id"] for row in self.database.read(query.order_by(planned.desc()).limit(limit))]
+        return self._read(query.order_by(self.swaps.c.row_number, self.swaps.c.pair_id))
 
     def by_ids(self, swap_ids: Sequence[str]) -> list[Swap]:
         """Return rows by primary key, in the order asked for; missing ones are left out."""
         found: dict[str, Swap] = {}
         for condition in self._among(self.swaps.c.swap_id, swap_ids):
-            query = sa.select(self.swaps).where(condition)
-            found |= {row["swap_id"]: Swap.from_row(row) for row in self.database.read(query)}
+            found |= {swap.swap_id: swap for swap in self._read(self._whole_rows().where(condition))}
         return [found[swap_id] for swap_id in swap_ids if swap_id in found]
 
     def waiting(self, *, older_than: dt.datetime | None = None, key: RunKey | None = None) -> list[Swap]:
@@ -263,7 +263,9 @@ class Ledger:
             c.status.in_([Status.SUBMITTED, Status.SUCCEEDED, Status.FAILED]),
             sa.or_(c.error_code.is_(None), c.error_code != JobFailedError.error_code),
         )
-        query = sa.select(self.swaps).where(c.img_uuid.is_not(None), c.result_uri.is_(None), collectable)
+        query = sa.select(self.swaps).where(
+            c.img_uuid.is_not(None), c.result_uri.is_(None), c.picture_deleted_at.is_(None), collectable
+        )
         if key is not None:
             query = query.where(*self._of(key))
         if older_than is not None:
@@ -299,6 +301,15 @@ class Ledger:
         )
         return int(
             self.database.read(sa.select(sa.func.count().label("pairs")).select_from(pairs))[0]["pairs"]
+        )
+
+    def _whole_rows(self) -> sa.Select[Any]:
+        return sa.select(*(self.swaps.c[name] for name in Swap.names()))
+
+    def _read(self, query: sa.Select[Any]) -> list[Swap]:
+        """Return the rows of a query for whole rows."""
+        return self.database.run_read(
+            lambda connection: [Swap.of_values(row) for row in connection.execute(query).fetchall()]
         )
 
     def _among(self, column: sa.Column[Any], keys: Iterable[str]) -> Iterator[sa.ColumnElement[bool]]:
@@ -402,6 +413,8 @@ class Ledger:
 
 def _was_another(swap: Swap) -> bool:
     """Return whether release 0.1.0 would have derived another id from the row's URLs."""
+    if swap.source_version or swap.reference_version:
+        return False  # Release 0.1.0 knew no private pictures.
     return swap.status is Status.PLANNED and swap.pair_fingerprint != raw_fingerprint(
         swap.source_img, swap.reference_img
     )

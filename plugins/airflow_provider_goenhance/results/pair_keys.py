@@ -80,11 +80,11 @@ def read_keys(
 
 def _take(connection: sa.Connection, swaps: sa.Table, account: str, claims: Sequence[Claim]) -> set[str]:
     """Return the pairs, of claims in order, whose keys are now those of the claims."""
-    pairs, dialect = _pairs_of(swaps), connection.dialect.name
-    if bulk_update.reads_json(dialect):
+    pairs, dialect = _pairs_of(swaps), connection.dialect
+    if bulk_update.reads_json(dialect.name):
         rows = [(claim.pair_fingerprint, claim.swap_id, claim.claims_seen + 1) for claim in claims]
-        parameters = {"account": account, **bulk_update.json_parameters(rows)}
-        return set(connection.execute(_upsert_json(pairs, dialect), parameters).scalars())
+        taken = _upsert_json(pairs, dialect).execute(connection, rows, {"account": account})
+        return {pair for (pair,) in taken.fetchall()}
     values = [
         {
             "account": account,
@@ -114,22 +114,23 @@ def _held(connection: sa.Connection, pairs: sa.Table, account: str, wanted: dict
 
 
 @lru_cache(maxsize=16)
-def _upsert_json(pairs: sa.Table, dialect: str) -> Any:
+def _upsert_json(pairs: sa.Table, dialect: sa.Dialect) -> bulk_update.JsonStatement:
     """Return the statement that takes all keys in a JSON text, and returns the pairs whose keys it took."""
     columns = {name: pairs.c[name] for name in ("pair_fingerprint", "swap_id", "claims")}
-    cells = bulk_update.json_cells(dialect, columns)
+    cells = bulk_update.json_cells(dialect.name, columns)
     rows = sa.select(sa.bindparam("account", type_=pairs.c.account.type), *cells.values()).where(
         sa.true()  # without a WHERE, SQLite takes ON CONFLICT for the condition of a join
     )
-    insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[dialect]
+    insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[dialect.name]
     statement = insert(pairs).from_select(["account", *cells], rows)
     new = statement.excluded
-    return statement.on_conflict_do_update(
+    upsert = statement.on_conflict_do_update(
         index_elements=[pairs.c.account, pairs.c.pair_fingerprint],
         # Counted up, not set: what another has read of this key no longer holds, also if it is taken again.
         set_={"swap_id": new.swap_id, "claims": pairs.c.claims + sa.literal_column("1")},
         where=sa.or_(pairs.c.swap_id == new.swap_id, pairs.c.claims == new.claims - sa.literal_column("1")),
     ).returning(pairs.c.pair_fingerprint)
+    return bulk_update.JsonStatement(upsert, dialect)
 
 
 @lru_cache(maxsize=4)

@@ -8,6 +8,8 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from .inspection_transitions import INSPECTED
+from .review_transitions import REVIEWED
 from .states import Status
 from .transition_rules import NOW, Append, FromRow, FromStep, Rule, TextFromStep
 
@@ -40,6 +42,7 @@ class Reused:
             "result_sha256": FromStep("result_sha256"),
             "result_mark": FromStep("result_mark"),
             "additional_result_uris": FromStep("additional_result_uris"),
+            **{name: FromStep(name) for name in (*INSPECTED, *REVIEWED)},
             "reused_from": FromStep("reused_from"),
             "cost": 0,
             "error_code": None,
@@ -58,6 +61,16 @@ class Reused:
     result_mark: str | None
     additional_result_uris: tuple[str, ...]
     reused_from: str | None
+    quality: str | None
+    quality_score: float | None
+    quality_figures: str | None
+    thumbnail_uri: str | None
+    source_thumbnail_uri: str | None
+    reference_thumbnail_uri: str | None
+    review: str | None
+    reviewed_by: str | None
+    reviewed_at: dt.datetime | None
+    review_note: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +162,7 @@ def step_to(before: Swap, after: Swap) -> PairStep:
             after.result_mark,
             after.additional_result_uris,
             after.reused_from,
+            *(getattr(after, name) for name in (*INSPECTED, *REVIEWED)),
         )
     if after.status is Status.SUBMITTED:
         return Adopted(*which, after.img_uuid, after.account, after.reused_from, after.submitted_at)

@@ -91,6 +91,8 @@ class Relinked:
 
     rule: ClassVar[Rule] = Rule(
         from_status=frozenset(Status) - {Status.SUBMITTING},
+        # What was erased stays erased, whatever the manifest still holds.
+        guards={"erased_at": None},
         writes={"source_img": FromStep("source_img"), "reference_img": FromStep("reference_img")},
     )
 

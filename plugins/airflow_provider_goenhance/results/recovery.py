@@ -72,7 +72,7 @@ def decide(
         outcome, a picture that cannot be collected) is left to the next attempt, or this one would never end
     """
     cleared = was_cleared(swap, max_tries)
-    if swap.status in {Status.REJECTED, Status.REUSED, Status.SUBMITTING}:
+    if _is_left(swap):
         return Action.LEAVE
     if swap.status is Status.HELD:
         return Action.LOOK if first_look else Action.LEAVE
@@ -90,12 +90,23 @@ def decide(
     return _decide_at_first_look(swap, policies, cleared) if first_look else Action.LEAVE
 
 
+def _is_left(swap: Swap) -> bool:
+    """Return whether no attempt ever does anything with a row."""
+    return swap.erased_at is not None or swap.status in {Status.REJECTED, Status.REUSED, Status.SUBMITTING}
+
+
 def _decide_at_first_look(swap: Swap, policies: Policies, cleared: bool) -> Action:
     if swap.status is Status.UNKNOWN:
         return Action.SUBMIT if policies.on_unknown_submit == "resubmit" else Action.LEAVE
+    if swap.picture_deleted_at:
+        # It would come back, for as long as GoEnhance has it.
+        return Action.LEAVE
     if swap.img_uuid and not swap.result_uri:
         # Paid for, without a kept picture: timed out, not collected, or not known to GoEnhance at the time.
         return Action.WAIT
+    if swap.error_code == ErrorCode.CONSENT_EXPIRED:
+        # The row keeps its date: a new run reads that of the manifest.
+        return Action.LEAVE
     if swap.status is Status.FAILED and cleared and swap.attempts == 0:
         # Declined before anything was paid, and a person asked for another attempt.
         return Action.SUBMIT

@@ -7,6 +7,8 @@ import datetime as dt
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, ClassVar
 
+from .inspection_transitions import INSPECTED
+from .review_transitions import REVIEWED
 from .states import Status
 from .transition_rules import FromOwner, FromStep, Rule, TextFromStep
 
@@ -25,6 +27,8 @@ _KEPT = (
     "result_sha256",
     "result_mark",
     "additional_result_uris",
+    *INSPECTED,
+    *REVIEWED,
     "max_tries",
     "claimed_at",
     "submitted_at",
@@ -67,6 +71,16 @@ class NotSentAgain:
     result_sha256: str | None = None
     result_mark: str | None = None
     additional_result_uris: tuple[str, ...] = ()
+    quality: str | None = None
+    quality_score: float | None = None
+    quality_figures: str | None = None
+    thumbnail_uri: str | None = None
+    source_thumbnail_uri: str | None = None
+    reference_thumbnail_uri: str | None = None
+    review: str | None = None
+    reviewed_by: str | None = None
+    reviewed_at: dt.datetime | None = None
+    review_note: str | None = None
     max_tries: int | None = None
     claimed_at: dt.datetime | None = None
     submitted_at: dt.datetime | None = None

@@ -2,8 +2,9 @@
 """
 Decide what becomes of a pair that other rows have claimed or paid for: the same for a plan and for a submit.
 
-The order is: reuse a kept picture, adopt a job, be held for an unknown submit, submit. Of each pair of an account one
-job at a time is in flight.
+The order is: be held if the pair was erased, reuse a kept picture, be held if the picture was deleted, adopt a job, be
+held for an unknown submit, be held if a reviewer rejected the picture, submit. Of each pair of an account one job at a
+time is in flight.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..exceptions import ErrorCode
+from .inspection_transitions import INSPECTED
 from .recovery import JOB_NOT_FOUND, job_itself_failed
+from .review_transitions import REVIEWED
 from .states import OnUnknownSubmit, Status
 from .swap import Swap
 
@@ -41,6 +44,10 @@ DECIDING = frozenset(
         "planned_at",
         "claimed_at",
         "submitted_at",
+        *INSPECTED,
+        *REVIEWED,
+        "picture_deleted_at",
+        "erased_at",
     }
 )
 
@@ -50,7 +57,8 @@ class NextStep(enum.Enum):
 
     REUSE = "reuse"  #: Use an earlier picture; nothing is paid.
     ADOPT = "adopt"  #: Wait for another row's job; nothing is paid.
-    HOLD = "hold"  #: Send nothing: an earlier submit may have been paid for.
+    #: Send nothing: an earlier submit may have been paid for, or its picture was deleted on purpose or rejected.
+    HOLD = "hold"
     WAIT_FOR_SUBMIT = "wait for submit"  #: Look again: another row is being submitted.
     WAIT_FOR_JOB = "wait for job"  #: Submit once another row's job has ended: of one pair, one job at a time.
     SUBMIT = "submit"  #: Send its POST, which is paid.
@@ -64,11 +72,13 @@ class Decision:
     :param step: what to do
     :param other: the row whose picture, job or submit decides it
     :param claims_seen: how often the pair had been claimed when this was decided, see :mod:`.pair_keys`
+    :param code: why it is held
     """
 
     step: NextStep
     other: Swap | None = None
     claims_seen: int = 0
+    code: ErrorCode = ErrorCode.UNKNOWN_SUBMIT
 
 
 def next_step(
@@ -94,8 +104,8 @@ def next_step(
     """
     holder = None if holder is None or holder.swap_id == row.swap_id else holder
     others = _others(row, earlier, holder)
-    if not pay_again and (free := _at_no_cost(row, others, picture, reuse)):
-        return free
+    if unsent := _without_submit(row, others, picture, reuse, pay_again):
+        return unsent
     if holder is not None and holder.status is Status.SUBMITTING:
         return Decision(NextStep.WAIT_FOR_SUBMIT, holder)
     # The last claim decides, whatever the clocks of two workers say.
@@ -103,9 +113,15 @@ def next_step(
     unknown = holder if last_is_unknown else unknown_submit(others)
     if unknown is not None and on_unknown_submit == "hold":
         return Decision(NextStep.HOLD, unknown)
-    if holder is not None and holder.status is Status.SUBMITTED and holder.img_uuid != row.img_uuid:
+    if _has_another_job(holder, row):
         return Decision(NextStep.WAIT_FOR_JOB, holder)
+    if reuse and not pay_again and (rejected := rejected_picture(others)):
+        return Decision(NextStep.HOLD, rejected, code=ErrorCode.PICTURE_REJECTED)
     return Decision(NextStep.SUBMIT, holder)
+
+
+def _has_another_job(holder: Swap | None, row: Swap) -> bool:
+    return holder is not None and holder.status is Status.SUBMITTED and holder.img_uuid != row.img_uuid
 
 
 def _others(row: Swap, earlier: Sequence[Swap], holder: Swap | None) -> list[Swap]:
@@ -114,6 +130,28 @@ def _others(row: Swap, earlier: Sequence[Swap], holder: Swap | None) -> list[Swa
     others = [swap for swap in earlier if swap.swap_id not in ids]
     # One that reuses a picture has neither a job nor a picture of its own.
     return others if holder is None or holder.status is Status.REUSED else [*others, holder]
+
+
+def _without_submit(
+    row: Swap, others: Sequence[Swap], picture: Swap | None, reuse: bool, pay_again: bool
+) -> Decision | None:
+    """Return the decision about a pair that is not sent, whatever is in flight; ``None`` if there is none."""
+    kept_back = _kept_back(others, picture, by_name=pay_again or not reuse)
+    return kept_back or (None if pay_again else _at_no_cost(row, others, picture, reuse))
+
+
+def _kept_back(others: Sequence[Swap], picture: Swap | None, *, by_name: bool) -> Decision | None:
+    """
+    Return the decision to hold a pair whose picture was deleted on purpose, ``None`` if it was not.
+
+    :param by_name: whether a person asked to pay for it again. That does not count for a pair that was erased
+    """
+    if erased := next((swap for swap in reversed(others) if swap.erased_at), None):
+        return Decision(NextStep.HOLD, erased, code=ErrorCode.ERASED)
+    if picture is not None or by_name:
+        return None
+    deleted = next((swap for swap in reversed(others) if swap.picture_deleted_at), None)
+    return Decision(NextStep.HOLD, deleted, code=ErrorCode.PICTURE_DELETED) if deleted else None
 
 
 def _at_no_cost(row: Swap, others: Sequence[Swap], picture: Swap | None, reuse: bool) -> Decision | None:
@@ -142,26 +180,40 @@ def by_pair(swaps: Iterable[Swap]) -> dict[str, list[Swap]]:
 
 
 def picture_of(earlier: Sequence[Swap]) -> Swap | None:
-    """Return the latest row whose picture was kept. The caller checks that it is still in storage."""
+    """
+    Return the latest row whose picture was kept, and not rejected by a reviewer.
+
+    The caller checks that it is still in storage.
+    """
     kept = (swap for swap in reversed(earlier) if swap.status is Status.SUCCEEDED and swap.result_uri)
-    return next(kept, None)
+    return next((swap for swap in kept if not swap.rejected_by_reviewer), None)
+
+
+def rejected_picture(earlier: Sequence[Swap]) -> Swap | None:
+    """Return the latest row whose picture a reviewer has rejected: nobody pays for another one unasked."""
+    return next((swap for swap in reversed(earlier) if swap.rejected_by_reviewer), None)
 
 
 def job_of(earlier: Sequence[Swap]) -> Swap | None:
     """
     Return the row whose job a new run adopts instead of paying for another.
 
-    That is the pair's latest job, unless GoEnhance failed it or does not know it. A job is adopted again and again,
-    however many runs did not get its picture: it is paid for, and nothing but GoEnhance's own word ends it.
+    That is the pair's latest job, unless GoEnhance failed it or does not know it, or a reviewer rejected its picture.
+    It is adopted again and again, however many runs did not get its picture: it is paid for, and nothing but
+    GoEnhance's own word ends it.
 
     :param earlier: the rows of one pair and account, in the order they were planned
     """
     latest = next((swap for swap in reversed(earlier) if swap.img_uuid), None)
-    if latest is None:
+    if latest is None or latest.picture_deleted_at or _shows_rejected_picture(latest, earlier):
         return None
     if latest.status is Status.FAILED:
         return None if job_itself_failed(latest) or latest.error_code == JOB_NOT_FOUND else latest
     return latest if latest.status in {Status.SUBMITTED, Status.SUCCEEDED} else None
+
+
+def _shows_rejected_picture(swap: Swap, others: Sequence[Swap]) -> bool:
+    return any(other.rejected_by_reviewer and other.img_uuid == swap.img_uuid for other in others)
 
 
 def unknown_submit(earlier: Sequence[Swap]) -> Swap | None:
@@ -197,6 +249,8 @@ def reusing(row: Swap, earlier: Swap) -> Swap:
         result_sha256=earlier.result_sha256,
         result_mark=earlier.result_mark,
         additional_result_uris=earlier.additional_result_uris,
+        # Of the same picture: it is as suspicious as it was, its thumbnails are not made again, and a review counts.
+        **{name: getattr(earlier, name) for name in (*INSPECTED, *REVIEWED)},
         reused_from=earlier.swap_id,
         cost=0,
         claimed_by=None,
@@ -206,10 +260,10 @@ def reusing(row: Swap, earlier: Swap) -> Swap:
 
 def holding(row: Swap, decision: Decision) -> Swap:
     """Return a row as one that is not sent, because of another row of the same pair."""
-    unknown = decision.step is NextStep.HOLD
+    held = decision.step is NextStep.HOLD
     return row.changed(
         status=Status.HELD,
-        error_code=ErrorCode.UNKNOWN_SUBMIT if unknown else ErrorCode.IN_FLIGHT,
+        error_code=decision.code if held else ErrorCode.IN_FLIGHT,
         error_message=_why_held(decision),
         finished_at=dt.datetime.now(dt.UTC),
     )
@@ -218,6 +272,22 @@ def holding(row: Swap, decision: Decision) -> Swap:
 def _why_held(decision: Decision) -> str:
     other = decision.other
     where = f"run {other.run_id} of Dag {other.dag_id}" if other else "another run"
+    if decision.code is ErrorCode.PICTURE_REJECTED and other is not None:
+        return (
+            f"Not sent: the picture that {where} has of this pair {rejection(other)}. Undo that on the results page "
+            "and clear the task of this row to reuse the picture, or start a run of this row with reuse='never' to pay "
+            "for a new one."
+        )
+    if decision.code is ErrorCode.ERASED:
+        return (
+            f"Not sent: the pair was erased{_on(other.erased_at if other else None)}, with {where}. It is not sent "
+            "again, with reuse='never' neither. If it may be: give the picture a source_key, which names a new pair."
+        )
+    if decision.code is ErrorCode.PICTURE_DELETED:
+        return (
+            f"Not sent: the picture of {where} was deleted{_on(other.picture_deleted_at if other else None)}, as "
+            "keep_pictures_days says. reuse='never' pays for the pair again."
+        )
     if decision.step is NextStep.HOLD:
         moment = (other.claimed_at or other.planned_at) if other else None
         when = f" at {moment.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC" if moment else ""
@@ -232,6 +302,17 @@ def _why_held(decision: Decision) -> str:
         else "is submitting the same pair"
     )
     return f"Not sent: {where} {doing}. A retry or clear looks again."
+
+
+def rejection(swap: Swap) -> str:
+    """Return who rejected a row's picture, when and why, as the end of a sentence."""
+    when = f" on {swap.reviewed_at.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC" if swap.reviewed_at else ""
+    why = f" ({swap.review_note})" if swap.review_note else ""
+    return f"was rejected by {swap.reviewed_by or 'a reviewer'}{when}{why}"
+
+
+def _on(moment: dt.datetime | None) -> str:
+    return f" on {moment.astimezone(dt.UTC):%Y-%m-%d}" if moment else ""
 
 
 def adopting(row: Swap, earlier: Swap) -> Swap:

@@ -15,9 +15,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..exceptions import ErrorCode
+from ..quality_codes import SUSPICIOUS
 from .database import ResultsDatabase
 from .plan import RunKey
-from .states import Status
+from .states import Review, Status
 from .swap import Swap
 
 #: Rows that are changed at a time.
@@ -61,8 +62,10 @@ class RunRows:
     :param statuses: only rows in one of these states
     :param error_codes: only rows with one of these error codes
     :param pair_ids: only rows of these pairs
+    :param is_suspicious: only rows with a suspicious picture, or with ``False`` none of them
     :param over_budget: only rows that a budget holds back, or with ``False`` none of them
     :param counted: without the rows that a later plan of the run no longer held
+    :param or_reviews: with ``statuses``: also rows whose pictures have one of these reviews
     """
 
     def __init__(
@@ -76,8 +79,10 @@ class RunRows:
         statuses: Collection[Status] | None = None,
         error_codes: Collection[str] | None = None,
         pair_ids: Collection[str] | None = None,
+        is_suspicious: bool | None = None,
         over_budget: bool | None = None,
         counted: bool = False,
+        or_reviews: Collection[Review] = (),
     ) -> None:
         self._database = database
         self._table = database.swaps
@@ -90,11 +95,15 @@ class RunRows:
             self._where.append(sa.or_(c.batch == map_index, c.batch.is_(None)))
         self._where += [c[name] == value for name, value in equal.items() if value is not None]
         if statuses is not None:
-            self._where.append(c.status.in_(list(statuses)))
+            in_state = c.status.in_(list(statuses))
+            reviewed = c.review.in_(list(or_reviews))
+            self._where.append(sa.or_(in_state, reviewed) if or_reviews else in_state)
         if error_codes is not None:
             self._where.append(c.error_code.in_(list(error_codes)))
         if pair_ids is not None:
             self._where.append(c.pair_id.in_(list(pair_ids)))
+        if is_suspicious is not None:
+            self._where.append(suspicious(c) if is_suspicious else sa.not_(suspicious(c)))
         if over_budget is not None:
             # The code may be NULL, so that the negation of this would leave rows out.
             code = sa.func.coalesce(c.error_code, "")
@@ -177,6 +186,15 @@ class RunRows:
         if batched:
             return {**task, "batch": c.batch, **others}
         return {"task_id": sa.func.coalesce(c.task_id, ""), **others}
+
+
+def suspicious(columns: Any) -> sa.ColumnElement[bool]:
+    """Return the condition that a row has a suspicious picture, see :attr:`.swap.Swap.suspicion`."""
+    # Both may be NULL, so that the negation of this would leave rows out.
+    found = sa.func.coalesce(columns.quality, "").in_(sorted(SUSPICIOUS))
+    if "review" not in columns:
+        return found
+    return sa.and_(found, sa.func.coalesce(columns.review, "") != "approved")
 
 
 def _beyond(

@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 
 from ..exceptions import ErrorCode
 from .clock import whole_seconds
-from .run_rows import RunRows
-from .states import Status
+from .run_rows import RunRows, suspicious
+from .states import Review, Status
 
 #: Durations are counted by the second up to this many seconds, and by the minute above: the number of groups is small.
 BY_THE_SECOND = 3600
@@ -29,6 +30,8 @@ class RunSummary:
     :param cost: credits as GoEnhance reported them; ``None`` if it reported none
     :param median_seconds: from the submit to the kept picture; ``None`` without kept pictures
     :param slowest_seconds: the same for the slowest one
+    :param rejected_pictures: rows whose picture a reviewer has rejected
+    :param suspicious: rows with a suspicious picture, by its quality
     """
 
     counts: Mapping[Status, int]
@@ -37,6 +40,8 @@ class RunSummary:
     cost: int | None = None
     median_seconds: int | None = None
     slowest_seconds: int | None = None
+    rejected_pictures: int = 0
+    suspicious: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -58,6 +63,8 @@ def summarize(rows: RunRows) -> RunSummary:
             took.label("took"),
             c.attempts,
             c.cost,
+            sa.case((c.review == Review.REJECTED, 1), else_=0).label("rejected"),
+            sa.case((suspicious(c), c.quality)).label("suspicion"),
         )
         .offset(0)
         .subquery()
@@ -67,12 +74,14 @@ def summarize(rows: RunRows) -> RunSummary:
         inner.c.status,
         inner.c.over_budget,
         sa.case((inner.c.took >= 0, by_time)).label("seconds"),
+        inner.c.suspicion,
     )
     query = sa.select(
         *groups,
         sa.func.count().label("rows"),
         sa.func.sum(inner.c.attempts).label("attempts"),
         sa.func.sum(inner.c.cost).label("cost"),
+        sa.func.sum(inner.c.rejected).label("rejected"),
         sa.func.max(inner.c.took).label("slowest"),
     ).group_by(*groups)
     return _summary(rows.database.read(query))
@@ -80,9 +89,11 @@ def summarize(rows: RunRows) -> RunSummary:
 
 def _summary(groups: list[dict[str, Any]]) -> RunSummary:
     counts = dict.fromkeys(Status, 0)
+    by_quality: Counter[str] = Counter()
     for group in groups:
         counts[Status(group["status"])] += int(group["rows"])
-    costs = [int(group["cost"]) for group in groups if group["cost"] is not None]
+        if group["suspicion"]:
+            by_quality[group["suspicion"]] += int(group["rows"])
     timed = sorted(
         (int(group["seconds"]), int(group["rows"]), int(group["slowest"]))
         for group in groups
@@ -91,11 +102,19 @@ def _summary(groups: list[dict[str, Any]]) -> RunSummary:
     return RunSummary(
         counts=counts,
         over_budget=sum(int(group["rows"]) for group in groups if group["over_budget"]),
-        attempts=sum(int(group["attempts"] or 0) for group in groups),
-        cost=sum(costs) if costs else None,
+        attempts=_total(groups, "attempts") or 0,
+        cost=_total(groups, "cost"),
         median_seconds=_median([(seconds, rows) for seconds, rows, _ in timed]),
+        rejected_pictures=_total(groups, "rejected") or 0,
         slowest_seconds=max((slowest for _, _, slowest in timed), default=None),
+        suspicious=by_quality,
     )
+
+
+def _total(groups: list[dict[str, Any]], name: str) -> int | None:
+    """Return the sum of a column; ``None`` if it has no value in any group."""
+    values = [int(group[name]) for group in groups if group[name] is not None]
+    return sum(values) if values else None
 
 
 def _median(counted: list[tuple[int, int]]) -> int | None:

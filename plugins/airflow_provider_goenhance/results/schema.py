@@ -23,6 +23,26 @@ _Key = sa.String(250)
 _Text = sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
 
 
+def pair_id_index(name: str) -> str:
+    """Return the name of the index over pair ids, in which the page searches. A table of release 0.2.0 lacks it."""
+    return f"ix_{name}_pair_id"
+
+
+def _pair_id_indexes(name: str) -> tuple[sa.Index, sa.Index]:
+    """
+    Return the index over pair ids, for each kind of database.
+
+    It does not begin with the run: before a table is analyzed, PostgreSQL might read batches through it. There the
+    collation "C" makes the texts with one beginning neighbours.
+    """
+    on_postgres = sa.Index(pair_id_index(name), sa.text('pair_id COLLATE "C"'), "run_id")
+    elsewhere = sa.Index(pair_id_index(name), "pair_id", "run_id")
+    return (
+        on_postgres.ddl_if(dialect="postgresql"),
+        elsewhere.ddl_if(callable_=lambda *_, dialect, **__: dialect.name != "postgresql"),
+    )
+
+
 @lru_cache(maxsize=8)
 def swaps_table(name: str = DEFAULT_TABLE, schema: str | None = None) -> sa.Table:
     """
@@ -49,6 +69,9 @@ def swaps_table(name: str = DEFAULT_TABLE, schema: str | None = None) -> sa.Tabl
         sa.Column("consent_ref", _Text),
         sa.Column("source_key", _Text),
         sa.Column("reference_key", _Text),
+        # Which content a picture in a private store had: an ETag or a hash.
+        sa.Column("source_version", sa.String(128)),
+        sa.Column("reference_version", sa.String(128)),
         # The manifest's other columns as the JSON text of an object, and the SHA-256 of its file.
         sa.Column("labels", _Text),
         sa.Column("manifest_sha256", sa.String(64)),
@@ -66,7 +89,16 @@ def swaps_table(name: str = DEFAULT_TABLE, schema: str | None = None) -> sa.Tabl
         # How its pictures disclose their origin; NULL if they do not, or nobody has looked.
         sa.Column("result_mark", sa.String(32)),
         sa.Column("additional_result_uris", StringTuple),
+        # What a look at the kept picture has found, and the thumbnails; NULL if there was none.
+        sa.Column("quality", sa.String(16)),
+        sa.Column("quality_score", sa.Float(53)),
+        sa.Column("quality_figures", _Text),
+        sa.Column("thumbnail_uri", _Text),
+        sa.Column("source_thumbnail_uri", _Text),
+        sa.Column("reference_thumbnail_uri", _Text),
         sa.Column("reused_from", sa.String(36)),
+        # Copies of its pictures that were made for GoEnhance, until they are removed.
+        sa.Column("staged_uris", StringTuple),
         # The execution that moved it last, and times (UTC).
         sa.Column("claimed_by", sa.String(400)),
         sa.Column("max_tries", sa.Integer),
@@ -86,6 +118,16 @@ def swaps_table(name: str = DEFAULT_TABLE, schema: str | None = None) -> sa.Tabl
         sa.Column("resolved_by", sa.String(250)),
         sa.Column("resolved_at", _Time),
         sa.Column("resolution_note", sa.Text),
+        # Set when its pictures were deleted on purpose, by retention or an erasure; and when the row was erased.
+        sa.Column("picture_deleted_at", _Time),
+        sa.Column("erased_at", _Time),
+        # The end of the shown person's consent.
+        sa.Column("consent_expires", _Time),
+        # What a person said about the picture, see `review_transitions`.
+        sa.Column("review", sa.String(16)),
+        sa.Column("reviewed_by", sa.String(250)),
+        sa.Column("reviewed_at", _Time),
+        sa.Column("review_note", sa.Text),
     ]
     table = sa.Table(
         name,
@@ -95,6 +137,7 @@ def swaps_table(name: str = DEFAULT_TABLE, schema: str | None = None) -> sa.Tabl
         # keep all versions of a row on one page (hence the fill factor), which needs no vacuum.
         sa.Index(f"ix_{name}_run", "dag_id", "run_id", "task_id", "batch"),
         sa.Index(f"ix_{name}_pair", "pair_fingerprint"),
+        *_pair_id_indexes(name),
         mysql_charset="utf8mb4",
         # Otherwise two ids that differ in case or accents only would be the same one.
         mysql_collate="utf8mb4_bin",

@@ -15,7 +15,7 @@ import pickle
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from operator import attrgetter
 from typing import IO, Any
@@ -23,7 +23,7 @@ from typing import IO, Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, sqlite
 
-from .bounds import fit
+from .bounds import bound_of, fit
 from .swap import Swap
 
 NAME = "goenhance_plan"
@@ -33,6 +33,7 @@ StagedRow = tuple[Swap, int | None, bool]
 #: Columns of which most rows of a plan have none.
 _RARE = (
     "additional_result_uris",
+    "staged_uris",
     "map_index",
     "batch",
     "former_uuids",
@@ -48,6 +49,9 @@ _RARE = (
     "resolved_by",
     "resolved_at",
     "resolution_note",
+    "picture_deleted_at",
+    "erased_at",
+    "consent_expires",
 )
 #: What COPY has to read in another way, and what no database stores.
 _SPECIAL = re.compile(r"[\\\t\n\r\0]")
@@ -68,8 +72,8 @@ class StagedRows:
     def __init__(self, swaps: sa.Table, dialect: sa.Dialect) -> None:
         self._swaps = swaps
         self._file: IO[bytes] = tempfile.TemporaryFile(prefix="goenhance-plan-")  # noqa: SIM115
-        self._copies = dialect.driver in COPY_BY_DRIVER
-        self._format: _CopyText | _Pickled = _CopyText(swaps) if self._copies else _Pickled(swaps)
+        self._format: _CopyText | _Pickled
+        self._format = _CopyText(swaps) if dialect.driver in COPY_BY_DRIVER else _Pickled(swaps, dialect)
         #: Rows that were added.
         self.count = 0
 
@@ -87,15 +91,11 @@ class StagedRows:
         drop_staging_table(connection)
         connection.execute(sa.schema.CreateTable(table))
         self._file.seek(0)
-        if self._copies:
+        if isinstance(self._format, _Pickled):
+            self._format.insert(connection, self._file)
+        else:
             names = ", ".join(table.columns.keys())
             _copy(connection, f"COPY {NAME} ({names}) FROM STDIN", self._file)
-        else:
-            statement = _insert_or_leave(table, connection.dialect.name)
-            for some in _Pickled.read(self._file):
-                connection.execute(
-                    statement, [dict(zip(table.columns.keys(), row, strict=True)) for row in some]
-                )
         return table
 
 
@@ -144,7 +144,8 @@ class _CopyText:
         self._rare_columns = columns[-len(_RARE) :]
         self._common = attrgetter(*(column.name for column in self._columns))
         self._rare = attrgetter(*_RARE)
-        self._no_rare: tuple[Any, ...] = ((), *[None] * (len(_RARE) - 1))
+        # The two tuples of strings come first.
+        self._no_rare: tuple[Any, ...] = ((), (), *[None] * (len(_RARE) - 2))
         self._no_rare_text = "\t".join([_NULL] * len(_RARE))
 
     def write(self, file: IO[bytes], rows: Iterable[StagedRow]) -> int:
@@ -184,18 +185,29 @@ def _copied(value: Any) -> str:
 
 
 class _Pickled:
-    """Lists of rows, as SQLAlchemy takes them."""
+    """
+    Lists of rows, whose values are converted for the driver as they are written.
 
-    def __init__(self, swaps: sa.Table) -> None:
-        self._columns = [swaps.c[name] for name in _columns()]
+    SQLAlchemy takes several times as long to convert the parameters of many rows, most of whose values are NULL.
+    """
+
+    def __init__(self, swaps: sa.Table, dialect: sa.Dialect) -> None:
+        table = staging_table(swaps, dialect.name)
+        compiled: Any = _insert_or_leave(table, dialect.name).compile(dialect=dialect)
+        self._text = str(compiled)
+        self._names = None if compiled.positiontup else table.columns.keys()
         self._values = attrgetter(*_columns())
+        self._converters = [_converter(table.c[name], dialect) for name in _columns()]
 
     def write(self, file: IO[bytes], rows: Iterable[StagedRow]) -> int:
         count = 0
         some: list[tuple[Any, ...]] = []
         for row, place, known in rows:
-            values = zip(self._values(row), self._columns, strict=True)
-            some.append((*(fit(value, column) for value, column in values), place, int(known)))
+            values = [
+                value if value is None or convert is None else convert(value)
+                for value, convert in zip(self._values(row), self._converters, strict=True)
+            ]
+            some.append((*values, place, int(known)))
             count += 1
             if len(some) == _ROWS:
                 pickle.dump(some, file)
@@ -204,13 +216,29 @@ class _Pickled:
             pickle.dump(some, file)
         return count
 
+    def insert(self, connection: sa.Connection, file: IO[bytes]) -> None:
+        """Insert the rows of a file into the temporary table."""
+        names = self._names
+        for some in self._read(file):
+            parameters = some if names is None else [dict(zip(names, row, strict=True)) for row in some]
+            connection.exec_driver_sql(self._text, parameters)
+
     @staticmethod
-    def read(file: IO[bytes]) -> Iterator[list[tuple[Any, ...]]]:
+    def _read(file: IO[bytes]) -> Iterator[list[tuple[Any, ...]]]:
         while True:
             try:
                 yield pickle.load(file)  # noqa: S301  a file of our own that has no name
             except EOFError:
                 return
+
+
+def _converter(column: sa.Column[Any], dialect: sa.Dialect) -> Callable[[Any], Any] | None:
+    """Return the function that makes a value fit its column and the driver, ``None`` if any does."""
+    bound = bound_of(column)
+    convert = column.type.dialect_impl(dialect).bind_processor(dialect)
+    if bound is None or convert is None:
+        return bound or convert
+    return lambda value: convert(bound(value))
 
 
 def _insert_or_leave(table: sa.Table, dialect: str) -> Any:

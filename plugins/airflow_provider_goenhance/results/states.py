@@ -18,8 +18,16 @@ class Status(enum.StrEnum):
     UNKNOWN = "unknown"  #: Its POST may have been accepted and paid for; no answer says so.
     REJECTED = "rejected"  #: The manifest's row cannot be used; it is never sent.
     REUSED = "reused"  #: An earlier run's picture serves; nothing was paid.
-    #: Not sent, because an earlier submit of the pair may have been paid for, or a budget is reached; nothing was paid.
+    #: Not sent, because an earlier submit of the pair may have been paid for, its picture was deleted on purpose or
+    #: rejected by a reviewer, or a budget is reached; nothing was paid.
     HELD = "held"
+
+
+class Review(enum.StrEnum):
+    """What a person said about a picture, as stored in the ``review`` column."""
+
+    APPROVED = "approved"  #: The picture is good.
+    REJECTED = "rejected"  #: The picture is kept, but no other run uses it, and its pair is held.
 
 
 TERMINAL = frozenset(
@@ -32,5 +40,7 @@ OnUnknownSubmit = Literal["hold", "resubmit"]
 OnClear = Literal["reattach", "resubmit"]
 #: Whether pairs for which a budget has no room are left for later, or fail the task.
 OnBudgetReached = Literal["hold", "fail"]
+#: What follows from a kept picture that is suspicious.
+OnSuspicious = Literal["keep", "review", "fail"]
 #: Whether an earlier run's picture or job of the same pair and account serves instead of a new, paid swap.
 Reuse = Literal["never", "succeeded"]

@@ -13,6 +13,7 @@ from .clock import CLAIM_SECONDS_0_1_0
 from .states import Status
 
 if TYPE_CHECKING:
+    from .inspection_transitions import Inspected
     from .ledger import Ledger
     from .outcome_transitions import Outcome
     from .swap import Swap
@@ -53,6 +54,9 @@ class SwapStore(Protocol):
 
     def record_outcomes(self, outcomes: Sequence[Outcome], account: str | None = None, /) -> None:
         """Record what became of jobs; see :meth:`.ledger.Ledger.record_outcomes`."""
+
+    def record_inspections(self, inspections: Sequence[Inspected], /) -> None:
+        """Record what looks at kept pictures have found."""
 
     def hold_for_budget(self, swap_ids: Sequence[str], message: str) -> None:
         """Hold rows for which a budget has no room."""
@@ -131,6 +135,10 @@ class TableStore:
     def record_outcomes(self, outcomes: Sequence[Outcome], account: str | None = None, /) -> None:
         """Record what became of jobs."""
         self._ledger.record_outcomes(outcomes, account)
+
+    def record_inspections(self, inspections: Sequence[Inspected], /) -> None:
+        """Record what looks at kept pictures have found."""
+        self._ledger.take(inspections)
 
     def hold_for_budget(self, swap_ids: Sequence[str], message: str) -> None:
         """Hold rows for which a budget has no room."""

@@ -22,11 +22,12 @@ from .transition_memory import apply_to, former_job, is_taken
 from .transitions import Abandoned, Accepted, ClaimOwner, Step, Transition
 
 if TYPE_CHECKING:
+    from .inspection_transitions import Inspected
     from .ledger import Ledger
     from .outcome_transitions import Outcome
 
 STATE_KEY = "goenhance_swap"
-_TIMES = tuple(field.name for field in dataclasses.fields(Swap) if field.name.endswith("_at"))
+_TIMES = tuple(field.name for field in dataclasses.fields(Swap) if field.type == "dt.datetime | None")
 
 
 class StateStore(Protocol):
@@ -95,6 +96,11 @@ class TaskStateStore:
         for outcome in outcomes:
             self._take(outcome)
 
+    def record_inspections(self, inspections: Sequence[Inspected], /) -> None:
+        """Record what the look at the kept picture has found."""
+        for inspection in inspections:
+            self._take(inspection)
+
     def hold_for_budget(self, swap_ids: Sequence[str], message: str) -> None:
         """Do nothing: without a results table there are no budgets."""
 
@@ -127,13 +133,15 @@ class TaskStateStore:
         stored = _decode(text)
         # Release 0.1.0 took the fingerprint of signed URLs as they were.
         fingerprints = {stored.pair_fingerprint, pair_fingerprint(stored.source_img, stored.reference_img)}
-        if self._planned.pair_fingerprint in fingerprints:
+        is_same = self._planned.pair_fingerprint in fingerprints
+        # An object that was overwritten since is no reason to forget the job of the one before.
+        if is_same or _addresses(stored) == _addresses(self._planned):
             # The links of the attempt before may have expired.
             return dataclasses.replace(
                 stored,
                 source_img=self._planned.source_img,
                 reference_img=self._planned.reference_img,
-                pair_fingerprint=self._planned.pair_fingerprint,
+                pair_fingerprint=self._planned.pair_fingerprint if is_same else stored.pair_fingerprint,
             )
         # The task has other pictures now: a new swap, whose row still knows the old job.
         former = " ".join(filter(None, [stored.former_uuids, stored.img_uuid]))
@@ -160,6 +168,13 @@ class TaskStateWriter:
             return error
 
 
+def _addresses(swap: Swap) -> str:
+    """Return the identity of a row's addresses, whatever is there now."""
+    return pair_fingerprint(
+        swap.source_img, swap.reference_img, source_key=swap.source_key, reference_key=swap.reference_key
+    )
+
+
 def _encode(swap: Swap) -> str:
     return json.dumps(swap.to_row(), default=dt.datetime.isoformat)
 
@@ -168,5 +183,6 @@ def _decode(text: str) -> Swap:
     row = json.loads(text)
     for name in _TIMES:
         row[name] = dt.datetime.fromisoformat(row[name]) if row.get(name) else None
-    row["additional_result_uris"] = tuple(row.get("additional_result_uris") or ())
+    for name in ("additional_result_uris", "staged_uris"):
+        row[name] = tuple(row.get(name) or ())
     return Swap.from_row(row)

@@ -18,6 +18,7 @@ from .budgets import within_budgets
 from .clock import database_time
 from .columns import UtcDateTime
 from .database import IN_LIST
+from .input_transitions import InputsChanged, InputsFailed, InputsStaged
 from .pair_keys import claim_pairs
 from .plan_transitions import PlanStep, Repeated
 from .resend_transitions import NotSentAgain
@@ -46,9 +47,19 @@ from .transitions import (
 )
 
 #: Results of POSTs first: they release what the claims of the same commit may then have.
-_ORDER: tuple[type[Transition], ...] = (Accepted, NotSent, NotSentAgain, Declined, OutcomeUnknown, Claim)
+_ORDER: tuple[type[Transition], ...] = (
+    Accepted,
+    NotSent,
+    NotSentAgain,
+    Declined,
+    OutcomeUnknown,
+    InputsFailed,
+    InputsChanged,
+    InputsStaged,
+    Claim,
+)
 #: Rare, and with values that JSON does not have.
-_ROW_BY_ROW: frozenset[type[Transition]] = frozenset({NotSentAgain})
+_ROW_BY_ROW: frozenset[type[Transition]] = frozenset({NotSentAgain, InputsStaged})
 
 
 def apply(
@@ -160,7 +171,7 @@ def _update_by_kind(
         rows, fixed = values.rows(some), values.fixed(owner, now)
         updated = -1
         if bulk_update.reads_json(dialect.name) and kind not in _ROW_BY_ROW:
-            updated = _json_update(swaps, kind.rule, dialect).execute(connection, rows, fixed)
+            updated = _json_update(swaps, kind.rule, dialect).execute(connection, rows, fixed).rowcount
         else:
             bulk_update.execute_many(connection, _statement(swaps, kind.rule), values.names, rows, fixed)
         # A row counts once, even if two of the steps are for it.
@@ -220,11 +231,11 @@ def _statement(swaps: sa.Table, rule: Rule) -> sa.Update:
 
 
 @lru_cache(maxsize=32)
-def _json_update(swaps: sa.Table, rule: Rule, dialect: sa.Dialect) -> bulk_update.JsonUpdate:
+def _json_update(swaps: sa.Table, rule: Rule, dialect: sa.Dialect) -> bulk_update.JsonStatement:
     """Return the UPDATE of all rows in a JSON text."""
     cells = bulk_update.json_cells(dialect.name, _columns(swaps, rule))
     matches = bulk_update.key_matches(dialect.name, swaps.c.swap_id, cells["swap_id"])
-    return bulk_update.JsonUpdate(_derive(swaps, rule, cells).where(matches), dialect)
+    return bulk_update.JsonStatement(_derive(swaps, rule, cells).where(matches), dialect)
 
 
 def _columns(swaps: sa.Table, rule: Rule) -> dict[str, sa.Column[Any]]:
@@ -293,7 +304,17 @@ def _expression(swaps: sa.Table, source: Any, column: sa.Column[Any], cells: bul
 
 def _read(connection: sa.Connection, swaps: sa.Table, ids: Iterable[str]) -> dict[str, Any]:
     c = swaps.c
-    columns = (c.swap_id, c.status, c.img_uuid, c.claimed_by, c.former_uuids, c.attempts)
+    columns = (
+        c.swap_id,
+        c.status,
+        c.img_uuid,
+        c.claimed_by,
+        c.former_uuids,
+        c.attempts,
+        c.error_code,
+        c.pair_fingerprint,
+        c.staged_uris,
+    )
     found: dict[str, Any] = {}
     for some in _slices(sorted(ids)):
         for row in connection.execute(sa.select(*columns).where(c.swap_id.in_(some))):

@@ -19,11 +19,15 @@ from typing import TYPE_CHECKING, ClassVar
 from ..exceptions import SubmitOutcomeUnknownError
 from .budget_transitions import OverBudget
 from .clock import CLAIM_SECONDS_0_1_0
+from .erasure_transitions import ErasureStep
+from .input_transitions import InputsFailed, InputStep
+from .inspection_transitions import INSPECTED, Inspected
 from .outcome_transitions import Outcome, WaitedAgain
 from .pair_transitions import PairStep
 from .plan_transitions import PlanStep
 from .resend_transitions import NotSentAgain
 from .resolution import ResolutionStep
+from .review_transitions import REVIEWED, Reviewed
 from .states import Status
 from .transition_rules import (
     NOW,
@@ -123,6 +127,9 @@ class Claim:
             "result_sha256": None,
             "result_mark": None,
             "additional_result_uris": (),
+            # A review is of a picture, and this row will have another one.
+            **dict.fromkeys(REVIEWED),
+            **dict.fromkeys(INSPECTED),
         },
         taken_if={
             "status": Status.SUBMITTING,
@@ -301,23 +308,26 @@ def without_side_values(step: Transition) -> Transition:
     match step:
         case Accepted():
             return dataclasses.replace(step, cost=None)
-        case NotSent() | NotSentAgain() | Declined() | OutcomeUnknown():
+        case NotSent() | NotSentAgain() | Declined() | OutcomeUnknown() | InputsFailed():
             return dataclasses.replace(step, message="The database refused the text of the reason.")
         case _:
             return step
 
 
 #: The steps of a submit, which a claim owner takes through the group commit.
-Transition = Claim | Accepted | NotSent | NotSentAgain | Declined | OutcomeUnknown
+Transition = Claim | Accepted | NotSent | NotSentAgain | Declined | OutcomeUnknown | InputStep
 #: Every step of a row.
 Step = (
     Transition
     | FormerJob
     | Abandoned
     | Outcome
+    | Inspected
     | WaitedAgain
     | OverBudget
     | PlanStep
     | PairStep
     | ResolutionStep
+    | Reviewed
+    | ErasureStep
 )

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
-from ..api.polling import wait_for_jobs
+from ..api.polling import progress_line, wait_for_jobs
 from ..api.wait_outcome import WaitOutcome
 from ..exceptions import GoEnhanceError, ResultsTableError
 from ..execution.events import event_of, event_of_error
 from ..execution.messages import pluralize
+from ..metrics import WaitingJobs
 
 if TYPE_CHECKING:
     from ..hooks.goenhance import GoEnhanceAsyncHook
@@ -121,6 +122,15 @@ class GoEnhanceJobsTrigger(BaseTrigger):
             self._jobs = list(dict.fromkeys([*await self._jobs_of_rows(), *self.img_uuids]))
         # The first import takes most of a second, so it must not block the thread of all triggers.
         hook_class = await asyncio.to_thread(_hook_class)
+        with WaitingJobs(self._dag_id()) as waiting:
+            return event_of(await self._outcome(hook_class, waiting), self.carried)
+
+    async def _outcome(self, hook_class: type[GoEnhanceAsyncHook], waiting: WaitingJobs) -> WaitOutcome:
+        def progress(done: int, failed: int, total: int, seconds: float) -> str:
+            waiting.show(total - done)
+            return progress_line(done, failed, total, seconds)
+
+        waiting.show(len(self._jobs))
         async with hook_class(self.goenhance_conn_id).client() as client:
             outcome = await wait_for_jobs(
                 client.get_job,
@@ -129,6 +139,7 @@ class GoEnhanceJobsTrigger(BaseTrigger):
                 poll_interval=self.poll_interval,
                 max_concurrency=client.account.max_concurrency,
                 host=client.account.base_url,
+                progress=progress,
                 hand_over_after=self.hand_over_after,
                 since=self.since,
                 doubts={uuid: (int(said[0]), float(said[1])) for uuid, said in (self.doubts or {}).items()},
@@ -141,7 +152,13 @@ class GoEnhanceJobsTrigger(BaseTrigger):
             if outcome.handed_over
             else "",
         )
-        return event_of(outcome, self.carried)
+        return outcome
+
+    def _dag_id(self) -> str | None:
+        found = (self.rows or {}).get("dag_id") or getattr(
+            getattr(self, "task_instance", None), "dag_id", None
+        )
+        return str(found) if found else None
 
     async def _jobs_of_rows(self) -> list[str]:
         """Read the jobs of the rows, again for a while if the database is out of reach."""

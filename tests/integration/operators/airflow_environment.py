@@ -64,6 +64,7 @@ class AirflowEnvironment:
 
     :param home: its AIRFLOW_HOME
     :param test_dags: whether it has the Dags of the tests beside the shipped ones
+    :param examples: whether it has the Dags to copy from
     :param python: the interpreter of the environment that Airflow runs in
     :param path: further directories on its import path
     :param settings: further environment variables
@@ -74,12 +75,14 @@ class AirflowEnvironment:
         home: Path,
         *,
         test_dags: bool = False,
+        examples: bool = False,
         python: str = sys.executable,
         path: str = os.pathsep.join([str(ROOT), str(ROOT / "plugins")]),
         **settings: str,
     ) -> None:
         self.home = home
         self.test_dags = test_dags
+        self.examples = examples
         self.python = python
         self.path = path
         self.settings = settings
@@ -95,6 +98,8 @@ class AirflowEnvironment:
             if not name.startswith(("AIRFLOW_", "_AIRFLOW_"))
         }
         dags = [ROOT / "dags", *([Path(__file__).parent / "test_dags"] if self.test_dags else [])]
+        if self.examples:
+            dags.append(ROOT / "plugins" / "airflow_provider_goenhance" / "example_dags")
         (self.home / "dags").mkdir()
         for folder in dags:
             for file in folder.glob("*.py"):
@@ -126,21 +131,22 @@ class AirflowEnvironment:
             self._process.wait(120)
         self._log.close()
 
-    def prepare(self, sandbox: SandboxProcess, folder: Path) -> None:
-        """Set the sandbox and the results table of the next runs."""
+    def prepare(self, sandbox: SandboxProcess, folder: Path, *, manifest: str = "") -> None:
+        """Set the sandbox, the results table and the manifest of the next runs."""
         self.sandbox, self.folder = sandbox, folder
         self.connect()
         results = {"conn_type": "sqlite", "host": str(folder / "results.db")}
         self._environment["AIRFLOW_CONN_GOENHANCE_RESULTS"] = json.dumps(results)
-        self._environment["AIRFLOW_VAR_GOENHANCE_MANIFEST"] = ""
+        self._environment["AIRFLOW_VAR_GOENHANCE_MANIFEST"] = manifest
 
-    def connect(self, *, token: str | None = None, port: int | None = None) -> None:
+    def connect(self, *, token: str | None = None, port: int | None = None, **extra: Any) -> None:
         """Set the GoEnhance connection of the next runs."""
         conn = {
             "conn_type": "goenhance",
             "host": "http://127.0.0.1",
             "port": port or self.sandbox.port,
             "password": token or self.sandbox.token,
+            "extra": extra,
         }
         self._environment["AIRFLOW_CONN_GOENHANCE_DEFAULT"] = json.dumps(conn)
 

@@ -66,6 +66,9 @@ def count_downloads(batch: LightTask) -> Callable[[], int]:
     return lambda: int(batch.sandbox.faults()["result"][0]["fired"])
 
 
+URIS = ("result_uri", "thumbnail_uri", "source_thumbnail_uri", "reference_thumbnail_uri")
+
+
 def path_of(row: dict[str, Any]) -> Path:
     return Path(unquote(urlsplit(row["result_uri"]).path))
 
@@ -370,7 +373,7 @@ def test_a_hostile_answer_fails_its_own_row_with_a_reason_and_no_other(
     assert said in rows[0]["error_message"]
     # No half file: what is there is what the rows name.
     kept = {path for path in (batch.folder / "kept").rglob("*") if path.is_file()}
-    assert kept == {path_of(row) for row in rows[1:]}
+    assert kept == {Path(unquote(urlsplit(row[name]).path)) for row in rows[1:] for name in URIS if row[name]}
 
 
 @pytest.mark.parametrize("pair_id", ["../../escaped", "/etc/passwd", "..\\..\\x", "a/../../b", "..", "."])

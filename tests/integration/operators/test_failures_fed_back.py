@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote, urlsplit
 import pytest
 
 from airflow_provider_goenhance.exceptions import BatchFailedError, ManifestError
+from airflow_provider_goenhance.execution.review import review_pictures
 from airflow_provider_goenhance.hooks.results import open_results
 from airflow_provider_goenhance.operators.face_swap_batch import GoEnhanceFaceSwapBatchOperator
 from airflow_provider_goenhance.operators.plan import GoEnhancePlanOperator
@@ -63,7 +64,7 @@ class Nights:
         batches: list[dict[str, Any]] = operator.execute({"ti": ti})  # type: ignore[typeddict-item]
         return batches
 
-    def swap(self, run_id: str, batches: Sequence[dict[str, Any]]) -> None:
+    def swap(self, run_id: str, batches: Sequence[dict[str, Any]], **arguments: Any) -> None:
         for batch in batches:
             # The last try: a retry would look at the rows again.
             ti = LightTaskInstance("swap", run_id=run_id, map_index=batch["batch"], try_number=3)
@@ -74,6 +75,7 @@ class Nights:
                 poll_interval=0.05,
                 allowed_failure_share=1.0,
                 deferrable=False,
+                **arguments,
             )
             operator.execute({"ti": ti})  # type: ignore[typeddict-item]
 
@@ -95,6 +97,10 @@ class Nights:
     def run(self, run_id: str, manifest: Any, **arguments: Any) -> list[dict[str, str]] | None:
         self.swap(run_id, self.plan(run_id, manifest, **arguments))
         return self.report(run_id)
+
+    def review(self, run_id: str, pair_id: str, review: str | None) -> None:
+        ledger = Ledger(open_results())
+        review_pictures(ledger, [self.rows(run_id)[pair_id].swap_id], review, by="anna")
 
     def rows(self, run_id: str) -> dict[str, Swap]:
         rows = Ledger(open_results()).of_run(RunKey("light", run_id))
@@ -320,6 +326,72 @@ def test_the_statuses_choose_the_rows(nights: Nights, statuses: Any) -> None:
     assert nights.statuses("run-2") == {"a": "reused", "bad": "rejected"}
 
 
+# -- pictures that a reviewer rejected ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def reviewed(nights: Nights) -> Nights:
+    """A run of two pairs that both succeeded; a reviewer rejected the picture of the first."""
+    nights.run("run-1", nights.write([nights.pair("a"), nights.pair("b")]))
+    nights.review("run-1", "a", "rejected")
+    return nights
+
+
+def test_a_rejected_picture_is_kept_and_its_pair_is_neither_reused_nor_paid_for_unasked(
+    reviewed: Nights,
+) -> None:
+    left = reviewed.run("run-2", str(reviewed.folder / "pairs.csv"))
+
+    assert reviewed.statuses("run-2") == {"a": "held", "b": "reused"}
+    assert reviewed.rows("run-2")["a"].error_code == "picture_rejected"
+    assert reviewed.paid() == 2
+    assert path_of(reviewed.rows("run-1")["a"].result_uri).is_file()
+    assert [row["pair_id"] for row in left or []] == ["a"]
+    # A clear of the task looks again, and holds it still.
+    reviewed.swap("run-2", [{"batch": 0}])
+    assert reviewed.statuses("run-2")["a"] == "held"
+    assert reviewed.paid() == 2
+
+
+def test_a_clear_reuses_the_picture_once_its_rejection_is_undone(reviewed: Nights) -> None:
+    reviewed.run("run-2", str(reviewed.folder / "pairs.csv"))
+    reviewed.review("run-1", "a", None)
+
+    reviewed.swap("run-2", [{"batch": 0}])
+
+    assert reviewed.statuses("run-2") == {"a": "reused", "b": "reused"}
+    assert reviewed.paid() == 2
+
+
+def test_a_new_picture_is_paid_for_once_it_is_asked_for_by_name_and_serves_from_then_on(
+    reviewed: Nights,
+) -> None:
+    batches = reviewed.plan("run-2", "run:light/run-1", statuses="rejected_by_reviewer", reuse="never")
+    reviewed.swap("run-2", batches, reuse="never")
+
+    assert reviewed.statuses("run-2") == {"a": "succeeded"}
+    assert reviewed.paid() == 3
+    reviewed.run("run-3", str(reviewed.folder / "pairs.csv"))
+    third = reviewed.rows("run-3")["a"]
+    assert (str(third.status), third.img_uuid) == ("reused", reviewed.rows("run-2")["a"].img_uuid)
+
+
+def test_failures_csv_has_the_rejected_pictures_and_who_rejected_them(reviewed: Nights) -> None:
+    (left,) = reviewed.report("run-1") or []
+
+    assert (left["pair_id"], left["status"]) == ("a", "rejected_by_reviewer")
+    assert "was rejected by anna" in left["reason"]
+    assert "holds the pair, because its picture was rejected" in left["new_run"]
+
+
+def test_a_run_without_rejected_pictures_says_so(nights: Nights) -> None:
+    nights.run("run-1", nights.write([nights.pair("a")]))
+    with pytest.raises(
+        ManifestError, match=r"has no row that is rejected_by_reviewer: the run has 1 succeeded"
+    ):
+        nights.plan("run-2", "run:light/run-1", statuses="rejected_by_reviewer")
+
+
 def test_a_run_and_a_file_can_be_planned_together(nights: Nights) -> None:
     path = nights.mixed()
     nights.plan("run-2", ["run:light/run-1", path])
@@ -384,6 +456,7 @@ def test_arguments_that_cannot_be_meant_are_refused(
 # -- the shipped Dag ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_batch_dag_swaps_the_failures_of_a_run_again(airflow: AirflowEnvironment) -> None:
     image = airflow.sandbox.image
     path = airflow.folder / "pairs.csv"

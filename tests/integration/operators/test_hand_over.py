@@ -207,6 +207,7 @@ def test_a_failed_job_is_submitted_again_while_the_others_run(straggling: MakeTa
     assert batch.accepted() == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("deferrable", [True, False])
 def test_a_straggler_does_not_keep_the_places_of_max_jobs_from_the_other_rows(
     straggling: MakeTask, connect: Any, monkeypatch: pytest.MonkeyPatch, deferrable: bool
@@ -226,6 +227,7 @@ def test_a_straggler_does_not_keep_the_places_of_max_jobs_from_the_other_rows(
     assert batch.accepted() == 5
 
 
+@pytest.mark.slow
 def test_a_worker_that_waits_collects_what_has_ended_meanwhile(straggling: MakeTask) -> None:
     batch = straggling(deferrable=False, timeout=12)
     seen: list[Counter[str]] = []

@@ -83,6 +83,7 @@ def test_pairs_may_come_as_an_xcomarg_or_out_of_a_native_template(
     assert len(img_uuids(airflow)) == 2
 
 
+@pytest.mark.slow
 def test_an_id_stays_the_text_it_was_in_a_dag_that_renders_natively(airflow: AirflowEnvironment) -> None:
     run = airflow.run("native_ids", base=airflow.sandbox.url)
 
@@ -152,10 +153,7 @@ def test_the_batch_dag_swaps_a_manifest_and_names_each_pair(airflow: AirflowEnvi
     }
     assert len(img_uuids(airflow)) == 3
     assert (again.state, again.tries("report")) == ("failed", [1])
-    assert (
-        "1 of 4 pairs did not succeed (0 failed, 0 unknown, 0 held, 1 rejected), more than the allowed share"
-        in again.text
-    )
+    assert "1 of 4 pairs did not succeed (1 rejected), more than the allowed share" in again.text
 
 
 def test_only_submitting_leaves_the_rows_submitted_and_the_run_succeeds(airflow: AirflowEnvironment) -> None:

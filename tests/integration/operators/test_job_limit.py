@@ -223,6 +223,7 @@ def run_until(task: LightTask, condition: Callable[[], bool]) -> None:
         process.wait()
 
 
+@pytest.mark.slow
 def test_a_task_that_was_killed_while_it_waited_keeps_its_room_until_it_is_retried(
     task: MakeTask, connect: Connect, goenhance_sandbox_shared: SandboxProcess
 ) -> None:
@@ -239,6 +240,7 @@ def test_a_task_that_was_killed_while_it_waited_keeps_its_room_until_it_is_retri
     assert counted(killed) == [0]  # the place of the other one
 
 
+@pytest.mark.slow
 def test_a_task_that_was_killed_while_it_submitted_keeps_the_room_that_it_reserved(
     task: MakeTask, connect: Connect, goenhance_sandbox_shared: SandboxProcess
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from airflow_provider_goenhance.exceptions import CollectError
 from airflow_provider_goenhance.pictures.collector import StorageOptions, collect_picture
+from airflow_provider_goenhance.pictures.removal import delete_file, files_of_tasks, storage_of
 from airflow_provider_goenhance.pictures.storage import (
     keep_file,
     keep_picture,
@@ -30,6 +31,7 @@ pytest.importorskip("s3fs", reason="the extra s3 is not installed")
 moto_server = pytest.importorskip("moto.server", reason="moto, an S3 server for tests, is not installed")
 
 CONN_ID = "goenhance_test_pictures"
+STORAGE = "s3://pictures/swaps"
 PICTURE = encoded("jpeg")
 OTHER = encoded("jpeg", mode="L")
 
@@ -180,3 +182,29 @@ async def test_a_job_is_collected_from_its_link_to_s3(bucket: Bucket) -> None:
         assert each.sidecar_uri is not None
         content = json.loads(read_picture(each.sidecar_uri, CONN_ID))
         assert content["picture"]["sha256"] == each.sha256
+
+
+def test_a_deleted_file_is_gone_and_deleting_it_again_is_harmless(bucket: Bucket) -> None:
+    kept = keep_picture(PICTURE, STORAGE, "run", "p1", ".jpg", conn_id=CONN_ID)
+    assert delete_file(kept.uri, CONN_ID)
+    assert bucket.keys() == []
+    assert not delete_file(kept.uri, CONN_ID)
+
+
+def test_the_files_of_a_run_are_found_beside_its_pictures(bucket: Bucket, tmp_path: Path) -> None:
+    keep_picture(PICTURE, STORAGE, "run", "p1", ".jpg", conn_id=CONN_ID)
+    for name in (
+        "run/contact-sheet-dag.report.html",
+        "run/dag.report/failures.csv",
+        "another/dag.report/failures.csv",
+    ):
+        path = tmp_path / "file"
+        path.write_bytes(b"x")
+        with path.open("rb") as file:
+            keep_file(file, STORAGE, name, conn_id=CONN_ID)
+    assert list(files_of_tasks(STORAGE, "run", CONN_ID)) == [
+        ("dag.report.html", f"{STORAGE}/run/contact-sheet-dag.report.html"),
+        ("dag.report", f"{STORAGE}/run/dag.report/failures.csv"),
+    ]
+    assert list(files_of_tasks(STORAGE, "no-such-run", CONN_ID)) == []
+    assert storage_of(f"{STORAGE}/run/p1.jpg", "run") == STORAGE

@@ -83,6 +83,7 @@ def wait_for(condition: Any, seconds: float = 90.0) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_the_tasks_of_two_runs_together_never_exceed_the_limit(
     database: TestDatabase, goenhance_sandbox_shared: SandboxProcess, tasks: Tasks
 ) -> None:

@@ -262,6 +262,7 @@ def test_the_row_of_a_run_that_stopped_before_it_sent_is_no_obstacle(
     assert len(sandbox.submissions()) == 1
 
 
+@pytest.mark.slow
 def test_a_killed_task_leaves_its_pairs_unknown_and_those_of_other_runs_held(
     url: sa.URL, make_run: MakeRun, sandbox: SandboxProcess, tmp_path: Path
 ) -> None:

@@ -126,7 +126,7 @@ def test_a_settlement_whose_commit_was_cut_is_made_once(
 def test_all_unknown_submits_of_a_run_can_be_settled_at_once(ledger: Ledger, resolution: str) -> None:
     assert {swap.pair_id for swap in settle(ledger, resolution, pick())} == {"p0", "p1"}
     assert row(ledger, 2).status is Status.SUBMITTED
-    assert unknown_submits(ledger) == []
+    assert list(unknown_submits(ledger)) == []
 
 
 @pytest.mark.parametrize("resolution", RESOLUTIONS)
@@ -240,5 +240,5 @@ def test_a_row_that_was_sent_again_meanwhile_is_not_settled_as_it_was_read(
 def test_unknown_submits_are_listed_by_dag_run_and_account(ledger: Ledger) -> None:
     assert [swap.pair_id for swap in unknown_submits(ledger)] == ["p0", "p1"]
     assert [swap.pair_id for swap in unknown_submits(ledger, dag_id="dag", run_id="run")] == ["p0", "p1"]
-    assert unknown_submits(ledger, dag_id="other") == []
-    assert unknown_submits(ledger, account="other") == []
+    assert list(unknown_submits(ledger, dag_id="other")) == []
+    assert list(unknown_submits(ledger, account="other")) == []

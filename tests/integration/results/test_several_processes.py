@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 
 from airflow_provider_goenhance.execution.submit import slots_for
@@ -64,6 +65,7 @@ def test_processes_that_submit_the_same_batch_at_once_post_each_row_once(
     assert {row.img_uuid for row in ledger.of_run(KEY)} == {job for _, job in posts}
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_again_and_again_pays_for_no_row_twice_and_loses_none(
     database: TestDatabase, tmp_path: Path
 ) -> None:

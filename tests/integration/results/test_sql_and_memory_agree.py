@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_goenhance.results.inspection_transitions import Inspected
 from airflow_provider_goenhance.results.outcome_transitions import Outcome, WaitedAgain
 from airflow_provider_goenhance.results.plan_transitions import Relinked
 from airflow_provider_goenhance.results.states import Status
@@ -64,6 +65,8 @@ any_row = st.builds(
     error_message=st.none() | st.just("An earlier message."),
     result_uri=st.sampled_from((None, None, "file:///kept")),
     result_sha256=st.none() | st.just("0" * 64),
+    quality=st.none() | st.just("ok"),
+    quality_score=st.none() | st.just(1.5),
     additional_result_uris=uris,
     claimed_by=st.none() | names,
     max_tries=st.none() | st.integers(0, 3),
@@ -112,6 +115,16 @@ outcomes = st.builds(
 )
 other_steps = st.builds(FormerJob, st.just(ID), jobs) | st.builds(Abandoned, st.just(ID), names) | outcomes
 other_steps |= st.builds(WaitedAgain, st.just(ID), jobs)
+other_steps |= st.builds(
+    Inspected,
+    st.just(ID),
+    jobs,
+    st.none() | st.just("0" * 64),
+    st.none() | st.just("blank"),
+    st.none() | st.just(0.25),
+    st.none() | st.just('{"rest": 0.5}'),
+    st.none() | st.just("file:///t.webp"),
+)
 other_steps |= st.builds(Relinked, st.just(ID), texts, texts)
 
 many = settings(

@@ -16,6 +16,7 @@ from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_goenhance.api import polling
 from airflow_provider_goenhance.triggers.face_swap import GoEnhanceJobsTrigger
+from tests.integration.operators.udp_statsd import UdpStatsd
 from tests.unit.clock import until
 
 if TYPE_CHECKING:
@@ -226,3 +227,28 @@ def is_connected(port: int) -> bool:
     return any(
         one.status == psutil.CONN_ESTABLISHED and one.raddr and one.raddr.port == port for one in connections
     )
+
+
+async def test_a_triggerer_that_collects_metrics_shows_how_many_jobs_wait(
+    sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("statsd", reason="the StatsD client is not installed")
+    stats = pytest.importorskip("airflow.observability.stats", reason="before Airflow 3.2 it sets up itself")
+    from airflow.observability.metrics.stats_utils import get_stats_factory
+
+    with UdpStatsd() as statsd:
+        monkeypatch.setenv("AIRFLOW__METRICS__STATSD_ON", "True")
+        monkeypatch.setenv("AIRFLOW__METRICS__STATSD_HOST", "127.0.0.1")
+        monkeypatch.setenv("AIRFLOW__METRICS__STATSD_PORT", str(statsd.port))
+        # As a triggerer does when it starts.
+        stats.initialize(factory=get_stats_factory(), export_legacy_names=False)
+        try:
+            await events_of(trigger(submit(sandbox, 3)))
+            shown = statsd.of("goenhance.jobs.waiting", kind="g", until=2)
+        finally:
+            monkeypatch.undo()
+            stats.initialize(factory=get_stats_factory(), export_legacy_names=False)
+
+    # Plain StatsD: the name of the machine follows the metric's.
+    [values] = shown.values()
+    assert (values[0], values[-1]) == (3.0, 0.0)

@@ -165,6 +165,7 @@ def test_a_429_pauses_the_account_for_all_and_its_rows_are_sent_again(
     assert max(later - earlier for earlier, later in itertools.pairwise(times)) >= 0.8
 
 
+@pytest.mark.slow
 def test_a_429_that_comes_again_and_again_ends_the_round_and_nothing_is_claimed(
     ledger: Ledger, account: Account, goenhance_sandbox_shared: SandboxProcess
 ) -> None:

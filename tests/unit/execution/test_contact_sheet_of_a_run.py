@@ -27,7 +27,7 @@ def test_a_time_out_cancels_the_downloads_and_goes_on_to_the_caller(
 ) -> None:
     cancelled: list[threading.Thread] = []
 
-    async def hang(*_: Any) -> dict[str, str | None]:
+    async def hang(*_: Any, **__: Any) -> dict[str, str | None]:
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
         try:
             await asyncio.Event().wait()
@@ -61,7 +61,7 @@ def test_the_inputs_of_rows_without_a_result_yet_are_not_fetched(
 ) -> None:
     asked: list[str] = []
 
-    async def fetch_inputs(rows: list[contact_sheet.SheetRow]) -> dict[str, str | None]:
+    async def fetch_inputs(rows: list[contact_sheet.SheetRow], **_: Any) -> dict[str, str | None]:
         asked.extend(row.status for row in rows if row.with_inputs)
         return {}
 

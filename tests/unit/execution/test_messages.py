@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import Any
 
@@ -47,6 +48,8 @@ ROWS = {
     "rejected": row("rejected", max_tries=None),
     "held, unknown submit": row("held", max_tries=None, error_code="unknown_submit"),
     "held, in flight": row("held", max_tries=None, error_code="in_flight"),
+    "held, picture rejected": row("held", max_tries=None, error_code="picture_rejected"),
+    "succeeded, picture rejected": sent("succeeded", result_uri="file:///kept", review="rejected"),
     "written off": sent("failed", img_uuid=None, error_code="written_off", resolution="written_off"),
     "declined": row("failed", error_code="bad_request"),
     "job failed": sent("failed", error_code="job_failed"),
@@ -64,6 +67,7 @@ POLICIES = {
     "unknown: resubmit": Policies(on_unknown_submit="resubmit"),
     "clear: resubmit": Policies(on_clear="resubmit"),
     "failed: resubmit 1": Policies(failed_job_resubmits=1),
+    "reuse: never": Policies(reuse="never"),
 }
 
 SUBMIT, WAIT, LEAVE, LOOK = Action.SUBMIT, Action.WAIT, Action.LEAVE, Action.LOOK
@@ -81,6 +85,9 @@ KEEPS = "holds the pair until that submit is settled"
 ITS_JOB = "adopts its job, or holds the pair if the outcome stays unknown"
 UNTIL = "holds it until the earlier submit is settled"
 SENDS = "submits the pair and may pay twice (on_unknown_submit='resubmit')"
+ANOTHER = "submits the pair and pays for it again (reuse='never')"
+UNDONE = "holds it until the rejection is undone (reuse='never' pays for a new picture)"
+REFUSED = "holds the pair, because its picture was rejected (reuse='never' pays for a new picture)"
 LOOKS = "looks again, and then adopts the other job or submits the pair"
 NEVER = "A retry or clear never sends it; correct it and start a new run."
 
@@ -94,6 +101,29 @@ TABLE = [
     ("held, unknown submit", "*", LOOK, LOOK, f"A retry, clear or new run {UNTIL}."),
     ("held, unknown submit", "unknown: resubmit", LOOK, LOOK, f"A retry, clear or new run {SENDS}."),
     ("held, in flight", "*", LOOK, LOOK, f"A retry, clear or new run {LOOKS}."),
+    ("held, picture rejected", "*", LOOK, LOOK, f"A retry, clear or new run {UNDONE}."),
+    ("held, picture rejected", "reuse: never", LOOK, LOOK, f"A retry, clear or new run {ANOTHER}."),
+    (
+        "succeeded, picture rejected",
+        "*",
+        LEAVE,
+        LEAVE,
+        f"A retry or clear {LEAVES}; a new run {REFUSED}.",
+    ),
+    (
+        "succeeded, picture rejected",
+        "clear: resubmit",
+        LEAVE,
+        SUBMIT,
+        f"A retry {LEAVES}; a clear {AGAIN}; a new run {REFUSED}.",
+    ),
+    (
+        "succeeded, picture rejected",
+        "reuse: never",
+        LEAVE,
+        LEAVE,
+        f"A retry or clear {LEAVES}; a new run {ANOTHER}.",
+    ),
     ("written off", "*", LEAVE, LEAVE, f"A retry or clear {LEAVES}; a new run {AGAIN}."),
     ("written off", "clear: resubmit", LEAVE, SUBMIT, f"A retry {LEAVES}; a clear or new run {AGAIN}."),
     ("submitted", "*", WAIT, WAIT, f"A retry or clear {POLLS}; a new run {ADOPTS}."),
@@ -212,6 +242,14 @@ def test_an_error_of_many_rows_counts_them() -> None:
     )
 
 
+def test_a_rejected_picture_is_described_by_who_rejected_it_when_and_why() -> None:
+    moment = dt.datetime(2026, 11, 28, 2, 30, tzinfo=dt.UTC)
+    swap = sent(
+        "succeeded", review="rejected", reviewed_by="anna", reviewed_at=moment, review_note="wrong person"
+    )
+    assert "Its picture was rejected by anna on 2026-11-28 02:30 UTC (wrong person)." in describe(swap)
+
+
 def test_an_error_of_a_task_without_work_says_so() -> None:
     error = with_next_step(RateLimitedError("Too many requests."), [], Policies())
     assert str(error) == "Too many requests. 0 rows. Nothing was paid. A retry has nothing to do."
@@ -221,7 +259,7 @@ def test_the_counts_line_has_the_form_other_programs_read() -> None:
     counts = {"succeeded": 9, "reused": 2, "failed": 1, "rejected": 3, "unknown": 1, "planned": 4}
     assert (
         counts_line("run_1", counts)
-        == "run run_1: pairs=20 succeeded=9 reused=2 failed=1 rejected=3 held=0 unknown=1"
+        == "run run_1: pairs=20 succeeded=9 reused=2 failed=1 rejected=3 held=0 unknown=1 planned=4"
     )
 
 

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import inspect
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +17,7 @@ import airflow
 import jsonschema
 import pytest
 
-from airflow_provider_goenhance import __version__
+from airflow_provider_goenhance import __version__, settings
 from airflow_provider_goenhance.hooks.connection import ACCOUNT_FIELDS
 from airflow_provider_goenhance.hooks.goenhance import GoEnhanceAsyncHook, GoEnhanceHook
 from airflow_provider_goenhance.provider_info import get_provider_info
@@ -65,9 +68,45 @@ def test_every_module_that_is_listed_can_be_imported(key: str) -> None:
 
 def test_every_class_that_is_listed_exists() -> None:
     info = get_provider_info()
-    for path in info["extra-links"]:
+    assets = [uris[key] for uris in info["asset-uris"] for key in uris if key != "schemes"]
+    decorators = [decorator["class-name"] for decorator in info["task-decorators"]]
+    for path in [*info["extra-links"], *assets, *decorators]:
         module, _, name = path.rpartition(".")
         assert hasattr(importlib.import_module(module), name)
+
+
+def options_that_are_read() -> dict[str, object]:
+    """Return each option of the section that the code reads, with the value that it takes if it is not set."""
+    found: dict[str, object] = {}
+    for node in ast.walk(ast.parse(inspect.getsource(settings))):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("conf.get"):
+            section, option = node.args
+            assert ast.unparse(section) == "SECTION"
+            [fallback] = [keyword.value for keyword in node.keywords if keyword.arg == "fallback"]
+            found[ast.literal_eval(option)] = ast.literal_eval(fallback)
+    return found
+
+
+def test_the_section_of_the_configuration_has_each_option_that_is_read_with_its_default() -> None:
+    (section,) = get_provider_info()["config"]
+    options = get_provider_info()["config"][section]["options"]
+
+    assert section == settings.SECTION
+    assert {name: option["default"] for name, option in options.items()} == {
+        name: str(default) for name, default in options_that_are_read().items()
+    }
+    for option in options.values():
+        assert option.keys() == {"description", "version_added", "type", "example", "default"}
+
+
+def test_no_other_module_reads_the_section() -> None:
+    package = Path(settings.__file__).parent
+    readers = [
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
+        if re.search(r"conf\.get\w*\(\s*(SECTION|[\"']goenhance[\"'])", path.read_text())
+    ]
+    assert readers == ["settings.py"]
 
 
 def test_the_version_is_the_packages() -> None:

@@ -143,6 +143,13 @@ def test_the_sample_manifest_follows_the_sandbox_to_another_port(project: Path) 
     assert found.is_relative_to(project / ".local")
 
 
+def test_the_copy_of_the_sample_manifest_names_its_local_pictures_in_full(project: Path) -> None:
+    (project / "include" / "manifests" / "sample.csv").write_text("a,../images/b.jpg,../images/c.jpg\n")
+    found = Path(local_manifest("include/manifests/sample.csv", project, OTHER))
+    images = project / "include" / "images"
+    assert found.read_text() == f"a,{images}/b.jpg,{images}/c.jpg\n"
+
+
 def test_a_manifest_of_ones_own_is_never_rewritten(project: Path) -> None:
     assert local_manifest("mine.csv", project, OTHER) == str(project / "mine.csv")
 

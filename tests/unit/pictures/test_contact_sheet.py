@@ -96,7 +96,7 @@ def sheet(*rows: SheetRow, most_rows: int = MOST_ROWS, **options: Any) -> str:
 
 
 def thumbnails(html: str) -> list[Image.Image]:
-    found = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', html)
+    found = re.findall(r'src="data:image/webp;base64,([^"]+)"', html)
     return [Image.open(io.BytesIO(base64.b64decode(data))) for data in found]
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from typing import Any
 
@@ -234,3 +235,61 @@ def test_a_row_that_reuses_a_picture_hides_no_job_of_its_pair() -> None:
     reused = row("reused", "gone", result_uri="file:///gone.jpg", swap_id="reused")
     decision = next_step(row("planned", None, attempts=0, swap_id="mine"), [job], holder=reused)
     assert (decision.step, decision.other) == (NextStep.ADOPT, job)
+
+
+# -- pictures that a reviewer has rejected -----------------------------------------------------------------------------
+
+REJECTED = row(
+    "succeeded",
+    img_uuid="rejected job",
+    result_uri="file:///rejected.jpg",
+    review="rejected",
+    reviewed_by="anna",
+    reviewed_at=dt.datetime(2026, 11, 28, 2, 30, tzinfo=dt.UTC),
+    review_note="wrong person",
+)
+NEW = row("planned", img_uuid=None, swap_id="the-new-row", attempts=0, run_id="today")
+
+
+def test_a_rejected_picture_is_not_reused_nor_its_job_adopted_and_the_pair_is_held() -> None:
+    assert picture_of([REJECTED]) is None
+    assert job_of([REJECTED]) is None
+    decision = next_step(NEW, [REJECTED])
+    assert (decision.step, decision.other) == (NextStep.HOLD, REJECTED)
+
+
+def test_a_row_that_is_held_for_a_rejected_picture_says_whose_who_rejected_it_and_what_to_do() -> None:
+    held = holding(NEW, next_step(NEW, [REJECTED]))
+    assert (held.status, held.error_code, held.attempts) == (Status.HELD, "picture_rejected", 0)
+    message = str(held.error_message)
+    assert "the picture that run yesterday of Dag dag has of this pair was rejected by anna" in message
+    assert "on 2026-11-28 02:30 UTC (wrong person)" in message
+    assert "reuse='never'" in message
+
+
+def test_the_copy_that_another_run_kept_of_the_same_job_is_not_adopted_either() -> None:
+    adopted = row("submitted", img_uuid="rejected job", swap_id="adopter")
+    assert next_step(NEW, [REJECTED, adopted], holder=adopted).step is not NextStep.ADOPT
+
+
+@pytest.mark.parametrize("serves", [dataclasses.replace(KEPT), dataclasses.replace(KEPT, review="approved")])
+@pytest.mark.parametrize("later", [True, False])
+def test_a_picture_that_was_not_rejected_serves_beside_one_that_was(serves: Swap, later: bool) -> None:
+    serves = dataclasses.replace(serves, swap_id="another-row")
+    earlier = [REJECTED, serves] if later else [serves, REJECTED]
+    assert picture_of(earlier) is serves
+    assert next_step(NEW, earlier, picture=serves).step is NextStep.REUSE
+
+
+@pytest.mark.parametrize("asked", [{"reuse": False}, {"pay_again": True}])
+def test_a_new_swap_that_was_asked_for_by_name_is_paid_for(asked: dict[str, bool]) -> None:
+    assert next_step(NEW, [REJECTED], **asked).step is NextStep.SUBMIT  # type: ignore[arg-type]
+
+
+def test_an_unknown_submit_after_the_rejection_still_holds_the_pair_whatever_is_asked() -> None:
+    unknown = row(
+        "unknown", img_uuid=None, swap_id="lost", claimed_at=dt.datetime(2026, 11, 29, tzinfo=dt.UTC)
+    )
+    decision = next_step(NEW, [REJECTED, unknown], reuse=False)
+    assert (decision.step, decision.other) == (NextStep.HOLD, unknown)
+    assert holding(NEW, decision).error_code == "unknown_submit"

@@ -14,13 +14,14 @@ from tests.unit.sandbox.engine.pictures import IMAGES, sample
 
 MANIFEST = IMAGES.parent / "manifests" / "sample.csv"
 PREFIX = "http://127.0.0.1:8765/images/"
+LOCAL = "../images/"
 ROWS = list(csv.DictReader(MANIFEST.read_text(encoding="utf-8").splitlines()))
 NO_FACE = "coffee-has-no-face"
 
 
 def picture(row: dict[str, str], column: str) -> bytes:
-    assert row[column].startswith(PREFIX)
-    return sample(row[column].removeprefix(PREFIX))
+    assert row[column].startswith((PREFIX, LOCAL))
+    return sample(row[column].removeprefix(PREFIX).removeprefix(LOCAL))
 
 
 @pytest.mark.parametrize(
