@@ -14,9 +14,9 @@ max_complexity := 14
 unexport PYTHONDONTWRITEBYTECODE
 # Tests must not use the Airflow or the connections of the calling shell.
 pytest := unset $${!AIRFLOW_@}; export AIRFLOW_HOME=$(CURDIR)/.local/test-airflow; $(venv)/python -m pytest
-# Three workers if pytest-xdist is installed, because many tests wait. A worker runs whole files, because their fixtures
+# Four workers if pytest-xdist is installed, because many tests wait. A worker runs whole files, because their fixtures
 # start servers.
-workers := $$($(venv)/python -c 'import xdist' 2>/dev/null && echo --numprocesses=3 --dist=loadfile)
+workers := $$($(venv)/python -c 'import xdist' 2>/dev/null && echo --numprocesses=4 --dist=loadfile)
 
 .PHONY: help
 help: ## list the targets

@@ -178,6 +178,21 @@ with DAG(
             "price, as above. Blank: no approval.",
             section="Budget and approval",
         ),
+        "preflight": Param(
+            "warn",
+            enum=["off", "warn", "reject"],
+            title="Check the pictures first",
+            description="Look at each picture before anything is paid. 'warn': note on the row what is wrong. "
+            "'reject': also do not send pairs whose picture cannot be used. 'off': look at none.",
+            section="Pictures",
+        ),
+        "face_check": Param(
+            False,
+            type="boolean",
+            title="Look for faces",
+            description="Also download each picture and look for a face. Needs the extra 'faces' on the workers.",
+            section="Pictures",
+        ),
         "reuse": Param(
             "succeeded",
             enum=["succeeded", "never"],
@@ -220,6 +235,8 @@ with DAG(
         max_cost="{{ params.max_cost }}",
         approve_above="{{ params.approve_above }}",
         strict="{{ params.strict }}",
+        preflight="{{ params.preflight }}",
+        face_check="{{ params.face_check }}",
     )
 
     swap = GoEnhanceFaceSwapBatchOperator.partial(

@@ -126,6 +126,21 @@ class ErrorCode(enum.StrEnum):
     #: A kept picture is suspicious, and ``on_suspicious="fail"``: look at it, approve or reject it, and clear the task.
     SUSPICIOUS_PICTURE = "suspicious_picture"
 
+    # -- a picture of the pair, checked before anything is sent: nothing paid; replace the picture, start a new run --
+
+    #: The picture cannot be fetched from here, such as HTTP 404: correct its link, or make it readable.
+    INPUT_UNREACHABLE = "input_unreachable"
+    #: What is at the picture's address is no picture, such as an HTML page: correct the link.
+    INPUT_NOT_AN_IMAGE = "input_not_an_image"
+    #: The picture is larger than GoEnhance takes, and was not shrunk: make it smaller, or allow ``shrink``.
+    INPUT_TOO_LARGE = "input_too_large"
+    #: The picture is damaged and cannot be decoded: replace it.
+    INPUT_UNREADABLE = "input_unreadable"
+    #: The picture has a format for which there is no decoder here: install the one that is named, or convert it.
+    INPUT_NO_DECODER = "input_no_decoder"
+    #: Two independent detectors found no face in the picture: use another one, or ``preflight="warn"``.
+    NO_FACE = "no_face"
+
     # -- the row of the manifest: never sent, nothing paid; correct the row and start a new run --
 
     #: A required value is blank: fill it in.

@@ -16,7 +16,7 @@ PACKAGE = Path(airflow_provider_goenhance.__file__).parent
 LAYERS = (
     {"picture_address"},
     {"url_identity", "error_codes", "quality_codes"},
-    {"exceptions", "redaction", "addresses"},
+    {"exceptions", "redaction", "addresses", "detection"},
     {"api"},
     {"manifest", "results", "pictures"},
     {"inputs"},
@@ -42,6 +42,7 @@ PLAIN = {
         "url_identity",
         "redaction",
         "addresses",
+        "detection",
     ),
     *("api", "results", "inputs", "execution"),
 }

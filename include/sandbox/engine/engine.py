@@ -52,13 +52,15 @@ class FaceSwapEngine:
             raise ValueError(f"faces must be 'largest' or 'all', not {faces!r}.")
         import cv2
 
-        from .nets import DETECTOR, MESH, Net, triangles
+        from airflow_provider_goenhance.detection.nets import short_range_net
+
+        from .nets import mesh_net, triangles
 
         if opencv_threads is not None:
             cv2.setNumThreads(opencv_threads)
         self.faces = faces
-        self._detector = Net(DETECTOR)
-        self._mesh = Net(MESH)
+        self._detector = short_range_net()
+        self._mesh = mesh_net()
         triangles()
 
     def swap(self, source: bytes, reference: bytes) -> Swap:

@@ -20,7 +20,8 @@ from .pose import Pose, pose_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .detect import Candidate
+    from airflow_provider_goenhance.detection.blazeface import Candidate
+
     from .errors import Picture
     from .mesh import Face
 

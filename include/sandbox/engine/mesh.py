@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from .detect import SIDE as DETECTOR_SIDE
-from .detect import Candidate, detect_in, levels, turned
+from airflow_provider_goenhance.detection.blazeface import SIDE as DETECTOR_SIDE
+from airflow_provider_goenhance.detection.blazeface import Candidate, detect_in, levels, turned
 
 if TYPE_CHECKING:
-    from .nets import Net
+    from airflow_provider_goenhance.detection.nets import Net
 
 SIDE = 192
 MIN_PRESENCE = 0.9

@@ -18,6 +18,10 @@ DEFAULT_SUBMIT_ATTEMPTS = 6
 DEFAULT_GET_ATTEMPTS = 4
 
 
+#: Ports that need not be written.
+_USUAL_PORTS = {"http": ":80", "https": ":443"}
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """
@@ -75,7 +79,7 @@ class Account:
 
         Set an account name on the connection to keep the fingerprint when the token is rotated.
         """
-        identity = self.name or f"{self.base_url}\n{self.token}"
+        identity = self.name or f"{_without_usual_port(self.base_url)}\n{self.token}"
         return hashlib.sha256(f"goenhance-account\n{identity}".encode()).hexdigest()[:12]
 
     @property
@@ -93,3 +97,10 @@ class Account:
             return None
         proxies = urllib.request.getproxies()
         return proxies.get(url.scheme) or proxies.get("all")
+
+
+def _without_usual_port(base_url: str) -> str:
+    """Return a URL without the port that its scheme implies: the account is the same with and without it."""
+    scheme, separator, rest = base_url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.removesuffix(_USUAL_PORTS.get(scheme, ' '))}{slash}{path}"

@@ -161,8 +161,12 @@ class InputsAhead:
             return False
         if (changed := _changed(swap, inputs)) is not None and not await self._note_change(swap, changed):
             return False
-        if inputs.staged_uris and inputs.staged_uris != swap.staged_uris:
-            await self._commit([InputsStaged(swap.swap_id, inputs.staged_uris)])
+        if (
+            inputs.staged_uris and inputs.staged_uris != swap.staged_uris
+        ) or inputs.notes != swap.input_notes:
+            if inputs.notes:
+                log.info("%s: %s.", swap.label, inputs.notes)
+            await self._commit([InputsStaged(swap.swap_id, inputs.staged_uris, inputs.notes)])
         self._prepared[swap.swap_id] = inputs
         return True
 

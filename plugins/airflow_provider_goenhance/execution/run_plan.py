@@ -21,6 +21,7 @@ from .messages import pluralize
 from .meter import count_rows
 from .plan_notes import PlanNotes
 from .planning import plan_rows
+from .preflight import MOST_PICTURES, DistinctPictures
 
 if TYPE_CHECKING:
     from ..inputs.versions import LookUp
@@ -41,6 +42,7 @@ class PlanOptions:
 
     :param dry_run: count the rows, and write none
     :param slots: how many of the tasks that swap the rows may be in progress at once, if that is known
+    :param preflight: whether the pictures are checked afterwards
     """
 
     account: str
@@ -51,6 +53,7 @@ class PlanOptions:
     dry_run: bool = False
     slots: int | None = None
     look_up: LookUp | None = None
+    preflight: bool = False
 
 
 class RunPlan(AbstractContextManager["RunPlan"]):
@@ -68,6 +71,8 @@ class RunPlan(AbstractContextManager["RunPlan"]):
         self._task_id = task_id
         self._options = options
         self._notes = PlanNotes(options.storage_conn_id)
+        #: The pictures of the pairs that would be sent.
+        self.pictures = DistinctPictures(MOST_PICTURES if options.preflight else 0)
         self._locations: dict[str, None] = {}
         self._first: Swap | None = None
         self._counts: Counter[Status] = Counter()
@@ -122,6 +127,7 @@ class RunPlan(AbstractContextManager["RunPlan"]):
             rows = self._under_way.popleft().result()
             self._first = self._first or rows[0]
             self._counts.update(row.status for row in rows)
+            self.pictures.add(rows)
             if self._options.dry_run:
                 self._to_pay.extend(
                     int(row.pair_fingerprint[:16], 16) for row in rows if row.status is Status.PLANNED

@@ -41,7 +41,8 @@ def remove_staged_copies(swaps: Sequence[Swap], take: Callable[[list[InputsStage
     over = list(filter(_is_over, staged))
     left = _remove({uri for swap in over for uri in swap.staged_uris} - needed)
     steps = [
-        InputsStaged(swap.swap_id, tuple(uri for uri in swap.staged_uris if uri in left)) for swap in over
+        InputsStaged(swap.swap_id, tuple(uri for uri in swap.staged_uris if uri in left), swap.input_notes)
+        for swap in over
     ]
     if steps:
         take(steps)

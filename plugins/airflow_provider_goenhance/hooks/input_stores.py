@@ -17,7 +17,8 @@ from ..exceptions import InputStoreError
 from ..settings import InputSettings, input_settings
 
 if TYPE_CHECKING:
-    from ..inputs.prepare import InputPreparer, Rework
+    from ..inputs.prepare import InputPreparer
+    from ..inputs.shrink import Shrink
     from ..inputs.stores import PictureStore
     from ..inputs.versions import InputVersions
     from ..picture_address import Kind, PictureAddress
@@ -90,7 +91,7 @@ def open_versions() -> InputVersions:
 
 
 def open_preparer(
-    *, staging: str | None, scope: str, job_seconds: float, rework: Rework | None = None
+    *, staging: str | None, scope: str, job_seconds: float, shrink: Shrink = "source"
 ) -> InputPreparer:
     """
     Return what prepares the pictures of pairs before they are submitted.
@@ -98,9 +99,10 @@ def open_preparer(
     :param staging: where pictures are staged, ``None`` for ``[goenhance] staging``
     :param scope: names the task
     :param job_seconds: how long a job may take: links must be valid for as long
-    :param rework: changes pictures that GoEnhance would refuse
+    :param shrink: which pictures are made smaller if they are too large. None is changed without a staging storage
     """
     from ..inputs.prepare import InputPreparer
+    from ..inputs.rework import FitRework
     from ..inputs.sign import LinkSigner
     from ..inputs.staging import Staging
 
@@ -116,6 +118,6 @@ def open_preparer(
             stores.open,
             "" if settings.keep_staged else scope,
         ),
-        rework,
+        FitRework(shrink, follows_links=True) if staging or settings.staging else None,
         ThreadPoolExecutor(THREADS, "goenhance-inputs"),
     )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..execution.rejected_rows import RejectedRows
     from ..execution.run_plan import RunPlan
     from ..hooks.account import AccountClient
+    from ..inputs.findings import Preflight
     from ..results.ledger import Ledger, RunKey
     from ..results.states import OnUnknownSubmit, Reuse
 
@@ -67,6 +68,11 @@ class GoEnhancePlanOperator(LineageMixin, RetryPolicyMixin):
         balance shows that none of them was accepted (default ``False``) (templated)
     :param job_timeout: for ``settle_by_credits``, how long a job may run, seconds (default 3600) (templated)
     :param storage: where the pictures are kept, as for the swap operators; ``rejected.csv`` goes there (templated)
+    :param preflight: whether the pictures are looked at before anything is paid. ``warn`` (default) notes on the rows,
+        in ``input_warnings``, what is wrong with them; ``reject`` also rejects rows whose picture cannot be used;
+        ``off`` looks at none. A plan with more than 20,000 distinct pictures looks at none (templated)
+    :param face_check: whether ``preflight`` also downloads each picture to look for faces (default ``False``); needs
+        the extra ``faces`` (templated)
     :return: a list of ``{"batch": int, "label": str}`` for ``expand_kwargs``
     :raises ManifestError: when the manifest cannot be used
     :raises ManifestUnavailableError: when it cannot be read at the moment; Airflow retries the task
@@ -99,6 +105,8 @@ class GoEnhancePlanOperator(LineageMixin, RetryPolicyMixin):
         "max_pairs",
         "max_cost",
         "approve_above",
+        "preflight",
+        "face_check",
     )
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"manifest_sql": "sql"}
@@ -135,6 +143,8 @@ class GoEnhancePlanOperator(LineageMixin, RetryPolicyMixin):
         approve_above: int | str | None = None,
         approval_timeout: dt.timedelta = dt.timedelta(hours=12),
         approval_notifiers: Sequence[BaseNotifier] = (),
+        preflight: Preflight | str = "warn",
+        face_check: bool | str = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -166,6 +176,8 @@ class GoEnhancePlanOperator(LineageMixin, RetryPolicyMixin):
         self.approve_above = approve_above
         self.approval_timeout = approval_timeout
         self.approval_notifiers = approval_notifiers
+        self.preflight = preflight
+        self.face_check = face_check
 
     def rows_to_trace(self, ti: Any) -> RowsToTrace:
         """Return the rows of the run, for the task's lineage."""
@@ -185,6 +197,7 @@ class GoEnhancePlanOperator(LineageMixin, RetryPolicyMixin):
         from ..hooks.input_stores import open_versions
         from ..hooks.results import open_ledger
         from ..results.spending import Caps
+        from .preflight import check_dry_run, check_run, preflight_options
         from .run_price import RunPrice
         from .slots import slots_of
 
@@ -194,6 +207,7 @@ class GoEnhancePlanOperator(LineageMixin, RetryPolicyMixin):
         pairs_per_task = whole(self.pairs_per_task, "pairs_per_task")
         caps = Caps(limit(self.max_pairs, "max_pairs"), limit(self.max_cost, "max_cost"))
         approve_above = limit(self.approve_above, "approve_above")
+        preflight = preflight_options(self.preflight, self.face_check)
         key = self._run_key(context)
         hook = AccountClient(str(self.goenhance_conn_id))
         options = PlanOptions(
@@ -205,6 +219,7 @@ class GoEnhancePlanOperator(LineageMixin, RetryPolicyMixin):
             dry_run=check_only,
             slots=slots_of(self.get_dag(), self.swap_task_id),
             look_up=open_versions().look_up,
+            preflight=preflight.mode != "off",
         )
         with open_ledger(str(self.results_conn_id)) as ledger:
             price = RunPrice(ledger, hook, key, caps, approve_above)
@@ -217,8 +232,10 @@ class GoEnhancePlanOperator(LineageMixin, RetryPolicyMixin):
                 if check_only:
                     to_pay = plan.log_dry_run(pairs_per_task)
                     self.log.info("%s", price.of_dry_run(to_pay, self.check_account))
+                    check_dry_run(plan, ledger, preflight)
                     return []
                 batches = plan.write(pairs_per_task)
+                check_run(plan, ledger, key, self.swap_task_id, preflight)
             unpaid = ledger.unpaid_pairs(key, task_id=self.swap_task_id)
             estimate = price.of_run(unpaid, self.check_account)
         self.log.info("%s", estimate)

@@ -138,6 +138,7 @@ class GoEnhanceReportOperator(LineageMixin, RetryPolicyMixin):
         """Report the run."""
         from ..execution.messages import counts_line, pluralize, succeeded_line
         from ..execution.meter import show_run
+        from ..execution.preflight import precision_line
         from ..hooks.results import open_ledger
         from ..results.ledger import RunKey
         from ..results.run_rows import RunRows
@@ -154,6 +155,8 @@ class GoEnhanceReportOperator(LineageMixin, RetryPolicyMixin):
             suspicious = self._suspicious(rows, summary)
             show_run(summary)
             self._log_failures(rows, summary)
+            if sentence := precision_line(rows()):
+                self.log.info("%s", sentence)
             if self.check_account:
                 self._compare_with_balance(ledger, key)
             files = {"failures_csv": self._keep_failures(ti, rows, key, summary) if summary.rows else None}

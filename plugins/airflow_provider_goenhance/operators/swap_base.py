@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..api.account import Account
     from ..execution.attempt import Attempt
     from ..execution.wait_plan import WaitPlan
+    from ..inputs.shrink import Shrink
     from ..lineage import RowsToTrace
     from ..results.ledger import Ledger, RunKey
     from ..results.recovery import Policies
@@ -61,6 +62,9 @@ class FaceSwapOperatorBase(JobOperatorBase):
         rows are done (templated)
     :param staging: folder or ``ObjectStoragePath`` URL for copies of pictures that GoEnhance cannot fetch from where
         they are, such as local files; default: ``[goenhance] staging`` (templated)
+    :param shrink: with a staging storage: ``source`` (default) shrinks source images over 5 MB, ``all`` reference
+        images too, whose results get smaller with them, ``never`` none. Formats that GoEnhance may not read are
+        converted in any case (templated)
     :param map_index_template: default: a mapped task is named by its pair or batch
     """
 
@@ -75,6 +79,7 @@ class FaceSwapOperatorBase(JobOperatorBase):
         "max_cost",
         "on_budget_reached",
         "staging",
+        "shrink",
     )
 
     def __init__(
@@ -89,6 +94,7 @@ class FaceSwapOperatorBase(JobOperatorBase):
         max_cost: int | str | None = None,
         on_budget_reached: OnBudgetReached | str = "hold",
         staging: str | None = None,
+        shrink: Shrink | str = "source",
         map_index_template: str | None = "{{ task.label }}",
         **kwargs: Any,
     ) -> None:
@@ -101,6 +107,7 @@ class FaceSwapOperatorBase(JobOperatorBase):
         self.max_cost = max_cost
         self.on_budget_reached = on_budget_reached
         self.staging = staging
+        self.shrink = shrink
         self._attempt: Attempt | None = None
         self._ledger: Ledger | None = None
         self._ti: Any = None
@@ -264,6 +271,7 @@ class FaceSwapOperatorBase(JobOperatorBase):
         policies = self._policies()  # an invalid policy must be found before anything is sent
         timeout = seconds(self.timeout, "timeout")
         caps = caps_of(self)
+        shrink = choice(self.shrink, "shrink", ("source", "all", "never"))
         credentials = self.signing_credentials()
         account = self.account()
         ti = context["ti"]
@@ -288,6 +296,7 @@ class FaceSwapOperatorBase(JobOperatorBase):
             timeout=timeout,
             preparer=open_preparer(
                 staging=text(self.staging),
+                shrink=shrink,  # type: ignore[arg-type]
                 scope=f"{ti.dag_id}/{ti.run_id}/{task_key}",
                 job_seconds=timeout,
             ),

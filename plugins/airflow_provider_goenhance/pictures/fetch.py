@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urljoin
 
 from ..addresses import InternalAddressError, Trail, current_trail
@@ -17,12 +17,14 @@ from .unpack import unpack
 from .verify import identify_picture
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     import aiohttp
     import yarl
 
     from .limits import Room
+
+T = TypeVar("T")
 
 DEFAULT_MAX_BYTES = 30 * 1024 * 1024
 DEFAULT_TIMEOUT = 60.0
@@ -69,7 +71,7 @@ async def fetch_picture(
     body = _Body(max_bytes, room)
     try:
         async with asyncio.timeout(timeout) as body.clock, _not_unpacking(session) as downloads:
-            return await _follow(downloads, link, body, connect_seconds)
+            return await follow(downloads, link, body.read, connect_seconds=connect_seconds)
     except CollectError as error:
         failure = error
     except InternalAddressError as error:
@@ -83,9 +85,9 @@ async def fetch_picture(
             f"The picture at {link_name(link)} was not complete within {timeout:g} s.",
             error_code=ErrorCode.DOWNLOAD_TIMED_OUT,
         )
-    except _client_errors() as error:
+    except client_errors() as error:
         failure = CollectError(
-            f"The picture at {link_name(link)} could not be fetched: {_what_broke(error)}.",
+            f"The picture at {link_name(link)} could not be fetched: {what_broke(error)}.",
             error_code=ErrorCode.DOWNLOAD_FAILED,
         )
     raise failure
@@ -111,10 +113,22 @@ async def _not_unpacking(session: aiohttp.ClientSession) -> AsyncIterator[aiohtt
         yield other
 
 
-async def _follow(
-    session: aiohttp.ClientSession, link: str, body: _Body, connect_seconds: float | None
-) -> bytes:
-    """Follow redirects one by one, so that each hop is checked and none is logged."""
+async def follow(
+    session: aiohttp.ClientSession,
+    link: str,
+    read: Callable[[aiohttp.ClientResponse, str], Awaitable[T]],
+    headers: Mapping[str, str] | None = None,
+    *,
+    connect_seconds: float | None = None,
+) -> T:
+    """
+    Follow redirects one by one, so that each hop is checked and none is logged, and read what the last one answers.
+
+    :param read: reads the response to the link, or raises an error that names no more of the link than its place
+    :param headers: further headers of the request
+    :param connect_seconds: limit on each connection, default: the session's
+    :raises CollectError: ``bad_link``, ``redirect_loop`` or ``unsafe_redirect``
+    """
     import aiohttp
 
     timeout = session.timeout
@@ -125,11 +139,13 @@ async def _follow(
     current_trail.set(trail)
     for _ in range(MAX_REDIRECTS + 1):
         async with session.get(
-            url, allow_redirects=False, headers={"Accept-Encoding": "identity"}, timeout=timeout
+            url,
+            allow_redirects=False,
+            headers={"Accept-Encoding": "identity", **(headers or {})},
+            timeout=timeout,
         ) as response:
             if response.status not in _REDIRECTS:
-                _check_status(response, link)
-                return await body.read(response, link)
+                return await read(response, link)
             hop = next_hop(url, response.headers.get("Location"), link)
         await check_hop(url, hop, link, trail)
         url = hop
@@ -207,8 +223,16 @@ def _unsafe(link: str, reason: str) -> CollectError:
     )
 
 
-def _check_status(response: aiohttp.ClientResponse, link: str) -> None:
-    if response.status == 200:
+def check_status(
+    response: aiohttp.ClientResponse, link: str, good: frozenset[int] = frozenset({200})
+) -> None:
+    """
+    Refuse a response that is not the picture.
+
+    :raises LinkExpiredError: HTTP 401, 403, 404 or 410
+    :raises CollectError: ``download_failed``
+    """
+    if response.status in good:
         return
     if response.status in _REFUSED:
         raise LinkExpiredError(
@@ -240,6 +264,7 @@ class _Body:
     async def read(self, response: aiohttp.ClientResponse, link: str) -> bytes:
         import aiohttp
 
+        check_status(response, link)
         announced = response.content_length
         if announced is not None and announced > self._max_bytes:
             raise _too_large(link, self._max_bytes)
@@ -296,13 +321,14 @@ def _too_large(link: str, max_bytes: int) -> CollectError:
     )
 
 
-def _client_errors() -> tuple[type[Exception], ...]:
+def client_errors() -> tuple[type[Exception], ...]:
+    """Return the errors of a download that broke off."""
     import aiohttp
 
     return (aiohttp.ClientError, OSError)
 
 
-def _what_broke(error: Any) -> str:
+def what_broke(error: Any) -> str:
     """Describe the error in our own words: the library's text may contain the link."""
     import aiohttp
 

@@ -30,6 +30,7 @@ class AccountTables:
     :param budgets: what was reserved and spent for a run, or on a day
     :param balances: the credit balance as it was read
     :param erasures: who had what erased, and when
+    :param input_checks: what was found out about pictures before a submit; it belongs to no account
     """
 
     pairs: sa.Table
@@ -38,10 +39,19 @@ class AccountTables:
     budgets: sa.Table
     balances: sa.Table
     erasures: sa.Table
+    input_checks: sa.Table
 
     def names(self) -> list[str]:
         """Return the names of all of them."""
-        tables = (self.pairs, self.accounts, self.leases, self.budgets, self.balances, self.erasures)
+        tables = (
+            self.pairs,
+            self.accounts,
+            self.leases,
+            self.budgets,
+            self.balances,
+            self.erasures,
+            self.input_checks,
+        )
         return [table.name for table in tables]
 
 
@@ -140,7 +150,26 @@ def account_tables(name: str, schema: str | None = None) -> AccountTables:
         sa.Column("left_over", sa.BigInteger, nullable=False),
         mysql_charset="utf8mb4",
     )
-    return AccountTables(pairs, accounts, leases, budgets, balances, erasures)
+    input_checks = sa.Table(
+        f"{name}_input_checks",
+        metadata,
+        # A digest of the picture's address, or of its content: no address is kept.
+        sa.Column("check_key", sa.String(64), primary_key=True),
+        # A digest of what its server says when it changes: size, ETag, time.
+        sa.Column("validator", sa.String(64)),
+        sa.Column("kind", sa.String(16)),
+        sa.Column("size", sa.BigInteger),
+        sa.Column("width", sa.Integer),
+        sa.Column("height", sa.Integer),
+        # NULL where nobody has looked for faces, and the version of the rules by which they were found.
+        sa.Column("faces", sa.Integer),
+        sa.Column("face_size", sa.Float),
+        sa.Column("detector", sa.String(16)),
+        sa.Column("checked_at", UtcDateTime),
+        sa.Index(f"ix_{name}_input_checks_time", "checked_at"),
+        mysql_charset="utf8mb4",
+    )
+    return AccountTables(pairs, accounts, leases, budgets, balances, erasures, input_checks)
 
 
 def insert_missing(connection: sa.Connection, table: sa.Table, row: dict[str, Any]) -> None:

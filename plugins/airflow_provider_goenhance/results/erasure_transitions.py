@@ -34,6 +34,8 @@ EMPTIED = (
     *THUMBNAILS,
     "resolution_note",
     "review_note",
+    "input_notes",
+    "input_warnings",
     "consent_expires",
 )
 HASHED = ("pair_id", "source_img", "reference_img")

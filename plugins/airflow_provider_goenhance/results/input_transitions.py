@@ -77,16 +77,17 @@ class InputsChanged:
 
 @dataclass(frozen=True, slots=True)
 class InputsStaged:
-    """Note the copies that were made of a row's pictures, before its POST names them."""
+    """Note the copies that were made of a row's pictures, and what was changed in them, before its POST names them."""
 
     rule: ClassVar[Rule] = Rule(
         from_status=frozenset(Status) - {Status.SUBMITTING},
-        writes={"staged_uris": FromStep("staged_uris")},
-        taken_if={"staged_uris": FromStep("staged_uris")},
+        writes={"staged_uris": FromStep("staged_uris"), "input_notes": FromStep("input_notes")},
+        taken_if={"staged_uris": FromStep("staged_uris"), "input_notes": FromStep("input_notes")},
     )
 
     swap_id: str
     staged_uris: tuple[str, ...]
+    input_notes: str | None = None
 
 
 #: The steps of inputs, which a claim owner takes through the group commit.

@@ -87,6 +87,19 @@ def summarize(rows: RunRows) -> RunSummary:
     return _summary(rows.database.read(query))
 
 
+def warned_of(rows: RunRows) -> tuple[int, int]:
+    """Return of how many pairs that were sent the check of their pictures had warned, and how many of those failed."""
+    c = rows.database.swaps.c
+    # Not the failures that say nothing about the two pictures, such as a download that broke off.
+    by_pictures = c.error_code.in_([ErrorCode.JOB_FAILED, ErrorCode.BAD_REQUEST])
+    failed = sa.case((sa.and_(c.status == Status.FAILED, by_pictures), 1), else_=0)
+    query = rows.select(
+        sa.func.count().label("warned"), sa.func.coalesce(sa.func.sum(failed), 0).label("failed")
+    ).where(c.input_warnings.is_not(None), c.status.in_([Status.SUCCEEDED, Status.FAILED]))
+    (found,) = rows.database.read(query)
+    return int(found["warned"]), int(found["failed"])
+
+
 def _summary(groups: list[dict[str, Any]]) -> RunSummary:
     counts = dict.fromkeys(Status, 0)
     by_quality: Counter[str] = Counter()

@@ -128,6 +128,10 @@ def swaps_table(name: str = DEFAULT_TABLE, schema: str | None = None) -> sa.Tabl
         sa.Column("reviewed_by", sa.String(250)),
         sa.Column("reviewed_at", _Time),
         sa.Column("review_note", sa.Text),
+        # What was done to its pictures before they were sent, and what the check before that warned of: the JSON text
+        # of a list of {picture, code, message}.
+        sa.Column("input_notes", _Text),
+        sa.Column("input_warnings", _Text),
     ]
     table = sa.Table(
         name,

@@ -52,6 +52,8 @@ _RARE = (
     "picture_deleted_at",
     "erased_at",
     "consent_expires",
+    "input_notes",
+    "input_warnings",
 )
 #: What COPY has to read in another way, and what no database stores.
 _SPECIAL = re.compile(r"[\\\t\n\r\0]")

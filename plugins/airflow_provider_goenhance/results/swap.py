@@ -139,6 +139,8 @@ class Swap:
     reviewed_by: str | None = None
     reviewed_at: dt.datetime | None = None
     review_note: str | None = None
+    input_notes: str | None = None
+    input_warnings: str | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Swap:

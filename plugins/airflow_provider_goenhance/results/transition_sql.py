@@ -314,6 +314,7 @@ def _read(connection: sa.Connection, swaps: sa.Table, ids: Iterable[str]) -> dic
         c.error_code,
         c.pair_fingerprint,
         c.staged_uris,
+        c.input_notes,
     )
     found: dict[str, Any] = {}
     for some in _slices(sorted(ids)):

@@ -25,6 +25,7 @@ from .inspection_transitions import INSPECTED, Inspected
 from .outcome_transitions import Outcome, WaitedAgain
 from .pair_transitions import PairStep
 from .plan_transitions import PlanStep
+from .preflight_transitions import PreflightStep
 from .resend_transitions import NotSentAgain
 from .resolution import ResolutionStep
 from .review_transitions import REVIEWED, Reviewed
@@ -325,6 +326,7 @@ Step = (
     | Inspected
     | WaitedAgain
     | OverBudget
+    | PreflightStep
     | PlanStep
     | PairStep
     | ResolutionStep

@@ -222,6 +222,7 @@ def understood_by_the_documented_dag(
     return runs, [int(number) for number in re.findall(r"(\d+) pictures", said.getvalue())]
 
 
+@pytest.mark.slow
 def test_the_sheet_of_a_real_run_is_linked_from_its_report(airflow: AirflowEnvironment) -> None:
     run = airflow.run("goenhance_face_swap_batch", manifest=manifest(airflow), wait=False)
 

@@ -368,6 +368,7 @@ def test_without_its_results_table_a_resumed_task_fails_as_before(
 # -- an upgrade in the middle of a wait -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_trigger_of_an_earlier_release_is_waited_for_and_collected_in_one_piece(
     straggling: MakeTask,
 ) -> None:
@@ -447,6 +448,7 @@ def collect(batch: LightTask, **arguments: Any) -> tuple[dict[str, int], list[Co
             method, event = deferral.method_name, {"event": event_of_trigger(deferral)}
 
 
+@pytest.mark.slow
 def test_the_collect_operator_keeps_pictures_while_a_straggler_runs(straggling: MakeTask) -> None:
     batch = straggling(wait_for_completion=False)
     assert batch.attempt().error is None

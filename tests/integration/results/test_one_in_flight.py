@@ -285,6 +285,7 @@ def test_a_killed_task_leaves_its_pairs_unknown_and_those_of_other_runs_held(
     assert len(sandbox.submissions()) == 3
 
 
+@pytest.mark.slow
 def test_a_pair_that_another_task_does_not_finish_submitting_is_held_for_a_retry(
     make_run: MakeRun,
     sandbox: SandboxProcess,

@@ -27,3 +27,10 @@ def test_an_account_shows_neither_token_nor_headers_nor_proxy() -> None:
     shown = f"{account} {account!r} {account.fingerprint}"
     assert "sk-secret" not in shown
     assert "hidden" not in shown
+
+
+def test_an_account_is_the_same_with_and_without_the_usual_port() -> None:
+    for plain, port in (("https://api.example", 443), ("http://api.example", 80)):
+        with_port = Account("a", "sk-1", base_url=f"{plain}:{port}").fingerprint
+        assert with_port == Account("a", "sk-1", base_url=plain).fingerprint
+        assert with_port != Account("a", "sk-1", base_url=f"{plain}:8443").fingerprint

@@ -133,6 +133,7 @@ def test_a_share_that_becomes_free_is_used(
     assert len(submit(ledger, account).submitted) == ROWS
 
 
+@pytest.mark.slow
 def test_the_next_try_of_a_killed_task_says_why_it_waits_and_has_its_share_after_seconds(
     ledger: Ledger, account: Account, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

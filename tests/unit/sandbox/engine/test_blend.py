@@ -7,12 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
+from airflow_provider_goenhance.detection.nets import short_range_net
 from include.sandbox.engine import colour, mask, warp
 from include.sandbox.engine.decode import decode
 from include.sandbox.engine.edge import edge_correction
 from include.sandbox.engine.fitness import Look
 from include.sandbox.engine.mesh import OVAL, Face, find_faces
-from include.sandbox.engine.nets import DETECTOR, MESH, Net
+from include.sandbox.engine.nets import mesh_net
 from include.sandbox.engine.shape import lend_shape
 from include.sandbox.engine.warp import FaceTexture, remap_tables, topology, with_rings
 from tests.unit.sandbox.engine.pictures import sample
@@ -20,7 +21,7 @@ from tests.unit.sandbox.engine.pictures import sample
 
 @pytest.fixture(scope="module")
 def faces() -> dict[str, tuple[np.ndarray, Face]]:
-    nets = Net(DETECTOR), Net(MESH)
+    nets = short_range_net(), mesh_net()
     pictures = {
         name: decode(sample(f"{name}.jpg"), "source_img").rgb
         for name in ("collins", "hopper", "hopper_tilted")

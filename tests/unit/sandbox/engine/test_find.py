@@ -6,15 +6,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from include.sandbox.engine import detect, mesh
+from airflow_provider_goenhance.detection import blazeface
+from airflow_provider_goenhance.detection.nets import Net, checked, short_range_net
+from include.sandbox.engine import mesh
 from include.sandbox.engine.decode import decode
-from include.sandbox.engine.nets import DETECTOR, MESH, SHA256, Net, checked, triangles
+from include.sandbox.engine.nets import MESH, SHA256, mesh_net, triangles
 from tests.unit.sandbox.engine.pictures import sample
 
 
 @pytest.fixture(scope="module")
 def nets() -> tuple[Net, Net]:
-    return Net(DETECTOR), Net(MESH)
+    return short_range_net(), mesh_net()
 
 
 def rgb(name: str) -> np.ndarray:
@@ -71,7 +73,7 @@ def test_the_largest_face_is_the_first_of_all_faces(nets):
 
 
 def test_the_detector_has_896_anchors_in_rows():
-    anchors = detect.anchors()
+    anchors = blazeface.anchors()
     assert anchors.shape == (896, 2)
     assert anchors.min() > 0
     assert anchors.max() < 1
@@ -81,7 +83,7 @@ def test_the_detector_has_896_anchors_in_rows():
 
 @pytest.mark.parametrize("shape", [(600, 512), (128, 900), (90, 90)])
 def test_each_level_of_windows_covers_the_picture(shape):
-    for windows in detect.levels(np.zeros((*shape, 3), np.uint8)):
+    for windows in blazeface.levels(np.zeros((*shape, 3), np.uint8)):
         covered = np.zeros(shape, bool)
         for x, y, side in windows:
             covered[max(y, 0) : max(y + side, 0), max(x, 0) : max(x + side, 0)] = True
@@ -94,16 +96,16 @@ def test_a_place_on_a_turned_picture_leads_back(turns):
     picture[11, 23] = 1
     y, x = np.argwhere(np.rot90(picture, turns))[0]
     point = np.array([x + 0.5, y + 0.5])
-    found = detect.turned(detect.Candidate(1, np.tile(point, (6, 1)), point, 9), turns, 60, 40)
+    found = blazeface.turned(blazeface.Candidate(1, np.tile(point, (6, 1)), point, 9), turns, 60, 40)
     assert found.centre == pytest.approx([23.5, 11.5])
     assert found.points[3] == pytest.approx([23.5, 11.5])
 
 
 def test_boxes_of_one_face_become_one():
-    def candidate(x: float, score: float) -> detect.Candidate:
-        return detect.Candidate(score, np.full((6, 2), x), np.array([x, 50.0]), 40.0)
+    def candidate(x: float, score: float) -> blazeface.Candidate:
+        return blazeface.Candidate(score, np.full((6, 2), x), np.array([x, 50.0]), 40.0)
 
-    merged = detect.merge([candidate(50, 0.6), candidate(54, 0.9), candidate(200, 0.7)])
+    merged = blazeface.merge([candidate(50, 0.6), candidate(54, 0.9), candidate(200, 0.7)])
     assert [one.score for one in merged] == [0.9, 0.7]
     assert merged[0].centre[0] == pytest.approx((50 * 0.6 + 54 * 0.9) / 1.5)
 
@@ -122,9 +124,9 @@ def test_a_model_file_that_was_changed_is_refused(tmp_path):
     for name in SHA256:
         (tmp_path / name).write_bytes(b"not the model")
         with pytest.raises(RuntimeError, match=f"{name} has sha256 .* install it again"):
-            checked(tmp_path / name)
+            checked(tmp_path / name, SHA256[name])
 
 
 def test_a_model_file_that_is_missing_is_named(tmp_path):
-    with pytest.raises(RuntimeError, match=f"{DETECTOR} cannot be read"):
-        checked(tmp_path / DETECTOR)
+    with pytest.raises(RuntimeError, match=f"{MESH} cannot be read"):
+        checked(tmp_path / MESH, SHA256[MESH])

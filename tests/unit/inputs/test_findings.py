@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is wrong with a picture depends on its place in the pair, and on what is done before."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from airflow_provider_goenhance.exceptions import ErrorCode
+from airflow_provider_goenhance.inputs.findings import Rules, as_json, findings_of
+from airflow_provider_goenhance.inputs.look import Look, LookError
+
+LINK = "https://pictures.example/people/anna.jpg?X-Amz-Signature=secret"
+GOOD = Look("jpeg", 400_000, 1200, 900)
+
+
+def codes(seen: Look | LookError | None, role: str = "source", rules: Rules | None = None) -> dict[str, bool]:
+    found = findings_of(LINK, role, seen, rules or Rules())  # type: ignore[arg-type]
+    return {one.code: one.rejects for one in found}
+
+
+def test_nothing_is_wrong_with_a_good_picture_or_an_unknown_one() -> None:
+    assert codes(GOOD) == codes(None) == {}
+
+
+def test_a_picture_that_is_too_large_rejects_unless_it_is_shrunk() -> None:
+    large = Look("jpeg", 5_000_001, 4000, 3000)
+    staged = Rules(stages=True)
+
+    assert codes(large) == codes(large, "reference") == {"input_too_large": True}
+    assert codes(large, "source", staged) == {}
+    assert codes(large, "reference", staged) == {"input_too_large": True}
+    assert codes(large, "reference", Rules("all", stages=True)) == {}
+    assert codes(large, "source", Rules("never", stages=True)) == {"input_too_large": True}
+    assert codes(Look("jpeg", 5_000_000, 4000, 3000)) == {}
+
+
+def test_an_odd_format_is_a_warning_unless_it_is_converted() -> None:
+    heic = Look("heic", 400_000)
+    assert codes(heic) == {"unusual_format": False}
+    assert codes(heic, "reference", Rules(stages=True)) == {}
+
+
+def test_no_face_rejects_and_what_is_less_certain_warns() -> None:
+    def with_faces(count: int, size: float) -> Look:
+        return Look("jpeg", 400_000, 1000, 800, None, count, size)
+
+    assert codes(with_faces(0, 0.0)) == {"no_face": True}
+    assert codes(with_faces(1, 0.4)) == {}
+    assert codes(with_faces(1, 0.05)) == {"small_face": False}
+    assert codes(with_faces(3, 0.3), "reference") == {"several_faces": False}
+    assert codes(with_faces(1, 0.0)) == {}, "its size was not measured"
+
+
+@pytest.mark.parametrize("lasting", [True, False])
+def test_only_what_lasts_rejects(lasting: bool) -> None:
+    error = LookError(ErrorCode.INPUT_UNREACHABLE, "its server answers HTTP 503", lasting=lasting)
+    assert codes(error) == {"input_unreachable": lasting}
+
+
+def test_a_finding_names_the_picture_without_its_signature_and_says_what_to_do() -> None:
+    (finding,) = findings_of(LINK, "source", Look("jpeg", 6_200_000, 1000, 900), Rules("never"))
+
+    assert finding.message == (
+        "source_img pictures.example/…/anna.jpg has 6,200,000 bytes; GoEnhance takes at most 5,000,000. "
+        "Make it smaller, or set shrink."
+    )
+    (stored,) = json.loads(as_json([finding]) or "")
+    assert stored == {"picture": "source", "code": "input_too_large", "message": finding.message}
+    assert as_json([]) is None
