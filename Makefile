@@ -68,6 +68,7 @@ unit: setup ## run the unit, integration and Dag tests but slow ones; TESTS="...
 .PHONY: test-system
 test-system: setup ## run the slow tests: restarts, kills, browser, MariaDB, long property tests
 	@$(PYTHON) -m include.local.debian
+	@$$(ls .venv/uv-*/bin/uv | tail -1) pip install --quiet --python $(venv)/python -r requirements-browser.txt
 	@export GOENHANCE_LEDGER_EXAMPLES=300 GOENHANCE_MANIFEST_EXAMPLES=5000 GOENHANCE_WHOLE_FAULT_MATRIX=1 \
 		GOENHANCE_TEST_DATABASES="sqlite postgres $$(PATH=$$PATH:/usr/sbin command -v mariadbd >/dev/null && echo mariadb)"; \
 		$(pytest) $(or $(TESTS),tests/integration/operators/test_fault_matrix.py \

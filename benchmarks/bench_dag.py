@@ -73,7 +73,11 @@ class Sides:
         if side == "async":
             conf = {"at_once": self._at_once, "pictures": self._folder() if pictures else None}
             return self._stack.run("async_task", pairs, conf, deadline=DEADLINE)
-        conf = {"wait": pictures, "pairs_per_task": self._options.pairs_per_task}
+        conf = {
+            "wait": pictures,
+            "pairs_per_task": self._options.pairs_per_task or None,
+            "preflight": self._options.preflight,
+        }
         return self._stack.run(OURS, pairs, conf, deadline=DEADLINE)
 
     def _folder(self) -> str:
@@ -219,6 +223,9 @@ def main() -> None:
     parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
     parser.add_argument("--slots", type=int, default=4, help="[core] parallelism (%(default)s)")
     parser.add_argument("--latency", type=float, default=0.1, help="of the sandbox, seconds (%(default)s)")
+    parser.add_argument(
+        "--preflight", choices=["off", "warn"], default="warn", help="ours: the check of the pictures (warn)"
+    )
     parser.add_argument("--pairs-per-task", type=int, default=0, help="ours; 0: the default")
     parser.add_argument("--folder", type=Path, help="keep databases and logs here")
     parser.add_argument("--verbose", action="store_true", help="print the figures of each run")

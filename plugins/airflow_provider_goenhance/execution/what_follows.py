@@ -66,7 +66,8 @@ class ClearPreview:
         """Return it in words, with the price."""
         tasks = pluralize(len(self.tasks), "task")
         return (
-            f"Clearing {tasks} {all_actions(self.actions)}. {_money(self.actions[Action.SUBMIT], self.price)}"
+            f"Clearing {tasks} {all_actions(self.actions)}. "
+            f"{_money(self.actions[Action.SUBMIT], self.price, unsure=bool(self.actions[Action.LOOK]))}"
         )
 
 
@@ -128,7 +129,10 @@ class NewRunPreview:
     def sentences(self) -> list[str]:
         """Return it in words, the most frequent first, and the price last."""
         each = [f"{pluralize(count, 'row')}: it {does}." for does, count in self.does.most_common()]
-        return [*each, _money(self.paid, self.price)]
+        return [
+            *each,
+            _money(self.paid, self.price, unsure=any(does.startswith("looks") for does in self.does)),
+        ]
 
 
 def preview_new_run(ledger: Ledger, key: RunKey, choice: RowChoice, policies: Policies) -> NewRunPreview:
@@ -152,9 +156,9 @@ def preview_new_run(ledger: Ledger, key: RunKey, choice: RowChoice, policies: Po
     return NewRunPreview(location_of(key), does, paid, price)
 
 
-def _money(submits: int, price: int | None) -> str:
+def _money(submits: int, price: int | None, *, unsure: bool) -> str:
     if not submits:
-        return "Nothing is certain to be paid."
+        return "Held pairs that may be sent now are paid for." if unsure else "Nothing is paid."
     if price is None:
         return f"{pluralize(submits, 'submit')} will be paid for; the price is not known."
     return f"{pluralize(submits, 'submit')} will be paid for: about {pluralize(submits * price, 'credit')}."

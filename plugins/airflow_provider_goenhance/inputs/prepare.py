@@ -62,8 +62,12 @@ class Reworked:
 class Rework(Protocol):
     """Changes pictures that GoEnhance would refuse."""
 
-    def applies_to(self, url: str, role: Role) -> bool:
-        """Return whether a picture that GoEnhance fetches by itself has to be looked at."""
+    def applies_to(self, url: str, role: Role, *, warned: bool) -> bool:
+        """
+        Return whether a picture that GoEnhance fetches by itself has to be looked at.
+
+        :param warned: whether the check before paying has warned of a picture of its pair
+        """
 
     async def __call__(self, picture: Picture) -> Reworked | None:
         """Return what is sent instead, ``None`` to send the picture as it is."""
@@ -132,10 +136,15 @@ class InputPreparer:
 
     def needs(self, swap: Swap) -> bool:
         """Return whether anything has to be done for a pair: most are sent as they are."""
-        return self._needs(swap.source_img, "source") or self._needs(swap.reference_img, "reference")
+        warned = bool(swap.input_warnings)
+        return self._needs(swap.source_img, "source", warned) or self._needs(
+            swap.reference_img, "reference", warned
+        )
 
-    def _needs(self, url: str, role: Role) -> bool:
-        return is_private(url) or (self.rework is not None and self.rework.applies_to(url, role))
+    def _needs(self, url: str, role: Role, warned: bool) -> bool:
+        return is_private(url) or (
+            self.rework is not None and self.rework.applies_to(url, role, warned=warned)
+        )
 
     async def prepare(self, swap: Swap) -> PreparedInputs:
         """
@@ -144,8 +153,10 @@ class InputPreparer:
         :raises InputError: when it cannot be sent: its row fails
         :raises InputStoreError: when a store cannot be used: no row is sent
         """
+        warned = bool(swap.input_warnings)
         source, reference = await _both(
-            self._prepare(swap.source_img, "source"), self._prepare(swap.reference_img, "reference")
+            self._prepare(swap.source_img, "source", warned),
+            self._prepare(swap.reference_img, "reference", warned),
         )
         return PreparedInputs(
             source.link,
@@ -156,10 +167,10 @@ class InputPreparer:
             tuple(uri for uri in (source.staged_uri, reference.staged_uri) if uri),
         )
 
-    async def _prepare(self, url: str, role: Role) -> _Prepared:
+    async def _prepare(self, url: str, role: Role, warned: bool) -> _Prepared:
         address = read_address(url)
         if address is None:
-            if not self._needs(url, role):
+            if not self._needs(url, role, warned):
                 return _Prepared(url)
             reworked = await self._reworked(Picture(role, url))
             return await self._staged(reworked.data, None, reworked.note) if reworked else _Prepared(url)

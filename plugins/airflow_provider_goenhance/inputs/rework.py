@@ -49,9 +49,14 @@ class FitRework:
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._locks: dict[tuple[str, Role, str | None], asyncio.Lock] = {}
 
-    def applies_to(self, url: str, role: Role) -> bool:
-        """Return whether a picture that GoEnhance could fetch by itself has to be looked at."""
-        return self._follows_links and (may_shrink(role, self._shrink) or _is_odd(url))
+    def applies_to(self, url: str, role: Role, *, warned: bool) -> bool:
+        """
+        Return whether a picture that GoEnhance could fetch by itself has to be looked at.
+
+        Only one that the check before paying has warned of, or whose name says so: a look at each would cost more than
+        its submit.
+        """
+        return self._follows_links and ((warned and may_shrink(role, self._shrink)) or _is_odd(url))
 
     async def __call__(self, picture: Picture) -> Reworked | None:
         """

@@ -125,7 +125,7 @@ def test_without_staging_a_local_file_is_not_sent(tmp_path: Path) -> None:
 class Smaller:
     """Makes every source smaller."""
 
-    def applies_to(self, _url: str, role: Role) -> bool:
+    def applies_to(self, _url: str, role: Role, *, warned: bool) -> bool:
         return role == "source"
 
     async def __call__(self, picture: Picture) -> Reworked | None:
