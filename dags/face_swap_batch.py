@@ -241,6 +241,8 @@ with DAG(
 
     swap = GoEnhanceFaceSwapBatchOperator.partial(
         task_id="swap",
+        # The operator's default, which Airflow 3.1 and 3.2 do not apply to mapped tasks.
+        map_index_template="{{ task.label }}",
         deferrable=True,
         wait_for_completion="{{ params.wait }}",
         reuse="{{ params.reuse }}",

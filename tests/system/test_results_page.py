@@ -216,6 +216,7 @@ def test_exactly_the_tasks_of_the_chosen_rows_are_cleared_after_a_dry_run(
     assert "swap" in said
     assert "report" in said
     assert "plan" not in said
+    assert said.count("swap [") == 1, "the run has a task for each pair"
     admin.click("#confirm [data-yes]")
     admin.wait_for_selector("dialog#confirm:not([open])", state="attached", timeout=30_000)
     wait_until(lambda: is_over(airflow, "first"), seconds=120, what="the end of the cleared tasks")

@@ -115,6 +115,7 @@ class Erasure:
             yield Item(file.kind, key, done, file.uri)
         for page in self._targets.pages():
             yield from self._erase_page(record, page)
+        record.forget_checks()
         self.left_over = self._look_again(run_files)
         record.finish(self.left_over)
 

@@ -188,6 +188,8 @@ class _RemoteFile(io.RawIOBase):
     """A file in a remote storage; every exception of the client library becomes an ``OSError``."""
 
     def __init__(self, opener: Callable[[], Any]) -> None:
+        # Python 3.13 closes a file whose opening has failed, too.
+        self._inner: Any = None
         self._inner = _as_oserror(opener)
 
     def readable(self) -> bool:
@@ -201,7 +203,8 @@ class _RemoteFile(io.RawIOBase):
     def close(self) -> None:
         if not self.closed:
             super().close()
-            self._inner.close()
+            if self._inner is not None:
+                self._inner.close()
 
 
 def _as_oserror(action: Callable[[], Any]) -> Any:

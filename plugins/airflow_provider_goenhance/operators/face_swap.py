@@ -182,10 +182,11 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
 
         state: Any = context.get("task_state_store")
         if state is None:
+            self._refuse_a_second_try(context["ti"])
             self.log.warning(
-                "This Airflow has no task state store (3.3 and later have one). Without a results table, a retry does "
-                "not know of this submit and pays again, and the wait holds this worker. Set results_conn_id to be "
-                "safe."
+                "This Airflow has no task state store (3.3 and later have one). Without a results table, a retry could "
+                "not know of this submit, so it is refused, and the wait holds this worker. Set results_conn_id to be "
+                "able to retry."
             )
             # After a deferral the task would not know that it has submitted, and would submit and pay again.
             self.deferrable = False
@@ -201,6 +202,17 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
             look_up=open_versions().look_up,
         )
         return TaskStateStore(state, row)
+
+    def _refuse_a_second_try(self, ti: Any) -> None:
+        """Raise if an earlier try of the task may have submitted its pair: nothing is on record about it."""
+        if ti.try_number > 1:
+            raise ValueError(
+                f"This is try {ti.try_number} of task {self.task_id!r}; an earlier one may have submitted the pair: "
+                "this Airflow has no task state store (3.3 and later have one), and the task has no results table. "
+                "This try sent nothing. The log of the earlier tries has the job's UUID, if there is one. Set "
+                "results_conn_id on the task so that its tries know of each other; a new run of the Dag submits the "
+                "pair."
+            )
 
     def _refuse_if_success_clears_the_state(self) -> None:
         if conf.getboolean("state_store", "clear_on_success", fallback=False):

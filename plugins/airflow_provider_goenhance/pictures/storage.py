@@ -322,7 +322,8 @@ def _remote_path(uri: str, conn_id: str | None) -> ObjectStoragePath:
             "The URL of the storage contains a password: move it to an Airflow connection and set storage_conn_id.",
             error_code=ErrorCode.NOT_KEPT,
         )
-    return ObjectStoragePath(uri, conn_id=conn_id)
+    # Airflow 3.1 takes None for a connection, in place of the one that the URL names.
+    return ObjectStoragePath(uri, conn_id=conn_id) if conn_id else ObjectStoragePath(uri)
 
 
 def _same_remote(remote: ObjectStoragePath, data: bytes) -> bool | None:

@@ -247,6 +247,16 @@ class ErasureRecord:
         self._files += files
         self._write(erased_files=self._files)
 
+    def forget_checks(self) -> None:
+        """
+        Forget what checks of input pictures have seen, of all pictures.
+
+        Those of one picture cannot be told from the others: a content that was looked at is on record without its
+        address. The next plan looks again, which costs no credits.
+        """
+        checks = self._database.shared.input_checks
+        self._database.run(lambda connection: connection.execute(sa.delete(checks)))
+
     def finish(self, left_over: int) -> None:
         """Record the end; with something left over, the erasure stays unfinished."""
         finished = None if left_over else dt.datetime.now(dt.UTC)

@@ -73,13 +73,22 @@ def test_an_airflow_without_task_state_is_warned_about_and_the_wait_stays_in_the
 
     ending = swap.attempt()
 
-    assert (
-        "Without a results table, a retry does not know of this submit and pays again"
-        in capfd.readouterr().out
-    )
+    assert "Without a results table, a retry could not know of this submit" in capfd.readouterr().out
     # After a deferral a new process would not know that it has submitted, and pay again.
     assert ending.deferrals == 0
     assert ending.value == swap.sandbox.submissions()[0]["img_uuid"]
+    assert swap.accepted() == 1
+
+
+def test_an_airflow_without_task_state_refuses_a_second_try_before_anything_is_sent(swap: LightTask) -> None:
+    swap.state_store = None
+    assert swap.attempt().error is None
+
+    ending = swap.attempt()
+
+    assert isinstance(ending.error, ValueError)
+    assert "may have submitted the pair" in ending.message
+    assert "results_conn_id" in ending.message
     assert swap.accepted() == 1
 
 

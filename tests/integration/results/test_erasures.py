@@ -16,6 +16,8 @@ import sqlalchemy as sa
 from airflow_provider_goenhance.exceptions import ErrorCode
 from airflow_provider_goenhance.execution.erase import Erasure, ErasureError
 from airflow_provider_goenhance.execution.planning import plan_rows
+from airflow_provider_goenhance.inputs.checked import CheckedPictures, key_of_address, key_of_content
+from airflow_provider_goenhance.inputs.look import Look
 from airflow_provider_goenhance.manifest.model import Manifest, Pair
 from airflow_provider_goenhance.pictures.storage import keep_bytes
 from airflow_provider_goenhance.results.erasure_transitions import EMPTIED, HASHED
@@ -187,6 +189,19 @@ def test_the_audit_row_says_who_when_and_how_much_and_confirms_a_name_only_to_wh
     assert audit["selector_hash"] == salted_hash(audit["salt"], ANNA)
     (row,) = kept.rows().values()
     assert row.source_img == f"erased:{salted_hash(audit['salt'], ANNA)}"
+
+
+def test_what_a_check_of_the_pictures_saw_is_forgotten(kept: Kept) -> None:
+    kept.row("anna-1", ANNA, SCENE)
+    checked = CheckedPictures(kept.database)
+    look = Look("jpeg", 100_000, 640, 480, "validator", 1, 120.0)
+    keys = [key_of_address(ANNA), key_of_content(b"picture of anna-1")]
+    checked.write(dict.fromkeys(keys, look))
+    assert set(checked.read(keys)) == set(keys)
+
+    kept.erase(Kind.SOURCE, ANNA)
+
+    assert checked.read(keys) == {}
 
 
 def test_a_pair_is_erased_with_every_row_of_its_two_pictures(kept: Kept) -> None:
