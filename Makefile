@@ -8,8 +8,10 @@ SHELL := /bin/bash
 
 venv := .venv/bin
 local := $(venv)/python -m include.local
+install = $$(ls .venv/uv-*/bin/uv | tail -1) pip install --quiet --python $(venv)/python -r
 # Cyclomatic complexity of a function. Ruff's C901 leaves out boolean operators; lizard counts them.
 max_complexity := 14
+nox := nox==2026.10.20
 # Without cached bytecode, every start of Airflow would compile all of its modules again.
 unexport PYTHONDONTWRITEBYTECODE
 # Tests must not use the Airflow or the connections of the calling shell.
@@ -31,7 +33,10 @@ run: setup ## run the nightly batch once on a sandbox and Airflow, and show the 
 	@$(local) run
 
 .PHONY: up
-up: setup ## start the same stack and keep it running for the UI
+up: setup ## start the same stack and keep it running for the UI; EXECUTOR=celery: with Celery workers
+ifeq ($(EXECUTOR),celery)
+	@$(install) requirements-celery.txt
+endif
 	@$(local) up
 
 .PHONY: down
@@ -52,10 +57,11 @@ test: lint ## run lint, types, and the unit, integration and Dag tests
 	@$(MAKE) --no-print-directory --jobs=2 types unit
 
 .PHONY: lint
-lint: setup ## check rules and format (ruff) and complexity (lizard)
+lint: setup ## check rules and format (ruff), complexity (lizard) and spelling (codespell)
 	@$(venv)/ruff check .
 	@$(venv)/ruff format --check .
 	@$(venv)/lizard --languages python --CCN $(max_complexity) --warnings_only plugins include dags
+	@$(venv)/codespell
 
 .PHONY: types
 types: setup ## check types (mypy)
@@ -65,10 +71,24 @@ types: setup ## check types (mypy)
 unit: setup ## run the unit, integration and Dag tests but slow ones; TESTS="..." passes other arguments to pytest
 	@$(pytest) $(workers) $(or $(TESTS),-m "not slow")
 
+fab := .local/fab
+.PHONY: fab
+fab: setup ## install the FAB auth manager into .local/fab, for the tests of rights for each Dag
+	@uv=$$(ls .venv/uv-*/bin/uv | tail -1); $$uv venv --quiet --allow-existing --python $(venv)/python $(fab); \
+		$$uv pip install --quiet --python $(fab)/bin/python -r requirements-fab.txt; \
+		$$uv pip install --quiet --python $(fab)/bin/python --no-deps -e .
+
+.PHONY: docs-pictures
+docs-pictures: setup ## make the pictures of the UI for the documentation again, in docs/pictures
+	@$(PYTHON) -m include.local.debian
+	@$(install) requirements-browser.txt
+	@GOENHANCE_DOCS_PICTURES=docs/pictures $(pytest) tests/system/ui/test_results_page.py tests/system/ui/test_airflow_ui.py
+
 .PHONY: test-system
 test-system: setup ## run the slow tests: restarts, kills, browser, MariaDB, long property tests
 	@$(PYTHON) -m include.local.debian
-	@$$(ls .venv/uv-*/bin/uv | tail -1) pip install --quiet --python $(venv)/python -r requirements-browser.txt
+	@$(install) requirements-browser.txt -r requirements-celery.txt
+	@$(MAKE) --no-print-directory fab
 	@export GOENHANCE_LEDGER_EXAMPLES=300 GOENHANCE_MANIFEST_EXAMPLES=5000 GOENHANCE_WHOLE_FAULT_MATRIX=1 \
 		GOENHANCE_TEST_DATABASES="sqlite postgres $$(PATH=$$PATH:/usr/sbin command -v mariadbd >/dev/null && echo mariadb)"; \
 		$(pytest) $(or $(TESTS),tests/integration/operators/test_fault_matrix.py \
@@ -89,8 +109,36 @@ test-stores: setup ## run the tests of private inputs on Google Cloud Storage an
 	@unset $${!AIRFLOW_@}; export AIRFLOW_HOME=$(CURDIR)/.local/test-airflow PATH=$(CURDIR)/$(stores)/npm/node_modules/.bin:$$PATH; \
 		$(stores)/bin/python -m pytest tests/integration/inputs
 
+.PHONY: test-install
+test-install: setup ## build the wheel, and run the README's Dag in a clean environment with `airflow standalone`
+	@$(pytest) tests/system/packaging/test_standalone.py
+
+docs := .local/docs
+.PHONY: docs
+docs: setup ## build the documentation site in .local/site; a broken link fails
+	@uv=$$(ls .venv/uv-*/bin/uv | tail -1); $$uv venv --quiet --allow-existing --python $(venv)/python $(docs); \
+		$$uv pip install --quiet --python $(docs)/bin/python -r requirements-docs.txt
+	@$(docs)/bin/zensical build --strict --clean
+
+.PHONY: coverage
+coverage: setup ## run the tests with coverage; fails below 92 % of lines or branches, or 80 % of a module
+	@mkdir -p .local/coverage
+	@$(pytest) $(workers) -m "not slow" --cov --cov-report=json:.local/coverage/coverage.json
+	@$(venv)/python -m tests.coverage_gate .local/coverage/coverage.json
+
+.PHONY: audit
+audit: setup ## look for known vulnerabilities in the pinned requirements; needs the vulnerability database of PyPI
+	@uv=$$(ls .venv/uv-*/bin/uv | tail -1); for file in requirements.txt requirements-dev.txt; do \
+		$$uv tool run --quiet --from 'pip-audit==2.*' pip-audit --no-deps --disable-pip --requirement $$file; done
+
+.PHONY: matrix
+matrix: setup ## run unit, Dag and end-to-end tests on Airflow 3.1 to 3.3 (noxfile.py); ROWS="3.1-lowest" runs some rows only
+	@uv=$$(ls .venv/uv-*/bin/uv | tail -1); export PATH=$(CURDIR)/$$(dirname $$uv):$$PATH; unset $${!AIRFLOW_@}; \
+		uv tool run --quiet --from '$(nox)' nox $(if $(ROWS),--session $(ROWS) table)
+
 .PHONY: bench
 bench: setup ## compare with the alternatives, as ratios; writes .local/bench.json
+	@$(install) requirements-celery.txt
 	@$(venv)/python -m include.local.bench
 
 .PHONY: clean

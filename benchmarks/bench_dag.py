@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
 from benchmarks.collecting.picture_server import picture
+from benchmarks.dag_runs.plot import draw
 from benchmarks.dag_runs.stack import OURS, Run, Stack, started_stack
 
 #: Airflow maps 1,024 tasks at most, and a task takes about a quarter of a second of two processors.
@@ -230,6 +231,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="keep databases and logs here")
     parser.add_argument("--verbose", action="store_true", help="print the figures of each run")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="draw the first limit's figures here, as an SVG"
+    )
     options = parser.parse_args()
     print(f"{os.cpu_count()} processors shared with the sandbox (load: {os.getloadavg()[0]:.1f})", flush=True)
     results: list[dict[str, Any]] = []
@@ -238,6 +242,9 @@ def main() -> None:
             results += measure((options.folder or Path(temporary)) / str(at_once), at_once, options)
     add_ratios(results)
     show(results)
+    if options.plot:
+        first = [row for row in results if row["at_once"] == options.at_once[0]]
+        options.plot.write_text(draw(first, SIDES))
     if options.json:
         machine = {"cpus": os.cpu_count(), "python": platform.python_version()}
         figures_ = {"benchmark": "dag", "machine": machine, "options": vars(options), "results": results}

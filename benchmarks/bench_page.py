@@ -71,12 +71,14 @@ class Page:
         DagModel.get_team_name = staticmethod(lambda dag_id: None)  # type: ignore[assignment,method-assign]
         RevokedToken.is_revoked = staticmethod(lambda jti: False)  # type: ignore[assignment,method-assign]
         rows.states_of = runs.states_of = lambda keys: {}
+        rows.caps_of_runs = runs.caps_of_runs = lambda tasks: {}
         server = FastAPI()
         server.mount("/goenhance", create_app())
         self._client = TestClient(server)
         user = SimpleAuthManagerUser(username="bench", role="viewer")
         self._headers = {"Authorization": f"Bearer {airflow_app.get_auth_manager().generate_jwt(user)}"}
         self.times: dict[str, list[float]] = {}
+        self.cpu: dict[str, list[float]] = {}
         self.growth: dict[str, float] = {}
         # The first request of a server imports the database's driver and connects; the clocks start after it.
         self._client.get("/goenhance/swaps?dag_id=none&run_id=none", headers=self._headers)
@@ -84,9 +86,10 @@ class Page:
     def get(self, name: str, path: str, **query: Any) -> str:
         """Return a page, and note what it took."""
         before = _memory_mb()
-        start = time.perf_counter()
+        start, busy = time.perf_counter(), time.process_time()
         answer = self._client.get(f"/goenhance/{path}", params=query, headers=self._headers)
         self.times.setdefault(name, []).append(1000 * (time.perf_counter() - start))
+        self.cpu.setdefault(name, []).append(1000 * (time.process_time() - busy))
         self.growth[name] = max(self.growth.get(name, 0.0), _memory_mb() - before)
         if answer.status_code != 200:
             raise SystemExit(f"{path}: {answer.status_code} {answer.text[:500]}")
@@ -144,6 +147,9 @@ def measure() -> None:
         name: {
             "ms": round(statistics.median(times)),
             "slowest_ms": round(max(times)),
+            # Of the API server alone, whatever else the machine does.
+            "cpu_ms": round(statistics.median(page.cpu[name])),
+            "slowest_cpu_ms": round(max(page.cpu[name])),
             "requests": len(times),
             "mb": round(page.growth[name], 1),
         }
@@ -189,7 +195,8 @@ def _show(result: dict[str, Any]) -> None:
     for name, figures in result["requests"].items():
         late = "  <- over" if figures["slowest_ms"] > MOST_MS or figures["mb"] > MOST_MB else ""
         print(
-            f"  {name:<32} {figures['ms']:>5} ms, slowest {figures['slowest_ms']:>5} ms, "
+            f"  {name:<32} {figures['ms']:>5} ms, slowest {figures['slowest_ms']:>5} ms "
+            f"(processor {figures['cpu_ms']:>4}, {figures['slowest_cpu_ms']:>4}), "
             f"{figures['mb']:>5.1f} MB{late}",
             flush=True,
         )

@@ -193,6 +193,15 @@ with DAG(
             description="Also download each picture and look for a face. Needs the extra 'faces' on the workers.",
             section="Pictures",
         ),
+        "shrink": Param(
+            "source",
+            enum=["source", "all", "never"],
+            title="Pictures over 5 MB",
+            description="GoEnhance takes at most 5 MB. 'source': make source images smaller, where only the face "
+            "matters. 'all': reference images too, whose results become smaller with them. 'never': send them as they "
+            "are. Needs a staging storage ([goenhance] staging).",
+            section="Pictures",
+        ),
         "reuse": Param(
             "succeeded",
             enum=["succeeded", "never"],
@@ -237,12 +246,11 @@ with DAG(
         strict="{{ params.strict }}",
         preflight="{{ params.preflight }}",
         face_check="{{ params.face_check }}",
+        shrink="{{ params.shrink }}",
     )
 
     swap = GoEnhanceFaceSwapBatchOperator.partial(
         task_id="swap",
-        # The operator's default, which Airflow 3.1 and 3.2 do not apply to mapped tasks.
-        map_index_template="{{ task.label }}",
         deferrable=True,
         wait_for_completion="{{ params.wait }}",
         reuse="{{ params.reuse }}",
@@ -250,6 +258,7 @@ with DAG(
         max_pairs="{{ params.max_pairs }}",
         max_cost="{{ params.max_cost }}",
         on_budget_reached="{{ params.on_budget_reached }}",
+        shrink="{{ params.shrink }}",
         # A bad pair must not fail its task; the report decides whether the run failed.
         allowed_failure_share=1.0,
         # Deferred tasks count too, so this limits the jobs in flight, not only the submits.

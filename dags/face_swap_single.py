@@ -47,6 +47,14 @@ with DAG(
             title="Pair id",
             description="Name of the pair and of the stored file. Defaults to a name derived from the two URLs.",
         ),
+        "shrink": Param(
+            "source",
+            enum=["source", "all", "never"],
+            title="Pictures over 5 MB",
+            description="GoEnhance takes at most 5 MB. 'source': make the source image smaller. 'all': the reference "
+            "image too, whose result becomes smaller with it. 'never': send them as they are. Needs a staging storage "
+            "([goenhance] staging).",
+        ),
     },
 ):
     GoEnhanceFaceSwapOperator(
@@ -54,6 +62,7 @@ with DAG(
         source_img="{{ params.source_img }}",
         reference_img="{{ params.reference_img }}",
         pair_id="{{ params.pair_id or '' }}",
+        shrink="{{ params.shrink }}",
         results_conn_id="goenhance_results",
         deferrable=True,
     )

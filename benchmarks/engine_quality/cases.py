@@ -101,7 +101,7 @@ KINDS = (
     _kind("beard", "hair", damage.strands, "face_covered", "either either", where="beard"),
     _kind("half under hair", "hair", damage.strands, COVERED, "refuse refuse", where="curtain"),
     _kind("glasses", "covered", damage.glasses, "face_covered", "either swap"),
-    _kind("sunglasses", "covered", damage.glasses, COVERED, "refuse swap", shade=0.95),
+    _kind("sunglasses", "covered", damage.glasses, COVERED, "refuse either", shade=0.95),
     _kind("mask", "covered", damage.covered, COVERED, "refuse refuse", what="mask"),
     _kind("cup", "covered", damage.covered, COVERED, "refuse refuse", what="cup"),
     _kind("hand", "covered", damage.covered, COVERED, "refuse either", what="hand"),

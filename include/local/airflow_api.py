@@ -107,7 +107,11 @@ class AirflowApi:
 
     def open_runs(self, dag_id: str) -> list[str]:
         """Return the ids of the runs that have not ended."""
-        found = self._request("GET", f"/api/v2/dags/{dag_id}/dagRuns", params={"state": list(_OPEN_STATES)})
+        return self.runs(dag_id, states=_OPEN_STATES)
+
+    def runs(self, dag_id: str, *, states: Sequence[str]) -> list[str]:
+        """Return the ids of the runs in these states."""
+        found = self._request("GET", f"/api/v2/dags/{dag_id}/dagRuns", params={"state": list(states)})
         return [str(run["dag_run_id"]) for run in found.json()["dag_runs"]]
 
     def failed_tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:

@@ -8,10 +8,11 @@ import contextlib
 from rich.console import Console
 from rich.table import Table
 
-from include.local import processes
+from include.local import distributed, processes
 from include.local import stack as stacks
 from include.local.airflow_api import AirflowApi
 from include.local.environment import load_secrets, passwords
+from include.local.errors import LocalStackError
 from include.local.paths import Paths
 from include.local.ports import chosen_ports
 from include.local.run import DAG_ID
@@ -25,6 +26,7 @@ def up(paths: Paths, console: Console) -> int:
 
     :raises LocalStackError: the stack cannot be started; nothing is left running
     """
+    paths = paths.with_executor(distributed.chosen_executor())
     with stacks.sole_starter(paths, "up"):
         stack = stacks.read_record(paths)
         if stack and (stack.owner == "run" or stack.dead()):
@@ -32,6 +34,7 @@ def up(paths: Paths, console: Console) -> int:
             stacks.stop(paths, stack)
             stack = None
         if stack:
+            _require_same_executor(paths, stack)
             console.print("The stack is already running.")
         started = stack or stacks.start(
             paths, chosen_ports(), "up", lambda what: console.print(f"Starting {what}")
@@ -46,6 +49,14 @@ def up(paths: Paths, console: Console) -> int:
             raise
     _print_addresses(paths, started, console)
     return 0
+
+
+def _require_same_executor(paths: Paths, stack: Stack) -> None:
+    if stack.executor != paths.executor:
+        raise LocalStackError(
+            f"the stack that is running has EXECUTOR={stack.executor}, not {paths.executor}: stop it first, with "
+            "make down"
+        )
 
 
 def down(paths: Paths, console: Console) -> int:
@@ -76,6 +87,9 @@ def status(paths: Paths, console: Console) -> int:
         health = api.health(since=stack.started_at)
     health["api-server"] = "healthy" if health["metadatabase"] != "no answer" else "no answer"
     health["sandbox"] = stacks.sandbox_health(stack.ports)
+    health |= distributed.worker_health(stack.components)
+    if stack.services:
+        health |= distributed.service_health(load_secrets(paths), stack.services)
     table = Table(
         title=f"Started by make {stack.owner}, {stack.started_at:%Y-%m-%d %H:%M:%S} UTC", title_justify="left"
     )
@@ -103,8 +117,9 @@ def _print_addresses(paths: Paths, stack: Stack, console: Console) -> None:
     for line in (
         f"Airflow   {stack.ports.airflow_url}",
         *(f"          user {name}, password {password}" for name, password in passwords(paths).items()),
-        *kept_lines(paths),
+        *kept_lines(paths.with_executor(stack.executor)),
         f"Sandbox   {stack.ports.sandbox_url}",
+        *(distributed.address_lines(stack.services) if stack.services else ()),
         f"Logs      {paths.shown(paths.component_logs)}/ and, for tasks, {paths.shown(paths.task_logs)}/",
         "Stop with make down",
     ):

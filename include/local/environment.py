@@ -104,10 +104,17 @@ def _write_private(path: Path, text: str) -> None:
 
 
 def stack_environment(
-    paths: Paths, ports: Ports, keys: Secrets, inherited: Mapping[str, str] = os.environ
+    paths: Paths,
+    ports: Ports,
+    keys: Secrets,
+    inherited: Mapping[str, str] = os.environ,
+    *,
+    more: Mapping[tuple[str, str], str] | None = None,
 ) -> dict[str, str]:
     """
     Build the environment of every component.
+
+    :param more: options of Airflow's configuration beside those of every stack, by section and name
 
     Airflow settings of the calling shell are removed: a leftover AIRFLOW_CONN_GOENHANCE_DEFAULT would make a trial
     run pay for real swaps. To change a setting, write it into `.env`, as with Astro.
@@ -124,7 +131,7 @@ def stack_environment(
     for name in ("no_proxy", "NO_PROXY"):
         environment[name] = ",".join(filter(None, [environment.get(name), HOST, "localhost"]))
     environment["AIRFLOW_HOME"] = str(paths.airflow_home)
-    for (section, option), value in _configuration(paths, ports, keys).items():
+    for (section, option), value in {**_configuration(paths, ports, keys), **(more or {})}.items():
         environment[f"AIRFLOW__{section}__{option}".upper()] = value
     overrides = dotenv_values(paths.root / ".env", interpolate=False)
     environment |= {name: value for name, value in overrides.items() if value is not None}

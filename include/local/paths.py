@@ -3,15 +3,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
+
+Executor = Literal["local", "celery"]
 
 
 @dataclass(frozen=True)
 class Paths:
-    """The paths of a checkout."""
+    """
+    The paths of a checkout.
+
+    :param root: the project folder
+    :param executor: ``celery``: the stack with Celery workers, whose metadata database is another one
+    """
 
     root: Path
+    executor: Executor = "local"
 
     @property
     def local(self) -> Path:
@@ -61,7 +70,10 @@ class Paths:
     @property
     def settings_record(self) -> Path:
         """Record of the settings that were written to Airflow's metadata database."""
-        return self.airflow_home / "settings_written.json"
+        name = (
+            "settings_written.json" if self.executor == "local" else f"settings_written.{self.executor}.json"
+        )
+        return self.airflow_home / name
 
     @property
     def swaps(self) -> Path:
@@ -82,6 +94,10 @@ class Paths:
     def settings(self) -> Path:
         """Connections, pools and variables in Astro's format."""
         return self.root / "airflow_settings.yaml"
+
+    def with_executor(self, executor: Executor) -> Paths:
+        """Return the paths of the stack with an executor."""
+        return replace(self, executor=executor)
 
     def shown(self, path: Path | str) -> str:
         """Return a path relative to the checkout if it is inside it."""

@@ -70,7 +70,7 @@ def require_free(ports: Ports) -> None:
         if not _is_free(port):
             raise LocalStackError(
                 f"port {port} on {HOST} is taken{_holder(port)}. "
-                f"Stop that program, or choose another port: {variable}={_free_port()} make ..."
+                f"Stop that program, or choose another port: {variable}={free_port()} make ..."
             )
 
 
@@ -85,7 +85,8 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that is free at the moment."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

@@ -21,6 +21,8 @@ from airflow.utils.session import create_session
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from include.local.distributed import passed_services, with_results_in_postgres
+from include.local.environment import load_secrets
 from include.local.errors import LocalStackError
 from include.local.paths import this_checkout
 from include.local.ports import chosen_ports
@@ -73,11 +75,14 @@ def _asked(wanted: ConnectionSetting) -> list[object]:
 
 def main() -> int:
     """Prepare the metadata database of this checkout."""
-    paths = this_checkout()
+    services = passed_services()
+    paths = this_checkout().with_executor("celery" if services else "local")
     try:
         wanted = fit(
             read_settings(paths.settings), paths.root, chosen_ports(), os.environ.get("SANDBOX_TOKEN")
         )
+        if services:
+            wanted = with_results_in_postgres(wanted, load_secrets(paths), services)
     except LocalStackError as error:
         print(error, file=sys.stderr)
         return 1

@@ -22,6 +22,8 @@ import psutil
 from include.local.errors import LocalStackError
 
 _POLL_S = 0.1
+# On SIGTERM, PostgreSQL waits until its clients have left; on SIGINT it ends in order at once.
+_FIRST_SIGNALS = {"postgres": signal.SIGINT}
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def stop(components: Iterable[Component], *, grace: float) -> list[str]:
     wanted = list(components)
     for component in wanted:
         if is_running(component):
-            _send(component.pid, signal.SIGTERM)
+            _send(component.pid, _FIRST_SIGNALS.get(component.name, signal.SIGTERM))
     _wait_until_gone(wanted, grace)
     for component in wanted:
         for pid in members(component):

@@ -17,6 +17,7 @@ from rich.console import Console
 from airflow_provider_goenhance.execution.messages import counts_line
 from include.local import stack as stacks
 from include.local.airflow_api import AirflowApi
+from include.local.distributed import with_results_in_postgres
 from include.local.environment import load_secrets
 from include.local.errors import Interrupted, LocalStackError
 from include.local.paths import Paths
@@ -74,7 +75,11 @@ def run(paths: Paths, manifest: str | None, console: Console) -> int:
         with contextlib.closing(api):
             stacks.wait_for_dag(stack, api, DAG_ID)
             fitted = fit(settings, paths.root, stack.ports)
-            fitted = with_stored_connections(fitted, paths, load_secrets(paths).fernet_key)
+            keys = load_secrets(paths)
+            if stack.services:
+                fitted = with_results_in_postgres(fitted, keys, stack.services)
+            else:
+                fitted = with_stored_connections(fitted, paths, keys.fernet_key)
             run_id = f"run_{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S%f}"
             results = RunResults(fitted.connection(RESULTS_CONNECTION), DAG_ID, run_id)
             with contextlib.closing(results):

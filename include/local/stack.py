@@ -12,17 +12,18 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 import httpx
 
-from include.local import processes
+from include.local import distributed, processes
 from include.local.airflow_api import AirflowApi
-from include.local.environment import load_secrets, stack_environment
+from include.local.distributed import Services
+from include.local.environment import Secrets, load_secrets, stack_environment
 from include.local.errors import LocalStackError
-from include.local.paths import Paths
+from include.local.paths import Executor, Paths
 from include.local.ports import Ports, require_free
 from include.local.processes import Component
 from include.local.signals import shielded
@@ -33,8 +34,13 @@ Report = Callable[[str], None]
 START_TIMEOUT = 180.0
 _SANDBOX = "sandbox"
 _AIRFLOW = [sys.executable, "-m", "airflow"]
-# Components that start tasks stop first; those that running tasks report to stop last.
-_STOP_ORDER = (("scheduler", "triggerer", "dag-processor"), ("api-server", _SANDBOX))
+# Components that start tasks stop first, then those that run them; those that running tasks report to stop last.
+_STOP_ORDER = (
+    ("scheduler", "triggerer", "dag-processor"),
+    distributed.WORKERS,
+    ("api-server", _SANDBOX),
+    (distributed.VALKEY, distributed.POSTGRES),
+)
 _GRACE_S = 8.0
 
 
@@ -47,12 +53,19 @@ class Stack:
     :param ports: the ports it listens on
     :param since: start time (UTC, ISO 8601)
     :param components: the started programs
+    :param services: what `make up EXECUTOR=celery` runs beside Airflow; ``None`` with LocalExecutor
     """
 
     owner: Owner
     ports: Ports
     since: str
     components: list[Component] = field(default_factory=list)
+    services: Services | None = None
+
+    @property
+    def executor(self) -> Executor:
+        """The executor."""
+        return "celery" if self.services else "local"
 
     @property
     def started_at(self) -> dt.datetime:
@@ -102,6 +115,7 @@ def read_record(paths: Paths) -> Stack | None:
             Ports(**record["ports"]),
             record["since"],
             [Component(**component) for component in record["components"]],
+            Services(**record["services"]) if record.get("services") else None,
         )
     except FileNotFoundError:
         return None
@@ -152,14 +166,17 @@ def start(paths: Paths, ports: Ports, owner: Owner, report: Report) -> Stack:
     :raises LocalStackError: a port is taken, the settings are wrong, or a program cannot be started
     """
     require_free(ports)
-    environment = stack_environment(paths, ports, load_secrets(paths))
-    environment |= {"AIRFLOW_PORT": str(ports.airflow), "SANDBOX_PORT": str(ports.sandbox)}
-    stack = Stack(owner, ports, dt.datetime.now(dt.UTC).isoformat())
+    keys = load_secrets(paths)
+    services = distributed.choose_services() if paths.executor == "celery" else None
+    environment = _environment(paths, ports, keys, services)
+    stack = Stack(owner, ports, dt.datetime.now(dt.UTC).isoformat(), services=services)
 
-    def launch(name: str, command: list[str]) -> None:
+    def launch(name: str, command: list[str], more: Mapping[str, str] | None = None) -> None:
         log = paths.component_logs / f"{name}.log"
         with shielded():
-            component = processes.start(name, command, environment=environment, cwd=paths.root, log=log)
+            component = processes.start(
+                name, command, environment={**environment, **(more or {})}, cwd=paths.root, log=log
+            )
             stack.components.append(component)
             write_record(paths, stack)
 
@@ -168,8 +185,14 @@ def start(paths: Paths, ports: Ports, owner: Owner, report: Report) -> Stack:
         state, public = str(paths.sandbox_state), str(paths.staging)
         sandbox = [sys.executable, "-m", "include.sandbox", "--port", str(ports.sandbox)]
         launch(_SANDBOX, [*sandbox, "--state-dir", state, "--public", public])
+        if services:
+            report("PostgreSQL and Valkey")
+            for name, (command, more) in distributed.service_commands(paths, keys, services).items():
+                launch(name, command, more)
+            distributed.wait_for_services(stack.components, keys, services)
+        else:
+            _allow_concurrent_readers(paths)
         report(f"Airflow on {ports.airflow_url}")
-        _allow_concurrent_readers(paths)
         # The api-server takes longest to start, and needs no database for that.
         launch("api-server", [*_AIRFLOW, "api-server"])
         _prepare(paths, environment)
@@ -177,10 +200,19 @@ def start(paths: Paths, ports: Ports, owner: Owner, report: Report) -> Stack:
         launch("scheduler", [*_AIRFLOW, "scheduler", "--skip-serve-logs"])
         launch("triggerer", [*_AIRFLOW, "triggerer", "--skip-serve-logs"])
         launch("dag-processor", [*_AIRFLOW, "dag-processor"])
+        for name in distributed.WORKERS if services else ():
+            launch(name, distributed.worker_command(paths, name))
     except BaseException:
         stop(paths, stack)
         raise
     return stack
+
+
+def _environment(paths: Paths, ports: Ports, keys: Secrets, services: Services | None) -> dict[str, str]:
+    more = distributed.configuration(keys, services) if services else None
+    environment = stack_environment(paths, ports, keys, more=more)
+    environment |= {"AIRFLOW_PORT": str(ports.airflow), "SANDBOX_PORT": str(ports.sandbox)}
+    return environment | (distributed.service_environment(services) if services else {})
 
 
 def _allow_concurrent_readers(paths: Paths) -> None:
@@ -199,9 +231,10 @@ def _prepare(paths: Paths, environment: dict[str, str]) -> None:
         )
     if done.returncode:
         last = (log.read_text(errors="replace").strip().splitlines() or ["no message"])[-1]
+        database = paths.metadata if paths.executor == "local" else paths.local / distributed.POSTGRES
         raise LocalStackError(
             f"Airflow's metadata database could not be prepared: {last} (log: {paths.shown(log)}; if an "
-            f"interrupted start damaged it, delete {paths.shown(paths.metadata)})"
+            f"interrupted start damaged it, delete {paths.shown(database)})"
         )
 
 
@@ -216,6 +249,7 @@ def wait_until_healthy(stack: Stack, api: AirflowApi, *, timeout: float = START_
     while True:
         stack.require_alive()
         health = {**api.health(since=stack.started_at), _SANDBOX: sandbox_health(stack.ports)}
+        health |= distributed.worker_health(stack.components)
         waiting = {name: state for name, state in health.items() if state != "healthy"}
         if not waiting:
             return

@@ -36,6 +36,9 @@ that the vendor does not document, are controlled by switches; see `PUT /sandbox
 """
 
 
+_ROUTERS = (endpoints.router, control.router, page.router)
+
+
 def create_app(settings: Settings, connections: Connections) -> FaultMiddleware:
     """
     Build the application.
@@ -60,9 +63,8 @@ def create_app(settings: Settings, connections: Connections) -> FaultMiddleware:
         redirect_slashes=False,
     )
     app.state.traffic = Traffic()
-    app.include_router(endpoints.router)
-    app.include_router(control.router)
-    app.include_router(page.router)
+    for router in _ROUTERS:
+        app.include_router(router)
     app.add_exception_handler(HTTPException, _plain_error)
     app.add_exception_handler(Exception, _server_error)
     app.add_exception_handler(RequestValidationError, _bad_parameter)
@@ -80,8 +82,12 @@ async def _plain_error(request: Request, error: Exception) -> Response:
 
 def _methods(request: Request) -> str:
     """Return the methods that a path allows. Starlette itself reports only those of the first matching route."""
-    routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
-    return ", ".join(sorted({method for route in routes for method in route.methods}))
+    # From FastAPI 0.137 on, the application lists a router where it listed the router's routes before.
+    routes = [*request.app.routes, *(route for router in _ROUTERS for route in router.routes)]
+    matching = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return ", ".join(
+        sorted({method for route in matching for method in getattr(route, "methods", None) or ()})
+    )
 
 
 async def _server_error(_: Request, __: Exception) -> Response:

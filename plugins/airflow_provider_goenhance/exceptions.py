@@ -271,6 +271,8 @@ class InputError(GoEnhanceError):
     """
 
     error_code: str = ErrorCode.INPUT_UNUSABLE
+    #: Copies that were made of the other picture of the pair: somebody has to remove them.
+    staged_uris: tuple[str, ...] = ()
 
     def __init__(self, message: str, *, error_code: str = ErrorCode.INPUT_UNUSABLE, **details: Any) -> None:
         super().__init__(message, **details)
@@ -278,6 +280,17 @@ class InputError(GoEnhanceError):
 
     def _details(self) -> dict[str, Any]:
         return {**super()._details(), "error_code": self.error_code}
+
+
+class InputUnavailableError(InputError):
+    """An input picture of one pair cannot be read at the moment. Its row stays planned, and a retry looks again."""
+
+    retryable = True
+
+    def __init__(
+        self, message: str, *, error_code: str = ErrorCode.INPUT_UNREACHABLE, **details: Any
+    ) -> None:
+        super().__init__(message, error_code=error_code, **details)
 
 
 class InputStoreError(GoEnhanceError):

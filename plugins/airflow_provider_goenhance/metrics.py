@@ -11,9 +11,9 @@ import datetime as dt
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .compatibility import stats_of_tasks, stats_of_triggers
 from .execution.meter import JOBS_WAITING, Meter, Metric, use_meter
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def measured(context: Context) -> Iterator[None]:
     if not is_on():
         yield
         return
-    with use_meter(StatsMeter(_stats_of_tasks(), context["ti"].dag_id, tagged=has_tags())):
+    with use_meter(StatsMeter(stats_of_tasks(), context["ti"].dag_id, tagged=has_tags())):
         yield
 
 
@@ -88,20 +88,6 @@ def _switch(name: str) -> bool:
     from airflow.providers.common.compat.sdk import conf
 
     return bool(conf.getboolean(_SECTION, name, fallback=False))
-
-
-def _stats_of_tasks() -> Any:
-    from airflow.providers.common.compat.sdk import Stats
-
-    return Stats
-
-
-def _stats_of_triggers() -> Any:
-    """Return the ``Stats`` of Airflow's components: a triggerer sets up these, and not those of tasks."""
-    try:
-        return import_module("airflow.observability.stats").Stats
-    except (ImportError, AttributeError):
-        return _stats_of_tasks()
 
 
 #: How many jobs each wait in this process waits for, with the Dag's id.
@@ -125,7 +111,7 @@ class WaitingJobs:
             from airflow.utils.net import get_hostname
 
             self._hostname = get_hostname()
-            self._meter = StatsMeter(_stats_of_triggers(), self._dag_id, tagged=has_tags())
+            self._meter = StatsMeter(stats_of_triggers(), self._dag_id, tagged=has_tags())
         return self
 
     def __exit__(self, *_: object) -> None:

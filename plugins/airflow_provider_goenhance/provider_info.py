@@ -161,7 +161,7 @@ def _config() -> dict[str, Any]:
                 },
                 "input_folders": {
                     "description": "Folders, separated by commas, from which pictures named by a local path may be "
-                    "read, with what is below them. A manifest is foreign input, so none is the default.",
+                    "read, with what is below them. Default: none, because a manifest may come from someone else.",
                     "version_added": "0.2.0",
                     "type": "string",
                     "example": "/data/portraits,/data/scenes",
@@ -237,7 +237,7 @@ def _config() -> dict[str, Any]:
                 },
                 "batch_schedule": {
                     "description": "Schedule of the Dag goenhance_face_swap_batch: a cron expression. Blank: it only "
-                    "runs when somebody triggers it.",
+                    "runs when it is triggered.",
                     "version_added": "0.2.0",
                     "type": "string",
                     "example": "30 4 * * 1-5",

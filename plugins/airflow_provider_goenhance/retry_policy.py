@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowNotFoundException, BaseOperator
 
+from .compatibility import has_retry_policies
 from .exceptions import GoEnhanceError, ManifestUnavailableError
 
 if TYPE_CHECKING:
@@ -47,10 +48,9 @@ def face_swap_retry_policy() -> RetryPolicy | None:
 
     :return: ``None`` on Airflow below 3.3, which has no retry policies
     """
-    try:
-        from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
-    except ImportError:
+    if not has_retry_policies():
         return None
+    from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
 
     class FaceSwapRetryPolicy(RetryPolicy):
         """Retry by the attributes of the error."""

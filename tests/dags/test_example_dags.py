@@ -5,17 +5,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from airflow.dag_processing.dagbag import DagBag
-from airflow.serialization.serialized_objects import DagSerialization
-
 import airflow_provider_goenhance
 from airflow_provider_goenhance.triggers.manifest import GoEnhanceManifestTrigger
+from tests.airflow_versions import dag_bag, through_serialization
 
 FOLDER = Path(airflow_provider_goenhance.__file__).parent / "example_dags"
 
 
 def test_every_example_parses_and_survives_serialization() -> None:
-    bag = DagBag(str(FOLDER))
+    bag = dag_bag(FOLDER)
     assert bag.import_errors == {}
     assert sorted(bag.dags) == [
         "goenhance_approval",
@@ -28,11 +26,11 @@ def test_every_example_parses_and_survives_serialization() -> None:
         "goenhance_taskflow",
     ]
     for dag in bag.dags.values():
-        assert DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag)).task_ids == dag.task_ids
+        assert through_serialization(dag).task_ids == dag.task_ids
 
 
 def test_the_manifest_example_is_scheduled_on_a_watched_folder() -> None:
-    dag = DagBag(str(FOLDER)).dags["goenhance_manifest_lands"]
+    dag = dag_bag(FOLDER).dags["goenhance_manifest_lands"]
     [asset] = dag.timetable.asset_condition.objects
     [watcher] = asset.watchers
     assert isinstance(watcher.trigger, GoEnhanceManifestTrigger)

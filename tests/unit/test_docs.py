@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import re
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -194,6 +196,34 @@ def test_every_extra_that_is_named_exists() -> None:
     for page in CURRENT:
         for extra in re.findall(r"(?:airflow-provider-goenhance|'\.)\[(\w+)\]", page.read_text()):
             assert re.search(rf"^{extra} = \[", project, re.MULTILINE), f"{page.name} names the extra {extra}"
+
+
+def pages_in(nav: Any) -> Iterator[str]:
+    """Every page that the navigation of the site lists."""
+    if isinstance(nav, str):
+        yield nav
+    else:
+        for entry in nav.values() if isinstance(nav, dict) else nav:
+            yield from pages_in(entry)
+
+
+def test_the_navigation_of_the_site_lists_every_page_once() -> None:
+    nav = tomllib.loads((ROOT / "zensical.toml").read_text())["project"]["nav"]
+    assert sorted(pages_in(nav)) == sorted(page.name for page in DOCS.glob("*.md"))
+
+
+def test_the_readme_lists_every_page() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert [page.name for page in DOCS.glob("*.md") if f"(docs/{page.name})" not in text] == []
+
+
+def test_the_reference_has_every_operator_sensor_and_hook() -> None:
+    named = re.findall(r"^::: ([\w.]+)", (DOCS / "api.md").read_text(), re.MULTILINE)
+    for name in named:
+        module, _, attribute = name.rpartition(".")
+        found = importlib.import_module(name if attribute == "exceptions" else module)
+        assert attribute == "exceptions" or hasattr(found, attribute), name
+    assert {f"{cls.__module__}.{cls.__name__}" for cls in SECTIONS} - set(named) == set()
 
 
 def anchors_of(page: Path) -> set[str]:

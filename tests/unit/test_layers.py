@@ -16,7 +16,7 @@ PACKAGE = Path(airflow_provider_goenhance.__file__).parent
 LAYERS = (
     {"picture_address"},
     {"url_identity", "error_codes", "quality_codes"},
-    {"exceptions", "redaction", "addresses", "detection"},
+    {"exceptions", "redaction", "addresses", "detection", "compatibility"},
     {"api"},
     {"manifest", "results", "pictures"},
     {"inputs"},

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import pytest
 import sqlalchemy as sa
-from airflow.sdk.lineage import HookLineageCollector
 
 from airflow_provider_goenhance.lineage import Dataset, dataset_of, note_reads, table_dataset
+from tests.airflow_versions import HookLineageCollector
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from airflow_provider_goenhance.execution.meter import (
 )
 from airflow_provider_goenhance.execution.submit_report import SubmitReport
 from airflow_provider_goenhance.metrics import StatsMeter, WaitingJobs, has_tags, measured
+from tests.airflow_versions import replace_stats_of_triggers
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "observability.md"
 
@@ -121,7 +122,7 @@ def test_nothing_is_measured_where_airflow_collects_no_metrics() -> None:
 
 def test_a_triggerer_shows_the_jobs_of_all_its_triggers_by_dag(monkeypatch: pytest.MonkeyPatch) -> None:
     stats = FakeStats()
-    monkeypatch.setattr("airflow.observability.stats.Stats", stats)
+    replace_stats_of_triggers(monkeypatch, stats)
     monkeypatch.setenv("AIRFLOW__METRICS__OTEL_ON", "True")
 
     with WaitingJobs("nightly") as one, WaitingJobs("nightly") as two, WaitingJobs("other") as other:

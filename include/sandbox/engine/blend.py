@@ -11,18 +11,22 @@ import numpy as np
 
 from . import colour, mask
 from .edge import edge_correction
+from .halves import lay, lay_halves
 from .shape import lend_shape
 from .warp import remap_tables, with_rings
 
 if TYPE_CHECKING:
     from .decode import Photo
     from .fitness import Look
-    from .warp import FaceTexture, Tables
+    from .halves import Laid
+    from .warp import FaceTexture
 
 # Masks, tables and tones are smooth, so they are computed at no more than this many pixels a side.
 _WORK = 352
 _MARGIN = 0.1
 _MOST_GRAIN = 3.0
+# On a smaller face, what looks like grain is its own detail; as spots on the new face it would be freckles.
+_FULL_GRAIN = 150.0
 _STRIP = 128
 # The edge is corrected at about half the work scale: the visible area affects pixels up to this far outside it.
 _EDGE_MARGIN = 6
@@ -79,6 +83,7 @@ class _Paint:
     :param tone: Lab to add after the skins are matched
     :param grain: level of grain to add
     :param edge: RGB to add at the end
+    :param other: share of the mirrored face, 0 to 1, if any
     """
 
     giver: colour.Skin
@@ -89,6 +94,7 @@ class _Paint:
     tone: np.ndarray
     grain: float
     edge: np.ndarray
+    other: np.ndarray | None
 
 
 def replace_face(photo: Photo, look: Look, texture: FaceTexture) -> bool:
@@ -108,29 +114,31 @@ def replace_face(photo: Photo, look: Look, texture: FaceTexture) -> bool:
     small = texture.scaled_to(place.size).as_sharp_as(look.sharpness)
     target = lend_shape(small.points, place.points)
     tables = remap_tables(small.points, target, place.width, place.height)
-    laid = colour.to_lab(_lay(small, tables.x, tables.y))
+    eyes = mask.eyes(target, place.size, place.width, place.height)
+    laid = lay_halves(small, tables, eyes, place.size)
     scene = cv2.resize(here, (place.width, place.height), interpolation=cv2.INTER_AREA)
-    paint = _prepare(scene, laid, tables, place, small, target)
+    paint = _prepare(scene, laid, place, small, target)
     if paint is None:
         return False
     if place.scale == 1.0:
         _mix_small(photo, place, paint)
     else:
         large = texture.scaled_to(face.size).as_sharp_as(look.sharpness)
-        _mix_large(photo, place, paint, large, tables.enlarged(small, large, *here.shape[:2]))
+        needed = tables if paint.other is not None else tables[:1]
+        wide = [one.enlarged(small, large, *here.shape[:2]) for one in needed]
+        _mix_large(photo, place, paint, large, wide)
     return True
 
 
 def _prepare(
     scene: np.ndarray,
-    laid: np.ndarray,
-    tables: Tables,
+    face: Laid,
     place: _Place,
     texture: FaceTexture,
     target: np.ndarray,
 ) -> _Paint | None:
-    here = colour.to_lab(scene)
-    trust, bare = tables.trust, 1 - np.maximum(place.over, tables.over(texture))
+    here, laid, trust = colour.to_lab(scene), face.lab, face.trust
+    bare = 1 - np.maximum(place.over, face.over)
     area = colour.bare_area(place.points, place.width, place.height) & (trust > 0)
     if (area & (bare > 0.5)).sum() > 200:
         area &= bare > 0.5
@@ -139,28 +147,39 @@ def _prepare(
         return None
     skin_here = colour.likeness(here, receiver)
     skin_laid = colour.likeness(laid, giver, shade=1.3) * trust
-    shown = mask.face_mask(place.points, place.size, place.angle, skin_here, skin_laid) * bare
+    free_laid, meets = skin_laid, skin_here
+    if texture.bearded:
+        # A beard is the person's own: all of it comes along, over whatever grows on the other chin.
+        beard = mask.jaw(target, place.size, place.width, place.height)
+        free_laid, bare = np.maximum(skin_laid, beard * trust), np.maximum(bare, beard)
+        meets = meets * (1 - beard * (1 - skin_laid))
+    shown = mask.face_mask(place.points, place.size, place.angle, skin_here, free_laid) * bare
     neutral = mask.neutral(target, place.size, place.width, place.height)
     matched = colour.match(laid, giver, receiver, keep_colourless=texture.grey, neutral=neutral)
     tone = colour.tone_field(matched, here, shown * skin_here * skin_laid, place.size * 0.1)
     if mask.keeps_own_mouth(texture.points, place.points):
         shown = shown * (1 - mask.mouth(target, place.size, place.width, place.height))
     toned = matched + tone
-    edge = _edge(toned, scene, skin_here, shown, place.size)
+    edge = _edge(toned, scene, meets, shown, place.size)
     if receiver.colourless:
         edge[:] = edge.mean(axis=2, keepdims=True)
-    return _Paint(giver, receiver, neutral, shown, toned, tone, _missing_grain(here, matched, area), edge)
+    grain = _missing_grain(here, matched, area) * min(place.size / _FULL_GRAIN, 1.0) ** 2
+    return _Paint(giver, receiver, neutral, shown, toned, tone, grain, edge, face.other)
 
 
 def _edge(
-    toned: np.ndarray, scene: np.ndarray, skin_here: np.ndarray, shown: np.ndarray, size: float
+    toned: np.ndarray, scene: np.ndarray, skin: np.ndarray, shown: np.ndarray, size: float
 ) -> np.ndarray:
-    """Return the edge correction, computed only around the visible area."""
+    """
+    Return the edge correction, computed only around the visible area.
+
+    :param skin: where skin meets skin, 0 to 1
+    """
     laid, meeting = np.zeros((2, *scene.shape), np.float32)
     window = _window(shown, margin=_EDGE_MARGIN)
     laid[window] = colour.to_rgb(toned[window])
-    # Where hair, a hat or glasses touch the face, there is no skin to match, so the edge is not corrected.
-    meets = cv2.GaussianBlur(skin_here, (0, 0), max(size * 0.01, 0.8))[window]
+    # Where hair, a hat, glasses or a beard touch the edge, there is no skin to match, so the edge is not corrected.
+    meets = cv2.GaussianBlur(skin, (0, 0), max(size * 0.01, 0.8))[window]
     meeting[window] = laid[window] + (scene[window] - laid[window]) * colour.spread_out(meets)
     return edge_correction(laid, meeting, shown)
 
@@ -192,18 +211,29 @@ def _mix_small(photo: Photo, place: _Place, paint: _Paint) -> None:
 
 
 def _mix_large(
-    photo: Photo, place: _Place, paint: _Paint, texture: FaceTexture, tables: tuple[np.ndarray, np.ndarray]
+    photo: Photo,
+    place: _Place,
+    paint: _Paint,
+    texture: FaceTexture,
+    tables: list[tuple[np.ndarray, np.ndarray]],
 ) -> None:
     """Blend the face in at full size, strip by strip to limit memory."""
-    height, width = tables[0].shape
+    height, width = tables[0][0].shape
     shown, tone, edge, neutral = (
         cv2.resize(one, (width, height), interpolation=cv2.INTER_LINEAR)
         for one in (paint.shown, colour.packed(paint.tone), paint.edge, paint.neutral)
     )
+    other = None
+    if paint.other is not None:
+        other = cv2.resize(paint.other, (width, height), interpolation=cv2.INTER_LINEAR)
     for top in range(0, height, _STRIP):
         rows = slice(top, min(top + _STRIP, height))
         part = (rows, _window(shown[rows])[1])
-        lab = colour.to_lab(_lay(texture, tables[0][part], tables[1][part]))
+        lab = _lay(texture, tables[0], part)
+        if other is not None and other[part].any():
+            window = _window(other[part])
+            there = _within(part, window)
+            lab[window] += other[there][:, :, None] * (_lay(texture, tables[1], there) - lab[window])
         lab = colour.match(
             lab, paint.giver, paint.receiver, keep_colourless=texture.grey, neutral=neutral[part]
         )
@@ -212,14 +242,17 @@ def _mix_large(
         _mix(photo, _within(place.part, part), shown[part], colour.to_rgb(lab) + edge[part])
 
 
+def _lay(
+    texture: FaceTexture, tables: tuple[np.ndarray, np.ndarray], part: tuple[slice, slice]
+) -> np.ndarray:
+    """Return the texture's pixels for a part of the tables, Lab."""
+    return colour.to_lab(lay(texture, tables[0][part], tables[1][part]))
+
+
 def _missing_grain(here: np.ndarray, laid: np.ndarray, bare: np.ndarray) -> float:
     """Return how much grain to add, so that an enlarged face does not look too smooth in a grainy scene."""
     scene, own = colour.grain_level(here, bare), colour.grain_level(laid, bare)
     return min(float(np.sqrt(max(scene**2 - own**2, 0.0))), _MOST_GRAIN)
-
-
-def _lay(texture: FaceTexture, from_x: np.ndarray, from_y: np.ndarray) -> np.ndarray:
-    return cv2.remap(texture.rgb, from_x, from_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _mix(photo: Photo, part: tuple[slice, slice], shown: np.ndarray, rgb: np.ndarray) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 
 # Mesh points around patches that are bare on nearly every face: cheeks below any glasses, nose, chin above any collar.
 # fmt: off
+CHEEKS = ((50, 101, 100, 142, 203, 206, 216, 192, 187, 147, 123),
+          (280, 330, 329, 371, 423, 426, 436, 416, 411, 376, 352))
 _BARE = (
-    (50, 101, 100, 142, 203, 206, 216, 192, 187, 147, 123),
-    (280, 330, 329, 371, 423, 426, 436, 416, 411, 376, 352),
+    *CHEEKS,
     (5, 51, 45, 4, 275, 281),
     (18, 83, 182, 194, 32, 140, 171, 175, 396, 369, 262, 418, 406, 313),
 )

@@ -83,7 +83,8 @@ def decode(data: bytes, picture: Picture) -> Photo:
         raise EngineError(
             "image_too_large",
             picture,
-            f"{picture} has {len(data) / 1024 / 1024:.1f} MB; the limit is {MAX_BYTES // 1024 // 1024} MB.",
+            f"{picture} has {len(data) / 1024 / 1024:.1f} MB; the limit is {MAX_BYTES // 1024 // 1024} MB; "
+            "send a smaller file.",
         )
     image = _open(data, picture)
     _check_size(image, picture)
@@ -150,7 +151,7 @@ def _bomb(picture: Picture, size: str) -> EngineError:
     return EngineError(
         "decompression_bomb",
         picture,
-        f"{picture} unpacks to {size} pixels; the limit is {MAX_PIXELS // 1_000_000} million.",
+        f"{picture} unpacks to {size} pixels; the limit is {MAX_PIXELS // 1_000_000} million; send a smaller one.",
     )
 
 

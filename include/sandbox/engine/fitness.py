@@ -12,10 +12,11 @@ import numpy as np
 
 from . import colour
 from .errors import EngineError
-from .foreign import SIDE, Foreign, find_foreign
+from .foreign import Foreign, find_foreign
 from .mask import polygon
 from .mesh import OVAL
 from .pose import Pose, pose_of
+from .worn import SIDE, bridge_of_glasses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,15 +35,17 @@ SMALLEST = 48.0
 #: a turned target hides what the face image shows, but a turned face image lacks what the target shows.
 _MOST_TURN, _MOST_APART, _FREE_TURN, _FALLS = 45.0, 52.0, 12.0, 1.2
 #: The mesh of a target that is both turned and bowed is not exact.
-_MOST_TWIST = 57.0
+_MOST_TWIST, _MOST_YAW = 60.0, 50.0
 #: Least share of the face that is inside the picture.
 _INSIDE = {"source_img": 0.75, "reference_img": 0.6}
 _SHARPEST_BLUR = 0.17
 #: The same, and the proportion of the distances from eye to ear, where the mesh cannot be read.
 _UNREAD_BLUR, _PROFILE = 0.3, 2.2
-_CLIPPED, _BURNT, _MOST_CLIPPED, _MOST_BURNT = 250, 240, 0.75, 0.25
+_CLIPPED, _BURNT, _MOST_CLIPPED, _MOST_BURNT = 250, 240, 0.75, 0.16
+_PALE, _MOST_PALE = 92.0, 0.28
 _DARKEST = 9.0
 #: Shares from which a face is covered: of the face, of one half more than of the other, around both eyes.
+_GLASSES, _GLASSES_APART = 5.5, 28.0
 _COVERED, _ONE_SIDED, _EYES_COVERED = 0.16, 0.3, 0.8
 
 
@@ -99,6 +102,11 @@ class Look:
     def foreign(self) -> Foreign:
         """What lies over the face."""
         return find_foreign(self.lab, self.points, self.small.max(axis=2) >= _CLIPPED)
+
+    @cached_property
+    def glasses(self) -> bool:
+        """Whether the person wears glasses."""
+        return bridge_of_glasses(self.lab, self.points) > _GLASSES
 
     @cached_property
     def inside(self) -> float:
@@ -159,20 +167,36 @@ def _faults(look: Look, picture: Picture) -> Iterator[Fault]:
     if look.inside < _INSIDE[picture]:
         yield "face_covered", "a face that is cut by the frame", "one that shows the whole face"
     yield from _light(look)
-    if look.pose.turn > _MOST_TURN if picture == "source_img" else look.pose.twist > _MOST_TWIST:
+    if _too_far_turned(look.pose, picture):
         yield _turned(look, "that faces the camera")
     if look.sharpness < _SHARPEST_BLUR:
         yield "face_blurred", "a face that is blurred", "a sharp one"
     foreign = look.foreign
     if picture == "source_img" and foreign.eyes > _EYES_COVERED:
         yield "face_covered", "a face with covered eyes", "one without dark glasses"
+    if foreign.eye_hidden:
+        yield "face_covered", "a face with a covered eye", "one that shows both eyes"
     if foreign.share > _COVERED or foreign.one_sided > _ONE_SIDED:
-        where = f"{foreign.share:.0%} of it" if foreign.share > _COVERED else "one half"
+        where = (
+            f"{foreign.share:.0%} of it" if foreign.share > _COVERED else "one half, or it lies in the dark"
+        )
         yield (
             "face_covered",
             f"a face that is partly covered ({where})",
             "one without hair, hands, a mask or other things over the face",
         )
+    if picture == "source_img" and foreign.fringe:
+        yield (
+            "face_covered",
+            "a face with hair or a hat over the forehead and brows",
+            "one that shows the brows",
+        )
+
+
+def _too_far_turned(pose: Pose, picture: Picture) -> bool:
+    if picture == "source_img":
+        return pose.turn > _MOST_TURN
+    return pose.twist > _MOST_TWIST or abs(pose.yaw) > _MOST_YAW
 
 
 def _light(look: Look) -> Iterator[Fault]:
@@ -181,10 +205,11 @@ def _light(look: Look) -> Iterator[Fault]:
         return
     clipped = float((pixels.max(axis=1) >= _CLIPPED).mean())
     burnt = float((pixels.min(axis=1) >= _BURNT).mean())
-    if clipped > _MOST_CLIPPED or burnt > _MOST_BURNT:
+    pale = float((look.lab[:, :, 0][look.oval] > _PALE).mean())
+    if clipped > _MOST_CLIPPED or burnt > _MOST_BURNT or pale > _MOST_PALE:
         yield (
             "face_overexposed",
-            f"an overexposed face: {max(clipped, burnt):.0%} of it has lost its colour",
+            f"an overexposed face: {max(clipped, burnt, pale):.0%} of it has lost its colour",
             "a darker picture",
         )
     if float(np.median(look.lab[:, :, 0][look.oval])) < _DARKEST:
@@ -227,12 +252,14 @@ def check_pair(giver: Look, receiver: Look) -> None:
     :raises EngineError: ``face_turned``; ``picture`` is the one that faces the camera less
     """
     apart = giver.pose.apart(receiver.pose)
-    if apart <= _MOST_APART - _FALLS * max(0.0, giver.pose.turn - _FREE_TURN):
+    most = _MOST_APART - _FALLS * max(0.0, giver.pose.turn - _FREE_TURN)
+    if apart <= (min(most, _GLASSES_APART) if giver.glasses else most):
         return
-    if giver.pose.turn >= receiver.pose.turn:
-        picture: Picture = "source_img"
-        code, what, send = _turned(giver, "that faces the camera, or looks the same way as reference_img")
-    else:
-        picture = "reference_img"
-        code, what, send = _turned(receiver, "that faces the camera, or looks the same way as source_img")
+    picture: Picture = "source_img"
+    other: Picture = "reference_img"
+    named = giver
+    if giver.pose.turn < receiver.pose.turn:
+        picture, other, named = other, picture, receiver
+    also = ", or a source_img without glasses" if giver.glasses else ""
+    code, what, send = _turned(named, f"that faces the camera, or looks the same way as {other}{also}")
     raise EngineError(code, picture, f"{picture} shows {what}; send {send}.")

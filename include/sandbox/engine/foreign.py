@@ -8,27 +8,25 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from . import worn
+from .mask import filled
 from .mesh import OVAL
 
-# The map is computed on a face of this many pixels.
-SIDE = 160
 # fmt: off
-_EYES = ((70, 63, 105, 66, 107, 55, 65, 52, 53, 46, 33, 7, 163, 144, 145, 153, 154, 155, 133, 246),
-         (336, 296, 334, 293, 300, 285, 295, 282, 283, 276, 362, 382, 381, 380, 374, 373, 390, 249, 263, 466))
 _LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
 _NOSTRILS = (98, 97, 2, 326, 327, 94)
 # Under the eyes, beside them and between them: where glasses sit.
 _GLASSES = (70, 105, 107, 336, 334, 300, 446, 340, 346, 347, 348, 6, 119, 118, 117, 111, 226)
-_BAGS = ((230, 118, 119, 229), (450, 347, 348, 449))
-_BETWEEN_BROWS, _ABOVE_BROWS = (9, 107, 336, 8), (9, 108, 151, 337)
+_BETWEEN_BROWS = (9, 107, 336, 8)
 _LIDS = (159, 386)
 # fmt: on
 # Differences from skin (Lab): darker, lighter, and in colour, from which a pixel is not bare skin.
 _DARKER, _LIGHTER, _COLOUR = 27.0, 30.0, 22.0
 # What lies over a face is in part as dark as this share of the skin, or of another colour; creases are not.
 _SURELY_DARK, _SURELY_COLOUR, _SURE_SHARE = 0.52, 36.0, 0.3
-_NO_COLOUR, _CREASE_IN_GREY = 3.0, 0.35
-_STEEPEST_LIGHT = 20.0
+_NO_COLOUR, _CREASE_IN_GREY = 3.0, 0.65
+# Light falls off across a face by this much (L from edge to edge); where one half is rough as hair is, by less.
+_STEEPEST_LIGHT, _STEEPEST_BESIDE_HAIR = 32.0, 20.0
 _ROUNDS = 6
 _FRINGE = 0.35
 
@@ -42,52 +40,61 @@ class Foreign:
     :param share: share of the face below the brows that is not bare; eyes, glasses, lips and a beard aside
     :param one_sided: how much more of one half than of the other is not bare, a beard included
     :param eyes: share around the eye that is less covered
+    :param fringe: hair lies over forehead and brows
+    :param eye_hidden: where an eye should be, nothing is to be seen
+    :param bearded: chin and jaw are under a beard, on both halves
     """
 
     over: np.ndarray
     share: float
     one_sided: float
     eyes: float
-
-
-def _fill(shape: tuple[int, ...], points: np.ndarray, corners: tuple[int, ...], *, hull: bool) -> np.ndarray:
-    area = np.zeros(shape[:2], np.uint8)
-    at = np.round(points[list(corners), :2]).astype(np.int32)
-    cv2.fillPoly(area, [cv2.convexHull(at) if hull else at], 1)
-    return area > 0
+    bearded: bool = False
+    fringe: bool = False
+    eye_hidden: bool = False
 
 
 def find_foreign(lab: np.ndarray, points: np.ndarray, blown: np.ndarray) -> Foreign:
     """
     Find what lies over a face.
 
-    :param lab: the face and a little around it, Lab, about `SIDE` pixels high
+    :param lab: the face and a little around it, Lab, about `worn.SIDE` pixels high
     :param points: its mesh in the same pixels
     :param blown: where a channel is clipped, so that the colour says nothing
     """
     shape = lab.shape[:2]
-    oval = cv2.erode(_fill(shape, points, OVAL, hull=False).view(np.uint8), np.ones((3, 3)), iterations=3) > 0
-    skin = oval & ~_fill(shape, points, _LIPS, hull=True) & ~_fill(shape, points, _NOSTRILS, hull=True)
-    for eye in _EYES:
-        skin &= ~_fill(shape, points, eye, hull=True)
+    oval = (
+        cv2.erode(filled(shape, points, OVAL, hull=False).view(np.uint8), np.ones((3, 3)), iterations=3) > 0
+    )
+    skin = oval & ~filled(shape, points, _LIPS, hull=True) & ~filled(shape, points, _NOSTRILS, hull=True)
+    for eye in worn.EYES:
+        skin &= ~filled(shape, points, eye, hull=True)
     up, below_brows, below_nose = _heights(shape, points)
     lower = skin & below_brows
     if lower.sum() < 64:
         return Foreign(np.zeros(shape, np.float32), 0.0, 0.0, 0.0)
     skin_seen = lower & ~blown
-    other, coloured, sure = _not_skin(lab, skin_seen if skin_seen.sum() > 64 else lower)
-    other, coloured = other & ~blown, coloured & ~blown
-    checked = lower & ~_fill(shape, points, _GLASSES, hull=True)
-    counted = np.where(below_nose, coloured, other)[checked]
-    y, x = np.nonzero(lower)
+    y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     left = (x - points[5, 0]) * up[1] - (y - points[5, 1]) * up[0] > 0
-    halves = [float(other[y[half], x[half]].mean()) if half.sum() > 32 else 0.0 for half in (left, ~left)]
-    bags = [other[_fill(shape, points, bag, hull=False)] for bag in _BAGS]
+    light = np.ascontiguousarray(lab[:, :, 0])
+    rough = worn.rough_half(light, (lower & left, lower & ~left))
+    steepest = _STEEPEST_BESIDE_HAIR if rough else _STEEPEST_LIGHT
+    other, coloured, sure = _not_skin(lab, skin_seen if skin_seen.sum() > 64 else lower, steepest)
+    other, coloured = other & ~blown, coloured & ~blown
+    covered = min(_brows_covered(other, points)) > _FRINGE
+    fringe = not worn.sideways(points) and (covered or worn.fringe(light, points))
+    checked = lower & ~filled(shape, points, _GLASSES, hull=True)
+    counted = np.where(below_nose, coloured, other)[checked]
+    halves = [float(other[half].mean()) if half.sum() > 32 else 0.0 for half in (lower & left, lower & ~left)]
+    bearded = worn.bearded(light, lower & below_nose, points, left)
     return Foreign(
-        over=_over(other & skin, sure, points, up),
+        over=_over(other & skin, sure, points, up, fringe=fringe),
         share=float(counted.mean()) if counted.size else 0.0,
         one_sided=abs(halves[0] - halves[1]),
-        eyes=min(float(bag.mean()) if bag.size else 0.0 for bag in bags),
+        eyes=worn.eyes_covered(light, other, points),
+        bearded=bearded,
+        fringe=fringe,
+        eye_hidden=worn.eye_hidden(light, points),
     )
 
 
@@ -101,12 +108,14 @@ def _heights(shape: tuple[int, ...], points: np.ndarray) -> tuple[np.ndarray, np
     return up, height < brows, height < nose
 
 
-def _not_skin(lab: np.ndarray, lower: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _not_skin(
+    lab: np.ndarray, lower: np.ndarray, steepest: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return where a pixel is not like the skin of the lower face: at all, in colour, and without any doubt."""
     light, shape = np.ascontiguousarray(lab[:, :, 0]), lower.shape
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     plane = np.stack([np.ones(shape, np.float32), x / shape[1] - 0.5, y / shape[0] - 0.5], axis=-1)
-    expected = plane @ _lighting(light[lower][::3], plane[lower][::3])
+    expected = plane @ _lighting(light[lower][::3], plane[lower][::3], steepest)
     away = light - expected
     usual = lower & (np.abs(away) < 12)
     tone = np.median(lab[usual if usual.sum() > 32 else lower][:, 1:], axis=0)
@@ -125,14 +134,14 @@ def _not_skin(lab: np.ndarray, lower: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return coloured | ((away < -_DARKER) & ~crease) | (away > _LIGHTER), coloured, sure
 
 
-def _lighting(light: np.ndarray, plane: np.ndarray) -> np.ndarray:
+def _lighting(light: np.ndarray, plane: np.ndarray, steepest: float) -> np.ndarray:
     """Return the plane of light over the skin, fitted so that what is not skin hardly counts."""
     weight = np.ones(len(light), np.float32)
     fit = np.array([np.median(light), 0, 0], np.float32)
     for _ in range(_ROUNDS):
         weighted = plane * weight[:, None]
         fit = np.linalg.solve(weighted.T @ plane + np.eye(3, dtype=np.float32) * 1e-2, weighted.T @ light)
-        fit[1:] = np.clip(fit[1:], -_STEEPEST_LIGHT, _STEEPEST_LIGHT)
+        fit[1:] = np.clip(fit[1:], -steepest, steepest)
         away = light - plane @ fit
         # Hair is darker than the skin under it: what is bright decides.
         fit[0] += np.float32(np.percentile(away, 55))
@@ -142,12 +151,21 @@ def _lighting(light: np.ndarray, plane: np.ndarray) -> np.ndarray:
     return fit
 
 
-def _over(other: np.ndarray, sure: np.ndarray, points: np.ndarray, up: np.ndarray) -> np.ndarray:
+def _brows_covered(other: np.ndarray, points: np.ndarray) -> tuple[float, float]:
+    """Return the shares that are not skin between and above the brows."""
+    patches = (
+        other[filled(other.shape, points, patch, hull=True)] for patch in (_BETWEEN_BROWS, worn.ABOVE_BROWS)
+    )
+    between, above = (float(patch.mean()) if patch.size > 8 else 0.0 for patch in patches)
+    return between, above
+
+
+def _over(
+    other: np.ndarray, sure: np.ndarray, points: np.ndarray, up: np.ndarray, *, fringe: bool
+) -> np.ndarray:
     """Return what to leave out of a swap: no specks, no glasses, and brows only if a fringe reaches them."""
     shape = other.shape
-    glasses = _fill(shape, points, _GLASSES, hull=True)
-    brows = (other[_fill(shape, points, patch, hull=True)] for patch in (_BETWEEN_BROWS, _ABOVE_BROWS))
-    fringe = all(patch.size > 8 and patch.mean() > _FRINGE for patch in brows)
+    glasses = filled(shape, points, _GLASSES, hull=True)
     found: np.ndarray = np.zeros(shape, np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(other.astype(np.uint8), connectivity=8)
     inside, certain = (np.bincount(labels[area], minlength=count) for area in (glasses, sure))

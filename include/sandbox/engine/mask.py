@@ -13,16 +13,41 @@ from .mesh import OVAL
 _FEATURES = (70, 63, 105, 66, 107, 336, 296, 334, 293, 300, 276, 446, 340, 280, 425, 287, 335, 200, 106, 57, 205, 50,
              111, 226, 46)
 _INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
-_EYE_RIMS = ((33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246),
+EYE_RIMS = ((33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246),
              (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466))
 # fmt: on
 # At eye level, glasses are replaced too, almost up to the oval: (feature, nearest oval point).
 _TEMPLES = ((46, 162), (226, 127), (111, 234), (276, 389), (446, 356), (340, 454))
 _TOWARDS_TEMPLE = 0.92
+# Below the nose, where a beard grows.
+_JAW = (
+    132,
+    58,
+    172,
+    136,
+    150,
+    149,
+    176,
+    148,
+    152,
+    377,
+    400,
+    378,
+    379,
+    365,
+    397,
+    288,
+    361,
+    425,
+    327,
+    2,
+    98,
+    205,
+)
 _EYE_CORNERS = (33, 133, 362, 263)
 _MOUTH_ENDS = (78, 308)
 _LIPS_MIDDLE = (13, 14)
-_SHUT, _OPEN = 0.06, 0.14
+_SHUT, _OPEN = 0.09, 0.14
 
 
 def polygon(points: np.ndarray, corners: tuple[int, ...], width: int, height: int) -> np.ndarray:
@@ -31,6 +56,14 @@ def polygon(points: np.ndarray, corners: tuple[int, ...], width: int, height: in
     fixed = np.round(points[list(corners), :2] * 16).astype(np.int32)
     cv2.fillPoly(area, [fixed], 255, cv2.LINE_AA, 4)
     return area.astype(np.float32) / 255
+
+
+def filled(shape: tuple[int, ...], points: np.ndarray, corners: tuple[int, ...], *, hull: bool) -> np.ndarray:
+    """Return where a polygon over mesh points is, or its convex hull: True inside."""
+    area = np.zeros(shape[:2], np.uint8)
+    at = np.round(points[list(corners), :2]).astype(np.int32)
+    cv2.fillPoly(area, [cv2.convexHull(at) if hull else at], 1)
+    return area > 0
 
 
 def face_mask(
@@ -123,9 +156,23 @@ def keeps_own_mouth(giver: np.ndarray, receiver: np.ndarray) -> bool:
 def neutral(points: np.ndarray, size: float, width: int, height: int) -> np.ndarray:
     """Return a mask of the eyes and the inside of the mouth, 0 to 1: what is not skin there has its own colour."""
     area = polygon(points, _INNER_LIPS, width, height)
-    for eye in _EYE_RIMS:
+    for eye in EYE_RIMS:
         area = np.maximum(area, polygon(points, eye, width, height))
     return cv2.GaussianBlur(area, (0, 0), max(size * 0.008, 0.6))
+
+
+def jaw(points: np.ndarray, size: float, width: int, height: int) -> np.ndarray:
+    """Return a mask of the face below the nose, 0 to 1."""
+    return cv2.GaussianBlur(polygon(points, _JAW, width, height), (0, 0), max(size * 0.02, 0.8))
+
+
+def eyes(points: np.ndarray, size: float, width: int, height: int) -> np.ndarray:
+    """Return a mask of the eyes and a little around them, 0 to 1."""
+    area = np.zeros((height, width), np.float32)
+    for eye in EYE_RIMS:
+        area = np.maximum(area, polygon(points, eye, width, height))
+    wide = cv2.dilate(area, np.ones((3, 3), np.uint8), iterations=max(1, round(size * 0.02)))
+    return cv2.GaussianBlur(wide, (0, 0), max(size * 0.012, 0.8))
 
 
 def mouth(points: np.ndarray, size: float, width: int, height: int) -> np.ndarray:

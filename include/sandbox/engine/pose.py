@@ -36,7 +36,8 @@ class Pose:
     @property
     def twist(self) -> float:
         """How hard the face is to read, in degrees: turned and bowed at once is harder than either."""
-        return abs(self.yaw) + 1.3 * abs(self.pitch)
+        yaw, pitch = abs(self.yaw), abs(self.pitch)
+        return yaw + 1.3 * pitch + 0.015 * yaw * pitch
 
     def apart(self, other: Pose) -> float:
         """Return the angle between two faces, in degrees."""

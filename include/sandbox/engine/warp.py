@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from .mesh import OVAL
-from .nets import triangles
+from .nets import mirror, triangles
 
 if TYPE_CHECKING:
     from .fitness import Look
@@ -36,6 +36,7 @@ class FaceTexture:
     :param size: the face's size in pixels of ``rgb``
     :param over: what lies over the face, over the same area in fewer pixels, float32 0 to 1
     :param sharpness: fine detail in proportion to coarse detail
+    :param bearded: chin and jaw are under a beard
     """
 
     rgb: np.ndarray
@@ -44,6 +45,7 @@ class FaceTexture:
     size: float
     over: np.ndarray
     sharpness: float
+    bearded: bool
 
     @classmethod
     def cut(cls, rgb: np.ndarray, look: Look, *, grey: bool) -> FaceTexture:
@@ -60,7 +62,9 @@ class FaceTexture:
         scale = min(1.0, _OVER_SIDE / max(across, down))
         fit = (max(2, round(across * scale)), max(2, round(down * scale)))
         over = look.foreign_in(low[0], low[1], (fit[0] / across, fit[1] / down), fit)
-        return cls(part, moved, grey or _colourless(part), face.size, over, look.sharpness)
+        return cls(
+            part, moved, grey or _colourless(part), face.size, over, look.sharpness, look.foreign.bearded
+        )
 
     def scaled_to(self, size: float) -> FaceTexture:
         """Return the face at the size needed; a much larger one would alias in the remap."""
@@ -121,6 +125,15 @@ def topology() -> np.ndarray:
     return np.concatenate(parts).astype(np.int32)
 
 
+@cache
+def mirrored() -> np.ndarray:
+    """Return for each point of the mesh and its rings the number of the one on the other half of the face."""
+    place = {number: at for at, number in enumerate(OVAL)}
+    across = np.array([place[number] for number in mirror()[list(OVAL)].tolist()])
+    count = len(OVAL)
+    return np.concatenate([mirror(), *(468 + ring * count + across for ring in range(len(_RINGS)))])
+
+
 @dataclass(frozen=True)
 class Tables:
     """
@@ -130,11 +143,13 @@ class Tables:
     :param y: row in the source, float32
     :param trust: how far to trust it, 0 to 1: less where few pixels of the source are drawn out over many, 0 where the
         mesh does not reach
+    :param seen: pixels of the source for one of the target, 0 where the mesh does not reach
     """
 
     x: np.ndarray
     y: np.ndarray
     trust: np.ndarray
+    seen: np.ndarray
 
     def over(self, texture: FaceTexture) -> np.ndarray:
         """Return what lies over the texture's face for each pixel of the target."""
@@ -156,12 +171,13 @@ class Tables:
         return tables[0], tables[1]
 
 
-def remap_tables(source: np.ndarray, target: np.ndarray, width: int, height: int) -> Tables:
+def remap_tables(source: np.ndarray, target: np.ndarray, width: int, height: int) -> tuple[Tables, Tables]:
     """
     Build the tables by painting the triangles from far to near.
 
     :param source: mesh points with rings in the source, N x 3
     :param target: the same in the target
+    :return: the tables of the face, and those of the face in a mirror
     """
     corners = topology()
     order = np.argsort(-target[corners, 2].mean(axis=1), kind="stable")
@@ -169,15 +185,25 @@ def remap_tables(source: np.ndarray, target: np.ndarray, width: int, height: int
     fixed = np.round(target[:, :2] * (1 << _SHIFT)).astype(np.int32)
     for number, polygon in zip((order + 1).tolist(), fixed[corners[order]], strict=True):
         cv2.fillConvexPoly(painted, polygon, number, cv2.LINE_8, _SHIFT)
+    first, second = (_tables(points, target, painted) for points in (source, source[mirrored()]))
+    return first, second
+
+
+def _tables(source: np.ndarray, target: np.ndarray, painted: np.ndarray) -> Tables:
+    """Return the tables of a source mesh for the triangles painted."""
+    height, width = painted.shape
+    corners = topology()
     affine = triangle_maps(source, target, corners)
     # One look-up per coefficient: each result is contiguous, which makes the sums fast.
-    rows = np.zeros((7, len(corners) + 1), np.float32)
+    rows = np.zeros((8, len(corners) + 1), np.float32)
     rows[:6, 1:] = affine.reshape(-1, 6).T
     rows[6, 1:] = stretch_trust(affine[:, :, :2])
+    rows[7, 1:] = np.abs(np.linalg.det(affine[:, :, :2]))
     x = np.arange(width, dtype=np.float32)
     y = np.arange(height, dtype=np.float32)[:, None]
     from_x, from_y = (_straight(rows[first : first + 3], painted, x, y) for first in (0, 3))
-    return Tables(from_x, from_y, rows[6].take(painted, mode="clip"))
+    trust, seen = (row.take(painted, mode="clip") for row in rows[6:])
+    return Tables(from_x, from_y, trust, seen)
 
 
 def _straight(rows: np.ndarray, painted: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:

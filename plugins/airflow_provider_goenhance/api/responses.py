@@ -132,7 +132,7 @@ def _refusal(answer: RawAnswer, code: int | None, msg: str, *, paid: bool) -> Go
 
 def _busy(what: str, account: str, said: str, details: dict[str, Any]) -> GoEnhanceError:
     return ServiceBusyError(
-        f"GoEnhance does not carry out the {what} of {account} now ({said}). The pair is not the reason: the service "
+        f"GoEnhance does not carry out the {what} of {account} now ({said}). The pair is not the cause: the service "
         "is busy or under maintenance, or the connection's host is not that of the API.",
         **details,
     )

@@ -36,7 +36,7 @@ _ACCOUNT = Arg(
     help="Connection of the account (default: goenhance_default)",
     default="goenhance_default",
 )
-_BY = Arg(("--by",), help="Who says so, stored with the row (default: the user of the operating system)")
+_BY = Arg(("--by",), help="Who decided this, stored with the row (default: the user of the operating system)")
 
 _STATUS_OF_ROWS = Arg(
     ("--status",),
@@ -184,7 +184,7 @@ _RESOLVE = ActionCommand(
             choices=tuple(map(str, Resolution)),
             help="not_billed: it was not accepted, and the pair may be sent. "
             "billed: it was accepted as the job --img-uuid, whose picture is then collected. "
-            "written_off: it will not be found out; a new run may send, and pay for, the pair again",
+            "written_off: the outcome will not be known; a new run may send, and pay for, the pair again",
         ),
         Arg(("--img-uuid",), help="UUID of the job, for --as billed"),
         _BY,
@@ -236,7 +236,7 @@ def get_goenhance_cli_commands() -> list[GroupCommand]:
     return [
         GroupCommand(
             name="goenhance",
-            help="Look into GoEnhance runs, settle unknown submits, erase pictures",
+            help="Inspect GoEnhance runs, settle unknown submits, erase pictures",
             subcommands=[_STATUS, _ROWS, _EXPORT, _FAILURES, _UNKNOWNS, _RESOLVE, _RECONCILE, _ERASE],
         )
     ]

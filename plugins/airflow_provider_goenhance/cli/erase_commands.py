@@ -31,7 +31,7 @@ def erase(args: Namespace) -> None:
         print_rows(items, args.output, _described)
     counts = f"{pluralize(erasure.rows, 'row')} and {pluralize(erasure.files, 'file')}"
     if not erasure.rows:
-        sys.stderr.write("No row is left that it names: nothing to erase.\n")
+        sys.stderr.write("Nothing to erase: no row matches.\n")
     elif not args.yes:
         sys.stderr.write(f"Nothing was erased: this was a dry run. --yes erases {counts}.\n{AT_THE_VENDOR}\n")
     else:

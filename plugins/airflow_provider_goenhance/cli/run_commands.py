@@ -117,6 +117,7 @@ def _summary(key: RunKey, summary: RunSummary) -> dict[str, Any]:
         "pairs": summary.rows,
         **{str(name): count for name, count in summary.counts.items()},
         "over_budget": summary.over_budget,
+        "gone": summary.gone,
         "maybe_paid": summary.attempts,
         "cost": summary.cost,
         "median_seconds": summary.median_seconds,

@@ -8,7 +8,6 @@ They share neither method nor training data with BlazeFace, so that a face which
 from __future__ import annotations
 
 import threading
-from functools import cache
 from pathlib import Path
 
 import cv2
@@ -17,28 +16,24 @@ import numpy as np
 #: Frontal faces, and heads seen from one side; the other side is the mirrored picture.
 _FRONTAL, _PROFILE = "haarcascade_frontalface_alt2.xml", "haarcascade_profileface.xml"
 #: The longer side at which a picture is searched: the search takes time in proportion to the pixels.
-SEARCHED_SIDE = 1024
+SEARCHED_SIDE = 800
 #: Pixels of the smallest face that is searched for, at that size.
 _SMALLEST = 30
-#: Windows that must agree on a face.
-_NEIGHBOURS = 4
-# A cascade stores the picture that it searches.
-_LOCK = threading.Lock()
+#: How much larger the windows get from one pass to the next, and how many windows must agree on a face. Steps of 1.1
+#: with four windows find as many faces in twice the time, and more where there is none.
+_STEP, _NEIGHBOURS = 1.2, 3
+# A cascade stores the picture that it searches, so each thread has its own.
+_OWN = threading.local()
 
 
 def shows_face(rgb: np.ndarray) -> bool:
     """Return whether a cascade finds a face in a picture."""
     grey = _prepared(rgb)
-    with _LOCK:
-        frontal, profile = _cascade(_FRONTAL), _cascade(_PROFILE)
-        return any(
-            _found(cascade, picture)
-            for cascade, picture in (
-                (frontal, grey),
-                (profile, grey),
-                (profile, np.ascontiguousarray(grey[:, ::-1])),
-            )
-        )
+    return (
+        _found(_cascade(_FRONTAL), grey)
+        or _found(_cascade(_PROFILE), grey)
+        or _found(_cascade(_PROFILE), np.ascontiguousarray(grey[:, ::-1]))
+    )
 
 
 def _prepared(rgb: np.ndarray) -> np.ndarray:
@@ -52,13 +47,19 @@ def _prepared(rgb: np.ndarray) -> np.ndarray:
 
 def _found(cascade: cv2.CascadeClassifier, grey: np.ndarray) -> bool:
     boxes = cascade.detectMultiScale(
-        grey, scaleFactor=1.1, minNeighbors=_NEIGHBOURS, minSize=(_SMALLEST, _SMALLEST)
+        grey, scaleFactor=_STEP, minNeighbors=_NEIGHBOURS, minSize=(_SMALLEST, _SMALLEST)
     )
     return len(boxes) > 0
 
 
-@cache
 def _cascade(name: str) -> cv2.CascadeClassifier:
+    own: dict[str, cv2.CascadeClassifier] = _OWN.__dict__
+    if name not in own:
+        own[name] = _read(name)
+    return own[name]
+
+
+def _read(name: str) -> cv2.CascadeClassifier:
     cascade = cv2.CascadeClassifier(str(Path(cv2.__file__).parent / "data" / name))
     if cascade.empty():
         raise RuntimeError(f"OpenCV's file {name} cannot be read; install opencv-python-headless again.")

@@ -9,8 +9,8 @@ OpenCV's cascades.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
-from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 #: A candidate that is less certain than this does not count as a second face.
 SURE = 0.75
+_OWN = threading.local()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,9 @@ def _count(found: list[Candidate]) -> int:
     return max(1, sum(one.score >= SURE for one in found))
 
 
-@cache
 def _net() -> Net:
-    return short_range_net()
+    """Return the network of this thread: a network runs one picture at a time."""
+    net: Net | None = getattr(_OWN, "net", None)
+    if net is None:
+        net = _OWN.net = short_range_net()
+    return net

@@ -13,7 +13,16 @@ from __future__ import annotations
 
 import datetime as dt
 
-from airflow.sdk import DAG, AsyncCallback, DeadlineAlert, DeadlineReference  # type: ignore[attr-defined]
+from airflow.sdk import DAG
+
+try:
+    from airflow.sdk import AsyncCallback, DeadlineAlert, DeadlineReference  # type: ignore[attr-defined]
+except ImportError:  # Airflow 3.1
+    from airflow.sdk.definitions.deadline import (  # type: ignore[attr-defined]
+        AsyncCallback,
+        DeadlineAlert,
+        DeadlineReference,
+    )
 
 from airflow_provider_goenhance.notifications.deadline import log_unfinished_run
 from airflow_provider_goenhance.operators.face_swap_batch import GoEnhanceFaceSwapBatchOperator

@@ -13,7 +13,6 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,13 +21,15 @@ from ..api.client import MAX_WAIT, wait_after
 from ..api.limiter import Limiter
 from ..api.send_gate import current_gate
 from ..exceptions import GoEnhanceError, RateLimitedError, ResultsTableError, UnreachableError
-from ..results.lease_rows import Holder, Lease, Request
+from ..results.lease_rows import Holder, Request
 from ..results.lease_thread import LeaseThread
 from ..results.leases import AccountLeases
 from .limits import ignore, slots_for
-from .messages import capitalize, pluralize
+from .messages import pluralize
 from .meter import ACCOUNT_PACE, LEASES, PAUSE_SECONDS, PAUSES, meter
 from .turns import Turns
+from .waiting_lines import all_slots_used, not_renewed, paused, silent_tasks
+from .wire_limiter import WireLimiter
 
 if TYPE_CHECKING:
     from ..api.account import Account
@@ -73,7 +74,7 @@ class AccountLimits:
         rows: int,
     ) -> None:
         self.rows_left = rows
-        self.limiter: Limiter | None = _WireLimiter(self)
+        self.limiter: Limiter | None = WireLimiter(self)
         self.stop: Callable[[GoEnhanceError], None] = ignore
         self._account = account
         self._holder = holder
@@ -162,7 +163,7 @@ class AccountLimits:
         self._slots = max(lease.slots, min(claimed, lease.recorded))
         self._share, self._recorded, self.pace = lease.slots, lease.recorded, lease.pace
         self._valid_until = lease.valid_until
-        self._silent = _silent(lease)
+        self._silent = silent_tasks(lease)
         meter().count(LEASES, outcome="granted" if lease.slots else "waiting")
         meter().gauge(ACCOUNT_PACE, lease.pace)
         if lease.paused_seconds:
@@ -220,13 +221,10 @@ class AccountLimits:
 
     def _why_waiting(self, now: float) -> str:
         if self._paused_until > now:
-            return f"{capitalize(str(self._account))} is paused for {self._paused_until - now:.0f} s more, after a 429."
+            return paused(self._account, self._paused_until - now)
         if now >= self._valid_until:
-            return f"The lease of this task in the limits of {self._account} could not be renewed."
-        slots = max(1, int(self.limit * self.pace))
-        slower = f" ({self.limit} once it has recovered from a 429)" if slots < self.limit else ""
-        submits = pluralize(slots, "concurrent submit")
-        return f"Other tasks use all {submits} of {self._account}{slower}.{self._silent}"
+            return not_renewed(self._account)
+        return all_slots_used(self._account, self.limit, self.pace) + self._silent
 
     # -- before a claim ----------------------------------------------------------------------------------------
 
@@ -317,7 +315,7 @@ class AccountLimits:
             try:
                 turn = await self.turns.take(claimed=True) if turn is None else turn
             except ResultsTableError as error:
-                raise UnreachableError(f"{error} The pair had no turn, and was not sent.") from None
+                raise UnreachableError(f"{error} The pair did not get a turn and was not sent.") from None
             await asyncio.sleep(max(0.0, turn - time.monotonic()))
             if time.monotonic() <= turn + LATEST and self.is_open():
                 return
@@ -344,43 +342,6 @@ class AccountLimits:
             await self._renew()
         except ResultsTableError as error:
             log.warning("%s The other tasks of the account do not know of its pause.", error)
-
-
-class _WireLimiter(Limiter):
-    """The limiter of a client whose POSTs have their places from the account."""
-
-    shared = True
-
-    def __init__(self, limits: AccountLimits) -> None:
-        super().__init__(1)
-        self._limits = limits
-
-    def slot(self, *, paced: bool = False) -> AbstractAsyncContextManager[None]:
-        """Hold a place for one request: a submit, because a round sends nothing else."""
-        return _Place(self._limits) if paced else nullcontext()
-
-
-class _Place(AbstractAsyncContextManager[None]):
-    """A place on the wire for one POST."""
-
-    __slots__ = ("_limits",)
-
-    def __init__(self, limits: AccountLimits) -> None:
-        self._limits = limits
-
-    async def __aenter__(self) -> None:
-        await self._limits.begin_post()
-
-    async def __aexit__(self, *_: object) -> None:
-        self._limits.end_post()
-
-
-def _silent(lease: Lease) -> str:
-    if not lease.silent_slots:
-        return ""
-    belong = pluralize(lease.silent_slots, "of them belongs", "of them belong")
-    seconds = f"{lease.silent_seconds:.0f} s"
-    return f" {belong} to tasks that no longer report, as after a kill, and will be free in {seconds}."
 
 
 def _stop_if_closed() -> None:

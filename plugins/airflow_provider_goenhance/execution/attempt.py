@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,6 @@ from ..api.models import Credits
 from ..exceptions import AuthenticationError, GoEnhanceError, TaskEndedError
 from ..pictures.collector import StorageOptions
 from ..results.recovery import Action, Policies, decide
-from ..results.states import Status
 from ..results.stores import SwapStore, abandoned_rows
 from ..results.swap import Swap
 from ..results.transitions import ClaimOwner
@@ -26,6 +24,7 @@ from .job_wait import JobWait
 from .messages import pluralize, with_next_step
 from .meter import count_submits
 from .one_in_flight import OneInFlight
+from .orderly_end import OrderlyEnd
 from .spans import span
 from .staged_copies import remove_staged_copies
 from .submit_report import SubmitReport
@@ -43,11 +42,6 @@ log = logging.getLogger(__name__)
 #: Hands a wait to the triggerer, and does not return: for the jobs of rows of the task, and of other tasks, until the
 #: time, with the deadlines of all jobs (``None`` where the rows are not in a results table).
 Defer = Callable[[Sequence[Swap], Sequence[Swap], float, "WaitPlan | None"], None]
-
-#: Seconds that a task which is being ended waits for the answers to its POSTs. Airflow sends SIGKILL after five ...
-KILL_GRACE = 3.0
-#: ... so this many are left for marking the rows whose answer has not come.
-MARK_SECONDS = 1.0
 
 
 @dataclass
@@ -76,11 +70,11 @@ class Attempt:
     timeout: float
     preparer: InputPreparer | None = None
     _loop: TaskLoop = field(default_factory=TaskLoop)
-    _marked: bool = False
     # The rows as the event was taken: they need not be loaded once more.
     _loaded: list[Swap] | None = None
 
     def __post_init__(self) -> None:
+        self._end = OrderlyEnd(self.store, self.owner, self._loop)
         self._wait = JobWait(
             self.account,
             self.store,
@@ -232,31 +226,8 @@ class Attempt:
             raise with_next_step(error, self.store.load(), self.policies, self.owner.max_tries) from None
 
     def end(self) -> None:
-        """
-        Send nothing more, wait a little for the answers to the POSTs on the wire, and mark those without one.
-
-        It may be called again, and while an earlier call is interrupted. The marking runs in a separate thread: Airflow
-        calls this in a signal handler, and the code that the signal interrupted may hold the lock that the database or
-        the task state store needs.
-        """
-        self._loop.end()
-        self._loop.wait_until_idle(KILL_GRACE)
-        if self._marked:
-            return
-        self._marked = True
-        marking = threading.Thread(target=self._mark_killed, daemon=True)
-        marking.start()
-        marking.join(MARK_SECONDS)
-
-    def _mark_killed(self) -> None:
-        killed = self.store.mark_killed(self.owner)
-        running = sum(swap.status is Status.SUBMITTED for swap in self.store.load())
-        log.warning(
-            "Told to end. %s without an answer: marked unknown, because each may have been accepted and paid for. %s "
-            "at GoEnhance: a retry or clear re-attaches and pays nothing.",
-            pluralize(killed, "submit is", "submits are"),
-            pluralize(running, "job is paid for and continues", "jobs are paid for and continue"),
-        )
+        """Send nothing more, and mark the submits without an answer; see :meth:`.orderly_end.OrderlyEnd.begin`."""
+        self._end.begin()
 
     def _submit(self, swaps: list[Swap], first_look: bool) -> tuple[list[Swap], GoEnhanceError | None]:
         """Submit the rows that are due. Return all rows as they are then, and the error that stopped it, if any."""
@@ -285,7 +256,7 @@ class Attempt:
         count_submits(report)
         report.left_out += due[len(fitting) :]
         self._jobs.left_out = report.left_out
-        _log_report(report)
+        log.info("%s.", report.sentence)
         return report
 
     def _submit_round(
@@ -362,12 +333,3 @@ class Attempt:
                 return await client.get_credits()
 
         return self._loop.run(read)
-
-
-def _log_report(report: SubmitReport) -> None:
-    parts = [f"{len(report.submitted)} submitted"]
-    parts += [f"{report.declined} declined"] if report.declined else []
-    parts += [f"{report.unknown} with unknown outcome"] if report.unknown else []
-    parts += [f"{len(report.over_budget)} held for the budget"] if report.over_budget else []
-    parts += [f"{report.taken_elsewhere} taken by another attempt or run"] if report.taken_elsewhere else []
-    log.info("%s.", ", ".join(parts))

@@ -23,9 +23,13 @@ log = logging.getLogger(__name__)
 MAX_TASKS = 1000
 
 
+#: A tuple, because a set asks each member of an enum for its hash.
+_WORK = (Status.PLANNED, Status.SUBMITTED, Status.HELD)
+
+
 def is_work(row: Swap) -> bool:
     """Return whether a new row needs a task: to be submitted, to wait for an earlier run's job, or to look again."""
-    return row.status in {Status.PLANNED, Status.SUBMITTED, Status.HELD}
+    return row.status in _WORK and row.erased_at is None
 
 
 def list_batches(ledger: Ledger, key: RunKey, task_id: str) -> list[dict[str, Any]]:

@@ -73,7 +73,7 @@ def keep_contact_sheet(
             pair_id=swap.pair_id,
             status=swap.status,
             good=swap.status in _GOOD,
-            with_inputs=swap.status not in _WITHOUT_INPUTS,
+            with_inputs=swap.status not in _WITHOUT_INPUTS and swap.erased_at is None,
             source_img=swap.source_img,
             reference_img=swap.reference_img,
             result_uri=swap.result_uri,

@@ -277,10 +277,10 @@ def _doubts(round_: Round, finding: Finding) -> Sequence[str]:
     doubts = [f"May or may not have been charged in between: {', '.join(named)}."] if named else []
     if finding.foreign:
         doubts.append(
-            f"At least {pluralize(finding.foreign, 'credit')} went to somebody else's use of the account."
+            f"At least {pluralize(finding.foreign, 'credit')} were spent by other users of the account."
         )
     if finding.returned:
-        doubts.append(f"At least {pluralize(finding.returned, 'credit')} came back: a refund, or a top-up.")
+        doubts.append(f"At least {pluralize(finding.returned, 'credit')} were added: a refund or a top-up.")
     return doubts
 
 

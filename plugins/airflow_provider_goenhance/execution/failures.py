@@ -66,6 +66,8 @@ def open_failures(swaps: Iterable[Swap], key: RunKey) -> tuple[int, IO[bytes]]:
 def _file_of(swaps: Iterable[Swap], key: RunKey) -> RowsFile:
     file = RowsFile(COLUMNS)
     for swap in swaps:
+        if swap.erased_at or swap.gone_by_choice:
+            continue  # Nobody has to act, and of an erased row nothing is left to be fed back.
         links = UnsignedLinks.of(swap)
         file.add(swap, _facts(swap, key, links.removed), links)
     return file

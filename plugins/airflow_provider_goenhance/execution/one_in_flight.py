@@ -94,7 +94,7 @@ class OneInFlight:
         due = [row for row in due if row.swap_id not in self._given_up]
         while due:
             if self.loop.ended:
-                return TaskEndedError("The task was told to end before all pairs were sent.")
+                return TaskEndedError("The task was stopped before all pairs were sent.")
             looked = self._look(ledger, due)
             self._behind |= looked.behind
             report = self.send(looked.send, looked.claims_seen) if looked.send else SubmitReport()

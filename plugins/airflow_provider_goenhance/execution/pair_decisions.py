@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -75,7 +74,9 @@ def decide_pairs(
             on_unknown_submit=on_unknown_submit,
             pay_again=row.swap_id in pay_again,
         )
-        return dataclasses.replace(found, claims_seen=history.key.claims if history.key else 0)
+        if history.key is None:
+            return found
+        return Decision(found.step, found.other, history.key.claims, found.code)
 
     return {row.swap_id: decision(row) for row in rows}
 

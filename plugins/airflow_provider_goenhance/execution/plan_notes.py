@@ -69,7 +69,7 @@ class PlanNotes:
                 "%s held, because %s: %s%s. The first: %s",
                 pluralize(self._held_count[code], "pair is", "pairs are"),
                 _WHY_HELD.get(code, "an earlier submit of the pair may have been accepted and paid for"),
-                ", ".join(row.label for row in held),
+                ", ".join(f"row {row.row_number}" if row.erased_at else row.label for row in held),
                 ", ..." if self._held_count[code] > len(held) else "",
                 held[0].error_message,
             )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..results.states import OnUnknownSubmit, Status
-from ..results.swap import Swap, pair_fingerprint, swap_id_for
+from ..results.swap import Swap, new_swap, pair_fingerprint, swap_id_for
 from .input_versions import with_versions
 from .messages import pluralize
 from .pair_decisions import decide_pairs, decided
@@ -42,6 +42,7 @@ def plan_rows(
     marking: bool = False,
     notes: PlanNotes | None = None,
     look_up: LookUp | None = None,
+    planned_before: bool = True,
 ) -> list[Swap]:
     """
     Return the rows for the pairs of a manifest: ``rejected`` with the reason, or ``planned``.
@@ -59,6 +60,7 @@ def plan_rows(
     :param storage_conn_id: Airflow connection of the storage
     :param marking: whether a reused picture without the mark is replaced by a marked copy
     :param look_up: says what private pictures there are; a row whose picture is not there is ``rejected``
+    :param planned_before: whether the run may have rows from an earlier plan
     :param notes: collects the warnings about pairs, to be logged by the caller; default: they are logged here
     """
     planned = [_planned(pair, manifest, key, task_id) for pair in manifest.pairs]
@@ -68,7 +70,7 @@ def plan_rows(
     if known_in is None:
         return rows
     found = notes or PlanNotes(storage_conn_id)
-    rows = known_in.with_known_ids(key, task_id, rows)
+    rows = known_in.with_known_ids(key, task_id, rows) if planned_before else rows
     found.warn_of_new_links(rows, known_in, key, task_id)
     rows = _with_earlier(
         rows,
@@ -117,7 +119,7 @@ def _row(
     fingerprint = pair_fingerprint(
         row.source_img, row.reference_img, source_key=row.source_key, reference_key=row.reference_key
     )
-    return Swap(
+    return new_swap(
         swap_id=swap_id_for(key.dag_id, key.run_id, scope, row.pair_id, fingerprint),
         dag_id=key.dag_id,
         run_id=key.run_id,

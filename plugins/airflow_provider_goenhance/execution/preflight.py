@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from ..detection import RULES
 from ..inputs.checked import CheckedPictures
-from ..inputs.findings import Finding, Preflight, Rules, as_json, findings_of
+from ..inputs.findings import Finding, Preflight, Rules, as_json, change_of, findings_of
 from ..inputs.preflight import PictureCheck
 from ..picture_address import is_private
-from ..results.preflight_transitions import InputRejected, InputWarned
+from ..results.preflight_transitions import InputChecked, InputRejected
 from ..results.run_rows import RunRows
 from ..results.run_summary import warned_of
 from ..results.states import Status
@@ -43,6 +43,7 @@ class PreflightOptions:
 
     :param mode: ``warn``, or ``reject`` the rows of pictures that cannot be used
     :param face_check: whether faces are looked for
+    :param rules: what counts as wrong
     """
 
     mode: Preflight
@@ -58,7 +59,8 @@ class DistinctPictures:
     """
 
     def __init__(self, most: int = MOST_PICTURES) -> None:
-        self.addresses: dict[str, None] = {}
+        #: Each with what it is in the pairs; one that is both is a reference, for which the rules are stricter.
+        self.addresses: dict[str, PictureRole] = {}
         self._most = most
 
     @property
@@ -73,9 +75,10 @@ class DistinctPictures:
         for row in rows:
             if row.status is Status.PLANNED:
                 # Private ones are looked up in their stores by the plan itself.
-                self.addresses |= {
-                    url: None for url in (row.source_img, row.reference_img) if not is_private(url)
-                }
+                if not is_private(row.source_img):
+                    self.addresses.setdefault(row.source_img, "source")
+                if not is_private(row.reference_img):
+                    self.addresses[row.reference_img] = "reference"
 
 
 def check_pictures(pictures: DistinctPictures, ledger: Ledger, options: PreflightOptions) -> Checks | None:
@@ -116,9 +119,8 @@ def note_findings(
 def log_findings(pictures: DistinctPictures, checks: Checks, options: PreflightOptions) -> None:
     """Log what was found, for a dry run, which has no rows."""
     notes = _Notes()
-    for address in pictures.addresses:
-        # What is wrong with a file is the same in both places, but for its size.
-        notes.add(findings_of(address, "source", checks.of(address), options.rules))
+    for address, role in pictures.addresses.items():
+        notes.add(findings_of(address, role, checks.of(address), options.rules))
     notes.log_named()
 
 
@@ -129,6 +131,7 @@ class _Notes:
     named: dict[str, None] = field(default_factory=dict)
     warned: int = 0
     rejected: int = 0
+    changed: int = 0
 
     def add(self, findings: Iterable[Finding]) -> None:
         for one in findings:
@@ -137,6 +140,11 @@ class _Notes:
 
     def log(self) -> None:
         self.log_named()
+        if self.changed:
+            log.info(
+                "%s pictures that are shrunk or converted before they are sent; the rows say which.",
+                pluralize(self.changed, "pair has", "pairs have"),
+            )
         if self.warned or self.rejected:
             log.warning(
                 "The check of the pictures warns about %s and rejected %s; the rows have the reasons.",
@@ -152,31 +160,41 @@ class _Notes:
 
 
 def _steps(
-    rows: Iterable[Swap], checks: Checks, options: PreflightOptions, notes: _Notes
+    rows: Iterable[Swap], checks: Checks, options: PreflightOptions, found_so_far: _Notes
 ) -> Iterator[PreflightStep]:
     for row in rows:
         found = _findings(row, checks, options)
-        notes.add(found)
+        found_so_far.add(found)
         warnings = as_json(found)
         fatal = next((one for one in found if one.rejects), None) if options.mode == "reject" else None
         if fatal is not None and not row.attempts:
-            notes.rejected += 1
+            found_so_far.rejected += 1
             number = f"Row {row.row_number}: " if row.row_number else ""
             yield InputRejected(row.swap_id, fatal.code, f"{number}{fatal.message} Never sent.", warnings)
             continue
-        notes.warned += bool(found)
-        if warnings != row.input_warnings:
-            yield InputWarned(row.swap_id, warnings)
+        found_so_far.warned += bool(found)
+        changes = _changes(row, checks, options.rules)
+        # A row that was prepared before says what was done.
+        notes = row.input_notes if row.attempts or row.staged_uris else changes
+        found_so_far.changed += bool(changes)
+        if (warnings, notes) != (row.input_warnings, row.input_notes):
+            yield InputChecked(row.swap_id, warnings, notes)
+
+
+def _places(row: Swap) -> tuple[tuple[str, PictureRole], ...]:
+    return (row.source_img, "source"), (row.reference_img, "reference")
+
+
+def _changes(row: Swap, checks: Checks, rules: Rules) -> str | None:
+    """Return what will be done to the pictures of a row before they are sent."""
+    changes = (change_of(address, role, checks.of(address), rules) for address, role in _places(row))
+    return "; ".join(change for change in changes if change) or None
 
 
 def _findings(row: Swap, checks: Checks, options: PreflightOptions) -> list[Finding]:
-    places: tuple[tuple[str, PictureRole], ...] = (
-        (row.source_img, "source"),
-        (row.reference_img, "reference"),
-    )
     return [
         one
-        for address, role in places
+        for address, role in _places(row)
         for one in findings_of(address, role, checks.of(address), options.rules)
     ]
 
@@ -186,4 +204,4 @@ def precision_line(rows: RunRows) -> str | None:
     warned, failed = warned_of(rows)
     if not warned:
         return None
-    return f"Preflight warned about {pluralize(warned, 'pair')}, of which {failed} failed."
+    return f"The check before paying warned about {pluralize(warned, 'pair')}, of which {failed} failed."

@@ -7,16 +7,20 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ..manifest.model import RejectedRow
 from ..manifest.read import refusal
 from ..manifest.rejected import RejectedFile
+from ..picture_address import read_address
 from ..pictures.names import folder_for
 from ..pictures.storage import keep_file
 from .messages import pluralize
 
 if TYPE_CHECKING:
-    from ..manifest.model import RejectedRow
+    from collections.abc import Iterable
+
     from ..manifest.validate import Checked
     from ..results.ledger import RunKey
+    from ..results.swap import Swap
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +50,24 @@ class RejectedRows:
         manifest.rejected += len(checked.rejected)
         manifest.named += checked.rejected[: NAMED_ROWS - len(manifest.named)]
         self._file.add_rejected(manifest.location, checked.rejected)
+
+    def add_without_picture(self, rows: Iterable[Swap]) -> None:
+        """Take note of pairs that the plan rejects, because one of their pictures is not there, and log the first."""
+        known = {manifest.location: manifest for manifest in self._of_manifests}
+        count = 0
+        for swap in rows:
+            row = _without_picture(swap)
+            manifest = known[swap.manifest or ""]
+            manifest.pairs -= 1
+            manifest.rejected += 1
+            if len(manifest.named) < NAMED_ROWS:
+                manifest.named.append(row)
+            self._file.add_rejected(manifest.location, [row])
+            count += 1
+            if count <= NAMED_ROWS:
+                log.warning("Row %d is rejected: %s.", row.row_number, row.reason)
+        if count > NAMED_ROWS:
+            log.warning("... and %d more, all in the results table.", count - NAMED_ROWS)
 
     def log(self) -> None:
         """Log how many rows of the manifest can be swapped, and why the others cannot."""
@@ -89,6 +111,28 @@ class RejectedRows:
         for manifest in self._of_manifests:
             if manifest.rejected:
                 raise refusal(manifest.location, manifest.named, manifest.rejected)
+
+
+def _without_picture(swap: Swap) -> RejectedRow:
+    """Return the row of a manifest that a plan rejects."""
+    reason = swap.error_message or ""
+    reason = reason.removeprefix(f"Row {swap.row_number}: ").removesuffix(" Never sent.").removesuffix(".")
+    reference = read_address(swap.reference_img)
+    of_reference = reference is not None and reason.startswith(f"{reference} ")
+    return RejectedRow(
+        swap.row_number or 0,
+        swap.pair_id,
+        swap.source_img,
+        swap.reference_img,
+        "reference_img" if of_reference else "source_img",
+        swap.error_code or "",
+        reason,
+        swap.consent_ref,
+        swap.source_key,
+        swap.reference_key,
+        swap.labels,
+        swap.consent_expires,
+    )
 
 
 @dataclass(slots=True)

@@ -79,7 +79,9 @@ class RunPlan(AbstractContextManager["RunPlan"]):
         self._new: Counter[Status] = Counter()
         self._work = 0
         self._to_pay = array("Q")
-        self._under_way: deque[Future[list[Swap]]] = deque()
+        self._under_way: deque[tuple[Future[list[Swap]], int]] = deque()
+        #: Pairs of which a picture is not there, once their pages are planned, see :meth:`finish`.
+        self.without_picture: list[Swap] = []
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -103,28 +105,34 @@ class RunPlan(AbstractContextManager["RunPlan"]):
         self._locations.setdefault(part.location)
         options = self._options
         for page in _pages(part):
-            self._under_way.append(
-                self._threads.submit(
-                    plan_rows,
-                    page,
-                    self._key,
-                    self._task_id,
-                    known_in=self._ledger,
-                    account=options.account,
-                    reuse=options.reuse,
-                    on_unknown_submit=options.on_unknown_submit,
-                    storage_conn_id=options.storage_conn_id,
-                    marking=options.marking and not options.dry_run,
-                    notes=self._notes,
-                    look_up=options.look_up,
-                )
+            planned = self._threads.submit(
+                plan_rows,
+                page,
+                self._key,
+                self._task_id,
+                known_in=self._ledger,
+                account=options.account,
+                reuse=options.reuse,
+                on_unknown_submit=options.on_unknown_submit,
+                storage_conn_id=options.storage_conn_id,
+                marking=options.marking and not options.dry_run,
+                notes=self._notes,
+                look_up=options.look_up,
+                planned_before=self._replanned,
             )
+            self._under_way.append((planned, len(page.pairs)))
             self._take_pages(leave=PAGES_AT_ONCE)
+
+    def finish(self) -> None:
+        """Wait until all rows that were added are planned."""
+        self._take_pages()
 
     def _take_pages(self, *, leave: int = 0) -> None:
         """Take the planned rows of pages, in order, until this many pages are left."""
         while len(self._under_way) > leave:
-            rows = self._under_way.popleft().result()
+            planned, pairs = self._under_way.popleft()
+            rows = planned.result()
+            self.without_picture += [row for row in rows[:pairs] if row.status is Status.REJECTED]
             self._first = self._first or rows[0]
             self._counts.update(row.status for row in rows)
             self.pictures.add(rows)

@@ -45,6 +45,7 @@ def run_report(
         "credits": summary.cost,
         "submits": summary.attempts,
         "over_budget": summary.over_budget,
+        "gone": summary.gone,
         "suspicious": summary.suspicious,
         "median_seconds": summary.median_seconds,
         "slowest_seconds": summary.slowest_seconds,

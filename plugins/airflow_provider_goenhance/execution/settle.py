@@ -230,12 +230,12 @@ def _step(
     said = f"{by} said at {at:%Y-%m-%d %H:%M} UTC that"
     before = f" Before: {row.error_message}" if row.error_message else ""
     if img_uuid is not None:
-        return Billed(row.swap_id, row.attempts, by, at, img_uuid, note)
+        return Billed(row.swap_id, row.attempts, row.claimed_at, by, at, img_uuid, note)
     if resolution is Resolution.NOT_BILLED:
         message = f"{said} this submit was not billed{because}; the pair may be sent again.{before}"
-        return NotBilled(row.swap_id, row.attempts, by, at, message, note)
+        return NotBilled(row.swap_id, row.attempts, row.claimed_at, by, at, message, note)
     message = f"{said} this submit is written off{because}; a new run may send the pair.{before}"
-    return WrittenOff(row.swap_id, row.attempts, by, at, message, note)
+    return WrittenOff(row.swap_id, row.attempts, row.claimed_at, by, at, message, note)
 
 
 def _by_ids(ledger: Ledger, swap_ids: Sequence[str]) -> list[Swap]:
@@ -258,7 +258,7 @@ def _of_run(ledger: Ledger, key: RunKey, pair_ids: Sequence[str]) -> list[Swap]:
         # Few, however large the run: a task stops after some unknown submits in a row.
         unknown = ledger.of_run(key, statuses=[Status.UNKNOWN])
         if not unknown:
-            raise ResolutionError(f"No submit of {where} has an unknown outcome; nothing is to be settled.")
+            raise ResolutionError(f"No submit of {where} has an unknown outcome; there is nothing to settle.")
         return unknown
     found = list(RunRows(ledger.database, key, pair_ids=pair_ids))
     return [
@@ -275,7 +275,7 @@ def _only(rows: Sequence[Swap], pair_id: str, where: str) -> Swap:
     if len(meant) > 1:
         ids = ", ".join(f"{row.swap_id} (task {row.task_id}, {row.status})" for row in meant[:NAMED_ROWS])
         raise ResolutionError(
-            f"The pair {pair_id!r} has {len(meant)} rows in {where}: {ids}. Name the swap_id of the one that you mean."
+            f"The pair {pair_id!r} has {len(meant)} rows in {where}: {ids}. Select one by its swap_id."
         )
     return meant[0]
 

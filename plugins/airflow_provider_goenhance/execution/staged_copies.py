@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 #: Copies that are removed at the same time.
 AT_ONCE = 16
+_NOT_SENT_YET = frozenset({Status.PLANNED, Status.SUBMITTING})
 _STILL_RUNNING = frozenset({JobTimedOutError.error_code, WaitFailedError.error_code})
 
 
@@ -61,13 +62,17 @@ def remove_copies_of_tasks(ledger: Ledger, collected: Sequence[Swap]) -> None:
     }
     for dag_id, run_id, task_id, batch, map_index in tasks:
         rows = ledger.of_run(RunKey(dag_id, run_id), task_id=task_id, batch=batch, map_index=map_index)
-        remove_staged_copies(rows, ledger.take)
+        # A task that still submits relies on the copies that it has made, and removes them at its end.
+        if not any(row.status in _NOT_SENT_YET for row in rows):
+            remove_staged_copies(rows, ledger.take)
 
 
 def _is_over(swap: Swap) -> bool:
     """Return whether GoEnhance will not fetch a row's pictures any more."""
     if swap.status is Status.FAILED:
         return swap.error_code not in _STILL_RUNNING
+    if swap.status is Status.HELD and not swap.attempts:
+        return True  # It was never sent, and is staged again if it ever is.
     return swap.status in {Status.SUCCEEDED, Status.REUSED, Status.REJECTED}
 
 

@@ -25,6 +25,7 @@ class SubmitReport:
     :param over_budget: the rows for which a budget had no room
     :param left_out: the rows for whose jobs the account has no room now
     :param left: rows that were to be sent again, that GoEnhance refused, and that are as they were before
+    :param postponed: why a picture could not be prepared now; its row is planned, and a retry prepares it
     :param stopped_by: why the remaining pairs were not sent, ``None`` if all were
     """
 
@@ -37,4 +38,15 @@ class SubmitReport:
     over_budget: list[Swap] = field(default_factory=list)
     left_out: list[Swap] = field(default_factory=list)
     left: list[Swap] = field(default_factory=list)
+    postponed: GoEnhanceError | None = None
     stopped_by: GoEnhanceError | None = None
+
+    @property
+    def sentence(self) -> str:
+        """Return how many rows became what, as a sentence without its end."""
+        parts = [f"{len(self.submitted)} submitted"]
+        parts += [f"{self.declined} declined"] if self.declined else []
+        parts += [f"{self.unknown} with unknown outcome"] if self.unknown else []
+        parts += [f"{len(self.over_budget)} held for the budget"] if self.over_budget else []
+        parts += [f"{self.taken_elsewhere} taken by another attempt or run"] if self.taken_elsewhere else []
+        return ", ".join(parts)

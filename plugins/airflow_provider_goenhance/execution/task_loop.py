@@ -160,7 +160,7 @@ class _Work(Generic[T]):
 
     def result(self) -> T:
         if isinstance(self._error, asyncio.CancelledError) and self._owner.ended:
-            raise TaskEndedError("The task was told to end. Its jobs continue at GoEnhance.")
+            raise TaskEndedError("The task was stopped. Its jobs continue at GoEnhance.")
         if self._error is not None:
             raise self._error
         return self._result[0]

@@ -15,13 +15,13 @@ from airflow.providers.http.hooks.http import HttpAsyncHook, HttpHook, SessionCo
 from ..api.account import Account
 from ..api.client import GoEnhanceClient, open_client
 from ..api.models import DEFAULT_BASE_URL, Job, Submission
+from ..compatibility import extra_of
 from ..redaction import excerpt
 from .account import AccountClient
 from .connection import account_of
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
-    from airflow.sdk import Connection
     from requests import PreparedRequest, Session
 
 log = logging.getLogger(__name__)
@@ -138,15 +138,6 @@ def _without_id(message: str, conn_id: str) -> str:
     return f"The {message[4:]}" if message.startswith("the ") else message
 
 
-async def _extra_of(conn: Connection) -> dict[str, Any]:
-    # Airflow masks the secrets of an extra through its supervisor: only `aextra_dejson` (3.3.2 and later) may do so in
-    # the thread of an event loop. The compat provider has the same fallback, but only from 1.23.
-    if hasattr(conn, "aextra_dejson"):
-        found: dict[str, Any] = await conn.aextra_dejson()
-        return found
-    return await asyncio.to_thread(lambda: conn.extra_dejson)
-
-
 class GoEnhanceAsyncHook(HttpAsyncHook):
     """
     Call GoEnhance from a trigger, or concurrently from a worker.
@@ -170,7 +161,7 @@ class GoEnhanceAsyncHook(HttpAsyncHook):
         :raises AuthenticationError: when the connection has no token
         """
         conn = await self.aget_connection(self.goenhance_conn_id)
-        extra = await _extra_of(conn)
+        extra = await extra_of(conn)
         # In a thread, because certificates may have to be read from files.
         return await asyncio.to_thread(account_of, conn, extra)
 

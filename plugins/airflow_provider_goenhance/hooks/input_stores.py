@@ -91,7 +91,12 @@ def open_versions() -> InputVersions:
 
 
 def open_preparer(
-    *, staging: str | None, scope: str, job_seconds: float, shrink: Shrink = "source"
+    *,
+    staging: str | None,
+    scope: str,
+    job_seconds: float,
+    shrink: Shrink = "source",
+    looks_at_links: bool = False,
 ) -> InputPreparer:
     """
     Return what prepares the pictures of pairs before they are submitted.
@@ -100,6 +105,7 @@ def open_preparer(
     :param scope: names the task
     :param job_seconds: how long a job may take: links must be valid for as long
     :param shrink: which pictures are made smaller if they are too large. None is changed without a staging storage
+    :param looks_at_links: whether each public picture is looked at too: no plan has checked them
     """
     from ..inputs.prepare import InputPreparer
     from ..inputs.rework import FitRework
@@ -118,6 +124,8 @@ def open_preparer(
             stores.open,
             "" if settings.keep_staged else scope,
         ),
-        FitRework(shrink, follows_links=True) if staging or settings.staging else None,
+        FitRework(shrink, follows_links="all" if looks_at_links else "noted")
+        if staging or settings.staging
+        else None,
         ThreadPoolExecutor(THREADS, "goenhance-inputs"),
     )

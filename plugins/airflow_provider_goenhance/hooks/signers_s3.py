@@ -11,7 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ..exceptions import GoEnhanceError, InputStoreError, InputStoreUnavailableError
+from ..exceptions import (
+    ErrorCode,
+    GoEnhanceError,
+    InputStoreError,
+    InputStoreUnavailableError,
+    InputUnavailableError,
+)
 from ..inputs.stores import LISTED_NAMES, MOST_BYTES, Found, Listing, not_found, too_large
 from ..redaction import excerpt
 
@@ -26,6 +32,7 @@ CONNECTIONS = 32
 #: botocore writes each signature into its own log, at the level DEBUG.
 _SIGNING_LOG = "botocore.auth"
 _MISSING = frozenset({"404", "NoSuchKey", "NoSuchVersion", "NotFound"})
+_OVERWRITTEN_STATUS = 412
 _REFUSED_STATUS = frozenset({301, 400, 401, 403, 404})
 
 
@@ -188,6 +195,10 @@ def _naming_errors(store: PictureStore, doing: str, address: PictureAddress | No
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if address is not None and code in _MISSING:
             raise not_found(address, store) from None
+        if address is not None and status == _OVERWRITTEN_STATUS:
+            raise InputUnavailableError(
+                f"{address} was overwritten while it was read.", error_code=ErrorCode.INPUT_CHANGED
+            ) from None
         said = f"{store.name} cannot {doing}: {code or status}. Nothing was sent."
         if status in _REFUSED_STATUS:
             raise InputStoreError(

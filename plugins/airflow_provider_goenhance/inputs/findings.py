@@ -75,6 +75,24 @@ def findings_of(
     return [Finding(role, code, f"{name} {what}.", rejects) for code, what, rejects in found]
 
 
+def change_of(address: str, role: PictureRole, seen: Look | LookError | None, rules: Rules) -> str | None:
+    """
+    Return what will be done to a picture before it is sent, for its row; ``None`` if nothing will.
+
+    A picture that will be changed is not warned of: the swap task reads the note, and looks at the picture.
+    """
+    if seen is None or isinstance(seen, LookError) or not rules.stages:
+        return None
+    too_large = seen.size is not None and seen.size > MAX_INPUT_BYTES
+    if too_large and not may_shrink(role, rules.shrink):
+        return None
+    if too_large:
+        return f"{role}_img {link_name(address)} has {seen.size:,} bytes, and is shrunk before it is sent"
+    if seen.kind not in _USUAL:
+        return f"{role}_img {link_name(address)} is a {seen.kind.upper()} file, and is converted before it is sent"
+    return None
+
+
 def as_json(findings: Iterable[Finding]) -> str | None:
     """Return findings as the column ``input_warnings`` holds them; ``None`` without any."""
     listed = [{"picture": one.picture, "code": one.code, "message": one.message} for one in findings]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..exceptions import ErrorCode, InputError
+from ..exceptions import ErrorCode, InputError, InputUnavailableError
 from .stores import MOST_BYTES, Found, Listing, not_found, too_large
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class LocalFiles:
         """Return the content of a file, if it is still the one that was looked at."""
         data = self._content(address)
         if hashlib.sha256(data).hexdigest() != found.version:
-            raise InputError(
+            raise InputUnavailableError(
                 f"{address} was overwritten while it was read.", error_code=ErrorCode.INPUT_CHANGED
             )
         return data

@@ -17,15 +17,19 @@ from urllib.parse import quote, quote_plus
 
 from ..exceptions import InputError
 from ..picture_address import PictureAddress, is_private, read_address
+from ..pictures.decode_budget import DecodeBudget
 from ..pictures.kinds import EXTENSIONS, HEAD, describe_content, kind_of_bytes
 from .stores import Found, OpenStore, PictureStore
 
 if TYPE_CHECKING:
     from ..results.swap import Swap
     from .sign import LinkSigner
-    from .staging import Staging
+    from .staging import StagedCopy, Staging
 
 T = TypeVar("T")
+#: Bytes of pictures that are copied at the same time in this process. A larger one is copied alone.
+MOST_COPIED = 128 * 2**20
+COPYING = DecodeBudget(MOST_COPIED)
 Role = Literal["source", "reference"]
 
 
@@ -110,6 +114,11 @@ class PreparedInputs:
         return text
 
 
+def _is_noted(swap: Swap) -> bool:
+    """Return whether the check before paying has noted something about a picture of a pair, or a submit has."""
+    return bool(swap.input_warnings or swap.input_notes)
+
+
 def _secret(part: str) -> str:
     """Return the value of a parameter that signs, empty for one that is too short to be replaced everywhere."""
     value = part.partition("=")[2]
@@ -136,7 +145,7 @@ class InputPreparer:
 
     def needs(self, swap: Swap) -> bool:
         """Return whether anything has to be done for a pair: most are sent as they are."""
-        warned = bool(swap.input_warnings)
+        warned = _is_noted(swap)
         return self._needs(swap.source_img, "source", warned) or self._needs(
             swap.reference_img, "reference", warned
         )
@@ -153,7 +162,7 @@ class InputPreparer:
         :raises InputError: when it cannot be sent: its row fails
         :raises InputStoreError: when a store cannot be used: no row is sent
         """
-        warned = bool(swap.input_warnings)
+        warned = _is_noted(swap)
         source, reference = await _both(
             self._prepare(swap.source_img, "source", warned),
             self._prepare(swap.reference_img, "reference", warned),
@@ -193,16 +202,25 @@ class InputPreparer:
     async def _copied(self, store: PictureStore, address: PictureAddress, found: Found) -> _Prepared:
         """Stage a picture whose store makes no links; only a picture: a manifest may name any file."""
         self.staging.require(f"{address} has no link that GoEnhance could fetch")
-        data = await self._run(store.read, address, found)
-        if kind_of_bytes(data[:HEAD]) is None:
-            raise InputError(f"{address} is not a picture: {describe_content(data)}.")
-        return await self._staged(data, found.version)
+        return await self._linked(await self._run(self._copy, store, address, found), found.version)
+
+    def _copy(self, store: PictureStore, address: PictureAddress, found: Found) -> StagedCopy:
+        # A file may be large, and as many are copied at the same time as there are threads.
+        with COPYING.of(MOST_COPIED if found.size is None else found.size):
+            data = store.read(address, found)
+            if kind_of_bytes(data[:HEAD]) is None:
+                raise InputError(f"{address} is not a picture: {describe_content(data)}.")
+            return self._put(data)
+
+    def _put(self, data: bytes) -> StagedCopy:
+        kind = kind_of_bytes(data[:HEAD])
+        return self.staging.put(data, EXTENSIONS[kind] if kind is not None else "")
 
     async def _staged(self, data: bytes, version: str | None, note: str | None = None) -> _Prepared:
         self.staging.require("A picture has to be changed before it is sent")
-        kind = kind_of_bytes(data[:HEAD])
-        extension = EXTENSIONS[kind] if kind is not None else ""
-        staged = await self._run(self.staging.put, data, extension)
+        return await self._linked(await self._run(self._put, data), version, note)
+
+    async def _linked(self, staged: StagedCopy, version: str | None, note: str | None = None) -> _Prepared:
         link = await self._run(self.staging.link, staged, self.signer)
         return _Prepared(link, version, note, staged.uri if self.staging.removes else None)
 
@@ -219,9 +237,16 @@ class _Prepared:
 
 
 async def _both(source: Awaitable[_Prepared], reference: Awaitable[_Prepared]) -> tuple[_Prepared, _Prepared]:
-    """Await both, and raise the first error once both have ended: nothing may be left running."""
+    """
+    Await both, and raise the first error once both have ended: nothing may be left running.
+
+    An error about one picture names the copy that was made of the other one.
+    """
     results = await asyncio.gather(source, reference, return_exceptions=True)
+    copies = [one.staged_uri for one in results if isinstance(one, _Prepared) and one.staged_uri]
     for result in results:
+        if isinstance(result, InputError):
+            result.staged_uris = tuple(copies)
         if isinstance(result, BaseException):
             raise result
     first, second = results

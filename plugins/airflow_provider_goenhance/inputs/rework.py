@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from ..exceptions import CollectError, InputError
+from ..error_codes import ErrorCode
+from ..exceptions import CollectError, InputError, InputUnavailableError
 from ..picture_address import read_address
 from ..pictures.fetch import fetch_picture
 from ..pictures.session import open_session
@@ -25,8 +28,18 @@ if TYPE_CHECKING:
 FETCH_SECONDS = 120.0
 #: Changed pictures that are remembered: one face on many scenes is shrunk once.
 REMEMBERED = 4
+#: Pictures that are remembered as fit, and so not looked at again.
+FIT_REMEMBERED = 10_000
 #: Pictures that are read and changed at the same time: each holds its file, its pixels and its result.
 AT_ONCE = 2
+#: What a repetition of the download may not meet again.
+_PASSING = frozenset({ErrorCode.DOWNLOAD_FAILED, ErrorCode.DOWNLOAD_TIMED_OUT, ErrorCode.TRUNCATED_IMAGE})
+#: Which pictures are looked at that GoEnhance could fetch by itself.
+FollowsLinks = Literal["no", "noted", "all"]
+
+#: A picture in its place: its address, what it is in its pair, and which content it has.
+_Key = tuple[str, "Role", str | None]
+T = TypeVar("T")
 _USUAL = frozenset({"jpeg", "png", "webp"})
 _ODD_EXTENSIONS = frozenset({".heic", ".heif", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".jp2", ".jxl"})
 
@@ -36,27 +49,34 @@ class FitRework:
     Makes pictures fit, see :mod:`.shrink`. What is too large and may not be shrunk is sent as it is.
 
     :param shrink: which pictures may be made smaller
-    :param follows_links: whether pictures that GoEnhance could fetch by itself are looked at too
+    :param follows_links: which pictures are looked at that GoEnhance could fetch by itself: ``no`` one, ``noted`` ones,
+        which the check before paying has noted or whose name says that they have to be converted, or ``all``
     """
 
-    def __init__(self, shrink: Shrink = "source", *, follows_links: bool = False) -> None:
+    def __init__(self, shrink: Shrink = "source", *, follows_links: FollowsLinks = "no") -> None:
         self._shrink = shrink
         self._follows_links = follows_links
-        self._made: OrderedDict[tuple[str, Role, str | None], Reworked] = OrderedDict()
-        self._fit: set[tuple[str, Role, str | None]] = set()
+        self._made: OrderedDict[_Key, Reworked] = OrderedDict()
+        self._fit: OrderedDict[_Key, None] = OrderedDict()
         # Of the event loop that runs: a task has one for each of its rounds.
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turns = asyncio.Semaphore(AT_ONCE)
-        self._locks: dict[tuple[str, Role, str | None], asyncio.Lock] = {}
+        # While a picture is looked at: its lock, and how many want it.
+        self._locks: dict[_Key, tuple[asyncio.Lock, int]] = {}
 
     def applies_to(self, url: str, role: Role, *, warned: bool) -> bool:
         """
         Return whether a picture that GoEnhance could fetch by itself has to be looked at.
 
-        Only one that the check before paying has warned of, or whose name says so: a look at each would cost more than
-        its submit.
+        In a batch only one that the check before paying has noted, or whose name says so: a look at each would cost
+        more than its submit.
         """
-        return self._follows_links and ((warned and may_shrink(role, self._shrink)) or _is_odd(url))
+        match self._follows_links:
+            case "no":
+                return False
+            case "all":
+                return True
+        return warned or _is_odd(url)
 
     async def __call__(self, picture: Picture) -> Reworked | None:
         """
@@ -67,20 +87,29 @@ class FitRework:
         key = (picture.url, picture.role, picture.found.version if picture.found else None)
         self._begin()
         # The same picture is looked at once, however many pairs are prepared at the same time.
-        async with self._locks.setdefault(key, asyncio.Lock()):
+        async with self._alone(key):
             if key in self._fit:
                 return None
-            made = self._made.get(key)
+            made = self._made.get(key) or await self._changed(picture)
             if made is None:
-                made = await self._changed(picture)
-            if made is None:
-                self._fit.add(key)
-                return None
-            self._made[key] = made
-            self._made.move_to_end(key)
-            while len(self._made) > REMEMBERED:
-                self._made.popitem(last=False)
+                _remember(self._fit, key, None, FIT_REMEMBERED)
+            else:
+                _remember(self._made, key, made, REMEMBERED)
             return made
+
+    @asynccontextmanager
+    async def _alone(self, key: _Key) -> AsyncIterator[None]:
+        lock, waiting = self._locks.get(key, (asyncio.Lock(), 0))
+        self._locks[key] = lock, waiting + 1
+        try:
+            async with lock:
+                yield
+        finally:
+            _, waiting = self._locks[key]
+            if waiting > 1:
+                self._locks[key] = lock, waiting - 1
+            else:
+                del self._locks[key]
 
     def _begin(self) -> None:
         loop = asyncio.get_running_loop()
@@ -125,7 +154,11 @@ class FitRework:
                     failure = error
                 else:
                     return await self._made_fit(picture, data)
-        raise _unfit(picture, f"it has to be changed, and could not be fetched ({failure.error_code})")
+        what = f"it has to be changed, and could not be fetched ({failure.error_code})"
+        if failure.error_code in _PASSING:
+            # Its server has answered a moment ago.
+            raise InputUnavailableError(_sentence(picture, what))
+        raise _unfit(picture, what)
 
     def _is_to_be_shrunk(self, size: int | None, role: Role) -> bool:
         return size is not None and size > MAX_INPUT_BYTES and may_shrink(role, self._shrink)
@@ -146,6 +179,13 @@ class FitRework:
         raise _unfit(picture, str(failure), failure.code)
 
 
+def _remember(memory: OrderedDict[_Key, T], key: _Key, value: T, most: int) -> None:
+    memory[key] = value
+    memory.move_to_end(key)
+    while len(memory) > most:
+        memory.popitem(last=False)
+
+
 def _is_odd(url: str) -> bool:
     """Return whether the name of a picture says that it has to be converted."""
     path = url if "://" not in url else urlsplit(url).path
@@ -153,11 +193,10 @@ def _is_odd(url: str) -> bool:
 
 
 def _unfit(picture: Picture, what: str, code: str = "") -> InputError:
-    from ..error_codes import ErrorCode
+    return InputError(_sentence(picture, what), error_code=code or ErrorCode.INPUT_TOO_LARGE)
 
+
+def _sentence(picture: Picture, what: str) -> str:
     address = read_address(picture.url)
     name = str(address) if address is not None else link_name(picture.url)
-    return InputError(
-        f"The {picture.role} image {name} cannot be sent: {what}.",
-        error_code=code or ErrorCode.INPUT_TOO_LARGE,
-    )
+    return f"The {picture.role} image {name} cannot be sent: {what}."

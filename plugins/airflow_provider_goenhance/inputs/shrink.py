@@ -106,11 +106,15 @@ def fit_picture(data: bytes, role: PictureRole, shrink: Shrink = "source") -> Fi
         )
     if kind in _SENT_AS_IS and not too_large and not _is_odd(data, kind):
         return None
+    from PIL import Image
+
     failure: UnfitPictureError
     try:
         return _made_fit(data, kind, role, too_large=too_large)
     except UnfitPictureError:
         raise
+    except Image.DecompressionBombError:
+        failure = UnfitPictureError(ErrorCode.INPUT_TOO_LARGE, "it has too many pixels to be decoded here")
     except Exception:  # noqa: BLE001  Pillow's plug-ins raise almost anything about a damaged file
         failure = UnfitPictureError(
             ErrorCode.INPUT_UNREADABLE, f"it is a damaged {kind.upper()} file that cannot be decoded"

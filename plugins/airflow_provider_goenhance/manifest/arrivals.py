@@ -152,9 +152,9 @@ def _raise_unless_missing(error: OSError) -> None:
 
 
 def _stored_files(path: str, conn_id: str | None) -> Iterator[Listed]:
-    from airflow.sdk import ObjectStoragePath
+    from ..compatibility import storage_path
 
-    folder = ObjectStoragePath(path, conn_id=conn_id) if conn_id else ObjectStoragePath(path)
+    folder = storage_path(path, conn_id)
     fs: Any = folder.fs
     fs.invalidate_cache()  # clients remember listings for as long as they live
     try:

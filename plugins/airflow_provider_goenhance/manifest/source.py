@@ -161,10 +161,10 @@ def _stored_source(location: str, conn_id: str | None) -> Source:
     if shown != location:
         raise ManifestError(f"manifest {shown} carries a password: keep it in an Airflow connection instead")
     try:
-        from airflow.sdk import ObjectStoragePath
+        from ..compatibility import storage_path
 
         # A conn_id of None would override the one in the location.
-        path = ObjectStoragePath(location, conn_id=conn_id) if conn_id else ObjectStoragePath(location)
+        path = storage_path(location, conn_id)
         # Unlike `exists`, which calls every fault "no such file", this raises.
         is_dir = path.fs.info(path.path).get("type") == "directory"
     except Exception as error:  # every storage's client library has its own exceptions

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from ..compatibility import wait_for_a_person
 from ..exceptions import NotApprovedError
 
 if TYPE_CHECKING:
@@ -50,9 +51,10 @@ def ask(
     from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
     ti_id = context["ti"].id
+    options = [APPROVE, REJECT]
     upsert_hitl_detail(
         ti_id=ti_id,
-        options=[APPROVE, REJECT],
+        options=options,
         subject=subject,
         body=body,
         defaults=[REJECT],
@@ -61,26 +63,7 @@ def ask(
     )
     for notifier in notifiers:
         notifier(context)
-    try:
-        from airflow.sdk.exceptions import TaskAwaitingInput
-    except ImportError:
-        _defer(task, ti_id, timeout)
-    raise TaskAwaitingInput(method_name="execute_complete", timeout=timeout)
-
-
-def _defer(task: BaseOperator, ti_id: Any, timeout: dt.timedelta) -> NoReturn:
-    from airflow.providers.standard.triggers.hitl import HITLTrigger
-
-    trigger = HITLTrigger(
-        ti_id=ti_id,
-        options=[APPROVE, REJECT],
-        defaults=[REJECT],
-        params={},
-        multiple=False,
-        timeout_datetime=dt.datetime.now(dt.UTC) + timeout,
-    )
-    task.defer(trigger=trigger, method_name="execute_complete")
-    raise AssertionError("defer does not return")
+    wait_for_a_person(task, ti_id, options=options, defaults=[REJECT], timeout=timeout)
 
 
 def read_answer(event: Any) -> Answer:

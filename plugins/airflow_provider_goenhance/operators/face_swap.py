@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import conf
 
+from ..compatibility import keep_state, task_state_store
 from ..exceptions import (
     BadRequestError,
     CollectError,
@@ -57,11 +58,13 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
     :param source_key: name that identifies the source picture instead of its URL, for a link that changes every time
         (templated); default: the URL without its signature
     :param reference_key: the same for the reference picture (templated)
-    :return: the job's ``img_uuid``; a pair for which a budget has no room skips the task
+    :return: the job's ``img_uuid``; a pair that was erased, whose picture was deleted, or for which a budget has no
+        room, skips the task
     :raises GoEnhanceError: of the class that fits; the message says what was paid and what a retry will do
     :raises ValueError: when an argument is not valid, or nothing lasting would know of the submit
     """
 
+    looks_at_links = True
     template_fields: Sequence[str] = (
         "source_img",
         "reference_img",
@@ -180,7 +183,7 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
         from ..hooks.input_stores import open_versions
         from ..results.task_state import MemoryStateStore, TaskStateStore
 
-        state: Any = context.get("task_state_store")
+        state: Any = task_state_store(context)
         if state is None:
             self._refuse_a_second_try(context["ti"])
             self.log.warning(
@@ -243,7 +246,7 @@ class GoEnhanceFaceSwapOperator(FaceSwapOperatorBase):
             if swap.result_uri:
                 self.log.info("Picture: %s", swap.result_uri)
             return swap.img_uuid
-        if swap.over_budget:
+        if swap.over_budget or swap.gone_by_choice:
             self._skip(swaps)
         raise error_of(swap, self._policies())
 
@@ -265,9 +268,7 @@ class _LastingStateStore:
         return self._store.get(key)
 
     def set(self, key: str, value: Any) -> None:
-        from airflow.sdk.execution_time.context import NEVER_EXPIRE
-
-        self._store.set(key, value, retention=NEVER_EXPIRE)
+        keep_state(self._store, key, value)
 
 
 _CLASSES: dict[str, type[GoEnhanceError]] = {

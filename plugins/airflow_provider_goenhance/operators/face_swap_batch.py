@@ -238,8 +238,8 @@ class GoEnhanceFaceSwapBatchOperator(FaceSwapOperatorBase):
             ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "nothing to do",
         )
         policies = self._policies()
-        # A budget that is reached is no failure.
-        sent = [swap for swap in swaps if not swap.over_budget]
+        # What is held on purpose, for a budget or because its content was deleted, is no failure.
+        sent = [swap for swap in swaps if not (swap.over_budget or swap.gone_by_choice)]
         bad = [swap for swap in sent if swap.status not in GOOD]
         self._trouble = trouble(Counter(swap.status for swap in bad))
         self._log_pictures(swaps)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..execution.run_plan import RunPlan
     from ..hooks.account import AccountClient
     from ..inputs.findings import Preflight
+    from ..inputs.shrink import Shrink
     from ..results.ledger import Ledger, RunKey
     from ..results.states import OnUnknownSubmit, Reuse
 
@@ -73,6 +74,9 @@ class GoEnhancePlanOperator(LineageMixin, RetryPolicyMixin):
         ``off`` looks at none. A plan with more than 20,000 distinct pictures looks at none (templated)
     :param face_check: whether ``preflight`` also downloads each picture to look for faces (default ``False``); needs
         the extra ``faces`` (templated)
+    :param shrink: as for the swap operators, which must be given the same: ``preflight`` does not warn of a picture
+        that they make smaller (templated)
+    :param staging: the same (templated)
     :return: a list of ``{"batch": int, "label": str}`` for ``expand_kwargs``
     :raises ManifestError: when the manifest cannot be used
     :raises ManifestUnavailableError: when it cannot be read at the moment; Airflow retries the task
@@ -107,6 +111,8 @@ class GoEnhancePlanOperator(LineageMixin, RetryPolicyMixin):
         "approve_above",
         "preflight",
         "face_check",
+        "shrink",
+        "staging",
     )
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"manifest_sql": "sql"}
@@ -145,6 +151,8 @@ class GoEnhancePlanOperator(LineageMixin, RetryPolicyMixin):
         approval_notifiers: Sequence[BaseNotifier] = (),
         preflight: Preflight | str = "warn",
         face_check: bool | str = False,
+        shrink: Shrink | str = "source",
+        staging: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -178,6 +186,8 @@ class GoEnhancePlanOperator(LineageMixin, RetryPolicyMixin):
         self.approval_notifiers = approval_notifiers
         self.preflight = preflight
         self.face_check = face_check
+        self.shrink = shrink
+        self.staging = staging
 
     def rows_to_trace(self, ti: Any) -> RowsToTrace:
         """Return the rows of the run, for the task's lineage."""
@@ -207,7 +217,7 @@ class GoEnhancePlanOperator(LineageMixin, RetryPolicyMixin):
         pairs_per_task = whole(self.pairs_per_task, "pairs_per_task")
         caps = Caps(limit(self.max_pairs, "max_pairs"), limit(self.max_cost, "max_cost"))
         approve_above = limit(self.approve_above, "approve_above")
-        preflight = preflight_options(self.preflight, self.face_check)
+        preflight = preflight_options(self.preflight, self.face_check, self.shrink, self.staging)
         key = self._run_key(context)
         hook = AccountClient(str(self.goenhance_conn_id))
         options = PlanOptions(
@@ -280,6 +290,8 @@ class GoEnhancePlanOperator(LineageMixin, RetryPolicyMixin):
                 if not (strict and rejected.any()):
                     plan.add(Manifest(stream.location, checked.pairs, checked.rejected, stream.sha256))
             rejected.log()
+        plan.finish()
+        rejected.add_without_picture(plan.without_picture)
         if not flag(self.check_only, "check_only"):
             self._keep(rejected, key, context)
         if strict:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .arguments import choice, flag
+from ..settings import input_settings
+from .arguments import choice, flag, text
 
 if TYPE_CHECKING:
     from ..execution.preflight import PreflightOptions
@@ -13,14 +14,19 @@ if TYPE_CHECKING:
     from ..results.ledger import Ledger, RunKey
 
 
-def preflight_options(preflight: object, face_check: object) -> PreflightOptions:
+def preflight_options(
+    preflight: object, face_check: object, shrink: object, staging: object
+) -> PreflightOptions:
     """
     Read the arguments of an operator.
 
+    :param shrink: as the swap operator has it
+    :param staging: the same; blank for ``[goenhance] staging``
     :raises ValueError: when one is invalid, or the face check is not installed
     """
     from ..execution.preflight import PreflightOptions
     from ..inputs.face_check import is_available
+    from ..inputs.findings import Rules
 
     mode = choice(preflight, "preflight", ("off", "warn", "reject"))
     faces = flag(face_check, "face_check") and mode != "off"
@@ -29,7 +35,9 @@ def preflight_options(preflight: object, face_check: object) -> PreflightOptions
             "face_check=True needs OpenCV, which is not installed here. Install "
             "airflow-provider-goenhance[faces] on the workers, or set face_check=False."
         )
-    return PreflightOptions(mode, face_check=faces)  # type: ignore[arg-type]
+    may_shrink = choice(shrink, "shrink", ("source", "all", "never"))
+    stages = bool(text(staging) or input_settings().staging)
+    return PreflightOptions(mode, faces, Rules(may_shrink, stages=stages))  # type: ignore[arg-type]
 
 
 def check_dry_run(plan: RunPlan, ledger: Ledger, options: PreflightOptions) -> None:

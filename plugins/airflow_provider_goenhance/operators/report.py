@@ -168,8 +168,13 @@ class GoEnhanceReportOperator(LineageMixin, RetryPolicyMixin):
         held = f"{pluralize(over_budget, 'row is', 'rows are')} held for a budget."
         if over:
             self.log.info("%s %s", held, over[0].error_message)
+        if summary.gone:
+            self.log.info(
+                "%s held because the pair was erased or its picture deleted: no failures.",
+                pluralize(summary.gone, "row is", "rows are"),
+            )
         with self._pushing_report(ti, key, summary, files):
-            self._raise_if_failed(counts, self._never_started(ti), over_budget)
+            self._raise_if_failed(counts, self._never_started(ti), summary.held_back)
             if over and on_budget_reached == "fail":
                 raise BudgetReachedError(f"{held} {over[0].error_message} on_budget_reached is 'fail'.")
             judge_suspicious(on_suspicious, summary.suspicious, suspicious, ti)
@@ -292,21 +297,21 @@ class GoEnhanceReportOperator(LineageMixin, RetryPolicyMixin):
         return summarize(rows())
 
     def _log_failures(self, rows: Callable[..., RunRows], summary: RunSummary) -> None:
-        """Log the first rows that did not succeed; those that a budget holds back have a line of their own."""
+        """Log the first rows that did not succeed; those that are held back on purpose have a line of their own."""
         from ..execution.messages import describe, row_log
         from ..results.states import Status
 
         statuses = (Status.UNKNOWN, Status.FAILED, Status.REJECTED, Status.PLANNED, Status.HELD)
-        failures = sum(summary.counts[status] for status in statuses) - summary.over_budget
+        failures = sum(summary.counts[status] for status in statuses) - summary.held_back
         if not failures:
             return
-        for swap in rows(statuses=statuses, over_budget=False).page(NAMED_FAILURES):
+        for swap in rows(statuses=statuses, over_budget=False, gone=False).page(NAMED_FAILURES):
             row_log(self.log, swap).warning("%s", describe(swap))
         if failures > NAMED_FAILURES:
             self.log.warning("... and %d more, all in the results table.", failures - NAMED_FAILURES)
 
     def _raise_if_failed(
-        self, counts: Mapping[Status, int], never_started: Sequence[str] = (), over_budget: int = 0
+        self, counts: Mapping[Status, int], never_started: Sequence[str] = (), held_back: int = 0
     ) -> None:
         from ..execution.endings import advice, trouble
         from ..execution.messages import pluralize
@@ -314,8 +319,8 @@ class GoEnhanceReportOperator(LineageMixin, RetryPolicyMixin):
 
         pairs = sum(counts.values())
         planned, submitted = counts[Status.PLANNED], counts[Status.SUBMITTED]
-        # A budget that is reached is no failure; any other row that is held is one: a person must act.
-        held = counts[Status.HELD] - over_budget
+        # A row that is held on purpose is no failure; any other one is: a person must act.
+        held = counts[Status.HELD] - held_back
         failures = counts[Status.FAILED] + counts[Status.UNKNOWN] + counts[Status.REJECTED] + held
         allowed = number(self.allowed_failure_share, "allowed_failure_share", most=1)
         if planned:
@@ -337,12 +342,12 @@ class GoEnhanceReportOperator(LineageMixin, RetryPolicyMixin):
                 f"{submitted} of {pluralize(pairs, 'pair')} {'is' if submitted == 1 else 'are'} paid for and still "
                 "running. Clear the swap tasks to wait for the jobs and collect the pictures; that pays nothing."
             )
-        if not within_share(failures, pairs - over_budget, allowed):
+        if not within_share(failures, pairs - held_back, allowed):
             bad = {**counts, Status.HELD: held}
             raise BatchFailedError(
                 "\n".join(
                     [
-                        f"{failures} of {pluralize(pairs - over_budget, 'pair')} did not succeed ({trouble(bad)}), "
+                        f"{failures} of {pluralize(pairs - held_back, 'pair')} did not succeed ({trouble(bad)}), "
                         f"more than the allowed share of {allowed:g}. The reasons are above.",
                         *advice(bad),
                         "A retry of this task changes nothing.",

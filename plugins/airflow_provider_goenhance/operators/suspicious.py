@@ -38,11 +38,22 @@ def judge_rows(operator: Any, swaps: Iterable[Swap], ti: Any = None) -> None:
     """
     found = [(swap.pair_id, swap.suspicion) for swap in swaps if swap.suspicion]
     counts = Counter(code for _, code in found)
-    judge_suspicious(on_suspicious_of(operator.on_suspicious), counts, found[:LISTED], ti)
+    judge_suspicious(
+        on_suspicious_of(operator.on_suspicious),
+        counts,
+        found[:LISTED],
+        ti,
+        clear_pays=operator.on_clear == "resubmit",
+    )
 
 
 def judge_suspicious(
-    policy: OnSuspicious, counts: Mapping[str, int], first: Sequence[tuple[str, str]], ti: Any = None
+    policy: OnSuspicious,
+    counts: Mapping[str, int],
+    first: Sequence[tuple[str, str]],
+    ti: Any = None,
+    *,
+    clear_pays: bool = False,
 ) -> None:
     """
     Do what a policy says about suspicious pictures that no person has approved.
@@ -50,6 +61,7 @@ def judge_suspicious(
     :param counts: how many there are, by their quality
     :param first: pair and quality of the first of them, at most :data:`LISTED`
     :param ti: the task instance, to whose XCom ``to_review`` the first of them are pushed with ``review``
+    :param clear_pays: whether a clear of the task pays for its pairs again, with ``on_clear="resubmit"``
     :raises SuspiciousPictureError: with ``fail``, if there are any
     """
     from ..execution.messages import pluralize, suspicions
@@ -70,7 +82,13 @@ def judge_suspicious(
             pairs = [pair_id for pair_id, _ in first[:LISTED]]
             ti.xcom_push(key="to_review", value={"count": total, "pair_ids": pairs})
         return
+    what_next = (
+        "A retry pays nothing. A clear pays for all pairs of the task again, because on_clear is 'resubmit': look at "
+        "the pictures on their page, and mark the task as success once each of them is approved."
+        if clear_pays
+        else "Neither a retry nor a clear pays again. Look at them on the page with the pictures: a clear succeeds "
+        "once a person has approved each of them."
+    )
     raise SuspiciousPictureError(
-        f"{said} on_suspicious is 'fail'. All of them are paid for and kept, and neither a retry nor a clear pays "
-        "again. Look at them on the page with the pictures: a clear succeeds once a person has approved each of them."
+        f"{said} on_suspicious is 'fail'. All of them are paid for and kept. {what_next}"
     )

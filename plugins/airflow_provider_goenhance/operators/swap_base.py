@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from ..results.swap import Swap
     from ..results.waiting_jobs import RowsOf
 
+#: Names a mapped task by its pair or batch.
+MAP_INDEX_TEMPLATE = "{{ task.label }}"
 #: Status of the rows that do not fail their task.
 GOOD = frozenset({"succeeded", "reused", "submitted"})
 
@@ -68,6 +70,8 @@ class FaceSwapOperatorBase(JobOperatorBase):
     :param map_index_template: default: a mapped task is named by its pair or batch
     """
 
+    #: Whether public pictures are looked at before they are sent, so that they can be shrunk: no plan has done so.
+    looks_at_links: ClassVar[bool] = False
     operator_extra_links = (SwappedPicturesLink(),)
     shared_template_fields: ClassVar[tuple[str, ...]] = (
         *JobOperatorBase.shared_template_fields,
@@ -95,7 +99,7 @@ class FaceSwapOperatorBase(JobOperatorBase):
         on_budget_reached: OnBudgetReached | str = "hold",
         staging: str | None = None,
         shrink: Shrink | str = "source",
-        map_index_template: str | None = "{{ task.label }}",
+        map_index_template: str | None = MAP_INDEX_TEMPLATE,
         **kwargs: Any,
     ) -> None:
         super().__init__(results_conn_id=results_conn_id, map_index_template=map_index_template, **kwargs)
@@ -114,6 +118,11 @@ class FaceSwapOperatorBase(JobOperatorBase):
         self._told_to_end = False
         self._finished = False
         self._resources: ExitStack | None = None
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """Map the operator. Airflow 3.1 and 3.2 do not apply the defaults of a signature to mapped tasks."""
+        return super().partial(**{"map_index_template": MAP_INDEX_TEMPLATE, **kwargs})
 
     # -- implemented by the two operators ----------------------------------------------------------------------
 
@@ -297,6 +306,7 @@ class FaceSwapOperatorBase(JobOperatorBase):
             preparer=open_preparer(
                 staging=text(self.staging),
                 shrink=shrink,  # type: ignore[arg-type]
+                looks_at_links=self.looks_at_links,
                 scope=f"{ti.dag_id}/{ti.run_id}/{task_key}",
                 job_seconds=timeout,
             ),

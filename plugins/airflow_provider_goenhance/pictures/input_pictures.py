@@ -84,7 +84,7 @@ class InputPictures:
         known = host in self._answered
         most = MOST_SILENCES if known else self._first_silences
         if self._silences.get(host, 0) >= most or not (known or self._patience > 0):
-            raise NotAskedError("its host was not asked, because it or too many others do not answer")
+            raise NotAskedError("its host was not asked, because it, or too many others, did not respond")
         started = time.monotonic()
         try:
             data = await self._download(uri, None if known else self._patience)

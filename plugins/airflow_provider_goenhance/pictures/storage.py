@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from ..compatibility import storage_path
 from ..exceptions import CollectError, ErrorCode
 from ..redaction import redact_urls
 from .atomic_file import NameTakenError, same_bytes, write_whole
@@ -306,7 +307,6 @@ def _existing_local_path(uri: str) -> Path | None:
 
 
 def _remote_path(uri: str, conn_id: str | None) -> ObjectStoragePath:
-    from airflow.sdk import ObjectStoragePath
     from airflow.sdk.io import has_fs
 
     parts = urlsplit(uri)
@@ -322,8 +322,7 @@ def _remote_path(uri: str, conn_id: str | None) -> ObjectStoragePath:
             "The URL of the storage contains a password: move it to an Airflow connection and set storage_conn_id.",
             error_code=ErrorCode.NOT_KEPT,
         )
-    # Airflow 3.1 takes None for a connection, in place of the one that the URL names.
-    return ObjectStoragePath(uri, conn_id=conn_id) if conn_id else ObjectStoragePath(uri)
+    return storage_path(uri, conn_id)
 
 
 def _same_remote(remote: ObjectStoragePath, data: bytes) -> bool | None:

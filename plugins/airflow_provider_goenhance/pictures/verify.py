@@ -190,7 +190,7 @@ def _decode(
     except CollectError:
         raise
     except Image.DecompressionBombError:
-        failure = _too_many_pixels(kind, "as many pixels as only a decompression bomb has")
+        failure = _too_many_pixels(kind, "so many pixels that it may be a decompression bomb")
     except Exception:  # noqa: BLE001  Pillow's plug-ins raise almost anything about a damaged file
         failure = BrokenContainerError("it does not decode to its end")
     raise failure

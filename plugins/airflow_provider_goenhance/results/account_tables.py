@@ -8,13 +8,12 @@ They have the results table's name with a suffix and are created with it. The re
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
 
 from .columns import PreciseUtcDateTime, UtcDateTime
-from .schema import swaps_table
+from .schema import built_once, swaps_table
 
 _Account = sa.String(32)
 
@@ -55,7 +54,7 @@ class AccountTables:
         return [table.name for table in tables]
 
 
-@lru_cache(maxsize=8)
+@built_once
 def account_tables(name: str, schema: str | None = None) -> AccountTables:
     """
     Return the definitions, which share the metadata of the results table.

@@ -205,7 +205,7 @@ def _reservations(
     """Return rows by primary key, with what decides about their next step and what they have reserved."""
     c = swaps.c
     columns = (
-        c.swap_id, c.dag_id, c.run_id, c.account, c.status, c.attempts, c.claimed_by, c.max_tries, c.cost,
+        c.swap_id, c.dag_id, c.run_id, c.account, c.status, c.attempts, c.claimed_at, c.claimed_by, c.max_tries, c.cost,
         c.reserved_cost,
         c.reserved_day,
     )  # fmt: skip

@@ -269,7 +269,7 @@ class ResultsDatabase:
 
     def _log_failure(self, error: BaseException | None, pause: float) -> None:
         log.warning(
-            "The results table (%s) did not answer: %s. Trying again in %.1f s.",
+            "The results table (%s) did not respond: %s. Trying again in %.1f s.",
             self.name,
             _first_line(error),
             pause,
@@ -349,8 +349,8 @@ class ResultsDatabase:
     def _foreign_table(self, columns: list[str], why: str) -> ResultsTableError:
         shown = ", ".join(columns[:10]) + (", ..." if len(columns) > 10 else "")
         return ResultsTableError(
-            f"The table {self.swaps.fullname} of the results table ({self.name}) is not ours: {why}; "
-            f"its columns are {shown}. It was left as it is, and nothing is submitted. Set "
+            f"The table {self.swaps.fullname} of the results table ({self.name}) was not created by this package: "
+            f"{why}; its columns are {shown}. It was left as it is, and nothing is submitted. Set "
             "goenhance_table in the extra of the connection to a name that is free, or goenhance_schema to a schema "
             "of its own."
         )

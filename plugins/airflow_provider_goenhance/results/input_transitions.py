@@ -16,10 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class InputsFailed:
-    """Fail a planned row whose pictures cannot be sent: nothing was paid, and a clear tries it again."""
+    """
+    Fail a row whose pictures cannot be sent: nothing was paid, and a clear tries it again.
+
+    :param from_status: its state as it was read: a row that failed before, and whose task was cleared, takes it too
+    :param attempts: its ``attempts`` as read
+    """
 
     rule: ClassVar[Rule] = Rule(
-        from_status=frozenset({Status.PLANNED}),
+        from_status=FromStep("from_status"),
+        guards={"attempts": FromStep("attempts")},
         writes={
             "status": Status.FAILED,
             # What distinguishes a clear from a retry later, see `recovery.was_cleared`.
@@ -33,8 +39,15 @@ class InputsFailed:
     )
 
     swap_id: str
+    from_status: Status
+    attempts: int
     error_code: str
     message: str
+
+    @classmethod
+    def of(cls, swap: Swap, error_code: str, message: str) -> InputsFailed:
+        """Return the step for a row as it was read."""
+        return cls(swap.swap_id, swap.status, swap.attempts, error_code, message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +56,12 @@ class InputsChanged:
     Make a row that was never sent the pair that its pictures are now: one of them was overwritten since it was planned.
 
     What other rows have paid for this pair is looked up before it is sent.
+
+    :param from_status: its state as it was read: ``failed`` for one that was declined, and whose task was cleared
     """
 
     rule: ClassVar[Rule] = Rule(
-        from_status=frozenset({Status.PLANNED, Status.HELD}),
+        from_status=FromStep("from_status"),
         guards={"attempts": 0},
         writes={
             "source_version": FromStep("source_version"),
@@ -57,6 +72,7 @@ class InputsChanged:
     )
 
     swap_id: str
+    from_status: Status
     source_version: str | None
     reference_version: str | None
     pair_fingerprint: str
@@ -72,7 +88,7 @@ class InputsChanged:
             source_version=source_version,
             reference_version=reference_version,
         )
-        return cls(swap.swap_id, source_version, reference_version, fingerprint)
+        return cls(swap.swap_id, swap.status, source_version, reference_version, fingerprint)
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,5 +65,7 @@ def _runs_query(swaps: sa.Table, dag_id: str) -> sa.Select[tuple[str, dt.datetim
     runs = sa.select(sa.func.min(c.run_id).label("run_id")).where(of_dag).cte("runs", recursive=True)
     following = sa.select(sa.func.min(c.run_id)).where(of_dag, c.run_id > runs.c.run_id).scalar_subquery()
     runs = runs.union_all(sa.select(following).where(runs.c.run_id.is_not(None)))
-    planned_at = sa.select(c.planned_at).where(of_dag, c.run_id == runs.c.run_id).limit(1).scalar_subquery()
+    first = sa.select(c.planned_at).where(of_dag, c.run_id == runs.c.run_id)
+    # In the order of the index: without it, PostgreSQL may read the table to find the first row of a run.
+    planned_at = first.order_by(c.task_id, c.batch).limit(1).scalar_subquery()
     return sa.select(runs.c.run_id, planned_at.label("planned_at")).where(runs.c.run_id.is_not(None))

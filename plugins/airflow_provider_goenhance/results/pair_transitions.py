@@ -8,6 +8,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from .erasure_transitions import Erased
 from .inspection_transitions import INSPECTED
 from .review_transitions import REVIEWED
 from .states import Status
@@ -146,7 +147,7 @@ class Freed:
         return dataclasses.replace(swap, **cast("dict[str, Any]", Freed.rule.writes))
 
 
-PairStep = Reused | Adopted | Held | Freed
+PairStep = Reused | Adopted | Held | Freed | Erased
 
 
 def step_to(before: Swap, after: Swap) -> PairStep:
@@ -166,4 +167,8 @@ def step_to(before: Swap, after: Swap) -> PairStep:
         )
     if after.status is Status.SUBMITTED:
         return Adopted(*which, after.img_uuid, after.account, after.reused_from, after.submitted_at)
+    if after.erased_at is not None:
+        # Planned while its pair was being erased: the row forgets what it is, like the others.
+        names = (after.pair_id, after.source_img, after.reference_img)
+        return Erased(*which, before.result_uri, *names, after.status, after.error_code)
     return Held(*which, after.error_code, after.error_message)

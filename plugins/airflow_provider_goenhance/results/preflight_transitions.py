@@ -11,16 +11,22 @@ from .transition_rules import NOW, FromStep, Rule, TextFromStep
 
 
 @dataclass(frozen=True, slots=True)
-class InputWarned:
-    """Note what the check of a row's pictures warns of, or with ``None`` that it warns of nothing."""
+class InputChecked:
+    """
+    Note what the check of a row's pictures found.
+
+    :param warnings: what it warns of, ``None`` for nothing
+    :param notes: what will be done to the pictures before they are sent, ``None`` for nothing
+    """
 
     rule: ClassVar[Rule] = Rule(
         from_status=frozenset({Status.PLANNED}),
-        writes={"input_warnings": FromStep("warnings")},
+        writes={"input_warnings": FromStep("warnings"), "input_notes": FromStep("notes")},
     )
 
     swap_id: str
     warnings: str | None
+    notes: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,4 +52,4 @@ class InputRejected:
     warnings: str | None
 
 
-PreflightStep = InputWarned | InputRejected
+PreflightStep = InputChecked | InputRejected

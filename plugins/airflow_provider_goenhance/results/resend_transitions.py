@@ -29,6 +29,7 @@ _KEPT = (
     "additional_result_uris",
     *INSPECTED,
     *REVIEWED,
+    "picture_deleted_at",
     "max_tries",
     "claimed_at",
     "submitted_at",
@@ -81,6 +82,7 @@ class NotSentAgain:
     reviewed_by: str | None = None
     reviewed_at: dt.datetime | None = None
     review_note: str | None = None
+    picture_deleted_at: dt.datetime | None = None
     max_tries: int | None = None
     claimed_at: dt.datetime | None = None
     submitted_at: dt.datetime | None = None

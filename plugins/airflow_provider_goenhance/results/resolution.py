@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from ..exceptions import ErrorCode
 from .states import Status
-from .transition_rules import FromRow, FromStep, Plus, Rule, TextFromStep
+from .transition_rules import AsReadUnlessPlanned, FromRow, FromStep, Plus, Rule, TextFromStep
 
 
 class Resolution(enum.StrEnum):
@@ -26,8 +26,12 @@ class Resolution(enum.StrEnum):
 def _settle(status: Status, resolution: Resolution, writes: Mapping[str, Any]) -> Rule:
     return Rule(
         from_status=frozenset({Status.UNKNOWN}),
-        # A row that was sent again since it was read, and is unknown again, is about another submit.
-        guards={"attempts": FromStep("attempts")},
+        # A row that was sent again since it was read, and is unknown again, is about another submit. A submit that was
+        # not billed does not count in `attempts`: then the time of the claim differs.
+        guards={
+            "attempts": FromStep("attempts"),
+            "claimed_at": AsReadUnlessPlanned("claimed_at"),
+        },
         writes={
             **writes,
             "status": status,
@@ -45,6 +49,7 @@ class NotBilled:
     Return an unknown row to ``planned``: its POST was not accepted, and the pair may be sent.
 
     :param attempts: the row's ``attempts`` as read
+    :param claimed_at: its ``claimed_at`` as read
     :param by: who says so
     :param at: when
     :param message: the sentence about it, for the row
@@ -64,6 +69,7 @@ class NotBilled:
 
     swap_id: str
     attempts: int
+    claimed_at: dt.datetime | None
     by: str
     at: dt.datetime
     message: str
@@ -92,6 +98,7 @@ class Billed:
 
     swap_id: str
     attempts: int
+    claimed_at: dt.datetime | None
     by: str
     at: dt.datetime
     img_uuid: str
@@ -114,6 +121,7 @@ class WrittenOff:
 
     swap_id: str
     attempts: int
+    claimed_at: dt.datetime | None
     by: str
     at: dt.datetime
     message: str

@@ -13,8 +13,10 @@ import datetime as dt
 import enum
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..exceptions import ErrorCode
+from .erasure_transitions import EMPTIED, HASHED
 from .inspection_transitions import INSPECTED
 from .recovery import JOB_NOT_FOUND, job_itself_failed
 from .review_transitions import REVIEWED
@@ -81,6 +83,10 @@ class Decision:
     code: ErrorCode = ErrorCode.UNKNOWN_SUBMIT
 
 
+#: Nearly all rows of a first run, of which nothing need be looked at.
+_NOTHING_EARLIER = Decision(NextStep.SUBMIT)
+
+
 def next_step(
     row: Swap,
     earlier: Sequence[Swap],
@@ -103,14 +109,14 @@ def next_step(
     :param pay_again: whether a person asked for another job, whatever others have paid for
     """
     holder = None if holder is None or holder.swap_id == row.swap_id else holder
+    if holder is None and not earlier:
+        return _NOTHING_EARLIER
     others = _others(row, earlier, holder)
     if unsent := _without_submit(row, others, picture, reuse, pay_again):
         return unsent
     if holder is not None and holder.status is Status.SUBMITTING:
         return Decision(NextStep.WAIT_FOR_SUBMIT, holder)
-    # The last claim decides, whatever the clocks of two workers say.
-    last_is_unknown = holder is not None and holds(holder)
-    unknown = holder if last_is_unknown else unknown_submit(others)
+    unknown = _unknown(holder, others)
     if unknown is not None and on_unknown_submit == "hold":
         return Decision(NextStep.HOLD, unknown)
     if _has_another_job(holder, row):
@@ -118,6 +124,11 @@ def next_step(
     if reuse and not pay_again and (rejected := rejected_picture(others)):
         return Decision(NextStep.HOLD, rejected, code=ErrorCode.PICTURE_REJECTED)
     return Decision(NextStep.SUBMIT, holder)
+
+
+def _unknown(holder: Swap | None, others: Sequence[Swap]) -> Swap | None:
+    """Return the submit that may have been accepted; the last claim decides, whatever the clocks of two workers say."""
+    return holder if holder is not None and holds(holder) else unknown_submit(others)
 
 
 def _has_another_job(holder: Swap | None, row: Swap) -> bool:
@@ -136,11 +147,11 @@ def _without_submit(
     row: Swap, others: Sequence[Swap], picture: Swap | None, reuse: bool, pay_again: bool
 ) -> Decision | None:
     """Return the decision about a pair that is not sent, whatever is in flight; ``None`` if there is none."""
-    kept_back = _kept_back(others, picture, by_name=pay_again or not reuse)
+    kept_back = _kept_back(row, others, picture, by_name=pay_again or not reuse)
     return kept_back or (None if pay_again else _at_no_cost(row, others, picture, reuse))
 
 
-def _kept_back(others: Sequence[Swap], picture: Swap | None, *, by_name: bool) -> Decision | None:
+def _kept_back(row: Swap, others: Sequence[Swap], picture: Swap | None, *, by_name: bool) -> Decision | None:
     """
     Return the decision to hold a pair whose picture was deleted on purpose, ``None`` if it was not.
 
@@ -151,7 +162,16 @@ def _kept_back(others: Sequence[Swap], picture: Swap | None, *, by_name: bool) -
     if picture is not None or by_name:
         return None
     deleted = next((swap for swap in reversed(others) if swap.picture_deleted_at), None)
-    return Decision(NextStep.HOLD, deleted, code=ErrorCode.PICTURE_DELETED) if deleted else None
+    if deleted is None or _was_paid_for_since(row, others):
+        return None
+    return Decision(NextStep.HOLD, deleted, code=ErrorCode.PICTURE_DELETED)
+
+
+def _was_paid_for_since(row: Swap, others: Sequence[Swap]) -> bool:
+    """Return whether somebody has paid for a pair again since its picture was deleted: that job is adopted."""
+    job = job_of(others)
+    gone = {row.img_uuid} | {swap.img_uuid for swap in others if swap.picture_deleted_at}
+    return job is not None and job.img_uuid not in gone
 
 
 def _at_no_cost(row: Swap, others: Sequence[Swap], picture: Swap | None, reuse: bool) -> Decision | None:
@@ -266,7 +286,27 @@ def holding(row: Swap, decision: Decision) -> Swap:
         error_code=decision.code if held else ErrorCode.IN_FLIGHT,
         error_message=_why_held(decision),
         finished_at=dt.datetime.now(dt.UTC),
+        **_without_names(decision),
     )
+
+
+def _without_names(decision: Decision) -> dict[str, Any]:
+    """
+    Return the columns of a row whose pair was erased: what the manifest still says of it is not written down again.
+
+    The row is named as the erased one is, and found in its manifest by its row number.
+    """
+    erased = decision.other
+    if decision.code is not ErrorCode.ERASED or erased is None:
+        return {}
+    names = {name: getattr(erased, name) for name in HASHED}
+    return {
+        **dict.fromkeys(EMPTIED),
+        "staged_uris": (),
+        "additional_result_uris": (),
+        **names,
+        "erased_at": erased.erased_at,
+    }
 
 
 def _why_held(decision: Decision) -> str:
@@ -280,8 +320,8 @@ def _why_held(decision: Decision) -> str:
         )
     if decision.code is ErrorCode.ERASED:
         return (
-            f"Not sent: the pair was erased{_on(other.erased_at if other else None)}, with {where}. It is not sent "
-            "again, with reuse='never' neither. If it may be: give the picture a source_key, which names a new pair."
+            f"Not sent: the pair was erased{_on(other.erased_at if other else None)}. It is not sent again, not even "
+            "with reuse='never'. If it may be: give the picture a source_key, which names a new pair."
         )
     if decision.code is ErrorCode.PICTURE_DELETED:
         return (

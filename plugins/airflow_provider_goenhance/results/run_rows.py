@@ -19,7 +19,7 @@ from ..quality_codes import SUSPICIOUS
 from .database import ResultsDatabase
 from .plan import RunKey
 from .states import Review, Status
-from .swap import Swap
+from .swap import GONE_BY_CHOICE, Swap
 
 #: Rows that are changed at a time.
 PAGE_ROWS = 1000
@@ -51,6 +51,13 @@ class Place:
         return cls(swap.task_id, swap.batch, swap.row_number, swap.pair_id, swap.swap_id)
 
 
+def _held(c: Any, codes: Collection[str], wanted: bool) -> sa.ColumnElement[bool]:
+    """Return the condition for rows that are held for one of the reasons, or for all other rows."""
+    # The code may be NULL, so that the negation of this would leave rows out.
+    held = sa.and_(c.status == Status.HELD, sa.func.coalesce(c.error_code, "").in_(codes))
+    return held if wanted else sa.not_(held)
+
+
 class RunRows:
     """
     Some rows of a run. However many there are, only a few are in memory at a time.
@@ -64,6 +71,7 @@ class RunRows:
     :param pair_ids: only rows of these pairs
     :param is_suspicious: only rows with a suspicious picture, or with ``False`` none of them
     :param over_budget: only rows that a budget holds back, or with ``False`` none of them
+    :param gone: the same for rows that are held because the pair was erased, or its picture deleted
     :param counted: without the rows that a later plan of the run no longer held
     :param or_reviews: with ``statuses``: also rows whose pictures have one of these reviews
     """
@@ -81,6 +89,7 @@ class RunRows:
         pair_ids: Collection[str] | None = None,
         is_suspicious: bool | None = None,
         over_budget: bool | None = None,
+        gone: bool | None = None,
         counted: bool = False,
         or_reviews: Collection[Review] = (),
     ) -> None:
@@ -104,11 +113,8 @@ class RunRows:
             self._where.append(c.pair_id.in_(list(pair_ids)))
         if is_suspicious is not None:
             self._where.append(suspicious(c) if is_suspicious else sa.not_(suspicious(c)))
-        if over_budget is not None:
-            # The code may be NULL, so that the negation of this would leave rows out.
-            code = sa.func.coalesce(c.error_code, "")
-            held = sa.and_(c.status == Status.HELD, code == ErrorCode.BUDGET_REACHED)
-            self._where.append(held if over_budget else sa.not_(held))
+        reasons = ((over_budget, {ErrorCode.BUDGET_REACHED}), (gone, GONE_BY_CHOICE))
+        self._where += [_held(c, codes, wanted) for wanted, codes in reasons if wanted is not None]
         if counted:
             self._where.append(c.superseded_at.is_(None))
 
@@ -156,7 +162,9 @@ class RunRows:
 
     def exists(self) -> bool:
         """Return whether there is any row."""
-        return bool(self._database.read(self.select(self._table.c.swap_id).limit(1)))
+        c = self._table.c
+        # In the order of the index: without it, PostgreSQL may read all runs before this one.
+        return bool(self._database.read(self.select(c.swap_id).order_by(c.task_id, c.batch).limit(1)))
 
     def some_results(self) -> list[str]:
         """Return the addresses of a few kept pictures: of the first and the last one of each task."""

@@ -14,6 +14,7 @@ from ..exceptions import ErrorCode
 from .clock import whole_seconds
 from .run_rows import RunRows, suspicious
 from .states import Review, Status
+from .swap import GONE_BY_CHOICE
 
 #: Durations are counted by the second up to this many seconds, and by the minute above: the number of groups is small.
 BY_THE_SECOND = 3600
@@ -26,6 +27,7 @@ class RunSummary:
 
     :param counts: rows in each state; 0 for states without rows
     :param over_budget: rows that a budget holds back
+    :param gone: rows that are held because the pair was erased, or its picture deleted
     :param attempts: submits that may have been accepted, and so paid for
     :param cost: credits as GoEnhance reported them; ``None`` if it reported none
     :param median_seconds: from the submit to the kept picture; ``None`` without kept pictures
@@ -36,12 +38,18 @@ class RunSummary:
 
     counts: Mapping[Status, int]
     over_budget: int = 0
+    gone: int = 0
     attempts: int = 0
     cost: int | None = None
     median_seconds: int | None = None
     slowest_seconds: int | None = None
     rejected_pictures: int = 0
     suspicious: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def held_back(self) -> int:
+        """Return how many rows are held on purpose: no failures, and nobody has to act."""
+        return self.over_budget + self.gone
 
     @property
     def rows(self) -> int:
@@ -53,13 +61,14 @@ def summarize(rows: RunRows) -> RunSummary:
     """Return some rows of a run in figures. They are counted in the database, and read by it once."""
     c = rows.database.swaps.c
     over_budget = sa.and_(c.status == Status.HELD, c.error_code == ErrorCode.BUDGET_REACHED)
+    gone = sa.and_(c.status == Status.HELD, c.error_code.in_(GONE_BY_CHOICE))
     took = sa.case((c.status == Status.SUCCEEDED, whole_seconds(c.submitted_at, c.finished_at)))
     # OFFSET 0 keeps PostgreSQL from merging the two queries: it would compute the seconds again for each use, expect as
     # many groups as there are times, and sort the run.
     inner = (
         rows.select(
             c.status,
-            sa.case((over_budget, 1), else_=0).label("over_budget"),
+            sa.case((over_budget, "budget"), (gone, "gone"), else_="").label("held_for"),
             took.label("took"),
             c.attempts,
             c.cost,
@@ -72,7 +81,7 @@ def summarize(rows: RunRows) -> RunSummary:
     by_time = sa.case((inner.c.took < BY_THE_SECOND, inner.c.took), else_=inner.c.took - inner.c.took % 60)
     groups = (
         inner.c.status,
-        inner.c.over_budget,
+        inner.c.held_for,
         sa.case((inner.c.took >= 0, by_time)).label("seconds"),
         inner.c.suspicion,
     )
@@ -114,7 +123,8 @@ def _summary(groups: list[dict[str, Any]]) -> RunSummary:
     )
     return RunSummary(
         counts=counts,
-        over_budget=sum(int(group["rows"]) for group in groups if group["over_budget"]),
+        over_budget=sum(int(group["rows"]) for group in groups if group["held_for"] == "budget"),
+        gone=sum(int(group["rows"]) for group in groups if group["held_for"] == "gone"),
         attempts=_total(groups, "attempts") or 0,
         cost=_total(groups, "cost"),
         median_seconds=_median([(seconds, rows) for seconds, rows, _ in timed]),

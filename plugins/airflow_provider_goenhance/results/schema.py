@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any
+import threading
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
@@ -12,6 +14,8 @@ from sqlalchemy.dialects import mysql
 from .columns import StringTuple, UtcDateTime
 
 DEFAULT_TABLE = "goenhance_swaps"
+_T = TypeVar("_T")
+_building = threading.RLock()
 #: Percent of a PostgreSQL page that new rows fill; updates of a row use the rest.
 FILL_FACTOR = 50
 
@@ -21,6 +25,23 @@ _Time = UtcDateTime
 _Key = sa.String(250)
 # MySQL's TEXT holds 64 kB.
 _Text = sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
+
+
+def built_once(build: Callable[[str, str | None], _T]) -> Callable[..., _T]:
+    """
+    Cache the definitions that a function returns for a table's name and schema; only one thread at a time builds them.
+
+    The triggers of a triggerer open the results table in threads. With a cache alone, two of them would define the same
+    table twice: an error within one metadata, and a cartesian product where the definitions meet in a query.
+    """
+    cached = lru_cache(maxsize=8)(build)
+
+    @wraps(build)
+    def locked(name: str = DEFAULT_TABLE, schema: str | None = None) -> _T:
+        with _building:
+            return cached(name, schema)
+
+    return locked
 
 
 def pair_id_index(name: str) -> str:
@@ -43,7 +64,7 @@ def _pair_id_indexes(name: str) -> tuple[sa.Index, sa.Index]:
     )
 
 
-@lru_cache(maxsize=8)
+@built_once
 def swaps_table(name: str = DEFAULT_TABLE, schema: str | None = None) -> sa.Table:
     """
     Return the table's definition.

@@ -62,6 +62,8 @@ class StagedPlan:
                 "plan_size": self.pairs_per_task,
                 "plan_now": dt.datetime.now(dt.UTC),
             },
+            # Otherwise an INSERT has none with psycopg.
+            execution_options={"preserve_rowcount": True},
         ).rowcount
         wanted_rows = connection.execute(sa.select(sa.func.count()).select_from(stage)).scalar_one()
         drop_staging_table(connection)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import pickle
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -55,8 +54,6 @@ _RARE = (
     "input_notes",
     "input_warnings",
 )
-#: What COPY has to read in another way, and what no database stores.
-_SPECIAL = re.compile(r"[\\\t\n\r\0]")
 _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 _NULL = r"\N"
 #: Rows of one INSERT, and of one record of the file.
@@ -149,6 +146,7 @@ class _CopyText:
         # The two tuples of strings come first.
         self._no_rare: tuple[Any, ...] = ((), (), *[None] * (len(_RARE) - 2))
         self._no_rare_text = "\t".join([_NULL] * len(_RARE))
+        self._tabs = len(self._columns) - 1
 
     def write(self, file: IO[bytes], rows: Iterable[StagedRow]) -> int:
         lines = [self._line(row, place, known) for row, place, known in rows]
@@ -159,17 +157,26 @@ class _CopyText:
         values, rare = self._common(row), self._rare(row)
         rare_text = self._no_rare_text if rare == self._no_rare else self._texts(rare, self._rare_columns)
         # Nearly all rows are of plain characters: those are joined as they are.
-        plain = "".join([value for value in values if value.__class__ is str])
-        if plain.isascii() and not _SPECIAL.search(plain):
-            text = "\t".join(
-                [
-                    value if value.__class__ is str else _NULL if value is None else _copied(value)
-                    for value in values
-                ]
-            )
-        else:
+        text = "\t".join(
+            [
+                value if value.__class__ is str else _NULL if value is None else _copied(value)
+                for value in values
+            ]
+        )
+        if not self._is_plain(text, values.count(None)):
             text = self._texts(values, self._columns)
         return f"{text}\t{rare_text}\t{_NULL if place is None else place}\t{int(known)}\n"
+
+    def _is_plain(self, text: str, nulls: int) -> bool:
+        """Return whether values that were joined need no escapes; to count is faster than to search for a pattern."""
+        return (
+            text.isascii()
+            and text.count("\\") == nulls
+            and text.count("\t") == self._tabs
+            and "\n" not in text
+            and "\r" not in text
+            and "\0" not in text
+        )
 
     @staticmethod
     def _texts(values: tuple[Any, ...], columns: list[sa.Column[Any]]) -> str:
@@ -179,6 +186,8 @@ class _CopyText:
 
 def _copied(value: Any) -> str:
     """Return a value as COPY reads it, but for the escapes."""
+    if isinstance(value, str):
+        return str(value)  # the text of a Status
     if value is None or value == ():
         return _NULL
     if isinstance(value, tuple):

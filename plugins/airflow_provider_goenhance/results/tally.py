@@ -127,10 +127,10 @@ class Tally:
         """Return whether it counts the rows of this database, and not of one that was open before."""
         return self.database is database
 
-    def forget(self) -> None:
-        """Count everything again in the next steps, after something has changed rows; the figures stay until then."""
-        for counted in list(self._zones.values()):
-            if counted is not None:
+    def forget(self, zones: Iterable[Zone]) -> None:
+        """Count some zones again in the next step, because rows of them were changed; the figures stay until then."""
+        for zone in zones:
+            if (counted := self._zones.get(zone)) is not None:
                 counted.stale_after = 0.0
 
     @property
@@ -139,6 +139,11 @@ class Tally:
         return self._listed_at is not None and all(
             counted is not None for counted in list(self._zones.values())
         )
+
+    @property
+    def tasks(self) -> frozenset[str]:
+        """The tasks that have rows."""
+        return frozenset(zone.task_id for zone in list(self._zones) if zone.task_id is not None)
 
     @property
     def share(self) -> float:

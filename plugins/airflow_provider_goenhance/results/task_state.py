@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .stores import Written, abandoned_rows, claimed_rows
 from .swap import Swap, pair_fingerprint
-from .transition_memory import apply_to, former_job, is_taken
+from .transition_memory import apply_to, is_taken, late_job
 from .transitions import Abandoned, Accepted, ClaimOwner, Step, Transition
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class TaskStateStore:
         row = self._row()
         done = is_taken(row, step, owner)
         if isinstance(step, Accepted) and not done:
-            former = former_job(row, step)
+            former = late_job(row, step, owner)
             if former is not None:
                 self._take(former)
         return done

@@ -9,6 +9,8 @@ import logging
 from typing import Any
 
 from .bounds import fit
+from .late_transitions import AcceptedAfterAll, FormerJob
+from .resolution import Resolution
 from .schema import swaps_table
 from .states import Status
 from .swap import Swap
@@ -22,7 +24,7 @@ from .transition_rules import (
     Now,
     Plus,
 )
-from .transitions import Accepted, ClaimOwner, FormerJob, Step
+from .transitions import Accepted, ClaimOwner, Step
 
 log = logging.getLogger(__name__)
 
@@ -75,13 +77,24 @@ def apply_to(swap: Swap, step: Step, owner: ClaimOwner | None, now: dt.datetime)
     return dataclasses.replace(swap, **values)
 
 
-def former_job(row: Any, step: Accepted) -> FormerJob | None:
+def late_job(row: Any, step: Accepted, owner: ClaimOwner) -> FormerJob | AcceptedAfterAll | None:
     """
-    Return the step that keeps a paid job whose row belongs to another attempt now, and log the job.
+    Return the step that keeps a paid job whose row has moved on, and log the job.
 
     :param row: the row as it is now, ``None`` where there is none
     :return: ``None`` where the row has the job already
     """
+    if row is not None and row.claimed_by == owner.name and not row.img_uuid and _was_settled(row):
+        log.error(
+            "The job %s was accepted although its row %s was settled as %s: the row has the job now, and is not sent "
+            "again.",
+            step.img_uuid,
+            step.swap_id,
+            row.resolution,
+        )
+        return AcceptedAfterAll(
+            step.swap_id, Status(row.status), row.attempts, owner.name, step.img_uuid, step.cost
+        )
     log.error(
         "The job %s was accepted and will be billed, but another attempt now owns its row %s. Its UUID is kept in "
         "former_uuids.",
@@ -91,6 +104,12 @@ def former_job(row: Any, step: Accepted) -> FormerJob | None:
     if row is None or step.img_uuid in (row.former_uuids or "").split():
         return None
     return FormerJob(step.swap_id, step.img_uuid)
+
+
+def _was_settled(row: Any) -> bool:
+    if row.status == Status.PLANNED:
+        return bool(row.resolution == Resolution.NOT_BILLED)
+    return bool(row.status == Status.FAILED and row.error_code == Resolution.WRITTEN_OFF)
 
 
 def _value(

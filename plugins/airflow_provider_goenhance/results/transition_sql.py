@@ -19,11 +19,12 @@ from .clock import database_time
 from .columns import UtcDateTime
 from .database import IN_LIST
 from .input_transitions import InputsChanged, InputsFailed, InputsStaged
+from .late_transitions import AcceptedAfterAll
 from .pair_keys import claim_pairs
 from .plan_transitions import PlanStep, Repeated
 from .resend_transitions import NotSentAgain
 from .states import Status
-from .transition_memory import former_job, is_taken
+from .transition_memory import is_taken, late_job
 from .transition_rules import (
     Append,
     AsReadUnlessPlanned,
@@ -103,9 +104,10 @@ def _apply(
             done = done and step.swap_id not in claimed
             claimed.add(step.swap_id)
         elif isinstance(step, Accepted) and not done:
-            former = former_job(row, step)
-            if former is not None:
-                update(connection, swaps, [former])
+            late = late_job(row, step, owner)
+            if late is not None:
+                update(connection, swaps, [late])
+            done = isinstance(late, AcceptedAfterAll)
         results.append(done)
     return results
 
@@ -315,6 +317,7 @@ def _read(connection: sa.Connection, swaps: sa.Table, ids: Iterable[str]) -> dic
         c.pair_fingerprint,
         c.staged_uris,
         c.input_notes,
+        c.resolution,
     )
     found: dict[str, Any] = {}
     for some in _slices(sorted(ids)):

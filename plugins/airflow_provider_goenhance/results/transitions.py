@@ -22,6 +22,7 @@ from .clock import CLAIM_SECONDS_0_1_0
 from .erasure_transitions import ErasureStep
 from .input_transitions import InputsFailed, InputStep
 from .inspection_transitions import INSPECTED, Inspected
+from .late_transitions import AcceptedAfterAll, FormerJob
 from .outcome_transitions import Outcome, WaitedAgain
 from .pair_transitions import PairStep
 from .plan_transitions import PlanStep
@@ -128,9 +129,10 @@ class Claim:
             "result_sha256": None,
             "result_mark": None,
             "additional_result_uris": (),
-            # A review is of a picture, and this row will have another one.
+            # A review is of a picture, and this row will have another one, which was not deleted.
             **dict.fromkeys(REVIEWED),
             **dict.fromkeys(INSPECTED),
+            "picture_deleted_at": None,
         },
         taken_if={
             "status": Status.SUBMITTING,
@@ -190,19 +192,6 @@ class Accepted:
     def of(cls, swap_id: str, submission: Submission) -> Accepted:
         """Return the step for the POST's answer."""
         return cls(swap_id, submission.img_uuid, submission.cost)
-
-
-@dataclass(frozen=True, slots=True)
-class FormerJob:
-    """Keep the UUID of a job that was paid for, but whose row another attempt has taken meanwhile."""
-
-    rule: ClassVar[Rule] = Rule(
-        from_status=frozenset(Status),
-        writes={"former_uuids": Append(FromStep("img_uuid"))},
-    )
-
-    swap_id: str
-    img_uuid: str
 
 
 def _submit_failed(
@@ -321,6 +310,7 @@ Transition = Claim | Accepted | NotSent | NotSentAgain | Declined | OutcomeUnkno
 Step = (
     Transition
     | FormerJob
+    | AcceptedAfterAll
     | Abandoned
     | Outcome
     | Inspected

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
+from ..compatibility import asset_state_store, read_asset_state, write_asset_state
 from ..redaction import excerpt
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ class GoEnhanceManifestTrigger(BaseEventTrigger):
         if store is None:
             return None
         try:
-            return await (store.aget(key) if hasattr(store, "aget") else asyncio.to_thread(store.get, key))
+            return await read_asset_state(store, key)
         except ValueError:
             self._warn("this trigger watches for several assets")
             return None
@@ -183,12 +184,7 @@ class GoEnhanceManifestTrigger(BaseEventTrigger):
         ] or [[]]
         try:
             for number, part in enumerate(parts):
-                key, value = self._key(number), " ".join(part)
-                await (
-                    store.aset(key, value)
-                    if hasattr(store, "aset")
-                    else asyncio.to_thread(store.set, key, value)
-                )
+                await write_asset_state(store, self._key(number), " ".join(part))
         except ValueError:
             self._warn("this trigger watches for several assets")
         except Exception as error:  # noqa: BLE001  the next listing tries again
@@ -196,7 +192,7 @@ class GoEnhanceManifestTrigger(BaseEventTrigger):
             log.warning("What has fired could not be remembered: %s", excerpt(str(error)))
 
     def _store(self) -> Any:
-        store = getattr(self, "asset_state_store", None)
+        store = asset_state_store(self)
         if store is None:
             self._warn("this Airflow has no asset state store, which came with 3.3")
         return store

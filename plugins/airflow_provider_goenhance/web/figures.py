@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, cast
 
 from ..results.database import ResultsDatabase
@@ -14,7 +14,8 @@ from ..results.label_values import label_values, labels_to_filter_by
 from ..results.page_runs import RunEntry, runs_of
 from ..results.plan import RunKey
 from ..results.search_indexes import SearchIndexes, search_indexes
-from ..results.tally import Tally
+from ..results.swap import Swap
+from ..results.tally import Tally, Zone
 
 #: Columns, beside state and reason, that rows are counted and filtered by.
 COUNTED = ("quality", "review")
@@ -50,12 +51,15 @@ def label_tally_of(database: ResultsDatabase, key: RunKey, label: str) -> Tally:
     return _kept((database.url, database.swaps, key, label), make, database)
 
 
-def forget(key: RunKey) -> None:
-    """Count a run again soon, because an action has changed rows."""
+def forget(rows: Iterable[Swap]) -> None:
+    """Count the batches of some rows again at the next look, because an action has changed these rows."""
+    changed: dict[RunKey, set[Zone]] = {}
+    for row in rows:
+        zones = changed.setdefault(RunKey(row.dag_id, row.run_id), set())
+        zones |= {Zone(row.task_id, row.batch), Zone(row.task_id, None)}
     with _lock:
         for tally in _tallies.values():
-            if tally.key == key:
-                tally.forget()
+            tally.forget(changed.get(tally.key, ()))
 
 
 def _kept(name: Any, make: Any, database: ResultsDatabase) -> Tally:

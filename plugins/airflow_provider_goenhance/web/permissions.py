@@ -9,18 +9,18 @@ Every route names its Dag as ``dag_id`` in the query, which is what Airflow's ow
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from airflow.api_fastapi.app import get_auth_manager
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
-from airflow.models.dag import DagModel
 from airflow.providers.common.compat.sdk import conf
 from fastapi import Depends, HTTPException, Request
+
+from ..compatibility import dag_details
 
 #: See the rows and pictures of a Dag.
 may_see = Depends(requires_access_dag("GET", DagAccessEntity.TASK_INSTANCE))
@@ -77,7 +77,7 @@ class Viewer:
             get_auth_manager().is_authorized_dag(
                 method=method,  # type: ignore[arg-type]
                 access_entity=entity,
-                details=_details(dag_id),
+                details=dag_details(dag_id),
                 user=self._user,
             )
         )
@@ -102,13 +102,6 @@ def _viewer(user: GetUserDep) -> Viewer:
 
 #: The user of a request, as the argument of a route.
 ViewerDep = Annotated[Viewer, Depends(_viewer)]
-
-
-def _details(dag_id: str) -> DagDetails:
-    # Airflow 3.1 has no teams.
-    if "team_name" in inspect.signature(DagDetails).parameters:
-        return DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id))
-    return DagDetails(id=dag_id)
 
 
 def _same_origin(request: Request) -> None:

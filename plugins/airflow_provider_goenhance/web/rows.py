@@ -15,6 +15,7 @@ from ..results.page_runs import RunEntry
 from ..results.plan import RunKey
 from ..results.run_compare import changes_since
 from ..results.states import Status
+from .budget_view import caps_of_runs
 from .figures import runs_with_rows, tally_of
 from .permissions import ViewerDep, may_see
 from .rendering import render
@@ -56,7 +57,7 @@ def swaps(viewer: ViewerDep, query: QueryDep, fragment: str | None = None) -> HT
                 then.advance(FIRST_SECONDS)
             earlier = view_of(before.key, before.planned_at, None, then)
     state = states_of([query.key]).get(query.key)
-    run = view_of(query.key, None, state, tally)
+    run = view_of(query.key, None, state, tally, caps_of_runs({query.key: tally.tasks}).get(query.key))
     html = render(
         _TEMPLATES.get(fragment or "", "rows.html"),
         query=query,

@@ -14,12 +14,15 @@ from airflow.models.dagrun import DagRun
 from airflow.utils.session import create_session
 
 from ..error_codes import ErrorCode
+from ..execution.failures import STATUSES as FAILURES
 from ..execution.messages import pluralize
 from ..execution.progress import duration
 from ..results.page_rows import PROBLEMS_FIRST
 from ..results.page_runs import RunEntry
 from ..results.plan import RunKey
-from ..results.states import Status
+from ..results.spending import Caps
+from ..results.states import Review, Status
+from ..results.swap import GONE_BY_CHOICE
 from ..results.tally import Figures, Tally, figures_of
 
 log = logging.getLogger(__name__)
@@ -53,6 +56,7 @@ class RunView:
     :param state: of the run in Airflow; ``None`` if Airflow does not have it any more
     :param going_on: whether rows may still change
     :param tone: ``good``, ``bad``, ``busy`` or ``quiet``
+    :param caps: its budget, if it has one that is known
     """
 
     key: RunKey
@@ -63,6 +67,7 @@ class RunView:
     tone: str
     verdict: str
     pace: str
+    caps: Caps | None = None
 
     @property
     def bar(self) -> list[Segment]:
@@ -83,16 +88,40 @@ class RunView:
         return submits if self.figures.cost is None else f"{submits}, {self.figures.cost:,} credits"
 
     @property
+    def without_picture(self) -> int:
+        """Return how many rows a new run of the failures reads."""
+        return sum(self.figures.counts.get(status, 0) for status in FAILURES)
+
+    @property
+    def rejected_pictures(self) -> int:
+        """Return how many pictures a reviewer has rejected."""
+        return self.figures.others.get("review", {}).get(Review.REJECTED, 0)
+
+    @property
+    def budget(self) -> str:
+        """Return how much of the run's budget is used; empty if there is none."""
+        if self.caps is None:
+            return ""
+        pairs, cost = self.caps.max_pairs, self.caps.max_cost
+        parts = [f"{self.figures.attempts:,} of {pluralize(pairs, 'pair')}"] if pairs is not None else []
+        if cost is not None:
+            parts.append(f"{self.figures.cost or 0:,} of {pluralize(cost, 'credit')}")
+        return f"budget: {' and '.join(parts)} used"
+
+    @property
     def held_by_budget(self) -> int:
         """Return how many rows a budget holds back."""
         return self.figures.reasons.get((Status.HELD, ErrorCode.BUDGET_REACHED), 0)
 
 
-def view_of(key: RunKey, planned_at: dt.datetime | None, state: str | None, tally: Tally) -> RunView:
+def view_of(
+    key: RunKey, planned_at: dt.datetime | None, state: str | None, tally: Tally, caps: Caps | None = None
+) -> RunView:
     """
     Return a run as the page shows it, as far as its rows have been counted.
 
     :param state: of the run in Airflow
+    :param caps: its budget
     """
     figures = figures_of(tally)
     unfinished = figures.rows - figures.done
@@ -108,6 +137,7 @@ def view_of(key: RunKey, planned_at: dt.datetime | None, state: str | None, tall
         tone=tone,
         verdict=verdict,
         pace=_pace(figures, tally.rate()) if going_on and unfinished else "",
+        caps=caps,
     )
 
 
@@ -126,16 +156,23 @@ def _verdict(figures: Figures, unfinished: int, *, going_on: bool) -> tuple[str,
     if todo:
         return "bad", todo
     reused = count(Status.REUSED, 0)
-    return "good", "Every pair has its picture" + (
+    gone = _gone(figures)
+    but = f", but for {gone:,} whose content was erased or deleted" if gone else ""
+    return "good", f"Every pair has its picture{but}" + (
         f"; {reused:,} {'is' if reused == 1 else 'are'} reused." if reused else "."
     )
+
+
+def _gone(figures: Figures) -> int:
+    """Return how many rows are held because their content was erased or deleted: nobody has to act."""
+    return sum(figures.reasons.get((Status.HELD, code), 0) for code in GONE_BY_CHOICE)
 
 
 def _todo(figures: Figures) -> str:
     """Return what a person has to do, the most urgent first; empty if nothing."""
     count = figures.counts.get
     over_budget = figures.reasons.get((Status.HELD, ErrorCode.BUDGET_REACHED), 0)
-    held = count(Status.HELD, 0) - over_budget
+    held = count(Status.HELD, 0) - over_budget - _gone(figures)
     parts = [
         _sentence(count(Status.UNKNOWN, 0), "unknown: settle {them}"),
         _sentence(count(Status.FAILED, 0), "failed: see the reasons"),

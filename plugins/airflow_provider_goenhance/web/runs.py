@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse
 
 from ..results.page_runs import RunEntry, dags_with_rows
 from ..results.plan import RunKey
+from .budget_view import caps_of_runs
 from .figures import runs_with_rows, tally_of
 from .permissions import ViewerDep
 from .rendering import render
@@ -44,7 +45,11 @@ def runs(
         tallies = [(entry, tally_of(database, entry.key)) for entry in shown]
         count_runs(tallies, COUNT_SECONDS)
     states = states_of(entry.key for entry in shown)
-    views = [view_of(entry.key, entry.planned_at, states.get(entry.key), tally) for entry, tally in tallies]
+    caps = caps_of_runs({entry.key: tally.tasks for entry, tally in tallies})
+    views = [
+        view_of(entry.key, entry.planned_at, states.get(entry.key), tally, caps.get(entry.key))
+        for entry, tally in tallies
+    ]
     html = render(
         "runs_list.html" if fragment else "runs.html",
         dag_id=dag_id,

@@ -273,7 +273,7 @@ def test_erase_of_what_is_not_there_says_so(
     kept(tmp_path)
     args = get_parser().parse_args(["goenhance", "erase", "--pair", "another"])
     args.func(args)
-    assert "nothing to erase" in capsys.readouterr().err
+    assert "Nothing to erase" in capsys.readouterr().err
 
 
 def test_erase_fails_while_a_picture_may_still_come(cli: Callable[..., str], tmp_path: Path) -> None:

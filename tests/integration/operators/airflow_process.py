@@ -24,7 +24,10 @@ def main(folders: list[str]) -> None:
     from airflow.utils.db import initdb
 
     initdb()
-    from airflow.dag_processing.dagbag import DagBag
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:  # Airflow 3.1
+        from airflow.models.dagbag import DagBag
 
     dags: dict[str, Any] = {}
     for folder in folders:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_goenhance.exceptions import GoEnhanceError
 from airflow_provider_goenhance.operators.face_swap import GoEnhanceFaceSwapOperator

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 import sqlalchemy as sa
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_goenhance.exceptions import AuthenticationError, CollectError, WaitFailedError
 from airflow_provider_goenhance.operators.collect import GoEnhanceCollectOperator

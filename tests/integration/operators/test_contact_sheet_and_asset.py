@@ -14,12 +14,12 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
-from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import Asset
 
 from airflow_provider_goenhance.exceptions import BatchFailedError
 from airflow_provider_goenhance.execution import contact_sheet
 from airflow_provider_goenhance.operators.report import GoEnhanceReportOperator
+from tests.airflow_versions import DagBag
 
 from .airflow_environment import AirflowEnvironment, DagRunResult
 from .light_runner import LightTask, LightTaskInstance

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout, TaskDeferred
 
 from airflow_provider_goenhance.exceptions import BatchFailedError, CollectError, ResultsTableError
 from airflow_provider_goenhance.execution import attempt, wait_plan

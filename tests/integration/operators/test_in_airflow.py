@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.airflow_versions import VERSION, needs_3_3
+
 from .airflow_environment import AirflowEnvironment
 
 WRONG_TOKEN = "sk-wrong-token"
@@ -118,6 +120,7 @@ def test_a_mapped_task_is_not_retried_when_the_token_is_refused(airflow: Airflow
     assert WRONG_TOKEN not in run.text
 
 
+@needs_3_3
 def test_the_task_state_store_carries_a_job_over_a_retry(airflow: AirflowEnvironment) -> None:
     airflow.sandbox.put_faults(result={"kind": "html", "count": 1})
 
@@ -125,6 +128,16 @@ def test_the_task_state_store_carries_a_job_over_a_retry(airflow: AirflowEnviron
 
     assert (run.states("swap"), run.tries("swap")) == (["success"], [2])
     assert run.values("swap") == run.values("swap", "img_uuid") == list(img_uuids(airflow))
+
+
+@pytest.mark.skipif(VERSION >= (3, 3), reason="since Airflow 3.3 the task state store knows of the submit")
+def test_without_a_task_state_store_a_retry_is_refused_and_pays_nothing(airflow: AirflowEnvironment) -> None:
+    airflow.sandbox.put_faults(result={"kind": "html", "count": 1})
+
+    run = airflow.run("state_store_single", base=airflow.sandbox.url)
+
+    assert (run.states("swap"), run.tries("swap")) == (["failed"], [2])
+    assert len(airflow.sandbox.submissions()) == 1
 
 
 # -- the shipped Dags --------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_goenhance.exceptions import JobLimitReachedError
 from airflow_provider_goenhance.execution import attempt as attempt_module

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.dag_processing.dagbag import DagBag
 
 import airflow_provider_goenhance
 from airflow_provider_goenhance.notifications.deadline import log_unfinished_run
 from include.sandbox.process import SandboxProcess
+from tests.airflow_versions import DagBag
 
 from .airflow_environment import AirflowEnvironment, DagRunResult
 from .udp_statsd import UdpStatsd

@@ -194,4 +194,4 @@ def test_the_report_says_how_many_of_the_warnings_came_true(
     )
     report.execute({"ti": LightTaskInstance("report"), "outlet_events": {}})  # type: ignore[arg-type]
 
-    assert "Preflight warned about 2 pairs, of which 1 failed." in "".join(capfd.readouterr())
+    assert "The check before paying warned about 2 pairs, of which 1 failed." in "".join(capfd.readouterr())

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
 import json
 import logging
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_goenhance.exceptions import InputStoreError
+from airflow_provider_goenhance.exceptions import InputStoreError, ManifestError
 from airflow_provider_goenhance.operators.plan import GoEnhancePlanOperator
 from include.sandbox.process import SandboxProcess
 
@@ -235,6 +236,41 @@ def test_a_missing_picture_is_a_rejected_row_that_names_it_and_stops_no_other(
     assert swap.row(2)["status"] == "succeeded"
 
 
+def test_a_missing_picture_is_in_rejected_csv_and_strict_stops_before_anything_is_planned(
+    bucket: Bucket, task: Callable[..., LightTask], tmp_path: Path
+) -> None:
+    swap = task(kind="batch")
+    bucket.put("1.jpg", b"a face")
+    manifest = tmp_path / "pairs.csv"
+    here = f"s3://pictures@{bucket.name}"
+    manifest.write_text(
+        "pair_id,source_img,reference_img,team\n"
+        f"good,{here}/1.jpg,https://a.example/scene.jpg,red\n"
+        f"gone,{here}/1.jpg,{here}/2.jpg,blue\n"
+    )
+    plan = GoEnhancePlanOperator(
+        task_id="plan", manifest=str(manifest), storage=str(tmp_path / "kept"), preflight="off", strict=True
+    )
+    ti = LightTaskInstance("plan")
+    with pytest.raises(
+        ManifestError, match=r"1 row of it cannot be swapped.*row 3: s3://.*2.jpg is not there"
+    ):
+        plan.execute({"ti": ti})  # type: ignore[typeddict-item]
+    assert swap.rows() == {}
+
+    with Path(str(ti.xcoms["rejected_csv"]).removeprefix("file://")).open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["row_number"], row["error_code"], row["column"]) == ("3", "input_not_found", "reference_img")
+    assert (row["pair_id"], row["reference_img"], row["team"]) == ("gone", f"{here}/2.jpg", "blue")
+
+    plan.strict = False
+    assert len(plan.execute({"ti": ti})) == 1  # type: ignore[typeddict-item]
+    assert {row["pair_id"]: row["status"] for row in swap.rows().values()} == {
+        "good": "planned",
+        "gone": "rejected",
+    }
+
+
 def test_a_picture_that_is_overwritten_between_plan_and_submit_is_paid_for_as_what_it_is(
     bucket: Bucket, task: Callable[..., LightTask], tmp_path: Path
 ) -> None:
@@ -392,3 +428,21 @@ def test_a_copy_in_a_bucket_is_signed_and_removed_afterwards(
     swap.arguments["wait_for_completion"] = True
     assert swap.attempt().error is None
     assert bucket.keys() == []
+
+
+def test_a_declined_picture_that_was_replaced_is_sent_by_a_clear_and_paid_for_once(
+    bucket: Bucket, task: Callable[..., LightTask]
+) -> None:
+    swap = task(kind="batch")
+    bucket.put("face.jpg", b"a face that is too dark")
+    swap.pairs = [pair("pair-1", f"s3://pictures@{bucket.name}/face.jpg", "https://a.example/scene.jpg")]
+    swap.sandbox.put_faults(submit={"kind": "business_error", "code": 1001, "msg": "too dark", "count": 1})
+    swap.attempt()
+    assert (swap.row()["status"], swap.row()["error_code"]) == ("failed", "bad_request")
+    bucket.put("face.jpg", b"a brighter face")
+    swap.attempt()
+    assert swap.row()["status"] == "failed"  # a retry changes nothing
+    swap.clear()
+    assert swap.attempt().error is None
+    row = swap.row()
+    assert (row["status"], row["attempts"], swap.accepted()) == ("succeeded", 1, 1)

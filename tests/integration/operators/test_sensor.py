@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowSkipException, TaskDeferred
 
 from airflow_provider_goenhance.api import polling
 from airflow_provider_goenhance.exceptions import AuthenticationError, JobFailedError, JobTimedOutError

@@ -204,7 +204,7 @@ def test_what_somebody_else_spent_is_said_and_no_number_is_guessed(
     nights.run("run-1", range(1, 9), between=stranger)
     line = said()
     assert "does not show how many were accepted (0 to 3)" in line
-    assert "At least 3 credits went to somebody else's use of the account." in line
+    assert "At least 3 credits were spent by other users of the account." in line
 
 
 def test_refunds_are_said(nights: Nights, said: Callable[[], str]) -> None:
@@ -213,7 +213,7 @@ def test_refunds_are_said(nights: Nights, said: Callable[[], str]) -> None:
     nights.run("run-1", range(1, 6), between=lambda: nights.sandbox.put_faults(credits=1001))
     line = said()
     assert "2 failed jobs, which may be refunded" in line
-    assert "At least 4 credits came back: a refund, or a top-up." in line
+    assert "At least 4 credits were added: a refund or a top-up." in line
 
 
 def test_a_report_whose_account_does_not_answer_reports_without_its_balance(

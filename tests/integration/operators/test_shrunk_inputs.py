@@ -10,9 +10,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from airflow_provider_goenhance.hooks.results import open_results
+from airflow_provider_goenhance.operators.face_swap_batch import GoEnhanceFaceSwapBatchOperator
+from airflow_provider_goenhance.operators.plan import GoEnhancePlanOperator
+from airflow_provider_goenhance.results.ledger import Ledger, RunKey
 from include.sandbox.process import SandboxProcess
+from tests.unit.inputs.file_server import FileServer
 
-from .light_runner import LightTask
+from .light_runner import LightTask, LightTaskInstance
 
 IMAGES = Path(__file__).resolve().parents[3] / "include" / "images"
 MAX_BYTES = 5_000_000
@@ -122,3 +127,67 @@ def test_a_file_that_is_no_picture_fails_its_row_alone_and_costs_nothing(
         "good": ("succeeded", 1),
     }
     assert len(sandbox.submissions()) == 1
+
+
+@pytest.fixture(scope="module")
+def camera_picture() -> bytes:
+    """Return a JPEG of 24 million pixels and more than 10 MB that shows a face."""
+    with Image.open(IMAGES / "collins_closeup.jpg") as picture:
+        large = picture.convert("RGB").resize((4000, 6000))
+    grain = Image.effect_noise((2000, 3000), 40).resize(large.size).convert("RGB")
+    out = io.BytesIO()
+    Image.blend(large, grain, 0.25).save(out, "JPEG", quality=97)
+    assert len(out.getvalue()) >= 10_000_000
+    return out.getvalue()
+
+
+@pytest.mark.slow
+def test_a_public_picture_of_24_megapixels_and_10_mb_is_not_rejected_but_shrunk_and_swapped(
+    sandbox: SandboxProcess, staging: Path, tmp_path: Path, camera_picture: bytes
+) -> None:
+    with FileServer() as server:
+        server.add("/camera.jpg", camera_picture)
+        manifest = tmp_path / "pairs.csv"
+        scene = f"{sandbox.url}/images/hopper.jpg"
+        manifest.write_text(
+            f"pair_id,source_img,reference_img\np1,{server.link('/camera.jpg')},{scene}\n"
+            f"p2,{sandbox.url}/images/collins.jpg,{server.link('/camera.jpg')}\n"
+        )
+        plan = GoEnhancePlanOperator(task_id="plan", manifest=str(manifest), preflight="reject")
+        (batch, *_) = plan.execute({"ti": LightTaskInstance("plan")})  # type: ignore[arg-type]
+        planned = {row.pair_id: row for row in Ledger(open_results()).of_run(RunKey("light", "run-1"))}
+        assert "is shrunk before it is sent" in (planned["p1"].input_notes or "")
+        assert planned["p1"].input_warnings is None
+        # Its result would be smaller too, so that is for a person to choose.
+        assert (planned["p2"].status, planned["p2"].error_code) == ("rejected", "input_too_large")
+        swap = GoEnhanceFaceSwapBatchOperator(
+            task_id="swap", batch=batch["batch"], deferrable=False, storage=str(tmp_path / "kept")
+        )
+        swap.execute({"ti": LightTaskInstance("swap")})  # type: ignore[arg-type]
+
+    row = next(row for row in Ledger(open_results()).of_run(RunKey("light", "run-1")) if row.pair_id == "p1")
+    assert (row.status, row.attempts) == ("succeeded", 1)
+    assert "shrunk" in (row.input_notes or "")
+    assert "4000 x 6000" in (row.input_notes or "")
+    (submission,) = sandbox.submissions()
+    (copy,) = [path for path in staging.rglob("*") if path.is_file()]
+    assert submission["source_img"].endswith(copy.name)
+    assert copy.stat().st_size <= MAX_BYTES
+
+
+def test_a_single_swap_shrinks_a_public_picture_that_no_plan_has_looked_at(
+    sandbox: SandboxProcess, tmp_path: Path
+) -> None:
+    with FileServer() as server:
+        server.add("/camera.jpg", large_photograph(tmp_path / "camera.jpg").read_bytes())
+        task = LightTask(sandbox, tmp_path, kind="single")
+        task.pairs = [
+            {
+                "pair_id": "pair-1",
+                "source_img": server.link("/camera.jpg"),
+                "reference_img": f"{sandbox.url}/images/hopper.jpg",
+            }
+        ]
+        ending = task.attempt()
+    assert ending.error is None
+    assert "/public/" in sandbox.submissions()[0]["source_img"]

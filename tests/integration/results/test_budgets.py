@@ -253,7 +253,10 @@ def test_a_submit_that_a_person_says_was_not_billed_gives_its_reservation_back_o
     database.take(who, [OutcomeUnknown(swap_id(0), "submit_outcome_unknown", "lost")])
 
     now = dt.datetime.now(dt.UTC)
-    steps = [NotBilled(swap_id(number), 1, "anna", now, "Not in the console.") for number in (0, 1)]
+    steps = [
+        NotBilled(row.swap_id, 1, row.claimed_at, "anna", now, "Not in the console.")
+        for row in ledger.of_run(KEY)[:2]
+    ]
     for _ in range(2):
         database.run(lambda connection: settle(connection, database.swaps, steps))
 

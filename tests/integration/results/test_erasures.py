@@ -6,6 +6,9 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import itertools
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_provider_goenhance.exceptions import ErrorCode
+from airflow_provider_goenhance.execution.batches import is_work
 from airflow_provider_goenhance.execution.erase import Erasure, ErasureError
 from airflow_provider_goenhance.execution.planning import plan_rows
 from airflow_provider_goenhance.inputs.checked import CheckedPictures, key_of_address, key_of_content
@@ -23,6 +27,7 @@ from airflow_provider_goenhance.pictures.storage import keep_bytes
 from airflow_provider_goenhance.results.erasure_transitions import EMPTIED, HASHED
 from airflow_provider_goenhance.results.erasures import Kind, Selector, salted_hash
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
+from airflow_provider_goenhance.results.pair_transitions import step_to
 from airflow_provider_goenhance.results.run_rows import RunRows
 from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.results.swap import Swap, pair_fingerprint, swap_id_for
@@ -130,6 +135,22 @@ def kept(database: TestDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     # Pages of two, so that a few rows are several pages.
     monkeypatch.setattr("airflow_provider_goenhance.results.erasures.PAGE_ROWS", 2)
     return Kept(database, tmp_path)
+
+
+def eraser(kept: Kept) -> subprocess.Popen[str]:
+    """Start a process that erases one of the two people."""
+    return subprocess.Popen(
+        [
+            sys.executable,
+            Path(__file__).with_name("eraser.py"),
+            kept.database.url.render_as_string(hide_password=False),
+            ANNA,
+            kept.storage,
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
 def plan_again(
@@ -340,6 +361,40 @@ def test_wherever_an_erasure_is_killed_repeating_it_erases_the_rest(kept: Kept) 
     assert audit["erased_rows"] == 4
 
 
+@pytest.mark.parametrize("kills", [[1], [2, 5], [4, 5]])
+def test_an_erasure_whose_process_is_killed_is_whole_once_it_is_repeated(
+    kept: Kept, kills: list[int]
+) -> None:
+    for number in range(6):
+        night = f"night-{number % 2 + 1}"
+        kept.row(f"anna-{number}", ANNA, f"https://pictures.example/{number}.jpg", night)
+        keep_bytes(f"<td>anna-{number}".encode(), kept.storage, f"{night}/contact-sheet-dag.r.html")
+    ben = kept.row("ben-1", BEN, SCENE, labels=None)
+
+    for items in kills:
+        with eraser(kept) as process:
+            for _ in range(items):
+                assert process.stdout.readline()
+                process.stdin.write("\n")
+                process.stdin.flush()
+            process.kill()  # SIGKILL, in the middle of whatever it is doing.
+            assert process.wait(60) == -signal.SIGKILL
+        (begun,) = kept.audit()
+        assert begun["finished_at"] is None
+        assert kept.places_with("anna"), "not everything is erased yet"
+    with eraser(kept) as process:
+        output, _ = process.communicate("\n" * 100, timeout=60)
+    assert output.splitlines()[-1] == "left over 0"
+
+    assert kept.places_with("anna") == kept.places_with("Anna") == []
+    (audit,) = kept.audit()
+    assert audit["finished_at"] is not None
+    assert (audit["erased_rows"], audit["left_over"], audit["requested_by"]) == (6, 0, "dpo@example.com")
+    assert sum(row.erased_at is not None for row in kept.rows().values()) == 6
+    assert kept.rows()[ben.swap_id].result_uri == ben.result_uri
+    assert Path(str(ben.result_uri).removeprefix("file://")).exists()
+
+
 def test_an_erasure_that_died_between_file_and_row_is_completed(kept: Kept) -> None:
     anna = kept.row("anna-1", ANNA, SCENE)
     Path(kept.storage, "night-1/anna-1.jpg").unlink()
@@ -363,6 +418,36 @@ def test_an_erased_pair_is_held_in_later_runs_whatever_pays(kept: Kept, reuse: b
     assert (row.status, row.error_code) == (Status.HELD, ErrorCode.ERASED)
     assert "the pair was erased" in str(row.error_message)
     assert plan_again(kept, BEN, SCENE).status is Status.PLANNED
+
+
+def test_a_row_of_an_erased_pair_is_named_as_the_erased_one_and_not_by_its_manifest(kept: Kept) -> None:
+    anna = kept.row("anna-1", ANNA, SCENE)
+    kept.erase(Kind.SOURCE, ANNA)
+    erased = kept.rows()[anna.swap_id]
+
+    row = plan_again(kept, SIGNED, SCENE)
+
+    assert (row.pair_id, row.source_img, row.reference_img) == (
+        erased.pair_id,
+        erased.source_img,
+        erased.reference_img,
+    )
+    assert (row.row_number, row.erased_at, row.labels, row.consent_ref) == (2, erased.erased_at, None, None)
+    assert not is_work(row), "no task ever looks at it, even if the erased row is deleted one day"
+
+
+def test_a_row_that_was_planned_while_its_pair_was_erased_forgets_it_when_it_is_looked_at(kept: Kept) -> None:
+    kept.row("anna-1", ANNA, SCENE)
+    kept.erase(Kind.SOURCE, ANNA)
+    late = kept.row("anna-late", ANNA, SCENE, "night-2", status=Status.PLANNED, img_uuid=None, attempts=0)
+    held = plan_again(kept, ANNA, SCENE)
+
+    kept.ledger.take([step_to(late, held)])
+
+    row = kept.rows()[late.swap_id]
+    assert (row.status, row.error_code) == (Status.HELD, ErrorCode.ERASED)
+    assert row.erased_at is not None
+    assert kept.places_with("anna") == []
 
 
 def test_planning_the_same_run_again_does_not_bring_an_erased_link_back(kept: Kept) -> None:

@@ -33,7 +33,7 @@ def test_a_table_without_our_key_is_refused_and_left_as_it_is(url: sa.URL, colum
         connection.exec_driver_sql(f"CREATE TABLE goenhance_swaps ({columns})")
     before = [column["name"] for column in sa.inspect(engine).get_columns("goenhance_swaps")]
 
-    with pytest.raises(ResultsTableError, match="is not ours: it") as raised:
+    with pytest.raises(ResultsTableError, match="was not created by this package: it") as raised:
         _ = ResultsDatabase(url, name="connection 'shared'").engine
 
     assert "connection 'shared'" in str(raised.value)

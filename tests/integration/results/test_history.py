@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -32,9 +32,9 @@ class CountingDatabase:
         self.rows = 0
         self._database = database
 
-    def read(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
+    def run_read(self, work: Callable[[sa.Connection], list[Any]]) -> list[Any]:
         """Run a query of the ledger."""
-        found = self._database.read(query)
+        found = self._database.run_read(work)
         self.rows += len(found)
         return found
 

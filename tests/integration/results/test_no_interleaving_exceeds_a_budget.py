@@ -165,7 +165,7 @@ class World:
         """Say so of some rows, whatever their state is; a person who looked is right about it."""
         now = dt.datetime.now(dt.UTC)
         steps = [
-            NotBilled(row.swap_id, row.attempts, "anna", now, "Not in the console.")
+            NotBilled(row.swap_id, row.attempts, row.claimed_at, "anna", now, "Not in the console.")
             for row in self.rows()
             if row.swap_id not in self.billed and self.not_on_the_wire(row) and self.chance.random() < 0.2
         ]

@@ -14,10 +14,13 @@ from airflow_provider_goenhance.execution.planning import plan_rows
 from airflow_provider_goenhance.execution.retention import delete_old_pictures
 from airflow_provider_goenhance.manifest.model import Manifest, Pair
 from airflow_provider_goenhance.pictures.storage import keep_bytes
-from airflow_provider_goenhance.results.ledger import Ledger, RunKey
-from airflow_provider_goenhance.results.recovery import Action, Policies, after_clear
+from airflow_provider_goenhance.results.group_commit import GroupCommit
+from airflow_provider_goenhance.results.ledger import Ledger, Outcome, RunKey
+from airflow_provider_goenhance.results.recovery import Action, Policies, after_clear, after_retry
+from airflow_provider_goenhance.results.resend_transitions import NotSentAgain
 from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.results.swap import Swap
+from airflow_provider_goenhance.results.transitions import Accepted, Claim, ClaimOwner
 from tests.integration.results.databases import TestDatabase
 from tests.swaps import planned
 
@@ -142,3 +145,65 @@ def test_a_retention_that_was_killed_goes_on(storage: Storage) -> None:
 def test_a_number_of_days_that_would_delete_everything_is_refused(storage: Storage) -> None:
     with pytest.raises(ValueError, match="days must be a positive number"):
         delete_old_pictures(storage.ledger, 0)
+
+
+# -- a pair that was paid for again after its picture was deleted ------------------------------------------------------
+
+OWNER = ClaimOwner("swap[0] try 3", "account", 3)
+
+
+def test_a_job_that_a_clear_paid_for_after_the_deletion_is_waited_for_and_collected(
+    database: TestDatabase, storage: Storage
+) -> None:
+    old = storage.picture(1, OLD)
+    delete_old_pictures(storage.ledger, 90)
+    with GroupCommit(database, OWNER) as writer:
+        writer.write_all([[Claim.of(storage.row(old))]]).result()
+        writer.write_all([[Accepted(old.swap_id, "job-again")]]).result()
+    storage.ledger.record_outcomes(
+        [Outcome(old.swap_id, "job-again", Status.FAILED, "job_timed_out", "It still runs.")]
+    )
+    again = storage.row(old)
+    assert (again.picture_deleted_at, again.former_uuids) == (None, "job-1")
+    assert after_retry(again, Policies()) is Action.WAIT
+    assert [row.img_uuid for row in storage.ledger.waiting()] == ["job-again"]
+    assert storage.plan_again(old).img_uuid == "job-again"  # a new run adopts the job
+
+
+def test_a_resubmit_that_was_refused_leaves_the_deletion_on_record(
+    database: TestDatabase, storage: Storage
+) -> None:
+    old = storage.picture(1, OLD)
+    delete_old_pictures(storage.ledger, 90)
+    before = storage.row(old)
+    with GroupCommit(database, OWNER) as writer:
+        writer.write_all([[Claim.of(before)]]).result()
+        writer.write_all([[NotSentAgain.of(before, "no credits")]]).result()
+    assert storage.row(old).picture_deleted_at == before.picture_deleted_at
+
+
+def test_a_job_that_another_run_paid_for_by_name_after_the_deletion_is_adopted(storage: Storage) -> None:
+    old = storage.picture(1, OLD)
+    delete_old_pictures(storage.ledger, 90)
+    storage.add(
+        planned(
+            1,
+            run_id="night-2",
+            status=Status.FAILED,
+            account="account",
+            attempts=1,
+            img_uuid="job-again",
+            error_code="job_timed_out",
+        )
+    )
+    again = storage.plan_again(old)
+    assert (again.status, again.img_uuid) == (Status.SUBMITTED, "job-again")
+
+
+def test_the_job_of_the_deleted_picture_is_not_adopted_through_another_row(storage: Storage) -> None:
+    old = storage.picture(1, OLD)
+    delete_old_pictures(storage.ledger, 90)
+    storage.add(
+        planned(1, run_id="night-2", status=Status.SUBMITTED, account="account", img_uuid=old.img_uuid)
+    )
+    assert storage.plan_again(old).error_code == ErrorCode.PICTURE_DELETED

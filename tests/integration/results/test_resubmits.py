@@ -179,7 +179,7 @@ def test_what_an_unknown_submit_has_reserved_stays_reserved_while_its_resubmit_i
     (row,) = ledger.of_run(key)
     assert (row.status, row.attempts, row.reserved_cost) == (Status.UNKNOWN, 1, 5)
 
-    said = NotBilled(row.swap_id, 1, "ann", dt.datetime.now(dt.UTC).replace(microsecond=0), "Not billed.")
+    said = NotBilled(row.swap_id, 1, row.claimed_at, "ann", dt.datetime.now(dt.UTC), "Not billed.")
     database.run(lambda connection: settle(connection, database.swaps, [said]))
     assert used(database, key) == Amount(0, 0)
 

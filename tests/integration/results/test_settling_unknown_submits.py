@@ -167,7 +167,8 @@ def test_a_pair_of_two_tasks_of_the_run_must_be_named_by_its_row(
     database.take(settle_twin, [OutcomeUnknown("other-row", "submit_outcome_unknown", "Lost.")])
 
     with pytest.raises(
-        ResolutionError, match=r"has 2 rows in run 'run'.*other-row \(task other, unknown\).*Name the swap_id"
+        ResolutionError,
+        match=r"has 2 rows in run 'run'.*other-row \(task other, unknown\).*Select one by its swap_id",
     ):
         settle(ledger, "not_billed")
     assert [swap.swap_id for swap in settle(ledger, "not_billed", Selection(swap_ids=["other-row"]))] == [
@@ -242,3 +243,49 @@ def test_unknown_submits_are_listed_by_dag_run_and_account(ledger: Ledger) -> No
     assert [swap.pair_id for swap in unknown_submits(ledger, dag_id="dag", run_id="run")] == ["p0", "p1"]
     assert list(unknown_submits(ledger, dag_id="other")) == []
     assert list(unknown_submits(ledger, account="other")) == []
+
+
+# -- an answer that comes after the settlement -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fate", ["ok", "cut_after"])
+@pytest.mark.parametrize("resolution", ["not_billed", "written_off"])
+def test_an_answer_that_comes_after_a_settlement_gives_the_row_its_job_and_the_pair_is_not_sent_again(
+    database: TestDatabase, ledger: Ledger, resolution: str, fate: Any
+) -> None:
+    settle(ledger, resolution)
+    assert database.take(OWNER, [Accepted(row(ledger).swap_id, "job-0", cost=4)], fate) == [True]
+    late = row(ledger)
+    assert (late.status, late.img_uuid, late.cost, late.attempts) == ("submitted", "job-0", 4, 1)
+    assert (late.error_code, late.resolution, late.former_uuids) == (None, resolution, None)
+
+
+def test_an_answer_that_comes_after_the_pair_was_sent_again_is_kept_beside_the_new_job(
+    database: TestDatabase, ledger: Ledger
+) -> None:
+    settle(ledger, "not_billed")
+    again = ClaimOwner("swap[0] try 2 b", "account", 1)
+    database.take(again, [Claim.of(row(ledger))])
+    assert database.take(OWNER, [Accepted(row(ledger).swap_id, "job-0")]) == [False]
+    late = row(ledger)
+    assert (late.status, late.claimed_by, late.former_uuids) == ("submitting", again.name, "job-0")
+
+
+def test_what_a_person_says_of_one_submit_is_not_recorded_for_the_next_one(
+    database: TestDatabase, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two persons: one settles it as not billed, the row is sent again and is unknown again, the other one is late."""
+    seen = ledger.of_run
+
+    def of_run(key: RunKey, **options: Any) -> list[Swap]:
+        rows = seen(key, **options)
+        monkeypatch.setattr(ledger, "of_run", seen)
+        settle(ledger, "not_billed", Selection(swap_ids=[rows[0].swap_id]))
+        database.take(OWNER, [Claim.of(seen(KEY)[0])])
+        database.take(OWNER, [OutcomeUnknown(rows[0].swap_id, "submit_outcome_unknown", "Lost again.")])
+        return rows
+
+    monkeypatch.setattr(ledger, "of_run", of_run)
+    with pytest.raises(ResolutionError, match=r"changed at the same moment\. Nothing was settled"):
+        settle(ledger, "written_off", Selection(key=KEY))
+    assert (row(ledger).status, row(ledger).attempts) == ("unknown", 1)

@@ -66,6 +66,16 @@ def test_both_drivers_of_postgresql_copy(postgres_url: sa.URL, driver: str) -> N
     database.close()
 
 
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+def test_both_drivers_of_postgresql_count_what_they_add(postgres_url: sa.URL, driver: str) -> None:
+    database = TestDatabase(postgres_url.set(drivername=f"postgresql+{driver}"), name="PostgreSQL")
+    ledger = Ledger(database)
+    first = ledger.plan(KEY, [planned(0), planned(1)], task_id="swap")
+    second = ledger.plan(KEY, [planned(0), planned(1), planned(2)], task_id="swap")
+    assert [(plan.added, plan.known) for plan in (first, second)] == [(2, 0), (1, 2)]
+    database.close()
+
+
 def test_text_that_no_database_stores_is_replaced(database: TestDatabase) -> None:
     [row] = plan_and_read(database, planned(0, consent_ref="nul \0 half \ud83d", pair_id="x" * 300))
     assert (row.consent_ref, row.pair_id) == ("nul \ufffd half ?", "x" * 250)

@@ -41,21 +41,81 @@ print(json.dumps({
     "import_errors": {str(k): str(v) for k, v in plugins_manager.get_import_errors().items()},
     "warnings": [w for w in caught if "goenhance" in w],
     "from": airflow_provider_goenhance.__file__,
+    "served": served(),
 }))
+"""
+
+# The plugin's application, mounted as the API server mounts it. The session is the API server's to check.
+SERVE = """
+def served():
+    import asyncio
+    from fastapi import FastAPI
+    from airflow import plugins_manager
+    from airflow_provider_goenhance.links import URL_PREFIX
+
+    server = FastAPI()
+    apps = [app for app in plugins_manager.get_fastapi_plugins()[0] if app["url_prefix"] == URL_PREFIX]
+    for app in apps:
+        server.mount(app["url_prefix"], app["app"])
+
+    async def get(path):
+        sent = []
+
+        asked = []
+
+        async def receive():
+            if asked:
+                await asyncio.Event().wait()  # the client stays
+            asked.append(True)
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message):
+            sent.append(message)
+
+        scope = {
+            "type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b"",
+            "headers": [(b"host", b"localhost")], "root_path": "", "scheme": "http", "http_version": "1.1",
+            "client": ("127.0.0.1", 1), "server": ("localhost", 80), "app": server,
+        }
+        await server(scope, receive, send)
+        status = next(message["status"] for message in sent if message["type"] == "http.response.start")
+        return status, sum(len(message.get("body", b"")) for message in sent)
+
+    return {path: asyncio.run(get(URL_PREFIX + path)) for path in ("/static/1/page.css", "/static/1/page.js", "/runs")}
 """
 
 
 def look(python: Path | str, in_airflow: InAirflow, **settings: str) -> dict[str, object]:
-    said = in_airflow([str(python), "-c", LOOK], **settings)
+    said = in_airflow([str(python), "-c", SERVE + LOOK], **settings)
     assert "Inconsistency" not in said.stdout + said.stderr
     answer: dict[str, object] = json.loads(said.stdout.splitlines()[-1])
     return answer
 
 
-def test_the_wheel_holds_the_package_the_sandbox_and_nothing_of_the_workshop(wheel: Path) -> None:
-    names = zipfile.ZipFile(wheel).namelist()
+def assert_serves_its_pages(seen: dict[str, object]) -> None:
+    served: dict[str, tuple[int, int]] = seen["served"]  # type: ignore[assignment]
+    for name in ("/static/1/page.css", "/static/1/page.js"):
+        status, size = served[name]
+        assert (status, size > 1000) == (200, True), name
+    # The page is there, and asks for a session first: it answers with a redirect to the log-in, or a refusal.
+    assert served["/runs"][0] in {302, 303, 307, 401}
 
-    assert "airflow_provider_goenhance/py.typed" in names
+
+def test_the_wheel_holds_the_package_the_sandbox_and_nothing_of_the_workshop(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    names = archive.namelist()
+
+    # Every file of the package is in it: the pages' templates, styles and scripts, the model, the typed marker.
+    package = ROOT / "plugins" / "airflow_provider_goenhance"
+    files = [path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert {f"airflow_provider_goenhance/{path.relative_to(package)}" for path in files} <= set(names)
+    assert {"py.typed", "web/static/page.css", "web/templates/base.html"} <= {
+        name.removeprefix("airflow_provider_goenhance/") for name in names
+    }
+    (points,) = (archive.read(name).decode() for name in names if name.endswith("/entry_points.txt"))
+    assert "airflow-goenhance = airflow_provider_goenhance.cli.__main__:main" in points
+    assert "provider_info = airflow_provider_goenhance.provider_info:get_provider_info" in points
+    assert "goenhance = airflow_provider_goenhance.plugin:GoEnhancePlugin" in points
     assert {name.split("/")[0] for name in names} == {
         "airflow_provider_goenhance",
         "goenhance_sandbox",
@@ -69,6 +129,17 @@ def test_installed_airflow_has_the_command_that_settles_unknown_submits(
     results = {"conn_type": "sqlite", "host": str(tmp_path / "results.db")}
     said = in_airflow(
         [str(clean_python.with_name("airflow")), "goenhance", "unknowns"],
+        AIRFLOW_CONN_GOENHANCE_RESULTS=json.dumps(results),
+    )
+    assert "No data found" in said.stdout
+
+
+def test_the_console_script_gives_the_same_commands_where_airflow_is_3_1(
+    clean_python: Path, in_airflow: InAirflow, tmp_path: Path
+) -> None:
+    results = {"conn_type": "sqlite", "host": str(tmp_path / "results.db")}
+    said = in_airflow(
+        [str(clean_python.with_name("airflow-goenhance")), "unknowns"],
         AIRFLOW_CONN_GOENHANCE_RESULTS=json.dumps(results),
     )
     assert "No data found" in said.stdout
@@ -89,6 +160,7 @@ def test_installed_it_is_one_plugin_one_connection_type_and_no_warning(
     assert seen["import_errors"] == {}
     assert seen["warnings"] == []
     assert "site-packages" in str(seen["from"])
+    assert_serves_its_pages(seen)
 
 
 def test_airflow_lists_the_connection_type(clean_python: Path, in_airflow: InAirflow) -> None:
@@ -121,6 +193,8 @@ def test_with_the_plugins_folder_alone_the_dags_parse_and_run(
     assert seen["plugins"].count("goenhance") == 1  # type: ignore[attr-defined]
     assert (seen["import_errors"], seen["warnings"]) == ({}, [])
     assert str(seen["from"]).startswith(plugins)
+    assert seen["hook"] is None, "the connection form needs the package"
+    assert_serves_its_pages(seen)
 
     home = tmp_path / "environment"
     home.mkdir()

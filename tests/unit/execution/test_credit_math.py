@@ -233,14 +233,14 @@ def test_a_price_is_learned_from_a_round_in_which_everything_is_certain() -> Non
         (
             round_(17),
             "3 unknown submits; the balance does not show how many were accepted (0 to 3). The balance fell by 17 "
-            "credits, from 1000 to 983. 10 jobs cost 10 credits, at 1 per swap. At least 4 credits went to somebody "
-            "else's use of the account.",
+            "credits, from 1000 to 983. 10 jobs cost 10 credits, at 1 per swap. At least 4 credits were spent by "
+            "other users of the account.",
         ),
         (
             round_(8, unknown=0, maybe=Maybe(failed=2), maybe_unpriced=2),
             "The balance fell by 8 credits, from 1000 to 992. 10 jobs cost 10 credits, at 1 per swap. May or may "
-            "not have been charged in between: 2 failed jobs, which may be refunded. At least 2 credits came back: a "
-            "refund, or a top-up.",
+            "not have been charged in between: 2 failed jobs, which may be refunded. At least 2 credits were added: a "
+            "refund or a top-up.",
         ),
         (
             round_(40, unknown=0, price=None),
@@ -249,7 +249,7 @@ def test_a_price_is_learned_from_a_round_in_which_everything_is_certain() -> Non
         (
             round_(-100, unknown=0, jobs=0, unpriced=0),
             "The balance rose by 100 credits, from 1000 to 1100. No job of this run was certainly "
-            "charged. At least 100 credits came back: a refund, or a top-up.",
+            "charged. At least 100 credits were added: a refund or a top-up.",
         ),
     ],
 )

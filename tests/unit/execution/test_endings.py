@@ -10,7 +10,7 @@ from airflow_provider_goenhance.results.states import Status
 
 WORDS = {
     Status.UNKNOWN: "Settle the unknown submits first",
-    Status.HELD: "Held pairs say above what they wait for",
+    Status.HELD: "The lines above say what each held pair waits for",
     Status.FAILED: "Clear the tasks of the failed pairs",
     Status.REJECTED: "Correct the rejected rows in the manifest",
 }

@@ -33,12 +33,8 @@ from airflow_provider_goenhance.exceptions import (
     TaskEndedError,
     UnreachableError,
 )
-from airflow_provider_goenhance.execution.submit import (
-    UNKNOWN_IN_A_ROW,
-    SubmitReport,
-    slots_for,
-    submit_swaps,
-)
+from airflow_provider_goenhance.execution.submit import SubmitReport, slots_for, submit_swaps
+from airflow_provider_goenhance.execution.submit_outcomes import UNKNOWN_IN_A_ROW
 from airflow_provider_goenhance.execution.task_loop import TaskLoop
 from airflow_provider_goenhance.results.database import ResultsDatabase
 from airflow_provider_goenhance.results.group_commit import GroupCommit

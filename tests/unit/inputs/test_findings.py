@@ -8,7 +8,7 @@ import json
 import pytest
 
 from airflow_provider_goenhance.exceptions import ErrorCode
-from airflow_provider_goenhance.inputs.findings import Rules, as_json, findings_of
+from airflow_provider_goenhance.inputs.findings import Rules, as_json, change_of, findings_of
 from airflow_provider_goenhance.inputs.look import Look, LookError
 
 LINK = "https://pictures.example/people/anna.jpg?X-Amz-Signature=secret"
@@ -40,6 +40,19 @@ def test_an_odd_format_is_a_warning_unless_it_is_converted() -> None:
     heic = Look("heic", 400_000)
     assert codes(heic) == {"unusual_format": False}
     assert codes(heic, "reference", Rules(stages=True)) == {}
+
+
+def test_what_will_be_changed_is_noted_for_the_task_that_changes_it() -> None:
+    large, heic = Look("jpeg", 10_000_000, 6000, 4000), Look("heic", 400_000)
+    staged = Rules(stages=True)
+
+    assert change_of(LINK, "source", large, staged) == (
+        "source_img pictures.example/…/anna.jpg has 10,000,000 bytes, and is shrunk before it is sent"
+    )
+    assert "is converted" in (change_of(LINK, "reference", heic, staged) or "")
+    assert change_of(LINK, "reference", large, staged) is None, "its result would become smaller too"
+    assert change_of(LINK, "source", large, Rules()) is None, "no storage to stage it"
+    assert change_of(LINK, "source", GOOD, staged) is None
 
 
 def test_no_face_rejects_and_what_is_less_certain_warns() -> None:

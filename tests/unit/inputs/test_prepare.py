@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from airflow_provider_goenhance.exceptions import ErrorCode, InputError, InputStoreError
+from airflow_provider_goenhance.inputs import prepare as module
 from airflow_provider_goenhance.inputs.local_files import LocalFiles
 from airflow_provider_goenhance.inputs.prepare import (
     InputPreparer,
@@ -21,7 +23,9 @@ from airflow_provider_goenhance.inputs.prepare import (
 )
 from airflow_provider_goenhance.inputs.sign import LinkSigner
 from airflow_provider_goenhance.inputs.staging import Staging, remove_copy
+from airflow_provider_goenhance.inputs.stores import Found
 from airflow_provider_goenhance.picture_address import PictureAddress
+from airflow_provider_goenhance.pictures.decode_budget import DecodeBudget
 from tests.swaps import planned
 from tests.unit.pictures.pictures import encoded
 
@@ -154,3 +158,30 @@ def test_a_reworked_picture_is_staged_with_a_note(tmp_path: Path, source: str) -
 def test_an_echo_of_the_link_is_cut_out_of_an_error(text: str) -> None:
     link = "https://b.example/a.jpg?X-Amz-Signature=0123456789abcdef&X-Amz-Expires=60"
     assert "0123456789abcdef" not in PreparedInputs(link, "https://a.example/r.jpg").without_links(text)
+
+
+def test_the_files_that_are_copied_at_the_same_time_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[int] = []
+    most = 0
+
+    class Counting(FakeStore):
+        def read(self, address: PictureAddress, found: Found) -> bytes:
+            nonlocal most
+            held.append(1)
+            most = max(most, len(held))
+            time.sleep(0.01)
+            held.pop()
+            return super().read(address, found)
+
+    monkeypatch.setattr(module, "COPYING", DecodeBudget(3 * len(PICTURE)))
+    store = Counting({f"{number}.jpg": PICTURE for number in range(20)}, can_sign=False)
+    preparing = preparer(store, tmp_path)
+
+    async def all_of_them() -> None:
+        rows = [planned(number, source_img=f"gs://bucket/{number}.jpg") for number in range(20)]
+        await asyncio.gather(*map(preparing.prepare, rows))
+
+    asyncio.run(all_of_them())
+    assert 1 <= most <= 3

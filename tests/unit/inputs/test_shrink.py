@@ -197,3 +197,11 @@ def test_a_picture_with_too_many_pixels_is_not_decoded(monkeypatch: pytest.Monke
 
     with pytest.raises(UnfitPictureError, match="64 x 64 pixels, too many to shrink here"):
         fit_picture(encoded(photo(64, 64), "TIFF"), "source")
+
+
+def test_a_decompression_bomb_is_too_large_and_not_called_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    bomb = encoded(photo(40, 30), "TIFF")
+    with pytest.raises(UnfitPictureError, match="too many pixels") as refused:
+        fit_picture(bomb, "source")
+    assert refused.value.code == "input_too_large"

@@ -8,14 +8,13 @@ import re
 from pathlib import Path
 
 from include.local.paths import this_checkout
+from tests.airflow_versions import plugin_files
 
 ROOT = this_checkout().root
 
 
 def test_airflow_loads_one_file_of_the_plugins_folder_and_leaves_the_package_alone() -> None:
-    from airflow._shared.module_loading import find_path_from_directory
-
-    loaded = find_path_from_directory(str(ROOT / "plugins"), ".airflowignore", "glob")
+    loaded = plugin_files(ROOT / "plugins")
     assert [Path(path).name for path in loaded if path.endswith(".py")] == ["goenhance_plugin.py"]
 
 

@@ -20,6 +20,7 @@ from include.local.paths import Paths
 from include.local.prepare import store
 from include.local.settings import ConnectionSetting, PoolSetting, Settings
 from include.local.written_settings import Written, kept_lines, with_stored_connections
+from tests.airflow_versions import forget_fernet
 
 SANDBOX = ConnectionSetting(
     "goenhance_default", "goenhance", "http://127.0.0.1", password="sk-sandbox", port=8765
@@ -67,14 +68,12 @@ class Stack:
 
 @pytest.fixture
 def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
-    from airflow.models import crypto
-
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", KEY)
-    crypto.get_fernet.cache_clear()
+    forget_fernet()
     stack = Stack(Paths(tmp_path))
     yield stack
     stack.engine.dispose()
-    crypto.get_fernet.cache_clear()
+    forget_fernet()
 
 
 def test_a_real_key_that_a_person_entered_stays_and_the_start_says_so(stack: Stack) -> None:

@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.models import crypto
 from airflow.models.trigger import Trigger
-from airflow.serialization.decoders import smart_decode_trigger_kwargs
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from cryptography.fernet import Fernet
 
@@ -23,6 +21,7 @@ from airflow_provider_goenhance.execution.wait_plan import WaitPlan
 from airflow_provider_goenhance.results.waiting_jobs import RowsOf
 from airflow_provider_goenhance.triggers.deferral import wait_in_triggerer
 from airflow_provider_goenhance.triggers.face_swap import GoEnhanceJobsTrigger
+from tests.airflow_versions import decode_trigger_kwargs, forget_fernet
 
 DEADLINE = 1_795_000_000.25
 
@@ -43,9 +42,7 @@ def stored_and_restored(before: BaseTrigger) -> GoEnhanceJobsTrigger:
     row = Trigger(path, kwargs)
     decrypted = Trigger._decrypt_kwargs(row.encrypted_kwargs)
     assert path == f"{type(before).__module__}.{type(before).__qualname__}"
-    return GoEnhanceJobsTrigger(
-        **{name: smart_decode_trigger_kwargs(value) for name, value in decrypted.items()}
-    )
+    return GoEnhanceJobsTrigger(**{name: decode_trigger_kwargs(value) for name, value in decrypted.items()})
 
 
 async def events_of(running: BaseTrigger) -> list[TriggerEvent]:
@@ -73,7 +70,7 @@ def jobs(count: int) -> list[str]:
 def test_however_many_jobs_there_are_a_trigger_fits_into_64_kib(monkeypatch: pytest.MonkeyPatch) -> None:
     """MySQL's TEXT holds no more, and the deferral would fail after the swaps were paid for."""
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", Fernet.generate_key().decode())
-    crypto.get_fernet.cache_clear()
+    forget_fernet()
     try:
         plan = WaitPlan()
         for _ in range(100):
@@ -94,7 +91,7 @@ def test_however_many_jobs_there_are_a_trigger_fits_into_64_kib(monkeypatch: pyt
         )
         row = Trigger(*deferral["trigger"].serialize())
     finally:
-        crypto.get_fernet.cache_clear()
+        forget_fernet()
     assert row.encrypted_kwargs.startswith("gAAAA")
     assert len(row.encrypted_kwargs) < 64 * 1024
 

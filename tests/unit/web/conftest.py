@@ -6,10 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from airflow.api_fastapi import app as airflow_app
 from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
-from airflow.models.dag import DagModel
-from airflow.models.revoked_token import RevokedToken
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
@@ -17,6 +14,7 @@ from airflow_provider_goenhance.plugin import GoEnhancePlugin
 from airflow_provider_goenhance.results.plan import RunKey
 from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.web import figures, rows, runs
+from tests.airflow_versions import no_teams, revoke_nothing, use_auth_manager
 from tests.unit.web.serving import PNG, row, write
 
 
@@ -26,6 +24,7 @@ def states(monkeypatch: pytest.MonkeyPatch) -> dict[RunKey, str]:
     known: dict[RunKey, str] = {}
     for module in (runs, rows):
         monkeypatch.setattr(module, "states_of", lambda keys: known)
+        monkeypatch.setattr(module, "caps_of_runs", lambda tasks: {})
     return known
 
 
@@ -37,10 +36,10 @@ def server(
     monkeypatch.setenv(
         "AIRFLOW__API_AUTH__JWT_SECRET", "a secret of this test, of sufficient length: " + "x" * 32
     )
-    monkeypatch.setattr(airflow_app._AuthManagerState, "instance", SimpleAuthManager())
+    use_auth_manager(monkeypatch, SimpleAuthManager())
     # The two things that the check reads from the metadata database: teams and revoked sessions. There are none.
-    monkeypatch.setattr(DagModel, "get_team_name", staticmethod(lambda dag_id: None))
-    monkeypatch.setattr(RevokedToken, "is_revoked", staticmethod(lambda jti: False))
+    no_teams(monkeypatch)
+    revoke_nothing(monkeypatch)
     # A test writes rows, looks, and writes again: nothing is remembered between.
     monkeypatch.setattr(figures, "RUNS_SECONDS", 0.0)
     monkeypatch.setattr(figures, "INDEX_SECONDS", 0.0)

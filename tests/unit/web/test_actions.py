@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.api_fastapi import app as airflow_app
+from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
-from airflow.models.dag import DagModel
-from airflow.models.revoked_token import RevokedToken
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
@@ -30,7 +28,9 @@ from airflow_provider_goenhance.results.prices import store_price
 from airflow_provider_goenhance.results.recovery import Policies
 from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.results.swap import Swap
+from airflow_provider_goenhance.web import rows
 from airflow_provider_goenhance.web.actions import again, policies
+from tests.airflow_versions import no_teams, revoke_nothing, use_auth_manager
 from tests.swaps import planned
 
 MINE, RUN = {"dag_id": "dag"}, {"dag_id": "dag", "run_id": "run"}
@@ -45,10 +45,10 @@ def client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[TestClie
     monkeypatch.setenv(
         "AIRFLOW__API_AUTH__JWT_SECRET", "a secret of this test, of sufficient length: " + "x" * 32
     )
-    monkeypatch.setattr(airflow_app._AuthManagerState, "instance", SimpleAuthManager())
+    use_auth_manager(monkeypatch, SimpleAuthManager())
     # The things that are read from the metadata database: teams, revoked sessions, rendered fields. There are none.
-    monkeypatch.setattr(DagModel, "get_team_name", staticmethod(lambda dag_id: None))
-    monkeypatch.setattr(RevokedToken, "is_revoked", staticmethod(lambda jti: False))
+    no_teams(monkeypatch)
+    revoke_nothing(monkeypatch)
     monkeypatch.setattr(policies, "rendered_fields", lambda key, task_ids: [])
     monkeypatch.setenv(
         "AIRFLOW_CONN_GOENHANCE_RESULTS",
@@ -74,7 +74,7 @@ def _write_rows(folder: Path) -> None:
         "claimed_by": "swap[0] try 1",
     }
     done = {**sent, "status": Status.SUCCEEDED, "img_uuid": "job-0", "result_uri": kept.as_uri()}
-    rows = [
+    planned_rows = [
         planned(0, map_index=0, **done),
         planned(1, map_index=0, status=Status.UNKNOWN, **sent),
         planned(
@@ -85,7 +85,7 @@ def _write_rows(folder: Path) -> None:
         planned(5, batch=None, status=Status.REJECTED, error_code="no_host", error_message="Row 6: no host."),
     ]
     ledger = Ledger(open_results())
-    ledger.plan(RunKey("dag", "run"), rows)
+    ledger.plan(RunKey("dag", "run"), planned_rows)
     foreign = planned(0, dag_id="other", swap_id="foreign", **done)
     ledger.plan(RunKey("other", "run"), [foreign])
     store_price(ledger.database, "account", 4)
@@ -93,7 +93,7 @@ def _write_rows(folder: Path) -> None:
 
 def token(role: str | None, name: str = "anna") -> str:
     user = SimpleAuthManagerUser(username=name, role=role)
-    return airflow_app.get_auth_manager().generate_jwt(user)
+    return get_auth_manager().generate_jwt(user)
 
 
 def row(number: int) -> Swap:
@@ -211,6 +211,23 @@ def test_a_reviewer_rejects_a_picture_and_undoes_it(
     (shown,) = review(client, None, 0).json()
     assert (shown["review"], row(0).review) == (None, None)
     assert "anna undid the review of 1 picture" in caplog.text
+
+
+def test_the_counts_of_a_finished_run_follow_a_review_and_a_settlement(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "states_of", lambda keys: {})
+    monkeypatch.setattr(rows, "caps_of_runs", lambda tasks: {})
+
+    def figures() -> str:
+        return client.get("/goenhance/swaps", params={**RUN, "fragment": "figures"}).text
+
+    assert "Swap the rejected picture again" not in figures()
+    review(client, "rejected", 0)
+    assert "Swap the rejected picture again" in figures()
+    assert "1 unknown" in figures()
+    settle(client, "written_off", 1)
+    assert "1 unknown" not in figures()
 
 
 def test_a_row_without_a_picture_cannot_be_reviewed(client: TestClient) -> None:

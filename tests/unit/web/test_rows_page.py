@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import html as markup
 import re
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from fastapi.testclient import TestClient
@@ -12,15 +14,15 @@ from fastapi.testclient import TestClient
 from airflow_provider_goenhance.results.plan import RunKey
 from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.results.swap import Swap
-from airflow_provider_goenhance.web import row_query
+from airflow_provider_goenhance.web import budget_view, row_query, rows, runs
 from tests.unit.web.serving import Tags, row, token, write
 
 RUN = {"dag_id": "mine", "run_id": "run"}
 NASTY = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>"
 
 
-def get(server: TestClient, path: str = "swaps", **query: Any) -> str:
-    answer = server.get(f"/goenhance/{path}", params={**RUN, **query}, headers=token("viewer"))
+def get(server: TestClient, path: str = "swaps", user: str = "viewer", **query: Any) -> str:
+    answer = server.get(f"/goenhance/{path}", params={**RUN, **query}, headers=token(user))
     assert answer.status_code == 200, answer.text
     return answer.text
 
@@ -385,3 +387,65 @@ def test_a_place_that_was_made_up_begins_somewhere_and_never_fails(server: TestC
         page_of_rows = page(server, row(), after=after, order=order)
 
         assert "Traceback" not in page_of_rows
+
+
+def test_what_a_run_has_nothing_for_is_not_offered(server: TestClient) -> None:
+    write(row(1), row(2, status=Status.REUSED))
+
+    html = get(server, user="admin")
+
+    assert 'data-action="again"' not in html
+    assert "failures.csv" not in html
+    assert "rows.csv" in html
+
+
+def test_failures_and_rejected_pictures_are_offered_with_their_number(server: TestClient) -> None:
+    write(
+        row(1, review="rejected", reviewed_by="anna", result_uri="file:///p.png"),
+        row(2, status=Status.FAILED),
+        row(3, status=Status.HELD),
+    )
+
+    html = get(server, user="admin")
+
+    assert "Run the 2 failures again" in html
+    assert "Swap the rejected picture again" in html
+    assert "failures.csv" in html
+
+
+@pytest.mark.parametrize("run_id", ["manual__2026-11-28T01:02:03+00:00", "a/b", "a b&c=d#e?f%2B"])
+def test_every_run_id_has_an_address(server: TestClient, run_id: str) -> None:
+    write(row(run_id=run_id))
+
+    runs = server.get("/goenhance/runs", headers=token("viewer")).text
+    link = Tags(runs).link(markup.escape(run_id), runs)
+    assert link is not None
+    rows = server.get(f"/goenhance/{link}", headers=token("viewer")).text
+
+    assert ids(rows) == ["1"]
+    links = [urlsplit(address) for address in Tags(rows).all("a", "href") if address.startswith("swaps?")]
+    assert links
+    assert {parse_qs(link.query)["run_id"][0] for link in links} == {run_id}
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"max_pairs": 20}, "budget: 2 of 20 pairs used"),
+        ({"max_pairs": "1", "max_cost": 300}, "budget: 2 of 1 pair and 8 of 300 credits used"),
+        ({"max_pairs": None, "max_cost": ""}, None),
+        ({"max_pairs": "{{ params.max_pairs }}"}, None),
+        ("[]", None),
+    ],
+)
+def test_a_run_says_how_much_of_its_budget_is_used(
+    server: TestClient, monkeypatch: pytest.MonkeyPatch, fields: object, text: str | None
+) -> None:
+    write(row(1, attempts=1, cost=4), row(2, attempts=1, cost=4))
+    known = budget_view.caps_in(fields)
+    for module in (runs, rows):
+        monkeypatch.setattr(module, "caps_of_runs", lambda tasks: {RunKey("mine", "run"): known})
+
+    for html in (get(server), server.get("/goenhance/runs", headers=token("viewer")).text):
+        assert ("budget" in html) == (text is not None)
+        assert text is None or text in html

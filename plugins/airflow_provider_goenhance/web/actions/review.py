@@ -14,6 +14,7 @@ from ...results.ledger import Ledger
 from ...results.recovery import Policies
 from ...results.states import Review
 from ...results.swap import Swap
+from ..figures import forget
 from ..permissions import ViewerDep, may_review, same_origin
 from .chosen_rows import Chosen, rows_of_dag, with_ledger
 
@@ -40,9 +41,11 @@ def review(dag_id: str, verdict: Verdict, viewer: ViewerDep) -> list[dict[str, A
         return review_pictures(ledger, verdict.swap_ids, verdict.review, by=viewer.name, note=verdict.note)
 
     try:
-        return [_shown(row) for row in with_ledger(work)]
+        rows = with_ledger(work)
     except ReviewError as error:
         raise HTTPException(409, str(error)) from None
+    forget(rows)
+    return [_shown(row) for row in rows]
 
 
 def _shown(row: Swap) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from ...results.ledger import Ledger
 from ...results.recovery import Policies
 from ...results.resolution import Resolution
 from ...results.swap import Swap
+from ..figures import forget
 from ..permissions import ViewerDep, may_edit, same_origin
 from .chosen_rows import Chosen, rows_of_dag, with_ledger
 
@@ -56,9 +57,11 @@ def settle(dag_id: str, said: Settlement, viewer: ViewerDep) -> list[dict[str, A
         )
 
     try:
-        return [_shown(row) for row in with_ledger(work)]
+        rows = with_ledger(work)
     except ResolutionError as error:
         raise HTTPException(409, str(error)) from None
+    forget(rows)
+    return [_shown(row) for row in rows]
 
 
 def _confirm(rows: list[Swap], img_uuid: str) -> None:

@@ -63,7 +63,10 @@
       const done = await work();
       if (done) page.announce(done);
       if (confirmed === work) dialog.close();
-      page.refresh();
+      const shown = page.shown;
+      await page.refresh();
+      // The larger view behind the dialog shows the row as it is now.
+      if (shown && page.shown === shown) page.show(shown);
     } catch (error) {
       $("[data-error]", dialog).textContent = error.message;
       yes.disabled = false;
@@ -79,15 +82,44 @@
     }
   }
 
+  // -- what fits the rows --------------------------------------------------------------------------------------------
+
+  const rowOf = (id) => $(`#rows [data-row="${CSS.escape(id)}"]`);
+  const FITS = {
+    picture: (row) => row.dataset.hasPicture === "yes",
+    reviewed: (row) => Boolean(row.dataset.review),
+    unknown: (row) => row.dataset.status === "unknown",
+    // No task holds a row that was never sent, or that uses an earlier picture.
+    task: (row) => !["rejected", "reused"].includes(row.dataset.status),
+  };
+  // A row that a filter has hidden since is judged by the server.
+  const fitting = (ids, what) => ids.filter((id) => !rowOf(id) || !what || FITS[what](rowOf(id)));
+
+  function offer(root, ids) {
+    for (const button of $$("[data-for]", root)) button.hidden = !fitting(ids, button.dataset.for).length;
+  }
+
+  document.addEventListener("goenhance:chosen", (event) => offer(bar, event.detail));
+  document.addEventListener("goenhance:shown", (event) => {
+    if (!event.detail) return;
+    const actions = $("[data-actions]");
+    offer(actions, [event.detail.id]);
+    for (const button of $$("[data-verdict]", actions)) {
+      button.setAttribute("aria-pressed", button.dataset.verdict === event.detail.row.dataset.review);
+    }
+  });
+
   // -- reviews -------------------------------------------------------------------------------------------------------
 
+  const REVIEWED = { approve: "picture", reject: "picture", undo: "reviewed" };
   const VERDICTS = { approve: "approved", reject: "rejected", undo: null };
 
   async function review(ids, action) {
+    if (!ids.length) return page.announce("There is no picture to review");
     await guarded("The review was not recorded", async () => {
       const rows = await call(ours("review"), "POST", { swap_ids: ids, review: VERDICTS[action] });
       for (const { swap_id, review } of rows) {
-        const row = $(`#rows [data-row="${CSS.escape(swap_id)}"]`);
+        const row = rowOf(swap_id);
         if (row && review) row.dataset.review = review;
         else if (row) delete row.dataset.review;
       }
@@ -115,7 +147,7 @@
     const id = page.shown || focused?.dataset.row;
     const action = { a: "approve", x: "reject", u: "undo" }[event.key];
     if (event.key === "n") nextUnreviewed();
-    else if (action && id && may.has("review")) review([id], action);
+    else if (action && id && may.has("review")) review(fitting([id], REVIEWED[action]), action);
     else return;
     event.preventDefault();
   });
@@ -179,7 +211,8 @@
 
   function settle(ids) {
     const form = $("#settle-fields").content.cloneNode(true);
-    ask("Settle the chosen submits", [...form.children], "Settle", async () => {
+    const title = ids.length === 1 ? "Settle the unknown submit" : `Settle ${ids.length} unknown submits`;
+    ask(title, [...form.children], "Settle", async () => {
       const given = new FormData($("form", dialog));
       const body = { swap_ids: ids, resolution: given.get("resolution"), note: given.get("note") || null };
       if (body.resolution === "billed") body.img_uuid = given.get("img_uuid");
@@ -206,7 +239,8 @@
     const button = event.target.closest("[data-action]");
     if (!button) return;
     const name = button.dataset.action;
+    const ids = button.closest("#viewer") ? [page.shown] : [...page.chosen];
     if (name === "again") again(button.dataset.statuses);
-    else ACTIONS[name](button.closest("#viewer") ? [page.shown] : [...page.chosen], name);
+    else ACTIONS[name](fitting(ids, button.dataset.for), name);
   });
 })();

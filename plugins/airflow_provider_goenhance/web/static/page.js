@@ -12,7 +12,7 @@
   document.documentElement.classList.add("js");
 
   // What other scripts of the page may use: see "goenhance:chosen" and "goenhance:shown" below.
-  const page = (window.goenhance = { chosen: new Set(), shown: null, announce, refresh: () => refresh("rows") });
+  const page = (window.goenhance = { chosen: new Set(), shown: null, announce, refresh: () => Promise.all([refresh("rows"), refresh("figures")]) });
 
   // -- links out of the frame ---------------------------------------------------------------------------------
 
@@ -82,6 +82,13 @@
 
   const waiting = {};
 
+  // Whether a control of the new part is the one that had the focus in the old part.
+  const sameControl = (one, other) =>
+    one.tagName === other.tagName &&
+    ["href", "value", "data-action", "data-statuses", "data-of"].every(
+      (name) => one.getAttribute(name) === other.getAttribute(name),
+    );
+
   async function refresh(id) {
     const part = document.getElementById(id);
     if (!part || !part.dataset.url) return;
@@ -98,16 +105,17 @@
     }
     const parsed = new DOMParser().parseFromString(html, "text/html").getElementById(id);
     if (!parsed) return;
+    const wasLive = Number(part.dataset.refresh) > 1000;
     const focused = part.contains(document.activeElement) ? document.activeElement : null;
-    const address = focused && focused.getAttribute("href");
     part.replaceWith(document.adoptNode(parsed));
     const now = document.getElementById(id);
-    if (address) $$("a", now).find((link) => link.getAttribute("href") === address)?.focus();
+    if (focused) $$("a, button, input", now).find((one) => sameControl(one, focused))?.focus();
     localTimes(now);
     markChosen();
     const verdict = $("[data-announce]", now);
     if (verdict) announce(verdict.textContent);
-    schedule(id);
+    // One last look after the end: the last rows may have been written since they were counted.
+    schedule(id, wasLive && !now.dataset.refresh ? 5000 : undefined);
   }
 
   function schedule(id, pause) {

@@ -33,6 +33,13 @@ CASES = {
     "behind dark glasses": (partial(damage.glasses, shade=0.95), "face_covered", "without dark glasses"),
     "behind a mask": (partial(damage.covered, what="mask"), "face_covered", "send one without"),
     "behind a cup": (partial(damage.covered, what="cup"), "face_covered", "partly covered"),
+    "under a fringe": (partial(damage.strands, where="fringe"), "face_covered", "over the forehead"),
+    "under a light fringe": (
+        partial(damage.strands, where="fringe", colour=(170, 135, 90)),
+        "face_covered",
+        "over the forehead",
+    ),
+    "with a hand over an eye": (partial(damage.covered, what="hand"), "face_covered", "covered eye"),
     "half under hair": (partial(damage.strands, where="curtain"), "face_covered", "partly covered"),
 }
 
@@ -127,7 +134,6 @@ def test_no_sample_picture_is_refused_in_either_role(engine, name, picture):
         partial(damage.toned, lightness=1.1, chroma=0.8),
         partial(damage.strands, where="cheek"),
         partial(damage.strands, where="temple"),
-        partial(damage.strands, where="fringe"),
         partial(damage.strands, where="beard"),
         partial(damage.glasses),
         partial(damage.noisy, level=20),
