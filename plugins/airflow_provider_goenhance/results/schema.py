@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
-from .columns import StringTuple, UtcDateTime
+from .columns import PreciseUtcDateTime, StringTuple, UtcDateTime
 
 DEFAULT_TABLE = "goenhance_swaps"
 _T = TypeVar("_T")
@@ -124,10 +124,11 @@ def swaps_table(name: str = DEFAULT_TABLE, schema: str | None = None) -> sa.Tabl
         sa.Column("claimed_by", sa.String(400)),
         sa.Column("max_tries", sa.Integer),
         sa.Column("planned_at", _Time),
-        sa.Column("claimed_at", _Time),
+        # Tells one submit of a row from the next one, see `resolution.py`.
+        sa.Column("claimed_at", PreciseUtcDateTime),
         # By the database's clock; the other times are by the workers'.
         sa.Column("claim_expires_at", _Time),
-        sa.Column("submitted_at", _Time),
+        sa.Column("submitted_at", PreciseUtcDateTime),
         sa.Column("finished_at", _Time),
         # Set on a row that a later plan of its run no longer holds: it counts no more.
         sa.Column("superseded_at", _Time),

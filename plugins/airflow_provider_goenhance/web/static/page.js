@@ -125,8 +125,11 @@
     if (!part || !after || document.hidden) return;
     waiting[id] = setTimeout(() => {
       refresh(id);
-      // The rows change with the figures, unless somebody is looking at one of them, or the run is only being counted.
-      if (id === "figures" && after > 1000 && !$("#viewer")?.open) refresh("rows");
+      // The rows change with the figures, unless the run is only being counted. While somebody is looking at one of them
+      // they stay; they change when the larger view is closed.
+      if (id !== "figures" || after <= 1000) return;
+      if ($("#viewer")?.open) page.missed = true;
+      else refresh("rows");
     }, after);
   }
 
@@ -234,6 +237,8 @@
     $("[data-open]", row)?.focus();
     page.shown = null;
     document.dispatchEvent(new CustomEvent("goenhance:shown", { detail: null }));
+    if (page.missed) refresh("rows");
+    page.missed = false;
   });
 
   document.addEventListener("keydown", (event) => {
