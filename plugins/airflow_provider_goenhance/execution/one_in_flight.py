@@ -258,7 +258,7 @@ _FOUND = {Status.REUSED: "reused", Status.SUBMITTED: "adopted", Status.HELD: "he
 
 
 def _ends_the_round(report: SubmitReport, looked: _Looked) -> bool:
-    """Return whether no row has to be looked at again for now."""
+    """Return whether this round needs no second look at any row."""
     if report.stopped_by is not None or report.left_out:
         return True
     return not (looked.in_flight or report.taken_elsewhere or report.changed)

@@ -220,8 +220,8 @@ _STATUS = _POSITIONS["status"]
 _STATUSES = {status.value: status for status in Status}
 _values_of = attrgetter(*_FIELDS)
 
-#: A swap that can still be changed. `__init__` of a frozen dataclass sets each field by a call of `object.__setattr__`:
-#: of so many fields that takes seven times as long, and a plan makes three swaps of each row.
+#: A swap that can still be changed. `__init__` of a frozen dataclass sets each field by a call of `object.__setattr__`,
+#: which takes seven times as long with this number of fields, and a plan makes three swaps of each row.
 _Unfrozen: Any = dataclasses.make_dataclass(
     "_Unfrozen",
     [
