@@ -99,15 +99,21 @@ ifndef TESTS
 endif
 
 stores := .local/stores
-.PHONY: test-stores
-test-stores: setup ## run the tests of private inputs on Google Cloud Storage and Azure; installs emulators into .local
+store_tests := unset $${!AIRFLOW_@}; export AIRFLOW_HOME=$(CURDIR)/.local/test-airflow \
+	PATH=$(CURDIR)/$(stores)/npm/node_modules/.bin:$$PATH; \
+	$(stores)/bin/python -m pytest tests/integration/inputs/test_azure.py tests/integration/inputs/test_gcs.py \
+	tests/unit/hooks/test_refused_objects.py
+.PHONY: stores
+stores: setup ## install the extras gcs and azure, and emulators of both stores, into .local/stores
 	@uv=$$(ls .venv/uv-*/bin/uv | tail -1); $$uv venv --quiet --allow-existing --python $(venv)/python $(stores); \
 		$$uv pip install --quiet --python $(stores)/bin/python -r requirements-stores.txt; \
 		$$uv pip install --quiet --python $(stores)/bin/python --no-deps -e .
 	@npm install --silent --no-audit --no-fund --prefix $(stores)/npm azurite || \
 		echo "azurite could not be installed with npm: the tests of Azure are skipped."
-	@unset $${!AIRFLOW_@}; export AIRFLOW_HOME=$(CURDIR)/.local/test-airflow PATH=$(CURDIR)/$(stores)/npm/node_modules/.bin:$$PATH; \
-		$(stores)/bin/python -m pytest tests/integration/inputs
+
+.PHONY: test-stores
+test-stores: stores ## run the tests of private inputs on Google Cloud Storage and Azure, against emulators
+	@$(store_tests)
 
 .PHONY: test-install
 test-install: setup ## build the wheel, and run the README's Dag in a clean environment with `airflow standalone`
@@ -121,15 +127,28 @@ docs: setup ## build the documentation site in .local/site; a broken link fails
 	@$(docs)/bin/zensical build --strict --clean
 
 .PHONY: coverage
-coverage: setup ## run the tests with coverage; fails below 92 % of lines or branches, or 80 % of a module
+coverage: stores ## run the tests with coverage, those of test-stores too; fails below 92 % of lines or branches, or 80 % of a module
 	@mkdir -p .local/coverage
-	@$(pytest) $(workers) -m "not slow" --cov --cov-report=json:.local/coverage/coverage.json
+	@$(pytest) $(workers) -m "not slow" --cov --cov-report=
+	@$(store_tests) --cov --cov-append --cov-report=json:.local/coverage/coverage.json
 	@$(venv)/python -m tests.coverage_gate .local/coverage/coverage.json
 
+.PHONY: lock
+lock: setup ## compile requirements*.txt from pyproject.toml; UPGRADE=1 takes the newest versions
+	@export UV_CUSTOM_COMPILE_COMMAND="make lock"; \
+		compile="$$(ls .venv/uv-*/bin/uv | tail -1) pip compile --quiet --universal --python-version 3.11 --no-annotate $(if $(UPGRADE),--upgrade)"; \
+		$$compile pyproject.toml --group dev --extra postgres --extra manifests --extra c2pa --extra s3 --extra sandbox -o requirements-dev.txt; \
+		$$compile pyproject.toml --extra postgres --extra manifests -c requirements-dev.txt -o requirements.txt; \
+		$$compile --group browser -c requirements-dev.txt -o requirements-browser.txt; \
+		$$compile pyproject.toml --group fab --extra postgres -c requirements-dev.txt -o requirements-fab.txt; \
+		$$compile --group docs -o requirements-docs.txt; \
+		$$compile --group celery -c requirements-dev.txt -o requirements-celery.txt; \
+		$$compile pyproject.toml --group dev --group stores --extra s3 --extra gcs --extra azure --extra sandbox -o requirements-stores.txt
+
 .PHONY: audit
-audit: setup ## look for known vulnerabilities in the pinned requirements; needs the vulnerability database of PyPI
+audit: setup ## look for known vulnerabilities in the pinned requirements; needs pypi.org; fails for a package it cannot look up
 	@uv=$$(ls .venv/uv-*/bin/uv | tail -1); for file in requirements.txt requirements-dev.txt; do \
-		$$uv tool run --quiet --from 'pip-audit==2.*' pip-audit --no-deps --disable-pip --requirement $$file; done
+		$$uv tool run --quiet --from 'pip-audit==2.*' pip-audit --strict --no-deps --disable-pip --requirement $$file; done
 
 .PHONY: matrix
 matrix: setup ## run unit, Dag and end-to-end tests on Airflow 3.1 to 3.3 (noxfile.py); ROWS="3.1-lowest" runs some rows only

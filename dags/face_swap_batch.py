@@ -132,7 +132,7 @@ with DAG(
             "keep",
             enum=["keep", "review", "fail"],
             title="Suspicious pictures",
-            description="What follows if kept pictures look unchanged, blank, blurred, or like another picture. "
+            description="What to do if kept pictures look unchanged, blank, blurred, or like another picture. "
             "'keep': the report counts them. 'review': it lists them in its XCom to_review. 'fail': the run fails "
             "until a person has approved them. Nothing is paid again.",
         ),
@@ -149,7 +149,7 @@ with DAG(
             type=["null", "integer"],
             minimum=1,
             title="Budget: pairs",
-            description="The most pairs that this run may pay for. Blank: no limit.",
+            description="Maximum number of pairs that this run may pay for. Blank: no limit.",
             section="Budget and approval",
         ),
         "max_cost": Param(
@@ -157,8 +157,8 @@ with DAG(
             type=["null", "integer"],
             minimum=1,
             title="Budget: credits",
-            description="The most credits that this run may spend. Needs a price: until GoEnhance has reported one, "
-            "'Credits per swap' of the connection. Blank: no limit.",
+            description="Maximum number of credits that this run may spend. Needs a price: until GoEnhance has "
+            "reported one, 'Credits per swap' of the connection. Blank: no limit.",
             section="Budget and approval",
         ),
         "on_budget_reached": Param(
@@ -182,8 +182,8 @@ with DAG(
             "warn",
             enum=["off", "warn", "reject"],
             title="Check the pictures first",
-            description="Look at each picture before anything is paid. 'warn': note on the row what is wrong. "
-            "'reject': also do not send pairs whose picture cannot be used. 'off': look at none.",
+            description="Check each picture before anything is paid. 'warn': note on the row what is wrong. "
+            "'reject': also do not send pairs whose picture cannot be used. 'off': no check.",
             section="Pictures",
         ),
         "face_check": Param(

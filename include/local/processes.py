@@ -24,6 +24,9 @@ from include.local.errors import LocalStackError
 _POLL_S = 0.1
 # On SIGTERM, PostgreSQL waits until its clients have left; on SIGINT it ends in order at once.
 _FIRST_SIGNALS = {"postgres": signal.SIGINT}
+# Airflow's triggerer waits up to 10 s for the process that runs the triggers, and is not woken when that ends. A second
+# SIGTERM within these would make it kill what may still write.
+_LONGER_GRACE_S = {"triggerer": 12.0}
 
 
 @dataclass(frozen=True)
@@ -128,28 +131,42 @@ def stop(components: Iterable[Component], *, grace: float) -> list[str]:
     Stop components and everything they started: SIGTERM, then SIGKILL after ``grace`` seconds.
 
     The first process of each session is signalled first, so that it can stop its own children. The rest of the
-    session is then signalled directly, and killed if it does not end.
+    session is then signalled directly, and killed if it does not end. A triggerer has twelve seconds at least.
 
     :returns: names of the components of which a process had to be killed
     :raises LocalStackError: a process survives SIGKILL
     """
     wanted = list(components)
+    began = time.monotonic()
     for component in wanted:
         if is_running(component):
             _send(component.pid, _FIRST_SIGNALS.get(component.name, signal.SIGTERM))
-    _wait_until_gone(wanted, grace)
-    for component in wanted:
-        for pid in members(component):
-            _send(pid, signal.SIGTERM)
-    left = _wait_until_gone(wanted, min(grace, 3.0))
-    for component in left:
-        for pid in members(component):
-            _send(pid, signal.SIGKILL)
+    patience = {component: max(grace, _LONGER_GRACE_S.get(component.name, 0.0)) for component in wanted}
+    left: list[Component] = []
+    for seconds in sorted(set(patience.values())):
+        group = [component for component in wanted if patience[component] == seconds]
+        left += _end_sessions(group, began + seconds - time.monotonic(), min(grace, 3.0))
     undead = _wait_until_gone(left, 10.0)
     if undead:
         names = ", ".join(f"{c.name} ({' '.join(map(str, members(c)))})" for c in undead)
         raise LocalStackError(f"these processes do not stop, even after SIGKILL: {names}")
     return [component.name for component in left]
+
+
+def _end_sessions(components: list[Component], grace: float, last_grace: float) -> list[Component]:
+    """
+    Wait for the end of sessions; signal what is left after ``grace`` seconds, kill it ``last_grace`` seconds later.
+
+    :returns: the components of which a process had to be killed
+    """
+    for component in _wait_until_gone(components, grace):
+        for pid in members(component):
+            _send(pid, signal.SIGTERM)
+    left = _wait_until_gone(components, last_grace)
+    for component in left:
+        for pid in members(component):
+            _send(pid, signal.SIGKILL)
+    return left
 
 
 def _send(pid: int, signal_number: signal.Signals) -> None:

@@ -126,5 +126,6 @@ def _picture(uri: str, paths: Paths) -> str:
 
 def _reason(row: Swap) -> str:
     reason = row.error_message or row.error_code or ""
-    named = row.row_number is None or reason.startswith("Row ")
-    return reason if named or row.status != "rejected" else f"Row {row.row_number}: {reason}"
+    if row.row_number is None or row.status != "rejected":
+        return reason
+    return f"Row {row.row_number}: {reason}"

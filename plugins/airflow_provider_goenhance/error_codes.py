@@ -42,7 +42,7 @@ class ErrorCode(enum.StrEnum):
     SUBMIT_OUTCOME_UNKNOWN = "submit_outcome_unknown"
     #: An earlier submit of the same pair has an unknown outcome, so this row was not sent: settle that submit.
     UNKNOWN_SUBMIT = "unknown_submit"
-    #: Another task has the same pair in flight, so this row was not sent: a retry or clear looks again.
+    #: Another task has the same pair in flight, so this row was not sent: a retry or clear checks again.
     IN_FLIGHT = "in_flight"
     #: A reviewer rejected the picture of the same pair, so this row was not sent: undo that, or ask for a new swap.
     PICTURE_REJECTED = "picture_rejected"
@@ -75,7 +75,8 @@ class ErrorCode(enum.StrEnum):
 
     #: The object or file is not there: put it there or correct the row, then clear the task or start a new run.
     INPUT_NOT_FOUND = "input_not_found"
-    #: The local file is outside of the folders of ``[goenhance] input_folders``: move it, or add its folder.
+    #: The local file is outside of the folders of ``[goenhance] input_folders``, or the store refuses this one object:
+    #: move it, add its folder, or give the connection the permissions that the message names.
     INPUT_NOT_ALLOWED = "input_not_allowed"
     #: The input cannot be sent as it is, for example because it is no picture: replace it.
     INPUT_UNUSABLE = "input_unusable"
@@ -83,7 +84,7 @@ class ErrorCode(enum.StrEnum):
     INPUT_CHANGED = "input_changed"
     #: The store of an input cannot be used: give the connection the permission that the message names, then clear.
     INPUT_STORE = "input_store"
-    #: The store of an input cannot be reached at the moment: a retry looks again.
+    #: The store of an input cannot be reached at the moment: a retry checks again.
     INPUT_STORE_UNAVAILABLE = "input_store_unavailable"
     #: A link could not be signed for long enough: lengthen the life of the credentials, or lower ``timeout``.
     LINK_TOO_SHORT = "link_too_short"

@@ -283,7 +283,7 @@ class InputError(GoEnhanceError):
 
 
 class InputUnavailableError(InputError):
-    """An input picture of one pair cannot be read at the moment. Its row stays planned, and a retry looks again."""
+    """An input picture of one pair cannot be read at the moment. Its row stays planned, and a retry checks again."""
 
     retryable = True
 
@@ -311,7 +311,7 @@ class InputStoreError(GoEnhanceError):
 
 
 class InputStoreUnavailableError(InputStoreError):
-    """A store of input pictures cannot be reached at the moment. A retry looks again."""
+    """A store of input pictures cannot be reached at the moment. A retry checks again."""
 
     retryable = True
 

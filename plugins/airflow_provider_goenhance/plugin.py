@@ -16,8 +16,10 @@ _PAGES = URL_PREFIX.removeprefix("/")
 _RUN = f"{_PAGES}/swaps?dag_id={{DAG_ID}}&run_id={{RUN_ID}}"
 
 
-def _view(destination: str, route: str, href: str, **more: Any) -> dict[str, Any]:
-    return {"name": "Face swaps", "destination": destination, "url_route": route, "href": href, **more}
+def _view(
+    destination: str, route: str, href: str, *, name: str = "Face swaps", **more: Any
+) -> dict[str, Any]:
+    return {"name": name, "destination": destination, "url_route": route, "href": href, **more}
 
 
 class GoEnhancePlugin(AirflowPlugin):
@@ -34,6 +36,8 @@ class GoEnhancePlugin(AirflowPlugin):
             "nav",
             "face-swaps",
             f"{_PAGES}/runs",
+            # The navigation cuts off what is longer than about eight letters.
+            name="Swaps",
             nav_top_level=True,
             icon=f"{_PAGES}/static/1/light.svg",
             icon_dark_mode=f"{_PAGES}/static/1/dark.svg",

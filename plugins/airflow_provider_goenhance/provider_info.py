@@ -77,26 +77,26 @@ def _connection_type() -> dict[str, Any]:
         "hook-name": "GoEnhance",
         "ui-field-behaviour": {
             "hidden-fields": ["login", "schema"],
-            "relabeling": {"password": "API token", "host": "Host (blank for the GoEnhance API)"},
+            "relabeling": {"password": "API token", "host": "Host (optional)"},
             "placeholders": {"password": "sk-...", "host": "https://api.goenhance.ai", "port": "443"},
         },
         "conn-fields": {
             "max_concurrency": {
                 "label": "Concurrent submits",
-                "description": "The most submits of the account at once, from all tasks that share a results "
-                "table. Default 32.",
+                "description": "Maximum number of concurrent submits of the account, across all tasks that share a "
+                "results table. Default 32.",
                 "schema": {"type": ["integer", "null"], "minimum": 1, "default": None},
             },
             "max_downloads": {
-                "label": "Downloads at once",
-                "description": "The most pictures that one task downloads at the same time; fewer where the pictures' "
-                "host is slow or their size requires it. Default 32.",
+                "label": "Concurrent downloads",
+                "description": "Maximum number of pictures that one task downloads at the same time; fewer if the "
+                "pictures' host is slow or their size requires it. Default 32.",
                 "schema": {"type": ["integer", "null"], "minimum": 1, "default": None},
             },
             "requests_per_second": {
                 "label": "Submits per second",
-                "description": "The most submits of the account per second, from all tasks that share a results "
-                "table. Default: no limit.",
+                "description": "Maximum number of submits of the account per second, across all tasks that share a "
+                "results table. Default: no limit.",
                 "schema": {"type": ["number", "null"], "minimum": 0, "default": None},
             },
             "request_timeout": {
@@ -106,12 +106,13 @@ def _connection_type() -> dict[str, Any]:
             },
             "submit_attempts": {
                 "label": "Submit attempts",
-                "description": "How often one submit is sent while it is certain that none was accepted. Default 6.",
+                "description": "How many times a submit is sent, as long as it is certain that none was accepted. "
+                "Default 6.",
                 "schema": {"type": ["integer", "null"], "minimum": 1, "default": None},
             },
             "get_attempts": {
                 "label": "Status call attempts",
-                "description": "How often one status or credits call is sent. Default 4.",
+                "description": "How many times a status or credits call is sent if it fails. Default 4.",
                 "schema": {"type": ["integer", "null"], "minimum": 1, "default": None},
             },
             "account_name": {
@@ -121,19 +122,20 @@ def _connection_type() -> dict[str, Any]:
                 "schema": {"type": ["string", "null"], "default": None},
             },
             "max_jobs": {
-                "label": "Jobs under way",
-                "description": "The most jobs of the account at once, submitted and not ended, from all tasks that "
-                "share a results table. A number, or queue_limit for what GoEnhance reports. Default: no limit.",
+                "label": "Jobs in progress",
+                "description": "Maximum number of jobs of the account that are submitted and not finished, across all "
+                "tasks that share a results table. A number, or queue_limit for the limit that GoEnhance reports. "
+                "Default: no limit.",
                 "schema": {"type": ["string", "null"], "default": None},
             },
             "max_pairs_per_day": {
                 "label": "Pairs per day",
-                "description": "The most pairs that all tasks may pay for on one day (UTC). Default: no limit.",
+                "description": "Maximum number of pairs that all tasks may pay for per UTC day. Default: no limit.",
                 "schema": {"type": ["integer", "null"], "minimum": 1, "default": None},
             },
             "max_cost_per_day": {
                 "label": "Credits per day",
-                "description": "The most credits that all tasks may spend on one day (UTC). Default: no limit.",
+                "description": "Maximum number of credits that all tasks may spend per UTC day. Default: no limit.",
                 "schema": {"type": ["integer", "null"], "minimum": 1, "default": None},
             },
             "credits_per_swap": {
@@ -161,7 +163,7 @@ def _config() -> dict[str, Any]:
                 },
                 "input_folders": {
                     "description": "Folders, separated by commas, from which pictures named by a local path may be "
-                    "read, with what is below them. Default: none, because a manifest may come from someone else.",
+                    "read, including subfolders. Default: none, because a manifest may come from someone else.",
                     "version_added": "0.2.0",
                     "type": "string",
                     "example": "/data/portraits,/data/scenes",
@@ -169,7 +171,8 @@ def _config() -> dict[str, Any]:
                 },
                 "input_link_seconds": {
                     "description": "How long a signed link to a private picture is valid, in seconds. GoEnhance may "
-                    "queue a job for hours before it fetches the pictures. Credentials that end sooner shorten it.",
+                    "queue a job for hours before it fetches the pictures. If the credentials expire sooner, so does "
+                    "the link.",
                     "version_added": "0.2.0",
                     "type": "integer",
                     "example": "21600",
@@ -177,7 +180,7 @@ def _config() -> dict[str, Any]:
                 },
                 "staging": {
                     "description": "Folder or ObjectStoragePath URL for copies of pictures that GoEnhance cannot fetch "
-                    "from where they are: local files, and pictures that had to be changed. Its objects must be of a "
+                    "directly: local files, and pictures that had to be changed. Its objects must be of a "
                     "kind that can be signed, unless staging_url is set.",
                     "version_added": "0.2.0",
                     "type": "string",
@@ -186,7 +189,7 @@ def _config() -> dict[str, Any]:
                 },
                 "staging_url": {
                     "description": "Address under which GoEnhance can fetch what is in the staging storage, such as "
-                    "that of a web server which serves its folder. Whoever knows the SHA-256 of a picture can fetch "
+                    "that of a web server that serves the folder. Anyone who knows the SHA-256 of a picture can fetch "
                     "it too. Blank: each copy gets a signed link.",
                     "version_added": "0.2.0",
                     "type": "string",
@@ -245,7 +248,7 @@ def _config() -> dict[str, Any]:
                 },
                 "keep_pictures_days": {
                     "description": "For how many days pictures are kept: GoEnhanceRetentionOperator deletes older "
-                    "ones. 0 keeps them for good.",
+                    "ones. 0 keeps them indefinitely.",
                     "version_added": "0.2.0",
                     "type": "integer",
                     "example": "90",

@@ -126,7 +126,7 @@ def _by_first_name(families: Iterable[Family]) -> dict[str, tuple[tuple[frozense
 _COMPLETE_SETS = _by_first_name(FAMILIES)
 
 #: Families that sign only a URL whose path names a picture: the parameter with the time, the one with the signature,
-#: and others. Bunny and KeyCDN, Cloudflare Images, Qiniu, imgix, Tencent CDN, Wangsu.
+#: and others. Bunny and KeyCDN, Cloudflare Images, Qiniu, imgix, Tencent CDN, Wangsu, nginx in two ways, Edgio, Notion.
 _OF_PATH = (
     ("expires", "token", frozenset({"token_path", "token_countries", "token_countries_blocked", "limit"})),
     ("expire", "token", frozenset[str]()),
@@ -135,14 +135,24 @@ _OF_PATH = (
     ("expires", "s", frozenset[str]()),
     ("t", "sign", frozenset[str]()),
     ("wstime", "wssecret", frozenset[str]()),
+    ("expires", "md5", frozenset[str]()),
+    ("e", "st", frozenset[str]()),
+    ("e", "h", frozenset[str]()),
+    ("expirationtimestamp", "signature", frozenset[str]()),
 )
 _PICTURE_PATH = re.compile(r"/[^/]+\.(jpe?g|jfif|png|webp|gif|avif|hei[cf]|bmp|tiff?)", re.IGNORECASE)
 _TIME = re.compile(r"\d{10}|\d{13}|[0-9a-f]{8}", re.IGNORECASE)
 _SIGNATURE = re.compile(r"[\w:.~%+/=-]{16,}", re.ASCII)
-#: Single parameters that do the same, by their whole value: Alibaba CDN, Cloudflare, UpYun.
+#: Single parameters that do the same, by their whole value: Alibaba CDN, Cloudflare, Tencent CDN and COS, Fastly,
+#: CDN77, UpYun.
 _VALUES_OF_PATH = {
     "auth_key": re.compile(r"\d{10}-\w{1,64}-\w{1,32}-[0-9a-f]{32}", re.IGNORECASE | re.ASCII),
     "verify": re.compile(r"\d{10}-[\w%+/=-]{40,}", re.ASCII),
+    "sign": re.compile(
+        r"\d{10}-\w{1,64}-\w{1,32}-[0-9a-f]{32}|q-sign-algorithm(=|%3D).+", re.IGNORECASE | re.ASCII
+    ),
+    "token": re.compile(r"\d{10}_[0-9a-f]{40,64}", re.IGNORECASE | re.ASCII),
+    "secure": re.compile(r"[\w%+/=-]{22,},\d{10}", re.ASCII),
     "_upt": re.compile(r"[0-9a-f]{8}\d{10}", re.IGNORECASE | re.ASCII),
 }
 _NAMES_OF_PATH = frozenset(signature for _, signature, _ in _OF_PATH) | _VALUES_OF_PATH.keys()

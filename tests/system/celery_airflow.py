@@ -8,10 +8,8 @@ import os
 import shutil
 import signal
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 
 import psutil
 import sqlalchemy as sa
@@ -20,7 +18,7 @@ from include.local import distributed, processes
 from include.local.environment import Secrets, load_secrets
 from include.local.paths import Paths
 from include.local.settings import RESULTS_CONNECTION, Settings
-from tests.system.real_airflow import ROOT, RealAirflow, wait_until
+from tests.system.real_airflow import RealAirflow, wait_until
 
 
 class CeleryAirflow(RealAirflow):
@@ -80,33 +78,17 @@ class CeleryAirflow(RealAirflow):
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def start_services(self) -> None:
         """Start PostgreSQL and Valkey where they do not run, and wait until they answer."""
         for name, (command, more) in self._commands.items():
             if name not in self.components or not processes.is_running(self.components[name]):
-                log = self.paths.component_logs / f"{name}.log"
-                environment = {**self.environment, **more}
-                self.components[name] = processes.start(
-                    name, command, environment=environment, cwd=ROOT, log=log
-                )
+                self.components[name] = self.launch(name, command, **more)
         services = [self.components[name] for name in self._commands]
         distributed.wait_for_services(services, self.keys, self.services)
 
-    def start(self, name: str, *, another: bool = False) -> None:
-        """Start a component, or start it again."""
-        if name not in self.workers:
-            super().start(name, another=another)
-            return
-        log = self.paths.component_logs / f"{name}-{time.monotonic_ns()}.log"
-        command = distributed.worker_command(self.paths, name)
-        self.components[name] = processes.start(
-            name, command, environment=self.environment, cwd=ROOT, log=log
-        )
+    def command(self, name: str) -> list[str]:
+        """Return what starts a component."""
+        return distributed.worker_command(self.paths, name) if name in self.workers else super().command(name)
 
     def wait_for_workers(self) -> None:
         """Wait until all workers take tasks."""

@@ -100,11 +100,23 @@ class RealAirflow:
 
         :param another: beside the one that runs already
         """
+        key = f"{name} {len(self.components)}" if another else name
+        self.components[key] = self.launch(name, self.command(name))
+
+    def command(self, name: str) -> list[str]:
+        """Return what starts a component."""
         options = ["--skip-serve-logs"] if name in {"scheduler", "triggerer"} else []
+        return [*AIRFLOW, name, *options]
+
+    def launch(self, name: str, command: list[str], **settings: str) -> Component:
+        """
+        Start a program in a session of its own, with a log of its own.
+
+        :param settings: environment beside that of all components
+        """
         log = self.paths.component_logs / f"{name}-{time.monotonic_ns()}.log"
-        self.components[f"{name} {len(self.components)}" if another else name] = processes.start(
-            name, [*AIRFLOW, name, *options], environment=self.environment, cwd=ROOT, log=log
-        )
+        environment = {**self.environment, **settings}
+        return processes.start(name, command, environment=environment, cwd=ROOT, log=log)
 
     def restart(self, name: str) -> None:
         """Kill a component with SIGKILL and start it again."""

@@ -77,6 +77,15 @@ SIGNED_PATHS = {
     "Alibaba CDN": ("auth_key={t}-0-0-{s}",),
     "Akamai under another name": ("token=exp={t}~acl=%2f*~hmac={s}{s}", "h=exp%3D{t}%7Ehmac%3D{s}{s}"),
     "UpYun": ("_upt=0123abcd{t}",),
+    "Tencent CDN, type A": ("sign={t}-abc-0-{s}",),
+    "Tencent COS in one parameter": (
+        "sign=q-sign-algorithm%3Dsha1%26q-ak%3DAK%26q-sign-time%3D{t}%3B9%26q-signature%3D{s}",
+    ),
+    "nginx": ("md5={s}&expires={t}", "st={s}&e={t}"),
+    "Edgio": ("e={t}&h={s}",),
+    "Notion": ("table=block&id=7&expirationTimestamp={t}000&signature={s}",),
+    "Fastly": ("token={t}_{s}{s}",),
+    "CDN77": ("secure={s},{t}",),
 }
 #: Parameters that name the picture, though some look like a signature.
 NAMING = (

@@ -78,6 +78,7 @@ class _Paint:
     :param giver: skin of the new face
     :param receiver: skin of the face that is replaced
     :param neutral: where eyes and teeth are, 0 to 1
+    :param lips: where the lips are, 0 to 1
     :param shown: share of the new face, 0 to 1
     :param toned: Lab of the new face, matched and with the tone added
     :param tone: Lab to add after the skins are matched
@@ -89,6 +90,7 @@ class _Paint:
     giver: colour.Skin
     receiver: colour.Skin
     neutral: np.ndarray
+    lips: np.ndarray
     shown: np.ndarray
     toned: np.ndarray
     tone: np.ndarray
@@ -115,7 +117,8 @@ def replace_face(photo: Photo, look: Look, texture: FaceTexture) -> bool:
     target = lend_shape(small.points, place.points)
     tables = remap_tables(small.points, target, place.width, place.height)
     eyes = mask.eyes(target, place.size, place.width, place.height)
-    laid = lay_halves(small, tables, eyes, place.size)
+    lips = mask.lips(target, place.size, place.width, place.height)
+    laid = lay_halves(small, tables, eyes, lips, place.size)
     scene = cv2.resize(here, (place.width, place.height), interpolation=cv2.INTER_AREA)
     paint = _prepare(scene, laid, place, small, target)
     if paint is None:
@@ -155,16 +158,18 @@ def _prepare(
         meets = meets * (1 - beard * (1 - skin_laid))
     shown = mask.face_mask(place.points, place.size, place.angle, skin_here, free_laid) * bare
     neutral = mask.neutral(target, place.size, place.width, place.height)
-    matched = colour.match(laid, giver, receiver, keep_colourless=texture.grey, neutral=neutral)
-    tone = colour.tone_field(matched, here, shown * skin_here * skin_laid, place.size * 0.1)
+    lips = mask.lips(target, place.size, place.width, place.height)
+    matched = colour.match(laid, giver, receiver, keep_colourless=texture.grey, neutral=neutral, lips=lips)
+    in_any_light = colour.likeness_in_shade(laid, giver) * trust * (1 - neutral)
+    tone = colour.tone_field(matched, here, shown * skin_here * in_any_light, place.size * 0.1)
     if mask.keeps_own_mouth(texture.points, place.points):
-        shown = shown * (1 - mask.mouth(target, place.size, place.width, place.height))
+        shown = shown * (1 - mask.lips(place.points, place.size, place.width, place.height))
     toned = matched + tone
     edge = _edge(toned, scene, meets, shown, place.size)
     if receiver.colourless:
         edge[:] = edge.mean(axis=2, keepdims=True)
     grain = _missing_grain(here, matched, area) * min(place.size / _FULL_GRAIN, 1.0) ** 2
-    return _Paint(giver, receiver, neutral, shown, toned, tone, grain, edge, face.other)
+    return _Paint(giver, receiver, neutral, lips, shown, toned, tone, grain, edge, face.other)
 
 
 def _edge(
@@ -219,9 +224,9 @@ def _mix_large(
 ) -> None:
     """Blend the face in at full size, strip by strip to limit memory."""
     height, width = tables[0][0].shape
-    shown, tone, edge, neutral = (
+    shown, tone, edge, neutral, lips = (
         cv2.resize(one, (width, height), interpolation=cv2.INTER_LINEAR)
-        for one in (paint.shown, colour.packed(paint.tone), paint.edge, paint.neutral)
+        for one in (paint.shown, colour.packed(paint.tone), paint.edge, paint.neutral, paint.lips)
     )
     other = None
     if paint.other is not None:
@@ -235,7 +240,12 @@ def _mix_large(
             there = _within(part, window)
             lab[window] += other[there][:, :, None] * (_lay(texture, tables[1], there) - lab[window])
         lab = colour.match(
-            lab, paint.giver, paint.receiver, keep_colourless=texture.grey, neutral=neutral[part]
+            lab,
+            paint.giver,
+            paint.receiver,
+            keep_colourless=texture.grey,
+            neutral=neutral[part],
+            lips=lips[part],
         )
         lab += tone[part]
         lab[:, :, 0] += colour.grain(paint.grain, rows.stop - rows.start, width)[:, part[1]]

@@ -24,10 +24,14 @@ _CHROMA_SPREAD = (0.7, 1.15)
 # How far a swap onto darker or lighter skin scales the differences below and above the skin.
 _FOLLOWS, _DOWN = 0.75, (0.35, 2.0)
 _LEAST_COLOUR = 0.8
+_MOST_SHARE = 0.3
+_DEEPEST_SHADE = 2.5
+_BLUSH = 8.0
 _GRAIN_TILE = 256
 _NO_COLOUR = 2.0
 # How much of the scene's light and shade, and of its local skin colour, the new face adopts.
-_TONE_SHARE = (0.6, 0.8, 0.8)
+_TONE_SHARE = (0.75, 0.85, 0.85)
+_MOST_TONE = 40
 
 
 @dataclass(frozen=True)
@@ -132,8 +136,26 @@ def likeness(lab: np.ndarray, skin: Skin, *, shade: float = 0.75) -> np.ndarray:
     return like
 
 
+def likeness_in_shade(lab: np.ndarray, skin: Skin) -> np.ndarray:
+    """Return each pixel's similarity to a person's skin, 0 to 1, however little light falls on it."""
+    light = np.maximum(lab[:, :, 0], np.float32(1))
+    # Skin in the shade has less colour, in proportion to its light.
+    brighter = np.clip(skin.middle[0] / light, 1, np.float32(_DEEPEST_SHADE))
+    lifted = np.empty_like(lab)
+    lifted[:, :, 0] = np.maximum(lab[:, :, 0] * brighter, np.minimum(lab[:, :, 0], skin.middle[0]))
+    for channel in (1, 2):
+        lifted[:, :, channel] = lab[:, :, channel] * brighter
+    return likeness(lifted, skin)
+
+
 def match(
-    lab: np.ndarray, giver: Skin, receiver: Skin, *, keep_colourless: bool, neutral: np.ndarray | None = None
+    lab: np.ndarray,
+    giver: Skin,
+    receiver: Skin,
+    *,
+    keep_colourless: bool,
+    neutral: np.ndarray | None = None,
+    lips: np.ndarray | None = None,
 ) -> np.ndarray:
     """
     Move Lab pixels from the giver's skin tone to the receiver's.
@@ -141,6 +163,7 @@ def match(
     :param keep_colourless: the giver's picture is grey: use the receiver's colour unchanged
     :param neutral: where the pixels have a colour of their own: eyes and teeth, 0 to 1; elsewhere, what has lost its
         colour to the light gets the receiver's
+    :param lips: where the lips are, 0 to 1: elsewhere on skin, colour differs little from that of the skin
     """
     ratio = receiver.spread / np.maximum(giver.spread, 0.5)
     out = np.empty_like(lab)
@@ -149,7 +172,7 @@ def match(
         out[:, :, 1:] = 0
         return out
     # Bright and middle tones have the skin's colour in full, dark ones less.
-    full = np.clip(lab[:, :, 0] / max(giver.middle[0], np.float32(1)), 0, 1)
+    full = full_light = np.clip(lab[:, :, 0] / max(giver.middle[0], np.float32(1)), 0, 1)
     if keep_colourless or giver.colourless:
         out[:, :, 1:] = full[:, :, None] * receiver.middle[1:]
         return out
@@ -157,16 +180,35 @@ def match(
     tone = giver.middle[1:]
     along = tone / max(float(tone @ tone), 1e-3)
     share = lab[:, :, 1] * along[0] + lab[:, :, 2] * along[1]
-    np.clip(share, 0, np.float32(1.3), out=share)
+    # On skin of much more colour, uneven colour in pale skin would turn into spots.
+    stronger = float(np.hypot(*receiver.middle[1:]) / max(float(np.hypot(*tone)), 1.0))
+    np.clip(share, 0, np.float32(1 + _MOST_SHARE / max(stronger, 1.0)), out=share)
     if neutral is not None:
-        full *= np.float32(_LEAST_COLOUR) * (1 - neutral)
+        full = full_light * (np.float32(_LEAST_COLOUR) * (1 - neutral))
         np.maximum(share, full, out=share)
     steep = np.clip(ratio[1:], *_CHROMA_SPREAD).astype(np.float32)
     for channel in (0, 1):
         # (chroma - share * giver) * steep + share * receiver
         offset = np.float32(receiver.middle[channel + 1] - tone[channel] * steep[channel])
         out[:, :, channel + 1] = lab[:, :, channel + 1] * steep[channel] + share * offset
+    if neutral is not None and lips is not None:
+        _calm(out, receiver, full_light, np.maximum(neutral, lips))
     return out
+
+
+def _calm(lab: np.ndarray, skin: Skin, full: np.ndarray, own: np.ndarray) -> None:
+    """
+    Limit how far the colour of skin is from the usual one: blushes in a pale face would be stains in a tanned one.
+
+    :param full: share of the skin's colour that the light on each pixel shows
+    :param own: where the pixels have a colour of their own, 0 to 1
+    """
+    for channel in (1, 2):
+        reach = np.float32(_BLUSH + skin.spread[channel])
+        usual = full * skin.middle[channel]
+        away = lab[:, :, channel] - usual
+        limited = reach * np.tanh(away / reach)
+        lab[:, :, channel] = usual + limited + own * (away - limited)
 
 
 def _lightness(light: np.ndarray, giver: Skin, receiver: Skin, contrast: float) -> np.ndarray:
@@ -199,7 +241,7 @@ def tone_field(laid: np.ndarray, here: np.ndarray, weight: np.ndarray, sigma: fl
     scale = min(1.0, 4.0 / sigma)
     fit = (max(4, round(width * scale)), max(4, round(height * scale)))
     difference = here - laid
-    np.clip(difference, -30, 30, out=difference)
+    np.clip(difference, -_MOST_TONE, _MOST_TONE, out=difference)
     difference *= weight[:, :, None]
     difference = cv2.resize(packed(difference), fit, interpolation=cv2.INTER_AREA)
     small = cv2.resize(weight, fit, interpolation=cv2.INTER_AREA)

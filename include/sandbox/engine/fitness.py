@@ -16,6 +16,7 @@ from .foreign import Foreign, find_foreign
 from .mask import polygon
 from .mesh import OVAL
 from .pose import Pose, pose_of
+from .surface import Surface, surface_of
 from .worn import SIDE, bridge_of_glasses
 
 if TYPE_CHECKING:
@@ -41,12 +42,28 @@ _INSIDE = {"source_img": 0.75, "reference_img": 0.6}
 _SHARPEST_BLUR = 0.17
 #: The same, and the proportion of the distances from eye to ear, where the mesh cannot be read.
 _UNREAD_BLUR, _PROFILE = 0.3, 2.2
+#: The least scores of the detector and of the mesh, either of which may be a face's; those of an armchair are lower.
+_SURELY_A_FACE, _PERHAPS_A_FACE = 0.82, 0.3
 _CLIPPED, _BURNT, _MOST_CLIPPED, _MOST_BURNT = 250, 240, 0.75, 0.16
 _PALE, _MOST_PALE = 92.0, 0.28
 _DARKEST = 9.0
 #: Shares from which a face is covered: of the face, of one half more than of the other, around both eyes.
 _GLASSES, _GLASSES_APART = 5.5, 28.0
-_COVERED, _ONE_SIDED, _EYES_COVERED = 0.16, 0.3, 0.8
+_COVERED, _ONE_SIDED, _EYES_COVERED = 0.16, 0.3, 0.42
+#: Patches of light and shade, or of hair, from which a face is refused; a target may have more of them than a source.
+_PATCHY = {"source_img": 0.18, "reference_img": 0.22}
+#: From this difference of the halves on, the patches come from the light. A face turned further has them by itself.
+_UNEVEN, _TURNED_SURFACE = 0.3, 34.0
+_DIM_EYES = 0.27
+#: A drawing has flat colours and sharp edges. A blurred photograph is flat, and its edges are soft; an overexposed one
+#: is flat too, but not as sharp as lines on paper.
+_FLAT, _DRAWN_SHARPNESS = 0.45, 0.6
+_LINES, _LINES_SHARPNESS = 0.6, 0.85
+_NOT_PHOTOGRAPHED: Fault = (
+    "face_not_photographed",
+    "a face that does not look like a photograph of a person",
+    "a photograph in its natural colours",
+)
 
 
 @dataclass(frozen=True)
@@ -102,6 +119,14 @@ class Look:
     def foreign(self) -> Foreign:
         """What lies over the face."""
         return find_foreign(self.lab, self.points, self.small.max(axis=2) >= _CLIPPED)
+
+    @cached_property
+    def surface(self) -> Surface:
+        """What the skin looks like."""
+        foreign = self.foreign
+        # What lies over a face is left out of the swap; but a beard comes along, and all that looks like one.
+        left_out = None if foreign.bearded else foreign.over
+        return surface_of(self.lab, self.points, left_out, bearded=foreign.bearded)
 
     @cached_property
     def glasses(self) -> bool:
@@ -166,16 +191,25 @@ def _faults(look: Look, picture: Picture) -> Iterator[Fault]:
         )
     if look.inside < _INSIDE[picture]:
         yield "face_covered", "a face that is cut by the frame", "one that shows the whole face"
+    if _on_paper(look):
+        yield _NOT_PHOTOGRAPHED
     yield from _light(look)
     if _too_far_turned(look.pose, picture):
         yield _turned(look, "that faces the camera")
     if look.sharpness < _SHARPEST_BLUR:
         yield "face_blurred", "a face that is blurred", "a sharp one"
+    yield from _covered(look, picture)
+
+
+def _on_paper(look: Look) -> bool:
+    """Return whether a face is drawn on white paper, which is as bright as an overexposed face."""
+    flat = look.surface.flat > _LINES and look.foreign.share <= _COVERED
+    return flat and look.sharpness > _LINES_SHARPNESS
+
+
+def _covered(look: Look, picture: Picture) -> Iterator[Fault]:
+    """Yield what hides the skin, the eyes or the brows, or shows that there is no skin."""
     foreign = look.foreign
-    if picture == "source_img" and foreign.eyes > _EYES_COVERED:
-        yield "face_covered", "a face with covered eyes", "one without dark glasses"
-    if foreign.eye_hidden:
-        yield "face_covered", "a face with a covered eye", "one that shows both eyes"
     if foreign.share > _COVERED or foreign.one_sided > _ONE_SIDED:
         where = (
             f"{foreign.share:.0%} of it" if foreign.share > _COVERED else "one half, or it lies in the dark"
@@ -185,11 +219,36 @@ def _faults(look: Look, picture: Picture) -> Iterator[Fault]:
             f"a face that is partly covered ({where})",
             "one without hair, hands, a mask or other things over the face",
         )
+    if look.surface.false_colour or (look.surface.flat > _FLAT and look.sharpness > _DRAWN_SHARPNESS):
+        yield _NOT_PHOTOGRAPHED
+    if foreign.eyes > _EYES_COVERED or look.surface.eyes < _DIM_EYES:
+        yield (
+            "face_covered",
+            "a face whose eyes cannot be seen",
+            "one without dark glasses and without hair over the eyes",
+        )
+    if foreign.eye_hidden:
+        yield "face_covered", "a face with a covered eye", "one that shows both eyes"
+    yield from _patches(look, picture)
     if picture == "source_img" and foreign.fringe:
         yield (
             "face_covered",
             "a face with hair or a hat over the forehead and brows",
             "one that shows the brows",
+        )
+
+
+def _patches(look: Look, picture: Picture) -> Iterator[Fault]:
+    surface = look.surface
+    if surface.patchy <= _PATCHY[picture] or look.pose.turn > _TURNED_SURFACE:
+        return
+    if surface.uneven > _UNEVEN:
+        yield "face_unevenly_lit", "a face partly in hard light and partly in the dark", "one in even light"
+    else:
+        yield (
+            "face_covered",
+            "a face with hair, shadows or other things in patches over it",
+            "one in even light",
         )
 
 
@@ -229,7 +288,7 @@ def refusal_of_unread(rgb: np.ndarray, found: tuple[Candidate, Face] | None, pic
     :param found: what comes closest to a face
     """
     code, what, send = "no_face", "no face that can be read", "a picture with an uncovered face"
-    if found is not None:
+    if found is not None and (found[0].score >= _SURELY_A_FACE or found[1].presence >= _PERHAPS_A_FACE):
         candidate, face = found
         low, high = candidate.centre - candidate.size / 2, candidate.centre + candidate.size / 2
         if low.min() < 0 or (high > rgb.shape[1::-1]).any():

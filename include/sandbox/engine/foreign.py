@@ -9,12 +9,11 @@ import cv2
 import numpy as np
 
 from . import worn
-from .mask import filled
+from .mask import OUTER_LIPS, filled
 from .mesh import OVAL
 
 # fmt: off
-_LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
-_NOSTRILS = (98, 97, 2, 326, 327, 94)
+NOSTRILS = (98, 97, 2, 326, 327, 94)
 # Under the eyes, beside them and between them: where glasses sit.
 _GLASSES = (70, 105, 107, 336, 334, 300, 446, 340, 346, 347, 348, 6, 119, 118, 117, 111, 226)
 _BETWEEN_BROWS = (9, 107, 336, 8)
@@ -29,6 +28,8 @@ _NO_COLOUR, _CREASE_IN_GREY = 3.0, 0.65
 _STEEPEST_LIGHT, _STEEPEST_BESIDE_HAIR = 32.0, 20.0
 _ROUNDS = 6
 _FRINGE = 0.35
+# The area of the largest highlight, in shares of the face's box.
+_HIGHLIGHT = 0.02
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def find_foreign(lab: np.ndarray, points: np.ndarray, blown: np.ndarray) -> Fore
     oval = (
         cv2.erode(filled(shape, points, OVAL, hull=False).view(np.uint8), np.ones((3, 3)), iterations=3) > 0
     )
-    skin = oval & ~filled(shape, points, _LIPS, hull=True) & ~filled(shape, points, _NOSTRILS, hull=True)
+    skin = oval & ~filled(shape, points, OUTER_LIPS, hull=True) & ~filled(shape, points, NOSTRILS, hull=True)
     for eye in worn.EYES:
         skin &= ~filled(shape, points, eye, hull=True)
     up, below_brows, below_nose = _heights(shape, points)
@@ -79,7 +80,7 @@ def find_foreign(lab: np.ndarray, points: np.ndarray, blown: np.ndarray) -> Fore
     light = np.ascontiguousarray(lab[:, :, 0])
     rough = worn.rough_half(light, (lower & left, lower & ~left))
     steepest = _STEEPEST_BESIDE_HAIR if rough else _STEEPEST_LIGHT
-    other, coloured, sure = _not_skin(lab, skin_seen if skin_seen.sum() > 64 else lower, steepest)
+    other, coloured, sure, lit = _not_skin(lab, skin_seen if skin_seen.sum() > 64 else lower, steepest)
     other, coloured = other & ~blown, coloured & ~blown
     covered = min(_brows_covered(other, points)) > _FRINGE
     fringe = not worn.sideways(points) and (covered or worn.fringe(light, points))
@@ -88,7 +89,7 @@ def find_foreign(lab: np.ndarray, points: np.ndarray, blown: np.ndarray) -> Fore
     halves = [float(other[half].mean()) if half.sum() > 32 else 0.0 for half in (lower & left, lower & ~left)]
     bearded = worn.bearded(light, lower & below_nose, points, left)
     return Foreign(
-        over=_over(other & skin, sure, points, up, fringe=fringe),
+        over=_over(other & skin, sure, lit, points, up, fringe=fringe),
         share=float(counted.mean()) if counted.size else 0.0,
         one_sided=abs(halves[0] - halves[1]),
         eyes=worn.eyes_covered(light, other, points),
@@ -110,8 +111,8 @@ def _heights(shape: tuple[int, ...], points: np.ndarray) -> tuple[np.ndarray, np
 
 def _not_skin(
     lab: np.ndarray, lower: np.ndarray, steepest: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return where a pixel is not like the skin of the lower face: at all, in colour, and without any doubt."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return where a pixel is not like the skin of the lower face: at all, in colour, without any doubt, in light."""
     light, shape = np.ascontiguousarray(lab[:, :, 0]), lower.shape
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     plane = np.stack([np.ones(shape, np.float32), x / shape[1] - 0.5, y / shape[0] - 0.5], axis=-1)
@@ -131,7 +132,8 @@ def _not_skin(
         crease = (away < 0) & (light > _CREASE_IN_GREY * expected)
     coloured = (colour > _COLOUR) & ~crease
     sure = ((colour > _SURELY_COLOUR) & ~crease) | ((light < _SURELY_DARK * expected) & (away < -_DARKER / 2))
-    return coloured | ((away < -_DARKER) & ~crease) | (away > _LIGHTER), coloured, sure
+    lit = away > _LIGHTER
+    return coloured | ((away < -_DARKER) & ~crease) | lit, coloured, sure, lit & ~coloured
 
 
 def _lighting(light: np.ndarray, plane: np.ndarray, steepest: float) -> np.ndarray:
@@ -161,16 +163,23 @@ def _brows_covered(other: np.ndarray, points: np.ndarray) -> tuple[float, float]
 
 
 def _over(
-    other: np.ndarray, sure: np.ndarray, points: np.ndarray, up: np.ndarray, *, fringe: bool
+    other: np.ndarray, sure: np.ndarray, lit: np.ndarray, points: np.ndarray, up: np.ndarray, *, fringe: bool
 ) -> np.ndarray:
-    """Return what to leave out of a swap: no specks, no glasses, and brows only if a fringe reaches them."""
+    """
+    Return what to leave out of a swap: no specks, highlights or glasses, and brows only if a fringe reaches them.
+
+    :param lit: where a pixel is lighter than the skin
+    """
     shape = other.shape
     glasses = filled(shape, points, _GLASSES, hull=True)
     found: np.ndarray = np.zeros(shape, np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(other.astype(np.uint8), connectivity=8)
-    inside, certain = (np.bincount(labels[area], minlength=count) for area in (glasses, sure))
+    inside, certain, bright = (np.bincount(labels[area], minlength=count) for area in (glasses, sure, lit))
+    least_light = _HIGHLIGHT * np.prod(np.ptp(points[:, :2], axis=0))
     for number in range(1, count):
         area = int(stats[number, cv2.CC_STAT_AREA])
+        if area < least_light and bright[number] > 0.5 * area:
+            continue  # a highlight
         if area >= 24 and inside[number] < 0.6 * area and certain[number] > _SURE_SHARE * area:
             found[labels == number] = 1
     # A strand that crosses a brow or an eye is found on both sides of it.

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 # Shares of what both halves show at which a half begins to give way to the other, and at which it has.
 _BEGINS, _ENDS = 0.42, 0.25
-# The same for the eyes: a mirrored eye may look another way than its neighbour.
+# The same for eyes and mouth: a mirrored eye may look another way than its neighbour, and halves of a mouth not meet.
 _EYE_BEGINS, _EYE_ENDS = 0.25, 0.12
 # A half in the dark, in proportion to the light on the other, that gives way.
-_DIM, _DARK, _SHADOW = 0.75, 0.5, 0.08
-_CHOSEN, _LEAST_SHARE, _LEAST_AREA = 0.4, 0.1, 0.01
+_DIM, _DARK, _SHADOW = 0.76, 0.45, 0.08
+_CHOSEN, _BETTER, _LEAST_SHARE, _LEAST_AREA = 0.4, 0.3, 0.1, 0.01
 
 
 @dataclass(frozen=True)
@@ -40,27 +40,31 @@ class Laid:
     other: np.ndarray | None
 
 
-def lay_halves(texture: FaceTexture, tables: tuple[Tables, Tables], eyes: np.ndarray, size: float) -> Laid:
+def lay_halves(
+    texture: FaceTexture, tables: tuple[Tables, Tables], eyes: np.ndarray, lips: np.ndarray, size: float
+) -> Laid:
     """
     Lay the source face on the target's mesh, with the other half where one cannot be seen.
 
     :param texture: the source face
     :param tables: of the face and of the face in a mirror
     :param eyes: where the eyes are, 0 to 1
+    :param lips: where the lips are, 0 to 1
     :param size: the face's size in pixels of the tables
     """
     own, mirror = tables
     lab, over = colour.to_lab(lay(texture, own.x, own.y)), own.over(texture)
     total = own.seen + mirror.seen
     own_share = np.divide(own.seen, total, out=np.full_like(total, 0.5), where=total > 0)
-    begins, ends = _BEGINS + eyes * (_EYE_BEGINS - _BEGINS), _ENDS + eyes * (_EYE_ENDS - _ENDS)
+    features = np.maximum(eyes, lips)
+    begins, ends = _BEGINS + features * (_EYE_BEGINS - _BEGINS), _ENDS + features * (_EYE_ENDS - _ENDS)
     other = np.clip((begins - own_share) / (begins - ends), 0, 1)
     mirror_over = mirror.over(texture)
     back = colour.to_lab(lay(texture, mirror.x, mirror.y))
-    other = np.maximum(np.maximum(other, over), _in_the_dark(lab, back, size) * (total > 0))
+    other = np.maximum(np.maximum(other, over), _in_the_dark(lab, back, size) * (1 - lips) * (total > 0))
     other *= (1 - mirror_over) * (mirror.trust > 0.5)
     # Two halves mixed in equal parts would be a double exposure: take one or the other, and fade only at the border.
-    chosen = cv2.medianBlur((other > _CHOSEN).astype(np.uint8), 5)
+    chosen = cv2.medianBlur(_grown(other, features > 0.5), 5)
     other = cv2.GaussianBlur(chosen.astype(np.float32), (0, 0), max(size * 0.02, 0.8))
     if (other > _LEAST_SHARE).mean() < _LEAST_AREA:
         return Laid(lab, own.trust, over, None)
@@ -68,6 +72,14 @@ def lay_halves(texture: FaceTexture, tables: tuple[Tables, Tables], eyes: np.nda
     return Laid(
         lab, own.trust + other * (mirror.trust - own.trust), over + other * (mirror_over - over), other
     )
+
+
+def _grown(other: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """Return where to take the other half: where it is clearly better, and the skin around as far as it is better."""
+    count, labels = cv2.connectedComponents((other > _BETTER).astype(np.uint8), connectivity=8)
+    clear = np.bincount(labels[other > _CHOSEN], minlength=count) > 0
+    clear[0] = False
+    return np.where(features, other > _CHOSEN, clear[labels]).astype(np.uint8)
 
 
 def _in_the_dark(lab: np.ndarray, back: np.ndarray, size: float) -> np.ndarray:

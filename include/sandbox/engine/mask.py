@@ -13,6 +13,7 @@ from .mesh import OVAL
 _FEATURES = (70, 63, 105, 66, 107, 336, 296, 334, 293, 300, 276, 446, 340, 280, 425, 287, 335, 200, 106, 57, 205, 50,
              111, 226, 46)
 _INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
+OUTER_LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
 EYE_RIMS = ((33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246),
              (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466))
 # fmt: on
@@ -161,6 +162,11 @@ def neutral(points: np.ndarray, size: float, width: int, height: int) -> np.ndar
     return cv2.GaussianBlur(area, (0, 0), max(size * 0.008, 0.6))
 
 
+def lips(points: np.ndarray, size: float, width: int, height: int) -> np.ndarray:
+    """Return a mask of the mouth with its lips, 0 to 1."""
+    return cv2.GaussianBlur(polygon(points, OUTER_LIPS, width, height), (0, 0), max(size * 0.012, 0.8))
+
+
 def jaw(points: np.ndarray, size: float, width: int, height: int) -> np.ndarray:
     """Return a mask of the face below the nose, 0 to 1."""
     return cv2.GaussianBlur(polygon(points, _JAW, width, height), (0, 0), max(size * 0.02, 0.8))
@@ -173,13 +179,3 @@ def eyes(points: np.ndarray, size: float, width: int, height: int) -> np.ndarray
         area = np.maximum(area, polygon(points, eye, width, height))
     wide = cv2.dilate(area, np.ones((3, 3), np.uint8), iterations=max(1, round(size * 0.02)))
     return cv2.GaussianBlur(wide, (0, 0), max(size * 0.012, 0.8))
-
-
-def mouth(points: np.ndarray, size: float, width: int, height: int) -> np.ndarray:
-    """Return a mask of the inside of the mouth, including the line where the lips meet, 0 to 1."""
-    inside = polygon(points, _INNER_LIPS, width, height)
-    lips = points[list(_INNER_LIPS), :2]
-    # Without the corners: the creases beside them are part of the replaced face's smile.
-    edge = np.round((lips.mean(axis=0) + (lips - lips.mean(axis=0)) * 0.85) * 16).astype(np.int32)
-    cv2.polylines(inside, [edge], True, 1.0, max(1, round(size * 0.012)), cv2.LINE_8, 4)
-    return cv2.GaussianBlur(inside, (0, 0), max(size * 0.006, 0.6))

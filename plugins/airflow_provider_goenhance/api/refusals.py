@@ -39,13 +39,14 @@ _LONGEST_MSG = 600
 # The words must be close together, so that "no face found; credits returned" does not stop a whole batch.
 _OUT_OF_CREDITS = re.compile(
     r"\b(insufficient|not enough|no|no more|out of|run out of)\s+(\w+\s+)?(credits?|balance)\b"
-    r"|\b(insufficient|not enough)\s+(\w+\s+)?tokens?\b"
+    r"|\b(insufficient|not enough)\s+(\w+\s+)?(tokens?|quota)\b|\bquota\s+(\w+\s+)?(insufficient|not enough)\b"
     r"|\b(credits?|balance)\s+(\w+\s+){0,2}(insufficient|not enough|too low|exhausted|run out|ran out|used up)\b"
     r"|(余额|积分|点数|额度)不足|欠费"
 )
 # Only where nothing else in the message is about a picture: "upgrade your plan to use images above 5 MB".
 _PAYMENT = re.compile(
-    r"\b(recharge|top ?up|payment required)\b|\bsubscription (\w+ ){0,2}(expired|required|ended|inactive)\b"
+    r"\b(recharge|top ?up|payment required)\b"
+    r"|\b(subscription|membership|plan|package|trial) (\w+ ){0,2}(expired|required|ended|inactive|over)\b"
     r"|\bupgrade (to|your) (\w+ )?(plan|subscription)\b"
 )
 _KEY = r"(tokens?|api ?keys?|access ?keys?|credentials?)"
@@ -53,6 +54,8 @@ _BAD_KEY = re.compile(
     rf"\b{_KEY} (\w+ ){{0,3}}(error|invalid|not valid|expired|incorrect|wrong|revoked|missing|required)\b"
     rf"|\b(invalid|expired|incorrect|wrong|revoked|missing|bad) (\w+ )?{_KEY}\b"
     r"|\bunauthori[sz]ed\b|\bnot authori[sz]ed\b|\bauthenticat\w+ (failed|required|error)|\bnot logged in\b"
+    r"|\bno permission to (use|call|access) (this |the )?(api|endpoint|service|feature)\b"
+    r"|\bip (\w+ ){0,4}(white|allow) ?list"
     r"|\baccount (\w+ ){0,3}(frozen|suspended|disabled|banned|locked|deactivated)\b"
     r"|(token|密钥|令牌) ?(无效|错误|已?过期)|未授权|未登录|(鉴权|认证)失败"
 )
@@ -68,11 +71,21 @@ _TIMEOUT = re.compile(
 _OVERLOADED = re.compile(
     r"\bbusy\b|maintenance|maintain|\bupgrading\b|overload|at capacity|too many (concurrent |pending )?"
     r"(requests|tasks|jobs|connections|users)|throttl|rate limit|too frequent|frequency|too fast|slow down"
-    r"|queue (is )?full|concurren\w* (\w+ )?(limit|exceed)|繁忙|维护|频繁|请求过多|限流"
+    r"|queue (is )?full|\bmax(imum)? concurren|\bno (\w+ )?(workers?|gpus?|servers?|nodes?|slots?)\b"
+    r"|concurren\w* (\w+ )?(limit|exceed)|繁忙|维护|频繁|请求过多|限流"
     r"|\b(daily|hourly|weekly|monthly|usage|generation|api|plan|user|account) (\w+ )?(limit|quota)\b"
     r"|\bquota (\w+ ){0,2}(exceed|reached|used|exhaust)|\b(exceed\w*|reached|over) (\w+ ){0,2}quota\b"
 )
 _UNAVAILABLE = re.compile(r"\bunavailable|\bnot available|\bis down\b|稍后")
+# Words of a success, or of a job that waits, in a response without an `img_uuid`: the submit may have been accepted.
+_ACCEPTED = re.compile(
+    r"\b(ok|okay|success(ful(ly)?)?|accepted|created|submitted|received|queue[ds]?|queue?ing|pending|processing"
+    r"|started|running)\b|成功|已提交|已接收|排队中|处理中"
+)
+_NEGATED = re.compile(
+    r"\b(not|no|non|never|without|cannot|unable|fail\w*|invalid|wrong|refused|rejected|declined|denied|error\w*|un\w+ed"
+    r"|must|only)\b|n't\b|失败|错误|拒绝|不"
+)
 _LATER = re.compile(
     r"\blater\b|temporar|try (it )?again (soon|shortly|in\b)|please wait|a (moment|minute)\b|not ready"
 )
@@ -259,5 +272,6 @@ def _of_other_words(numbers: frozenset[int], words: str) -> Refusal:
         return Refusal.DECLINED
     if any(400 <= number < 500 for number in numbers):
         return Refusal.UNKNOWN
-    # A `code` inside HTTP 200: without a word about the cause it says nothing.
-    return Refusal.DECLINED if words.strip() else Refusal.UNKNOWN
+    # A `code` inside HTTP 200: without a word about the cause, or with words of a success, it declines nothing.
+    accepted = _ACCEPTED.search(words) and not _NEGATED.search(words)
+    return Refusal.DECLINED if words.strip() and not accepted else Refusal.UNKNOWN

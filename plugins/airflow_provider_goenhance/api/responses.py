@@ -174,7 +174,7 @@ def _data_of(answer: RawAnswer, *, paid: bool = False) -> dict[str, Any]:
     envelope = _envelope(answer)
     if envelope is None:
         # Without an envelope only these are unambiguous; a bare 404 or 502 comes from some other server.
-        if answer.status in {401, 429, 500}:
+        if answer.status in {401, 402, 429, 500}:
             raise _refusal(answer, None, "", paid=paid)
         raise _not_goenhance(answer, "no JSON envelope with `code` and `data`")
     code = as_int(field(envelope, "code"))

@@ -27,6 +27,7 @@ from ..hooks.results import open_ledger
 from ..results.balances import Balances
 from ..results.ledger import RunKey
 from ..results.resolution import Resolution
+from ..results.row_version import version_of
 from ..results.swap import Swap
 from .command import command
 from .output import print_rows
@@ -64,11 +65,11 @@ def resolve(args: Namespace) -> None:
     """Settle submits whose outcome is unknown."""
     selection = _selection(args)
     with open_ledger(args.results_conn_id) as ledger:
+        rows = select_unknown(ledger, selection)
+        _refuse_later_than(rows, args.sent_before)
         if args.resolution == Resolution.BILLED and args.img_uuid and not args.no_check:
             hook = GoEnhanceHook(args.goenhance_conn_id)
-            confirm_job(
-                select_unknown(ledger, selection), args.img_uuid.strip(), hook.account(), hook.get_job
-            )
+            confirm_job(rows, args.img_uuid.strip(), hook.account(), hook.get_job)
         settled = resolve_unknown(
             ledger,
             selection,
@@ -76,6 +77,8 @@ def resolve(args: Namespace) -> None:
             by=args.by or getpass.getuser(),
             img_uuid=args.img_uuid,
             note=args.note,
+            # Not a submit that was sent while GoEnhance was asked.
+            seen={row.swap_id: version_of(row) for row in rows},
         )
     AirflowConsole().print_as(data=settled, output=args.output, mapper=_settled)
     sys.stderr.write(f"{len(settled)} settled as {args.resolution}. {_NEXT_STEPS[args.resolution]}\n")
@@ -151,6 +154,28 @@ def _print_reconciled(shown: Sequence[dict[str, Any]], output: str) -> None:
         sys.stdout.write(f"{run['dag_id']} {run['run_id']}: {run['line']}{done}\n")
     if not shown:
         sys.stdout.write("No run has unknown submits.\n")
+
+
+def _refuse_later_than(rows: Sequence[Swap], text: str | None) -> None:
+    """
+    Raise an error if one of the submits is newer than what the person has looked at.
+
+    :raises ResolutionError: when one was sent at or after the time, or the time cannot be read
+    """
+    if text is None:
+        return
+    try:
+        time = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise ResolutionError(
+            f"--sent-before must be a time such as 2026-03-01T14:30:00Z; got {text!r}."
+        ) from None
+    time = time if time.tzinfo else time.replace(tzinfo=dt.UTC)
+    if later := [row for row in rows if row.claimed_at is None or row.claimed_at >= time]:
+        raise ResolutionError(
+            f"{later[0].label} was sent at {_time(later[0].claimed_at) or 'an unknown time'}, not before "
+            f"{time.isoformat()}. Nothing was changed: list the unknown submits again, and look the newer ones up."
+        )
 
 
 def _selection(args: Namespace) -> Selection:

@@ -190,6 +190,12 @@ _RESOLVE = ActionCommand(
         _BY,
         Arg(("--note",), help="What it is based on, stored with the row"),
         Arg(
+            ("--sent-before",),
+            metavar="TIME",
+            help="Settle nothing if one of the submits was sent at or after this time (ISO 8601; UTC if it has no "
+            "offset): the time at which you listed them, so that none is settled that you have not seen",
+        ),
+        Arg(
             ("--no-check",),
             action="store_true",
             help="Do not ask GoEnhance, which costs nothing, whether it knows the job",

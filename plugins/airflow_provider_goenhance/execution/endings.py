@@ -12,7 +12,7 @@ _ADVICE = {
     Status.UNKNOWN: "Settle the unknown submits first, on the results page or with `airflow goenhance resolve`: until "
     "then no run sends their pairs.",
     Status.HELD: "The lines above say what each held pair waits for. Clear their tasks once that is settled: "
-    "each is looked at again.",
+    "each is checked again.",
     Status.FAILED: "Clear the tasks of the failed pairs, which the results page can select: that collects pictures "
     "that were paid for and not stored, and sends declined pairs again. A new run adopts the jobs that are paid for, "
     "and pays for the other pairs.",

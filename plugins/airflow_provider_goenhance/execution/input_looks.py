@@ -129,7 +129,7 @@ class InputLooks:
             return
         self._problems += 1
         if self._problems <= NAMED_PROBLEMS:
-            log.info("An input could not be looked at: %s", error)
+            log.info("An input could not be checked: %s", error)
 
 
 def _kept_look(options: StorageOptions, name: str) -> InputLook | None:

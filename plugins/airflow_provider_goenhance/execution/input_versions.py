@@ -74,6 +74,6 @@ def _rejected(row: Swap, error: InputError) -> Swap:
         swap_id=swap_id_for(row.dag_id, row.run_id, scope, row.pair_id, row.pair_fingerprint),
         status=Status.REJECTED,
         error_code=error.error_code,
-        error_message=f"Row {row.row_number}: {error} Never sent.",
+        error_message=f"{error} Never sent.",
         finished_at=dt.datetime.now(dt.UTC),
     )

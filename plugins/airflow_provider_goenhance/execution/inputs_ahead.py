@@ -219,7 +219,7 @@ class InputsAhead:
     async def _fail(self, swap: Swap, error: InputError) -> None:
         staged = _staged(swap, error.staged_uris, swap.input_notes)
         if isinstance(error, InputUnavailableError):
-            log.warning("%s: %s Nothing was sent or paid; a retry looks again.", swap.label, error)
+            log.warning("%s: %s Nothing was sent or paid; a retry checks again.", swap.label, error)
             self._report.postponed = error
             self._report.left.append(swap)
             if staged:

@@ -129,7 +129,7 @@ class Inspector:
                 done, since = self._done, now
             if now > min(began + LAST_SECONDS, since + STALLED_SECONDS):
                 log.warning(
-                    "%s not looked at, because that takes too long. They are kept, and their rows have no quality.",
+                    "%s not checked, because that takes too long. They are kept, and their rows have no quality.",
                     pluralize(len(self._queue) + len(self._workers), "picture was", "pictures were"),
                 )
                 break
@@ -146,7 +146,7 @@ class Inspector:
             try:
                 self._record(await self._inspect(kept))
             except Exception as error:  # noqa: BLE001  the picture is kept, whatever a look at it reveals
-                log.info("%s: the picture could not be looked at: %s", kept.swap.label, error)
+                log.info("%s: the picture could not be checked: %s", kept.swap.label, error)
             finally:
                 self._waiting_bytes -= kept.size
                 self._done += 1
@@ -199,7 +199,7 @@ def _looked_at(data: bytes) -> tuple[Appearance | None, bytes | None]:
         with PROCESSORS:
             return look_at(data)
     except Exception as error:  # noqa: BLE001  it was verified as far as it can be, and is kept
-        log.info("A kept picture cannot be looked at: %s", error)
+        log.info("A kept picture cannot be checked: %s", error)
         return None, None
 
 

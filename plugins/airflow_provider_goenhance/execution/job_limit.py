@@ -100,7 +100,7 @@ class JobLimit:
         )
         if 0 < room < len(due):
             log.info(
-                "Submitting %d of %s now: the account may have %s under way, and this task has %d (max_jobs).",
+                "Submitting %d of %s now: the account may have %s in progress, and this task has %d (max_jobs).",
                 room,
                 pluralize(len(due), "pair"),
                 pluralize(limit, "job"),
@@ -133,7 +133,7 @@ class JobLimit:
         if not self._said or now - self._said >= SAY_EVERY:
             self._said = now
             log.info(
-                "%s: %s may have %s under way (max_jobs).",
+                "%s: %s may have %s in progress (max_jobs).",
                 pluralize(len(self.left_out), "pair waits", "pairs wait"),
                 self._account,
                 pluralize(self._limit or 0, "job"),
@@ -144,7 +144,7 @@ class JobLimit:
         if not self.left_out:
             return None
         return JobLimitReachedError(
-            f"{self._account} may have {pluralize(self._limit or 0, 'job')} under way (max_jobs), and "
+            f"{self._account} may have {pluralize(self._limit or 0, 'job')} in progress (max_jobs), and "
             f"{pluralize(len(self.left_out), 'pair')} did not fit: not sent, and nothing paid for them. A task "
             "with wait_for_completion waits until they fit."
         )
@@ -163,7 +163,9 @@ class JobLimit:
                 f"max_jobs of {self._account} is 'queue_limit', but GoEnhance reports no queueLimit for the account "
                 f"(got {reported!r}). Nothing was sent. Set max_jobs to a number, or leave it blank."
             )
-        log.info("GoEnhance reports a queueLimit of %d: no more jobs than that are under way.", reported)
+        log.info(
+            "GoEnhance reports a queueLimit of %d: at most that many jobs are kept in progress.", reported
+        )
         return reported
 
     def _under_way(self, swaps: Sequence[Swap]) -> int:

@@ -161,7 +161,7 @@ class JobWait:
             [str(swap.img_uuid) for swap in waiting], lambda uuids: self._ask(uuids, self._line(waiting))
         )
         if waited.handed_over:
-            log.info("While it was deferred: %s. The wait for the others goes on.", waited)
+            log.info("While it was deferred: %s. Still waiting for the others.", waited)
         return waited
 
     def settle(

@@ -149,7 +149,7 @@ def _words(action: Action, swap: Swap, policies: Policies) -> str:
 def _looks(swap: Swap, policies: Policies) -> str:
     """Return what an attempt or a new run does with a held pair, as the end of a sentence."""
     if swap.error_code == ErrorCode.IN_FLIGHT:
-        return "looks again, and then adopts the other job or submits the pair"
+        return "checks again, and then adopts the other job or submits the pair"
     if swap.error_code == ErrorCode.PICTURE_REJECTED:
         return _after_rejection(policies, "holds it until the rejection is undone")
     if swap.error_code == ErrorCode.ERASED:
@@ -157,7 +157,7 @@ def _looks(swap: Swap, policies: Policies) -> str:
     if swap.error_code == ErrorCode.PICTURE_DELETED:
         return "holds it, because its picture was deleted (unless reuse='never')"
     if swap.error_code != ErrorCode.UNKNOWN_SUBMIT:
-        return "submits the pair if it may be sent by then"
+        return "submits the pair if it may be sent at that time"
     if policies.on_unknown_submit == "resubmit":
         return "submits the pair and may pay twice (on_unknown_submit='resubmit')"
     return "holds it until the earlier submit is settled"
@@ -258,7 +258,7 @@ def all_actions(actions: Counter[Action]) -> str:
     """Return what an attempt does with many rows, as the end of a sentence."""
     parts = [
         f"submits {pluralize(actions[Action.SUBMIT], 'pair')}" if actions[Action.SUBMIT] else "",
-        f"looks again at {pluralize(actions[Action.LOOK], 'held pair')}" if actions[Action.LOOK] else "",
+        f"checks {pluralize(actions[Action.LOOK], 'held pair')}" if actions[Action.LOOK] else "",
         f"waits for {pluralize(actions[Action.WAIT], 'job')}" if actions[Action.WAIT] else "",
         f"leaves {pluralize(actions[Action.LEAVE], 'row')} unchanged" if actions[Action.LEAVE] else "",
     ]

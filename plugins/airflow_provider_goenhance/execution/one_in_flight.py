@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two looks at pairs that other tasks are submitting.
 LOOK_EVERY = 1.0
-#: Seconds after which a row is held whose pair another task is still submitting. A retry looks again.
+#: Seconds after which a row is held whose pair another task is still submitting. A retry checks again.
 IN_FLIGHT_SECONDS = 60.0
 
 
@@ -249,7 +249,7 @@ class OneInFlight:
         ledger.take([step_to(row, holding(row, decisions.get(row.swap_id, unsure))) for row in may])
         if may:
             log.warning(
-                "%s held, because another task has the same pair in flight; a retry looks again.",
+                "%s held, because another task has the same pair in flight; a retry checks again.",
                 pluralize(len(may), "pair is", "pairs are"),
             )
 

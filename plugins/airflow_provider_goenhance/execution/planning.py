@@ -108,7 +108,7 @@ def _rejected(row: RejectedRow, manifest: Manifest, key: RunKey, task_id: str) -
         scope=f"{task_id}#rejected-{row.row_number}-{row.code}",
         status=Status.REJECTED,
         error_code=row.code,
-        error_message=f"Row {row.row_number}: {row.reason}. Never sent.",
+        error_message=f"{row.reason}. Never sent.",
         finished_at=dt.datetime.now(dt.UTC),
     )
 

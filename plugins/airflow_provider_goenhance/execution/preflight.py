@@ -169,8 +169,7 @@ def _steps(
         fatal = next((one for one in found if one.rejects), None) if options.mode == "reject" else None
         if fatal is not None and not row.attempts:
             found_so_far.rejected += 1
-            number = f"Row {row.row_number}: " if row.row_number else ""
-            yield InputRejected(row.swap_id, fatal.code, f"{number}{fatal.message} Never sent.", warnings)
+            yield InputRejected(row.swap_id, fatal.code, f"{fatal.message} Never sent.", warnings)
             continue
         found_so_far.warned += bool(found)
         changes = _changes(row, checks, options.rules)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..results.balances import Balances, earliest_after
 from ..results.prices import learned_price, store_price
 from ..results.resolution import Resolution
+from ..results.row_version import version_of
 from ..results.states import Status
 from .credit_math import Finding, Round, compare, credit_line, obstacles, price_shown_by, round_of
 from .messages import pluralize
@@ -136,6 +137,8 @@ def settle_by_credits(
         Resolution.NOT_BILLED,
         by=BY_CREDITS,
         note=note,
+        # The balance says nothing of a submit that was sent since it was read.
+        seen={row.swap_id: version_of(row) for row in comparison.unknown},
     )
 
 

@@ -116,7 +116,7 @@ class RejectedRows:
 def _without_picture(swap: Swap) -> RejectedRow:
     """Return the row of a manifest that a plan rejects."""
     reason = swap.error_message or ""
-    reason = reason.removeprefix(f"Row {swap.row_number}: ").removesuffix(" Never sent.").removesuffix(".")
+    reason = reason.removesuffix(" Never sent.").removesuffix(".")
     reference = read_address(swap.reference_img)
     of_reference = reference is not None and reason.startswith(f"{reference} ")
     return RejectedRow(

@@ -39,7 +39,7 @@ def delete_old_pictures(ledger: Ledger, days: float, *, conn_id: str | None = No
     """
     if not days > 0:
         raise ValueError(
-            f"days must be a positive number; got {days!r}. To keep pictures for good, omit the task."
+            f"days must be a positive number; got {days!r}. To keep pictures indefinitely, omit the task."
         )
     before = dt.datetime.now(dt.UTC) - dt.timedelta(days=days)
     deleted = Deleted()

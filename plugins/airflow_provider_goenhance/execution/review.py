@@ -5,15 +5,19 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ..results.key_lists import among
 from ..results.review_transitions import Reviewed
+from ..results.row_version import changes_since
 from ..results.states import Review
+from ..results.transition_sql import update
 from .messages import pluralize
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from ..results.ledger import Ledger
     from ..results.swap import Swap
 
@@ -31,7 +35,13 @@ class ReviewError(ValueError):
 
 
 def review_pictures(
-    ledger: Ledger, swap_ids: Sequence[str], review: Review | str | None, *, by: str, note: str | None = None
+    ledger: Ledger,
+    swap_ids: Sequence[str],
+    review: Review | str | None,
+    *,
+    by: str,
+    note: str | None = None,
+    seen: Mapping[str, str] | None = None,
 ) -> list[Swap]:
     """
     Approve or reject the pictures of some rows, or undo an earlier review: all of them, or none.
@@ -43,8 +53,11 @@ def review_pictures(
     :param review: ``approved``, ``rejected``, or ``None`` to undo
     :param by: who says so; stored with the row
     :param note: what the person says besides; stored with the row
+    :param seen: ``swap_id`` -> version (:func:`~..results.row_version.version_of`) of each row as the person saw it; a
+        row with another picture or review since then is refused. Default: what is there now is reviewed
     :return: the named rows as they are now, in the order of their ids as given
-    :raises ReviewError: when a row does not exist, has no picture, or has moved; nothing is changed
+    :raises ReviewError: when a row does not exist, has no picture, is not as it was seen, or is changed by somebody
+        else at the same moment; nothing is changed
     """
     wanted = _review(review)
     by, note = by.strip()[:MAX_NAME], ((note or "").strip() or None)
@@ -53,15 +66,30 @@ def review_pictures(
     if note and len(note) > MAX_NOTE:
         raise ReviewError(f"note must have at most {MAX_NOTE} characters; got {len(note)}.")
     rows = _with_pictures(ledger, list(dict.fromkeys(swap_ids)))
+    if seen is not None and (changed := changes_since(rows, seen)):
+        raise ReviewError(changed)
     at = dt.datetime.now(dt.UTC).replace(microsecond=0)
-    said = () if wanted is None else (by, at, note)
-    ledger.take(
-        [Reviewed(swap_id, img_uuid, wanted, *said) for swap_id, img_uuid in _rows_of_jobs(ledger, rows)]
-    )
+    reviewer, reviewed_at, note = (None, None, None) if wanted is None else (by, at, note)
+    steps = [
+        Reviewed(
+            row["swap_id"],
+            row["img_uuid"],
+            wanted,
+            reviewer,
+            reviewed_at,
+            note,
+            seen_review=row["review"],
+            seen_reviewed_at=row["reviewed_at"],
+        )
+        for row in _rows_of_jobs(ledger, rows)
+    ]
+
+    def work(connection: sa.Connection) -> None:
+        update(connection, ledger.swaps, steps)
+        _refuse_half(rows, _reviews(connection, ledger, [row.swap_id for row in rows]), (wanted, reviewer))
+
+    ledger.database.run(work)
     now = ledger.by_ids([row.swap_id for row in rows])
-    moved = [row for row in now if row.review != wanted]
-    if moved:
-        raise ReviewError(f"{_named(moved)} changed at the same moment. Look at the picture again.")
     log.info(
         "%s %s %s: %s.",
         by,
@@ -100,22 +128,53 @@ def _with_pictures(ledger: Ledger, ids: Sequence[str]) -> list[Swap]:
     return rows
 
 
-def _rows_of_jobs(ledger: Ledger, rows: Sequence[Swap]) -> list[tuple[str, str]]:
-    """Return ``swap_id`` and job of the rows, and of all that reuse their pictures, or wait for the same jobs."""
+def _rows_of_jobs(ledger: Ledger, rows: Sequence[Swap]) -> list[Mapping[str, Any]]:
+    """Return job and review of the rows, and of all that reuse their pictures, or wait for the same jobs."""
     import sqlalchemy as sa
 
     c = ledger.swaps.c
     jobs = {(row.pair_fingerprint, row.img_uuid) for row in rows}
-    found = {row.swap_id: str(row.img_uuid) for row in rows}
+    named = {row.swap_id: row.to_row() for row in rows}
+    found: dict[str, Mapping[str, Any]] = {}
     pairs = sorted({row.pair_fingerprint for row in rows})
     for condition in among(ledger.database.url.get_backend_name(), c.pair_fingerprint, pairs):
-        query = sa.select(c.swap_id, c.pair_fingerprint, c.img_uuid).where(condition, c.img_uuid.is_not(None))
+        query = sa.select(c.swap_id, c.pair_fingerprint, c.img_uuid, c.review, c.reviewed_at).where(
+            condition, c.img_uuid.is_not(None)
+        )
         found |= {
-            row["swap_id"]: row["img_uuid"]
+            row["swap_id"]: row
             for row in ledger.database.read(query)
             if (row["pair_fingerprint"], row["img_uuid"]) in jobs
         }
-    return list(found.items())
+    # Of the named ones what was read first, which is what was compared with what the person saw.
+    return list((found | named).values())
+
+
+def _reviews(
+    connection: sa.Connection, ledger: Ledger, ids: Sequence[str]
+) -> dict[str, tuple[str | None, str | None]]:
+    """Return the reviews of some rows, and whose they are."""
+    import sqlalchemy as sa
+
+    c = ledger.swaps.c
+    found: dict[str, tuple[str | None, str | None]] = {}
+    for condition in among(ledger.database.url.get_backend_name(), c.swap_id, ids):
+        query = sa.select(c.swap_id, c.review, c.reviewed_by).where(condition)
+        found |= {row.swap_id: (row.review, row.reviewed_by) for row in connection.execute(query)}
+    return found
+
+
+def _refuse_half(
+    rows: Sequence[Swap],
+    reviews: Mapping[str, tuple[str | None, str | None]],
+    said: tuple[str | None, str | None],
+) -> None:
+    """Raise an error if rows have moved since they were read; the transaction is rolled back then."""
+    moved = [row for row in rows if reviews.get(row.swap_id) != said]
+    if moved:
+        raise ReviewError(
+            f"{_named(moved)} changed at the same moment. Nothing was changed: look at the picture again."
+        )
 
 
 def _named(rows: Sequence[Swap]) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from ..exceptions import BatchFailedError
+from ..manifest.chunk import SLOTS, settled_pairs_per_task
 from ..manifest.model import Manifest
 from ..results.staged_plan import StagedPlan
 from ..results.states import OnUnknownSubmit, Status
@@ -25,14 +26,17 @@ from .preflight import MOST_PICTURES, DistinctPictures
 
 if TYPE_CHECKING:
     from ..inputs.versions import LookUp
+    from ..results.early_rows import EarlyRows
     from ..results.ledger import Ledger, RunKey
-    from ..results.staged_rows import StagedRow
+    from ..results.staged_rows import FilePart, StagedRow
     from ..results.swap import Swap
 
 #: Rows that are looked up in the results table, and in storage, at a time.
 PAGE_ROWS = 5000
 #: Pages that are planned at the same time: while one waits for the database, the next one uses the processor.
 PAGES_AT_ONCE = 2
+#: Rows from which on they are written while further ones are planned, where the database can do that.
+EARLY_ROWS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class PlanOptions:
     :param dry_run: count the rows, and write none
     :param slots: how many of the tasks that swap the rows may be in progress at once, if that is known
     :param preflight: whether the pictures are checked afterwards
+    :param pairs_per_task: rows in one batch as :meth:`RunPlan.write` is told; 0 chooses a suitable number
     """
 
     account: str
@@ -54,6 +59,7 @@ class PlanOptions:
     slots: int | None = None
     look_up: LookUp | None = None
     preflight: bool = False
+    pairs_per_task: int = 0
 
 
 class RunPlan(AbstractContextManager["RunPlan"]):
@@ -78,6 +84,9 @@ class RunPlan(AbstractContextManager["RunPlan"]):
         self._counts: Counter[Status] = Counter()
         self._new: Counter[Status] = Counter()
         self._work = 0
+        self._early: EarlyRows | None = None
+        #: The rows before the first that are written early: where they are, and whether some belong into batches.
+        self._parts: list[tuple[FilePart, bool]] = []
         self._to_pay = array("Q")
         self._under_way: deque[tuple[Future[list[Swap]], int]] = deque()
         #: Pairs of which a picture is not there, once their pages are planned, see :meth:`finish`.
@@ -142,7 +151,27 @@ class RunPlan(AbstractContextManager["RunPlan"]):
                 )
                 self._work += sum(map(is_work, rows))
             else:
-                self._staged.add(self._placed(rows))
+                self._stage(rows)
+
+    def _stage(self, rows: list[Swap]) -> None:
+        """Add planned rows to the file; of a large plan that is a run's first, they are written at the same time."""
+        work_before = self._work
+        part = self._staged.add(self._placed(rows))
+        if self._replanned or not self._staged.can_be_copied:
+            return
+        self._parts.append((part, self._work > work_before))
+        if self._early is None:
+            if self._staged.count < EARLY_ROWS:
+                return
+            self._early = self._open.enter_context(closing(self._ledger.write_early(self._plan(1))))
+        settled = settled_pairs_per_task(self._work, self._options.slots or SLOTS)
+        for one, with_places in self._parts:
+            size = None if self._options.pairs_per_task else settled
+            self._early.add(one, with_places=with_places, size=size)
+        self._parts = []
+
+    def _plan(self, size: int) -> StagedPlan:
+        return StagedPlan(self._ledger.swaps, self._key, self._task_id, self._staged, size)
 
     def write(self, pairs_per_task: int) -> list[dict[str, Any]]:
         """
@@ -155,8 +184,10 @@ class RunPlan(AbstractContextManager["RunPlan"]):
         self._take_pages()
         self._notes.log()
         size = batch_size(self._work, pairs_per_task, self._options.slots)
-        plan = StagedPlan(self._ledger.swaps, self._key, self._task_id, self._staged, size)
-        log_written(self._ledger.plan_staged(plan), self._new)
+        written = self._early.finish(size) if self._early else None
+        if self._early:
+            self._early.close()
+        log_written(written or self._ledger.plan_staged(self._plan(size)), self._new)
         count_rows({status: number for status, number in self._new.items() if status is not Status.PLANNED})
         self._refuse_if_all_rejected()
         return list_batches(self._ledger, self._key, self._task_id)

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import GoEnhanceError
 from ..results.resolution import Billed, NotBilled, Resolution, ResolutionStep, WrittenOff
+from ..results.row_version import changes_since
 from ..results.run_rows import RunRows
 from ..results.settlement import owner_of_job, settle
 from ..results.states import Status
@@ -59,6 +60,7 @@ def resolve_unknown(
     by: str,
     img_uuid: str | None = None,
     note: str | None = None,
+    seen: Mapping[str, str] | None = None,
 ) -> list[Swap]:
     """
     Settle unknown submits: all rows of a selection, or none.
@@ -71,15 +73,19 @@ def resolve_unknown(
     :param by: who says so; stored with the row
     :param img_uuid: the UUID of the job, for ``billed``
     :param note: what it is based on; stored with the row
+    :param seen: ``swap_id`` -> version (:func:`~..results.row_version.version_of`) of each row as the person saw it; a
+        row that was sent again since then is refused. Default: what is there now is settled
     :return: the rows as they are now
-    :raises ResolutionError: when a row does not exist, is not ``unknown``, or is not clearly named; nothing is changed
+    :raises ResolutionError: when a row does not exist, is not ``unknown``, is not as it was seen, or is not clearly
+        named; nothing is changed
     """
     wanted = _resolution(resolution)
     by, note = by.strip(), (note or "").strip() or None
     if not by:
         raise ResolutionError("by must name who settles the submit; got an empty text.")
     img_uuid = _checked_uuid(wanted, img_uuid)
-    rows = select_unknown(ledger, selection)
+    # The steps name the submits of these very rows: one that is sent from here on is not settled by them.
+    rows = select_unknown(ledger, selection, seen)
     if img_uuid is not None and len(rows) != 1:
         raise ResolutionError(
             f"{img_uuid} is one job, and {len(rows)} rows are selected: {_named(rows)}. Select the row of that job."
@@ -100,11 +106,13 @@ def resolve_unknown(
     return settled
 
 
-def select_unknown(ledger: Ledger, selection: Selection) -> list[Swap]:
+def select_unknown(ledger: Ledger, selection: Selection, seen: Mapping[str, str] | None = None) -> list[Swap]:
     """
     Return the unknown submits that a selection names.
 
-    :raises ResolutionError: when one of them does not exist, is not ``unknown``, or is not clearly named
+    :param seen: their versions as they were seen, see :func:`resolve_unknown`
+    :raises ResolutionError: when one of them does not exist, is not ``unknown``, is not as it was seen, or is not
+        clearly named
     """
     if selection.swap_ids:
         rows = _by_ids(ledger, selection.swap_ids)
@@ -112,6 +120,8 @@ def select_unknown(ledger: Ledger, selection: Selection) -> list[Swap]:
         rows = _of_run(ledger, selection.key, selection.pair_ids)
     else:
         raise ResolutionError("No row is selected: name swap_ids, or a run with its Dag.")
+    if seen is not None and (changed := changes_since(rows, seen)):
+        raise ResolutionError(changed)
     others = [row for row in rows if row.status is not Status.UNKNOWN]
     if others:
         raise ResolutionError(

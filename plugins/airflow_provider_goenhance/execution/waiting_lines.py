@@ -31,7 +31,8 @@ def all_slots_used(account: Account, limit: int, pace: float) -> str:
     """
     slots = max(1, int(limit * pace))
     slower = f" ({limit} once it has recovered from a 429)" if slots < limit else ""
-    return f"Other tasks use all {pluralize(slots, 'concurrent submit')} of {account}{slower}."
+    used = f"all {slots} concurrent submits" if slots > 1 else "the only concurrent submit"
+    return f"Other tasks use {used} of {account}{slower}."
 
 
 def silent_tasks(lease: Lease) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..results.pair_history import rejected_and_sent_since
 from ..results.prices import learned_price
 from ..results.recovery import Action, Policies, after_clear
 from ..results.row_groups import account_of, groups_of
@@ -108,12 +109,14 @@ class NewRunPreview:
     :param does: rows by what happens to them, as the end of a sentence
     :param paid: rows that are paid for again, or for the first time
     :param price: credits for one swap, ``None`` if nobody knows
+    :param sent_since: rejected pictures whose pairs were sent again since, and are paid for once more
     """
 
     manifest: str
     does: Counter[str] = field(default_factory=Counter)
     paid: int = 0
     price: int | None = None
+    sent_since: int = 0
 
     @property
     def rows(self) -> int:
@@ -129,8 +132,14 @@ class NewRunPreview:
     def sentences(self) -> list[str]:
         """Return it in words, the most frequent first, and the price last."""
         each = [f"{pluralize(count, 'row')}: it {does}." for does, count in self.does.most_common()]
+        one = self.sent_since == 1
+        since = (
+            f"{self.sent_since:,} of these pairs {'was' if one else 'were'} sent again since the rejected picture was "
+            f"made, and {'is' if one else 'are'} paid for once more: look for the new picture first."
+        )
         return [
             *each,
+            *([since] if self.sent_since else []),
             _money(self.paid, self.price, unsure=any(does.startswith("looks") for does in self.does)),
         ]
 
@@ -153,7 +162,8 @@ def preview_new_run(ledger: Ledger, key: RunKey, choice: RowChoice, policies: Po
         paid += count if action.startswith("submits") else 0
     account = account_of(RunRows(ledger.database, key))
     price = learned_price(ledger.database, account) if account else None
-    return NewRunPreview(location_of(key), does, paid, price)
+    since = rejected_and_sent_since(ledger.database, key) if choice.reviews else 0
+    return NewRunPreview(location_of(key), does, paid, price, since)
 
 
 def _money(submits: int, price: int | None, *, unsure: bool) -> str:

@@ -4,19 +4,33 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ..exceptions import GoEnhanceError, InputStoreError, InputStoreUnavailableError
-from ..inputs.stores import MOST_BYTES, Found, Listing, not_found, too_large
+from ..exceptions import GoEnhanceError, InputError, InputStoreError, InputStoreUnavailableError
+from ..inputs.stores import (
+    MOST_BYTES,
+    TRIED_NEIGHBOURS,
+    Found,
+    Listing,
+    Readability,
+    archived,
+    not_allowed,
+    not_found,
+    too_large,
+)
 from ..redaction import excerpt
 
 if TYPE_CHECKING:
     from ..inputs.stores import PictureStore
     from ..picture_address import PictureAddress
 
+_ROLES = "Give its account the roles Storage Blob Data Reader and Storage Blob Delegator."
+#: A refusal that may be about this one blob: access may be limited to some blobs of a container.
+_OF_ONE_BLOB = "AuthorizationPermissionMismatch"
 #: A delegation key may be used for seven days; its links end with it.
 KEY_LIFETIME = dt.timedelta(days=7)
 #: A clock that is behind ours must not call a link not valid yet.
@@ -43,8 +57,9 @@ class AzurePictures:
         self.name = f"Azure Blob Storage through connection {self._conn_id!r}"
         self._lock = threading.Lock()
         self._key: Any = None
+        self._readability = Readability(self._some_keys, self._can_read)
         self._key_ends = dt.datetime.min.replace(tzinfo=dt.UTC)
-        with _naming_errors(self, "be opened"):
+        with naming_errors(self, "be opened"):
             self.service = WasbHook(wasb_conn_id=self._conn_id).get_conn()
 
     @property
@@ -55,11 +70,27 @@ class AzurePictures:
 
     def look(self, address: PictureAddress) -> Found:
         """Return what is there now."""
-        with _naming_errors(self, f"show {address}", address):
+        with naming_errors(self, f"show {address}", address, self._readability.is_lost):
             found = self._blob(address).get_blob_properties()
+        self._readability.shown(address.container)
+        if found.get("blob_tier") == "Archive":
+            raise archived(address, "Archive")
         md5 = found.content_settings.content_md5
         version = bytes(md5).hex() if md5 else str(found.etag).strip('"')
         return Found(version, found.size, found.get("version_id"))
+
+    def _some_keys(self, container: str) -> list[str]:
+        names = self.service.get_container_client(container).list_blob_names()
+        return list(itertools.islice(names, TRIED_NEIGHBOURS + 1))
+
+    def _can_read(self, container: str, key: str) -> bool:
+        from azure.core.exceptions import HttpResponseError
+
+        try:
+            self.service.get_blob_client(container, key).get_blob_properties()
+        except HttpResponseError as error:
+            return bool(error.status_code != 403)
+        return True
 
     def list_from(self, _address: PictureAddress, _prefix: str) -> Listing:
         """Return nothing: blobs are looked at one by one."""
@@ -70,7 +101,7 @@ class AzurePictures:
         if (found.size or 0) > MOST_BYTES:
             raise too_large(address)
         version = {"version_id": found.object_version} if found.object_version else {}
-        with _naming_errors(self, f"read {address}", address):
+        with naming_errors(self, f"read {address}", address):
             data: bytes = self._blob(address).download_blob(**version).readall()
         return data
 
@@ -80,7 +111,7 @@ class AzurePictures:
 
         now = dt.datetime.now(dt.UTC)
         ends = now + dt.timedelta(seconds=seconds)
-        with _naming_errors(self, f"sign {address}"):
+        with naming_errors(self, f"sign {address}"):
             key = self.account_key()
             blob = self._blob(address)
             query = generate_blob_sas(
@@ -127,8 +158,17 @@ class AzurePictures:
 
 
 @contextmanager
-def _naming_errors(store: PictureStore, doing: str, address: PictureAddress | None = None) -> Iterator[None]:
-    """Convert an error of Azure's libraries into one that says what it is about."""
+def naming_errors(
+    store: PictureStore,
+    doing: str,
+    address: PictureAddress | None = None,
+    is_lost: Callable[[PictureAddress], bool] | None = None,
+) -> Iterator[None]:
+    """
+    Convert an error of Azure's libraries into one that says what it is about.
+
+    :param is_lost: says of a refused blob whether the connection can read no other one either
+    """
     from azure.core.exceptions import (
         AzureError,
         ClientAuthenticationError,
@@ -147,12 +187,12 @@ def _naming_errors(store: PictureStore, doing: str, address: PictureAddress | No
             f"{store.name} cannot {doing}: there is no such container. Nothing was sent."
         ) from None
     except HttpResponseError as error:
+        if address is not None and (found := _error_of_blob(error, address, store, is_lost)):
+            raise found from None
         refused = isinstance(error, ClientAuthenticationError) or error.status_code in {400, 401, 403}
         said = f"{store.name} cannot {doing}: {excerpt(error.message)} Nothing was sent."
         if refused:
-            raise InputStoreError(
-                f"{said} Give its account the roles Storage Blob Data Reader and Storage Blob Delegator."
-            ) from None
+            raise InputStoreError(f"{said} {_ROLES}") from None
         raise InputStoreUnavailableError(said) from None
     except AzureError as error:
         raise InputStoreUnavailableError(
@@ -162,3 +202,18 @@ def _naming_errors(store: PictureStore, doing: str, address: PictureAddress | No
         raise InputStoreError(
             f"{store.name} cannot {doing}: {excerpt(str(error))} Nothing was sent."
         ) from error
+
+
+def _error_of_blob(
+    error: Any,
+    address: PictureAddress,
+    store: PictureStore,
+    is_lost: Callable[[PictureAddress], bool] | None,
+) -> InputError | None:
+    """Return the error for one blob, ``None`` where the whole store is at fault."""
+    code = str(getattr(error, "error_code", None) or "")
+    if code == "BlobArchived":
+        return archived(address, "Archive")
+    if code == _OF_ONE_BLOB and is_lost is not None and not is_lost(address):
+        return not_allowed(address, store, code, _ROLES)
+    return None

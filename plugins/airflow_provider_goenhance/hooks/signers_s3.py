@@ -7,18 +7,30 @@ import datetime as dt
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import (
     ErrorCode,
     GoEnhanceError,
+    InputError,
     InputStoreError,
     InputStoreUnavailableError,
     InputUnavailableError,
 )
-from ..inputs.stores import LISTED_NAMES, MOST_BYTES, Found, Listing, not_found, too_large
+from ..inputs.stores import (
+    LISTED_NAMES,
+    MOST_BYTES,
+    TRIED_NEIGHBOURS,
+    Found,
+    Listing,
+    Readability,
+    archived,
+    not_allowed,
+    not_found,
+    too_large,
+)
 from ..redaction import excerpt
 
 if TYPE_CHECKING:
@@ -32,8 +44,16 @@ CONNECTIONS = 32
 #: botocore writes each signature into its own log, at the level DEBUG.
 _SIGNING_LOG = "botocore.auth"
 _MISSING = frozenset({"404", "NoSuchKey", "NoSuchVersion", "NotFound"})
+_PERMISSIONS = (
+    "Give the connection the permissions s3:GetObject and s3:ListBucket (without the latter, S3 calls a missing object "
+    "forbidden), and kms:Decrypt for an object that is encrypted with a key of KMS."
+)
 _OVERWRITTEN_STATUS = 412
 _REFUSED_STATUS = frozenset({301, 400, 401, 403, 404})
+#: Codes about one object, of a request whose credentials were accepted. KMS has more, all of which begin alike.
+_OF_ONE_OBJECT = frozenset({"AccessDenied", "InvalidObjectState", "InvalidRequest", "KeyTooLongError"})
+#: Storage classes of which a copy has to be restored before it can be fetched.
+_ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 
 
 class S3Pictures:
@@ -56,6 +76,7 @@ class S3Pictures:
         self._lock = threading.RLock()
         self._regions: dict[str, str | None] = {}
         self._clients: dict[str | None, Any] = {}
+        self._readability = Readability(self._some_keys, self._can_read)
         self._begin()
 
     def _begin(self) -> None:
@@ -63,7 +84,7 @@ class S3Pictures:
         from airflow.providers.amazon.aws.hooks.s3 import S3Hook
         from botocore.config import Config
 
-        with _naming_errors(self, "be opened"):
+        with naming_errors(self, "be opened"):
             hook = S3Hook(aws_conn_id=self._conn_id)
             # botocore signs with SigV2 where a region still offers it, which fails for encrypted objects.
             config = hook.config.merge(Config(signature_version="s3v4", max_pool_connections=CONNECTIONS))
@@ -79,13 +100,44 @@ class S3Pictures:
 
     def look(self, address: PictureAddress) -> Found:
         """Return what is there now."""
-        with _naming_errors(self, f"show {address}", address):
-            head = self._client_of(address).head_object(Bucket=address.container, Key=address.key)
+        with naming_errors(self, f"show {address}", address, self._readability.is_lost):
+            head = self._head(address)
+        self._readability.shown(address.container)
+        if storage_class := _archive_of(head):
+            raise archived(address, storage_class)
         return Found(_etag(head), head.get("ContentLength"), _version(head))
+
+    def _head(self, address: PictureAddress) -> dict[str, Any]:
+        from botocore.exceptions import ClientError
+
+        client, where = self._client_of(address), {"Bucket": address.container, "Key": address.key}
+        try:
+            head: dict[str, Any] = client.head_object(**where)
+        except ClientError as error:
+            if _status(error) in {400, 403}:
+                # The answer to a HEAD has no body, which says whether the object or the credentials are refused.
+                client.get_object(**where, Range="bytes=0-0")["Body"].close()
+            raise
+        return head
+
+    def _some_keys(self, bucket: str) -> list[str]:
+        page = self._clients[self._regions[bucket]].list_objects_v2(
+            Bucket=bucket, MaxKeys=TRIED_NEIGHBOURS + 1
+        )
+        return [entry["Key"] for entry in page.get("Contents") or []]
+
+    def _can_read(self, bucket: str, key: str) -> bool:
+        from botocore.exceptions import ClientError
+
+        try:
+            self._clients[self._regions[bucket]].head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            return _status(error) not in {400, 403}
+        return True
 
     def list_from(self, address: PictureAddress, prefix: str) -> Listing:
         """Return objects whose keys begin with a prefix, from the address's own key on."""
-        with _naming_errors(self, f"list {address.container}/{prefix}"):
+        with naming_errors(self, f"list {address.container}/{prefix}"):
             page = self._client_of(address).list_objects_v2(
                 Bucket=address.container,
                 Prefix=prefix,
@@ -103,7 +155,7 @@ class S3Pictures:
         if (found.size or 0) > MOST_BYTES:
             raise too_large(address)
         version = {"VersionId": found.object_version} if found.object_version else {}
-        with _naming_errors(self, f"read {address}", address):
+        with naming_errors(self, f"read {address}", address, self._readability.is_lost):
             answer = self._client_of(address).get_object(
                 Bucket=address.container, Key=address.key, IfMatch=found.version, **version
             )
@@ -113,7 +165,7 @@ class S3Pictures:
     def sign(self, address: PictureAddress, found: Found, seconds: int) -> str:
         """Return a link that is valid for some seconds, to the version that was looked at."""
         version = {"VersionId": found.object_version} if found.object_version else {}
-        with _naming_errors(self, f"sign {address}"):
+        with naming_errors(self, f"sign {address}"):
             # Not S3Hook.generate_presigned_url, which returns None for an error.
             link: str = self._client_of(address).generate_presigned_url(
                 "get_object",
@@ -147,7 +199,7 @@ class S3Pictures:
 
         region: str | None = self._hook.region_name
         client = self._hook.get_client_type(region_name=region or "us-east-1", config=self._config)
-        with _naming_errors(self, f"find bucket {bucket}"):
+        with naming_errors(self, f"find bucket {bucket}"):
             try:
                 answer = client.head_bucket(Bucket=bucket)
             except ClientError as error:
@@ -162,12 +214,46 @@ class S3Pictures:
         return headers.get("x-amz-bucket-region") or region or "us-east-1"
 
 
+def _error_of_object(
+    store: PictureStore,
+    address: PictureAddress,
+    code: str,
+    status: int,
+    is_lost: Callable[[PictureAddress], bool] | None,
+) -> InputError | None:
+    """Return the error for one object, ``None`` where the whole store is at fault."""
+    if code in _MISSING:
+        return not_found(address, store)
+    if status == _OVERWRITTEN_STATUS:
+        return InputUnavailableError(
+            f"{address} was overwritten while it was read.", error_code=ErrorCode.INPUT_CHANGED
+        )
+    if is_lost is not None and _is_of_one_object(code) and not is_lost(address):
+        return not_allowed(address, store, code, _PERMISSIONS)
+    return None
+
+
+def _is_of_one_object(code: str) -> bool:
+    return code in _OF_ONE_OBJECT or code.startswith("KMS.")
+
+
 def _has_no_signature(record: logging.LogRecord) -> bool:
     return not str(record.msg).startswith("Signature")
 
 
 def _etag(entry: dict[str, Any]) -> str:
     return str(entry.get("ETag") or "").strip('"') or f"size-{entry.get('ContentLength', entry.get('Size'))}"
+
+
+def _archive_of(head: dict[str, Any]) -> str:
+    """Return the class of an archived object without a restored copy, empty for others."""
+    storage_class = head.get("StorageClass")
+    archive = str(head.get("ArchiveStatus") or (storage_class if storage_class in _ARCHIVES else ""))
+    return "" if 'ongoing-request="false"' in str(head.get("Restore")) else archive
+
+
+def _status(error: Any) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 def _version(head: dict[str, Any]) -> str | None:
@@ -182,8 +268,17 @@ def _lifetime(credentials: Any) -> float | None:
 
 
 @contextmanager
-def _naming_errors(store: PictureStore, doing: str, address: PictureAddress | None = None) -> Iterator[None]:
-    """Convert an error of botocore into one that says what it is about."""
+def naming_errors(
+    store: PictureStore,
+    doing: str,
+    address: PictureAddress | None = None,
+    is_lost: Callable[[PictureAddress], bool] | None = None,
+) -> Iterator[None]:
+    """
+    Convert an error of botocore into one that says what it is about.
+
+    :param is_lost: says of a refused object whether the connection can read no other one either
+    """
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -192,19 +287,12 @@ def _naming_errors(store: PictureStore, doing: str, address: PictureAddress | No
         raise
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", ""))
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        if address is not None and code in _MISSING:
-            raise not_found(address, store) from None
-        if address is not None and status == _OVERWRITTEN_STATUS:
-            raise InputUnavailableError(
-                f"{address} was overwritten while it was read.", error_code=ErrorCode.INPUT_CHANGED
-            ) from None
+        status = _status(error)
+        if address is not None and (found := _error_of_object(store, address, code, status, is_lost)):
+            raise found from None
         said = f"{store.name} cannot {doing}: {code or status}. Nothing was sent."
         if status in _REFUSED_STATUS:
-            raise InputStoreError(
-                f"{said} Give the connection the permissions s3:GetObject and s3:ListBucket (without the latter, S3 "
-                "calls a missing object forbidden)."
-            ) from None
+            raise InputStoreError(f"{said} {_PERMISSIONS}") from None
         raise InputStoreUnavailableError(said) from None
     except BotoCoreError as error:
         raise InputStoreUnavailableError(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -23,6 +24,23 @@ SMALL_FACE = 64
 FEW_PIXELS = 128
 #: Formats that every face swap service takes; GoEnhance names none.
 _USUAL = frozenset({"jpeg", "png", "webp"})
+#: Addresses that people copy from a browser, of pages that show a picture, and how its file is addressed.
+_PAGES = (
+    (re.compile(r"https?://(www\.)?dropbox\.com/", re.IGNORECASE), "dl=1 in place of dl=0"),
+    (
+        re.compile(r"https?://drive\.google\.com/(file/d/|open\?)", re.IGNORECASE),
+        "https://drive.google.com/uc?export=download&id=, followed by the id of the file",
+    ),
+    (
+        re.compile(r"https?://(www\.)?github\.com/[^/]+/[^/]+/blob/", re.IGNORECASE),
+        "/raw/ in place of /blob/",
+    ),
+    (
+        re.compile(r"https?://(www\.)?imgur\.com/", re.IGNORECASE),
+        "https://i.imgur.com/, followed by the id and .jpg",
+    ),
+    (re.compile(r"https?://[^/]+\.sharepoint\.com/", re.IGNORECASE), "the parameter download=1 added"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +87,19 @@ def findings_of(
         return []
     name = f"{role}_img {link_name(address)}"
     if isinstance(seen, LookError):
-        advice = "Correct its address, or make it readable" if seen.lasting else "It may be readable later"
+        advice = _advice(address, seen) if seen.lasting else "It may be readable later"
         return [Finding(role, seen.code, f"{name}: {seen}. {advice}.", seen.lasting)]
     found = [*_of_file(seen, role, rules), *_of_faces(seen, role)]
     return [Finding(role, code, f"{name} {what}.", rejects) for code, what, rejects in found]
+
+
+def _advice(address: str, seen: LookError) -> str:
+    """Return what to do about an address with which something is wrong for good."""
+    if seen.code == ErrorCode.INPUT_NOT_AN_IMAGE:
+        for page, file in _PAGES:
+            if page.match(address):
+                return f"Its address is that of a page; its file has another one: {file}"
+    return "Correct its address, or make it readable"
 
 
 def change_of(address: str, role: PictureRole, seen: Look | LookError | None, rules: Rules) -> str | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..addresses import InternalAddressError
 from ..error_codes import ErrorCode
 from ..exceptions import CollectError, LinkExpiredError
-from ..pictures.fetch import check_status, client_errors, follow, what_broke
+from ..pictures.fetch import WHOLE, check_status, client_errors, follow, what_broke
 from ..pictures.kinds import HEAD, describe_content, kind_of_bytes
 from ..pictures.verify import PILLOW_FORMATS
 from ..redaction import link_name
@@ -107,14 +107,14 @@ async def look_at_link(session: aiohttp.ClientSession, link: str, *, seconds: fl
 async def _read_start(response: aiohttp.ClientResponse, link: str) -> tuple[bytes, int | None, str | None]:
     if response.status == 416:  # no first byte: the file is empty
         return b"", 0, None
-    check_status(response, link, frozenset({200, 206}))
+    check_status(response, link, WHOLE | {206})
     head = bytearray()
     async for chunk in response.content.iter_chunked(HEAD_BYTES):
         head += chunk
         if len(head) >= HEAD_BYTES:
             break
     total = _TOTAL.fullmatch(response.headers.get("Content-Range", ""))
-    size = int(total[1]) if total else response.content_length if response.status == 200 else None
+    size = int(total[1]) if total else response.content_length if response.status in WHOLE else None
     return bytes(head), size, validator_of(response.headers, size)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 #: Looks at the same time, and whole pictures that are fetched for their faces.
-LOOKS_AT_ONCE = 32
+LOOKS_AT_ONCE = 64
 FETCHES_AT_ONCE = 4
 #: Seconds for all pictures together; the others stay unchecked.
 MOST_SECONDS = 60.0

@@ -25,6 +25,8 @@ ONE_TO_ONE = 8
 _AIMED_AT = 10_000
 #: The most pairs in one task, so that its memory does not grow with the run.
 _MOST = 20_000
+#: Pairs from which on every task has the most, so that the size of the batches does not depend on how many follow.
+_MANY = 200_000
 #: Tasks that run at once, where it is not known how many may.
 SLOTS = 16
 
@@ -35,7 +37,7 @@ def choose_pairs_per_task(pairs: int, asked: int = 0, max_tasks: int = 1000, slo
 
     A few large tasks are fastest: each keeps the limit of the account busy by itself, and is safe row by row. So 0
     means one pair per task up to 8 pairs, and beyond that tasks of equal size with at most 10,000 pairs. With fewer
-    slots than tasks they grow up to 20,000 pairs.
+    slots than tasks they grow up to 20,000 pairs, which each has in runs of 200,000 pairs and more.
 
     :param pairs: how many pairs there are
     :param asked: the size that the user asked for; 0 chooses one
@@ -55,8 +57,17 @@ def choose_pairs_per_task(pairs: int, asked: int = 0, max_tasks: int = 1000, slo
         wished = 1
     else:
         most = min(_MOST, max(_AIMED_AT, _ceil_div(pairs, slots)))
-        wished = _ceil_div(pairs, _ceil_div(pairs, most))
+        wished = settled_pairs_per_task(pairs, slots) or _ceil_div(pairs, _ceil_div(pairs, most))
     return max(wished, _ceil_div(pairs, max_tasks))
+
+
+def settled_pairs_per_task(pairs: int, slots: int = SLOTS) -> int | None:
+    """
+    Return how many pairs 0 chooses for each mapped task, however many follow; ``None`` if that is still open.
+
+    Only if they would need more tasks than a run may map, they become more.
+    """
+    return _MOST if pairs >= min(slots * _MOST, _MANY) else None
 
 
 def _ceil_div(amount: int, by: int) -> int:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Characters; limits what is read of a file that is not a table.
 HEADER_LIMIT = 65_536
+#: Blank rows above the header that are skipped, as other programs do.
+BLANK_ROWS = 9
 #: The delimiters that are recognised, in order of preference.
 DELIMITERS = (",", ";", "\t", "|")
 #: Excel's own first line, which names the delimiter.
@@ -35,24 +37,33 @@ def read_header(
     :param delimiter: tried first
     :raises ManifestError: if there is none
     """
-    first = _first_line(text, location)
-    before = 0
+    first, before = _first_line(text, location), 0
+    while before < BLANK_ROWS and first and _is_blank(first):
+        first, before = _first_line(text, location), before + 1
     if named := SEP_LINE.fullmatch(first):
-        text.header_row, before, text.delimiter = 2, 1, named[1]
+        before, text.delimiter = before + 1, named[1]
     else:
         text.put_back(first)
         text.delimiter = delimiter_of(first, columns, delimiter)
+    text.header_row = before + 1
     records = Records(_header_lines(text, location), before=before, number=before, delimiter=text.delimiter)
     header = next(iter(records), None)
     if header is not None and (fault := records.quoting_fault(len(header))) and not delimiter_hint(header):
-        raise ManifestError(f"manifest {location}, row 1: {fault.reason}")
+        raise ManifestError(f"manifest {location}, row {text.header_row}: {fault.reason}")
     text.header_lines = records.lines_read
     if header is None or not any(value.strip() for value in header):
         while line := text.readline():
-            if line.strip(",;| \t\r\n"):
-                raise ManifestError(f"manifest {location}, row 1 is blank: the column names must be in row 1")
+            if not _is_blank(line):
+                row = text.header_row
+                raise ManifestError(
+                    f"manifest {location}, row {row} is blank: the column names must be in it"
+                )
         raise ManifestError(f"manifest {location} is empty: it needs a header row and at least one pair")
     return header
+
+
+def _is_blank(line: str) -> bool:
+    return not line.strip(",;| \t\r\n")
 
 
 def _first_line(text: ManifestText, location: str) -> str:

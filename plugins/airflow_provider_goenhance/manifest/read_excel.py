@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import zipfile
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from .columns import Wanted
     from .model import Rows
     from .source import Source
+
+log = logging.getLogger(__name__)
 
 CHUNK_ROWS = 10_000
 #: Rows that the header is looked for in: people put titles above their tables.
@@ -124,14 +127,31 @@ def _sheet_of(book: Any, source: Source, wanted: Wanted) -> tuple[Any, int]:
     sheets = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"] or book.worksheets
     if not sheets:
         raise ManifestError(f"manifest {source.location} has no sheet with rows")
-    for sheet in sheets:
-        for number, values in itertools.islice(_rows_of(sheet, source), HEADER_ROWS):
-            names = [as_text(value) for value in values]
-            if has_required(names) or names_found(names, wanted.names) >= max(len(wanted.required), 2):
-                return sheet, number
-            if number == 1 and names_found(names, wanted.names) >= len(wanted.required):
-                return sheet, number
-    return sheets[0], 1
+    headers = ((sheet, _header_of(sheet, source, wanted)) for sheet in sheets)
+    found = ((sheet, number) for sheet, number in headers if number is not None)
+    chosen = next(found, None)
+    if chosen is None:
+        return sheets[0], 1
+    if left := [sheet.title for sheet, _ in found]:
+        log.warning(
+            "Manifest %s: only the sheet %r is read. Its other sheets with the same columns are not: %s. Save each as "
+            "a file, and pass a list of manifests.",
+            source.location,
+            chosen[0].title,
+            ", ".join(map(repr, left)),
+        )
+    return chosen
+
+
+def _header_of(sheet: Any, source: Source, wanted: Wanted) -> int | None:
+    """Return the row with the manifest's columns, ``None`` for a sheet without them."""
+    for number, values in itertools.islice(_rows_of(sheet, source), HEADER_ROWS):
+        names = [as_text(value) for value in values]
+        if has_required(names) or names_found(names, wanted.names) >= max(len(wanted.required), 2):
+            return number
+        if number == 1 and names_found(names, wanted.names) >= len(wanted.required):
+            return number
+    return None
 
 
 def _rows_of(sheet: Any, source: Source) -> Iterator[tuple[int, tuple[Any, ...]]]:

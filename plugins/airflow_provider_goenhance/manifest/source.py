@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 _BLOCK = 1 << 18  # bytes per request to a remote storage
 _STORAGE_HINT = (
-    ". The storage needs the Airflow provider that registers it (for s3://: apache-airflow-providers-amazon[s3fs]) and "
-    "a connection that may read it"
+    ". The storage needs the Airflow provider that registers it (s3://: apache-airflow-providers-amazon[s3fs]; gs://: "
+    "apache-airflow-providers-google; abfs://: apache-airflow-providers-microsoft-azure) and a connection that may "
+    "read it"
 )
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 

@@ -230,6 +230,7 @@ class GoEnhancePlanOperator(LineageMixin, RetryPolicyMixin):
             slots=slots_of(self.get_dag(), self.swap_task_id),
             look_up=open_versions().look_up,
             preflight=preflight.mode != "off",
+            pairs_per_task=pairs_per_task,
         )
         with open_ledger(str(self.results_conn_id)) as ledger:
             price = RunPrice(ledger, hook, key, caps, approve_above)

@@ -53,7 +53,7 @@ class GoEnhanceRetentionOperator(BaseOperator):
 
         days = self._days()
         if not days:
-            self.log.info("Pictures are kept for good: keep_pictures_days is 0. Nothing was deleted.")
+            self.log.info("Pictures are kept indefinitely: keep_pictures_days is 0. Nothing was deleted.")
             return {"rows": 0, "files": 0}
         with open_ledger(self.results_conn_id, must_exist=True) as ledger:
             deleted = delete_old_pictures(ledger, days, conn_id=self.storage_conn_id or None)

@@ -31,6 +31,8 @@ DEFAULT_TIMEOUT = 60.0
 MAX_REDIRECTS = 5
 
 _CHUNK = 256 * 1024
+#: 203: a proxy has passed the picture on.
+WHOLE = frozenset({200, 203})
 _REFUSED = frozenset({401, 403, 404, 410})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HAS_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -223,9 +225,7 @@ def _unsafe(link: str, reason: str) -> CollectError:
     )
 
 
-def check_status(
-    response: aiohttp.ClientResponse, link: str, good: frozenset[int] = frozenset({200})
-) -> None:
+def check_status(response: aiohttp.ClientResponse, link: str, good: frozenset[int] = WHOLE) -> None:
     """
     Refuse a response that is not the picture.
 

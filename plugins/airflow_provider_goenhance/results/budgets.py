@@ -4,7 +4,8 @@ Budgets: how many pairs, and how many credits, a run or a day of an account may 
 
 A claim is counted in the transaction that grants it, so before its POST, and with the budgets' rows locked: whatever
 the workers do at the same moment, no budget is exceeded. A POST that was certainly not accepted gives back what it
-reserved. One whose outcome is unknown does not: it counts as spent until somebody says otherwise.
+reserved. One whose outcome is unknown does not: it counts as spent until somebody says otherwise. If its answer comes
+after that, it counts again.
 
 Order of locks, here and wherever a budget is changed: budgets in the order of their ids, then the swaps.
 """
@@ -22,7 +23,7 @@ from .bounds import LARGEST
 from .database import IN_LIST
 from .resend_transitions import NotSentAgain
 from .spending import Amount, Caps, Reached, Scope, Spending, day_scope, run_scope, today
-from .transition_memory import is_allowed
+from .transition_memory import accepted_after_all, is_allowed
 from .transitions import Accepted, Claim, ClaimOwner, Declined, NotSent, Step, Transition
 
 if TYPE_CHECKING:
@@ -54,9 +55,8 @@ def within_budgets(
     book.lock(scopes, add=[scope for scope, caps in limits.items() if caps])
     rows = _reservations(connection, swaps, [step.swap_id for step in steps])
     for step in steps:
-        row = rows.get(step.swap_id)
-        if row is not None and not isinstance(step, Claim) and is_allowed(row, step, owner):
-            book.add(scopes_of([row]), *_correction(row, step))
+        if (row := rows.get(step.swap_id)) is not None and not isinstance(step, Claim):
+            _count_result(book, owner, spending, row, step)
     granted = _grant(book, limits, owner, spending, steps, rows)
     book.write()
     return granted
@@ -109,6 +109,23 @@ def _correction(row: Any, step: Transition) -> tuple[int, int]:
             return 0, min(max(0, step.cost), LARGEST) - reserved
         case _:
             return 0, 0
+
+
+def _count_result(book: _Book, owner: ClaimOwner, spending: Spending, row: Any, step: Transition) -> None:
+    """Count the result of a POST, if its row takes it."""
+    is_late = isinstance(step, Accepted) and accepted_after_all(row, step, owner) is not None
+    if isinstance(step, Accepted) and is_late and row.reserved_day is None:
+        _count_again(book, spending, row, step)
+    elif is_late or is_allowed(row, step, owner):
+        book.add(scopes_of([row]), *_correction(row, step))
+
+
+def _count_again(book: _Book, spending: Spending, row: Any, step: Accepted) -> None:
+    """Count a job whose reservation was given back, because its submit was settled before its answer came."""
+    claimed = row.claimed_at.date().isoformat() if row.claimed_at else ""
+    day = claimed if claimed in spending.days else today()
+    cost = spending.price or 0 if step.cost is None else min(max(0, step.cost), LARGEST)
+    book.add(spending.scopes(day), 1, cost)
 
 
 def give_back(connection: sa.Connection, swaps: sa.Table, steps: Sequence[Step]) -> None:
@@ -208,6 +225,7 @@ def _reservations(
         c.swap_id, c.dag_id, c.run_id, c.account, c.status, c.attempts, c.claimed_at, c.claimed_by, c.max_tries, c.cost,
         c.reserved_cost,
         c.reserved_day,
+        c.img_uuid, c.resolution, c.error_code,
     )  # fmt: skip
     found: dict[str, Any] = {}
     for some in _slices(sorted(set(swap_ids))):

@@ -252,7 +252,7 @@ class ErasureRecord:
         Forget what checks of input pictures have seen, of all pictures.
 
         Those of one picture cannot be told from the others: a content that was looked at is on record without its
-        address. The next plan looks again, which costs no credits.
+        address. The next plan checks again, which costs no credits.
         """
         checks = self._database.shared.input_checks
         self._database.run(lambda connection: connection.execute(sa.delete(checks)))

@@ -30,6 +30,16 @@ def among(dialect: str, column: sa.Column[Any], keys: Iterable[str]) -> Iterator
         yield _one_of(dialect, column, wanted[start : start + size])
 
 
+def read_in_one_process(connection: sa.Connection) -> None:
+    """
+    Have the queries of this transaction read by one process of the database.
+
+    PostgreSQL may start two workers for each array of keys; that takes it three times the processor time.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL max_parallel_workers_per_gather = 0")
+
+
 def _one_of(dialect: str, column: sa.Column[Any], keys: list[str]) -> sa.ColumnElement[bool]:
     if dialect == "postgresql":
         text = sa.bindparam(None, _SEPARATOR.join(keys), type_=sa.Text, unique=True)

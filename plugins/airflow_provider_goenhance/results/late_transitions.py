@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from .states import Status
-from .transition_rules import NOW, Append, FromStep, Rule
+from .transition_rules import ACCEPTED, Append, FromStep, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +39,7 @@ class AcceptedAfterAll:
             "attempts": FromStep("attempts"),
             "img_uuid": None,
         },
-        writes={
-            "status": Status.SUBMITTED,
-            "attempts": FromStep("attempts_after"),
-            "img_uuid": FromStep("img_uuid"),
-            "cost": FromStep("cost"),
-            "submitted_at": NOW,
-            "finished_at": None,
-            "error_code": None,
-            "error_message": None,
-        },
+        writes={**ACCEPTED, "attempts": FromStep("attempts_after")},
     )
 
     swap_id: str

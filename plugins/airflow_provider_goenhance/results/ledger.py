@@ -13,6 +13,7 @@ from ..exceptions import JobFailedError
 from .budget_transitions import OverBudget
 from .clock import CLAIM_SECONDS_0_1_0, database_time
 from .database import IN_LIST
+from .early_rows import EarlyRows
 from .ledger_reads import LedgerReads
 from .outcome_transitions import Outcome
 from .plan import AddedRows, PlanResult, RunKey
@@ -56,6 +57,10 @@ class Ledger(LedgerReads):
     def stage(self) -> StagedRows:
         """Return an empty place for the rows of a plan."""
         return StagedRows(self.swaps, self.database.engine.dialect)
+
+    def write_early(self, plan: StagedPlan) -> EarlyRows:
+        """Return what writes rows of a task that has none yet, and that can be copied, while others are planned."""
+        return EarlyRows(self.database, plan)
 
     def plan_staged(self, plan: StagedPlan) -> PlanResult:
         """Do the same as :meth:`plan` for rows that were staged."""

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from ..exceptions import ErrorCode, JobFailedError
 from .clock import database_time
-from .key_lists import among
+from .key_lists import among, read_in_one_process
 from .reuse import DECIDING
 from .states import Review, Status
 from .swap import Swap
@@ -129,6 +129,15 @@ class LedgerReads:
         return self.database.run_read(
             lambda connection: [Swap.of_values(row, names) for row in connection.execute(query).fetchall()]
         )
+
+    def _read_by_keys(self, query: sa.Select[Any], names: tuple[str, ...]) -> list[Swap]:
+        """Return the rows of a query for some columns, which looks for a list of keys."""
+
+        def work(connection: sa.Connection) -> list[Swap]:
+            read_in_one_process(connection)
+            return [Swap.of_values(row, names) for row in connection.execute(query).fetchall()]
+
+        return self.database.run_read(work)
 
     def _among(self, column: sa.Column[Any], keys: Iterable[str]) -> Iterator[sa.ColumnElement[bool]]:
         return among(self.database.url.get_backend_name(), column, keys)
@@ -248,5 +257,5 @@ class LedgerReads:
                 .where(ranked.c.place == 1)
                 .order_by(ranked.c.planned_at, ranked.c.swap_id)
             )
-            found += self._read(query, tuple(column.name for column in columns))
+            found += self._read_by_keys(query, tuple(column.name for column in columns))
         return found

@@ -6,11 +6,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
+import sqlalchemy as sa
+
 from .pair_keys import PairKey, read_keys
 from .reuse import by_pair
+from .states import Review, Status
 
 if TYPE_CHECKING:
+    from .database import ResultsDatabase
     from .ledger import Ledger
+    from .plan import RunKey
     from .swap import Swap
 
 
@@ -62,3 +67,24 @@ def read_histories(
     return {
         pair: PairHistory(keys.get(pair), holders.get(pair), tuple(earlier.get(pair, ()))) for pair in wanted
     }
+
+
+def rejected_and_sent_since(database: ResultsDatabase, key: RunKey) -> int:
+    """Return how many rejected pictures of a run belong to pairs that were sent again since, and not rejected again."""
+    old, new = database.swaps.c, database.swaps.alias("newer").c
+    sent_again = sa.exists().where(
+        new.pair_fingerprint == old.pair_fingerprint,
+        new.account == old.account,
+        new.claimed_at > sa.func.coalesce(old.claimed_at, old.planned_at),
+        new.status.in_([Status.SUBMITTING, Status.SUBMITTED, Status.SUCCEEDED, Status.UNKNOWN]),
+        sa.func.coalesce(new.review, "") != Review.REJECTED,
+    )
+    query = sa.select(sa.func.count().label("rows")).where(
+        old.dag_id == key.dag_id,
+        old.run_id == key.run_id,
+        old.review == Review.REJECTED,
+        old.superseded_at.is_(None),
+        sent_again,
+    )
+    (found,) = database.read(query)
+    return int(found["rows"])

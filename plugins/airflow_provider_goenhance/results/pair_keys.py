@@ -20,7 +20,7 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from . import bulk_update
 from .account_tables import account_tables
 from .database import IN_LIST
-from .key_lists import among
+from .key_lists import among, read_in_one_process
 from .transitions import Claim
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def read_keys(
     """Return the keys of some pairs of an account, by the pairs' fingerprints; a pair never claimed has none."""
     c = _pairs_of(swaps).c
     found: dict[str, PairKey] = {}
+    read_in_one_process(connection)
     for condition in among(connection.dialect.name, c.pair_fingerprint, pairs):
         query = sa.select(c.pair_fingerprint, c.swap_id, c.claims).where(c.account == account, condition)
         found |= {row[0]: PairKey(row[1], row[2]) for row in connection.execute(query).fetchall()}

@@ -82,6 +82,31 @@ class Reinstated:
 
 
 @dataclass(frozen=True, slots=True)
+class Readmitted:
+    """
+    Plan a row again that the check of its pictures had rejected: they may be there by now.
+
+    The plan checks them again after this step, and rejects the row again if they are not.
+    """
+
+    rule: ClassVar[Rule] = Rule(
+        from_status=frozenset({Status.REJECTED}),
+        guards={"attempts": 0, "erased_at": None},
+        unless={"error_code": WITHDRAWN},
+        writes={
+            "status": Status.PLANNED,
+            "error_code": None,
+            "error_message": None,
+            "input_warnings": None,
+            "finished_at": None,
+            "superseded_at": None,
+        },
+    )
+
+    swap_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Relinked:
     """
     Give a row tonight's links to its two pictures: the ones that it was planned with may have expired.
@@ -112,5 +137,5 @@ class Relinked:
 
 
 #: The steps that say the same of every row.
-Repeated = Withdrawn | Restored | Superseded | Reinstated
+Repeated = Withdrawn | Restored | Superseded | Reinstated | Readmitted
 PlanStep = Repeated | Relinked

@@ -341,7 +341,7 @@ def _why_held(decision: Decision) -> str:
         if other and other.img_uuid
         else "is submitting the same pair"
     )
-    return f"Not sent: {where} {doing}. A retry or clear looks again."
+    return f"Not sent: {where} {doing}. A retry or clear checks again."
 
 
 def rejection(swap: Swap) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from .states import Review, Status
-from .transition_rules import FromStep, Rule, TextFromStep
+from .transition_rules import AsReadUnlessPlanned, FromStep, Rule, TextFromStep
 
 #: What a review writes; a row that reuses the picture has the same.
 REVIEWED = ("review", "reviewed_by", "reviewed_at", "review_note")
@@ -26,11 +26,17 @@ class Reviewed:
     :param by: who says so; ``None`` to undo
     :param at: when; ``None`` to undo
     :param note: what the person said besides
+    :param seen_review: the row's ``review`` as read: of two people who review a picture at once, one is refused
+    :param seen_reviewed_at: its ``reviewed_at`` as read
     """
 
     rule: ClassVar[Rule] = Rule(
         from_status=frozenset({Status.SUBMITTED, Status.SUCCEEDED, Status.REUSED, Status.FAILED}),
-        guards={"img_uuid": FromStep("img_uuid")},
+        guards={
+            "img_uuid": FromStep("img_uuid"),
+            "review": AsReadUnlessPlanned("seen_review"),
+            "reviewed_at": AsReadUnlessPlanned("seen_reviewed_at"),
+        },
         writes={
             "review": FromStep("review"),
             "reviewed_by": TextFromStep("by"),
@@ -45,3 +51,5 @@ class Reviewed:
     by: str | None = None
     at: dt.datetime | None = None
     note: str | None = None
+    seen_review: str | None = None
+    seen_reviewed_at: dt.datetime | None = None

@@ -12,8 +12,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from .columns import UtcDateTime
 from .plan import PlanResult, RunKey
-from .plan_transitions import Reinstated, Relinked, Restored, Superseded, Withdrawn
+from .plan_transitions import Readmitted, Reinstated, Relinked, Restored, Superseded, Withdrawn
 from .staged_rows import StagedRows, drop_staging_table
+from .states import Status
 from .swap import Swap
 from .transition_sql import update_from, update_where
 
@@ -54,9 +55,12 @@ class StagedPlan:
             superseded = update_where(connection, self.swaps, Superseded, *gone)
             withdrawn = update_where(connection, self.swaps, Withdrawn, *gone)
             restored = update_where(connection, self.swaps, Restored, *known)
+            # A row that the manifest rejects has an id of its own, and is wanted as rejected.
+            sendable = wanted.where(stage.c.status == Status.PLANNED)
+            restored += update_where(connection, self.swaps, Readmitted, *self._of_task(), sendable)
             relinked = update_from(connection, self.swaps, Relinked, stage)
         added = connection.execute(
-            self._insert(stage, connection.dialect.name),
+            self.insert(stage, connection.dialect.name),
             {
                 "plan_first": 0 if last_batch is None else last_batch + 1,
                 "plan_size": self.pairs_per_task,
@@ -80,7 +84,13 @@ class StagedPlan:
         c = self.swaps.c
         return c.dag_id == self.key.dag_id, c.run_id == self.key.run_id, c.task_id == self.task_id
 
-    def _insert(self, stage: sa.Table, dialect: str) -> Any:
+    def count(self, connection: sa.Connection) -> int:
+        """Return how many rows the task has."""
+        query = sa.select(sa.func.count()).select_from(self.swaps).where(*self._of_task())
+        return int(connection.execute(query).scalar_one())
+
+    def insert(self, stage: sa.Table, dialect: str) -> Any:
+        """Return the statement that adds the rows of the temporary table which the run does not have yet."""
         first, size = (sa.bindparam(name, type_=sa.Integer) for name in ("plan_first", "plan_size"))
         # Without a place, NULL.
         batch = first + (stage.c.place - stage.c.place % size) / size

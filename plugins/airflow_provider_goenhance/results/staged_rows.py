@@ -10,14 +10,16 @@ from the file. PostgreSQL reads the file by COPY.
 from __future__ import annotations
 
 import datetime as dt
+import io
 import json
+import os
 import pickle
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from operator import attrgetter
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, sqlite
@@ -28,6 +30,14 @@ from .swap import Swap
 NAME = "goenhance_plan"
 #: A row, its place among the new rows that need a task, ``None`` if it needs none, and whether the run has it already.
 StagedRow = tuple[Swap, int | None, bool]
+
+
+class FilePart(NamedTuple):
+    """Some rows in the file: where they start, and how many bytes they take."""
+
+    start: int
+    size: int
+
 
 #: Columns of which most rows of a plan have none.
 _RARE = (
@@ -76,9 +86,17 @@ class StagedRows:
         #: Rows that were added.
         self.count = 0
 
-    def add(self, rows: Iterable[StagedRow]) -> None:
-        """Add rows."""
+    @property
+    def can_be_copied(self) -> bool:
+        """Return whether :meth:`copy` can be used."""
+        return isinstance(self._format, _CopyText)
+
+    def add(self, rows: Iterable[StagedRow]) -> FilePart:
+        """Add rows, and return where they are."""
+        start = self._file.tell()
         self.count += self._format.write(self._file, rows)
+        self._file.flush()
+        return FilePart(start, self._file.tell() - start)
 
     def close(self) -> None:
         """Delete the file."""
@@ -86,16 +104,26 @@ class StagedRows:
 
     def load(self, connection: sa.Connection) -> sa.Table:
         """Create the temporary table in the transaction of a connection, fill it, and return it."""
-        table = staging_table(self._swaps, connection.dialect.name)
-        drop_staging_table(connection)
-        connection.execute(sa.schema.CreateTable(table))
+        table = create_staging_table(connection, self._swaps)
         self._file.seek(0)
         if isinstance(self._format, _Pickled):
             self._format.insert(connection, self._file)
         else:
-            names = ", ".join(table.columns.keys())
-            _copy(connection, f"COPY {NAME} ({names}) FROM STDIN", self._file)
+            _copy(connection, _copy_statement(table), self._file)
         return table
+
+    def copy(self, connection: sa.Connection, parts: Iterable[FilePart]) -> None:
+        """Copy some rows into the temporary table of a connection, also while another thread adds further ones."""
+        file = io.BytesIO(b"".join(os.pread(self._file.fileno(), part.size, part.start) for part in parts))
+        _copy(connection, _copy_statement(staging_table(self._swaps, connection.dialect.name)), file)
+
+
+def create_staging_table(connection: sa.Connection, swaps: sa.Table) -> sa.Table:
+    """Create the temporary table in the transaction of a connection, and return it."""
+    table = staging_table(swaps, connection.dialect.name)
+    drop_staging_table(connection)
+    connection.execute(sa.schema.CreateTable(table))
+    return table
 
 
 @lru_cache(maxsize=16)
@@ -259,6 +287,10 @@ def _insert_or_leave(table: sa.Table, dialect: str) -> Any:
     if dialect in {"mysql", "mariadb"}:
         return mysql.insert(table).on_duplicate_key_update(swap_id=table.c.swap_id)
     return sa.insert(table)
+
+
+def _copy_statement(table: sa.Table) -> str:
+    return f"COPY {NAME} ({', '.join(table.columns.keys())}) FROM STDIN"
 
 
 def _copy(connection: sa.Connection, statement: str, file: IO[bytes]) -> None:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from ..quality_codes import SUSPICIOUS
 from .database import ResultsDatabase
 from .plan import RunKey
 from .states import TERMINAL, Status
@@ -312,6 +313,7 @@ class Figures:
     :param counts: rows in each state
     :param reasons: rows by state and error code
     :param others: rows by the value of each other column that is counted
+    :param suspicious: rows by what is suspicious about their pictures, that nobody has reviewed
     :param attempts: submits that may have been accepted, and so paid for
     :param cost: credits as GoEnhance reported them
     :param began: the first claim for a submit
@@ -322,6 +324,7 @@ class Figures:
     counts: Mapping[Status, int]
     reasons: Mapping[tuple[Status, str], int]
     others: Mapping[str, Mapping[str, int]]
+    suspicious: Mapping[str, int]
     attempts: int
     cost: int | None
     began: dt.datetime | None
@@ -402,6 +405,7 @@ def _figures(names: Sequence[str], groups: Mapping[Group, Cell], share: float) -
     counts: Counter[Status] = Counter()
     reasons: Counter[tuple[Status, str]] = Counter()
     others: dict[str, Counter[str]] = {name: Counter() for name in names[2:]}
+    suspicious: Counter[str] = Counter()
     total = Cell()
     for (status, code, *rest), cell in groups.items():
         counts[Status(status)] += cell.rows
@@ -410,11 +414,15 @@ def _figures(names: Sequence[str], groups: Mapping[Group, Cell], share: float) -
         for name, value in zip(names[2:], rest, strict=True):
             if value is not None:
                 others[name][str(value)] += cell.rows
+        known = dict(zip(names[2:], rest, strict=True))
+        if known.get("quality") in SUSPICIOUS and not known.get("review"):
+            suspicious[str(known["quality"])] += cell.rows
         total.add(cell)
     return Figures(
         counts=counts,
         reasons=reasons,
         others=others,
+        suspicious=suspicious,
         attempts=total.attempts,
         cost=total.cost,
         began=total.began,

@@ -84,7 +84,7 @@ def late_job(row: Any, step: Accepted, owner: ClaimOwner) -> FormerJob | Accepte
     :param row: the row as it is now, ``None`` where there is none
     :return: ``None`` where the row has the job already
     """
-    if row is not None and row.claimed_by == owner.name and not row.img_uuid and _was_settled(row):
+    if row is not None and (late := accepted_after_all(row, step, owner)) is not None:
         log.error(
             "The job %s was accepted although its row %s was settled as %s: the row has the job now, and is not sent "
             "again.",
@@ -92,9 +92,7 @@ def late_job(row: Any, step: Accepted, owner: ClaimOwner) -> FormerJob | Accepte
             step.swap_id,
             row.resolution,
         )
-        return AcceptedAfterAll(
-            step.swap_id, Status(row.status), row.attempts, owner.name, step.img_uuid, step.cost
-        )
+        return late
     log.error(
         "The job %s was accepted and will be billed, but another attempt now owns its row %s. Its UUID is kept in "
         "former_uuids.",
@@ -104,6 +102,15 @@ def late_job(row: Any, step: Accepted, owner: ClaimOwner) -> FormerJob | Accepte
     if row is None or step.img_uuid in (row.former_uuids or "").split():
         return None
     return FormerJob(step.swap_id, step.img_uuid)
+
+
+def accepted_after_all(row: Any, step: Accepted, owner: ClaimOwner) -> AcceptedAfterAll | None:
+    """Return the step of a row whose submit was settled before its answer came, ``None`` for another row."""
+    if row.claimed_by != owner.name or row.img_uuid or not _was_settled(row):
+        return None
+    return AcceptedAfterAll(
+        step.swap_id, Status(row.status), row.attempts, owner.name, step.img_uuid, step.cost
+    )
 
 
 def _was_settled(row: Any) -> bool:

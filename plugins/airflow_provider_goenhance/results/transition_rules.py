@@ -79,6 +79,16 @@ class Now:
 
 
 NOW = Now()
+#: What a row becomes with the answer to its POST.
+ACCEPTED: Mapping[str, Any] = {
+    "status": Status.SUBMITTED,
+    "img_uuid": FromStep("img_uuid"),
+    "cost": FromStep("cost"),
+    "submitted_at": NOW,
+    "finished_at": None,
+    "error_code": None,
+    "error_message": None,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from .resolution import ResolutionStep
 from .review_transitions import REVIEWED, Reviewed
 from .states import Status
 from .transition_rules import (
+    ACCEPTED,
     NOW,
     Append,
     AsReadUnlessPlanned,
@@ -172,15 +173,7 @@ class Accepted:
     rule: ClassVar[Rule] = Rule(
         from_status=frozenset({Status.SUBMITTING, Status.UNKNOWN}),
         guards=_BY_CLAIM_OWNER,
-        writes={
-            "status": Status.SUBMITTED,
-            "img_uuid": FromStep("img_uuid"),
-            "cost": FromStep("cost"),
-            "submitted_at": NOW,
-            "finished_at": None,
-            "error_code": None,
-            "error_message": None,
-        },
+        writes=ACCEPTED,
         taken_if={"img_uuid": FromStep("img_uuid")},
     )
 

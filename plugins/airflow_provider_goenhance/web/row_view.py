@@ -13,7 +13,8 @@ from ..links import run_url, task_url
 from ..manifest.labels import read_labels
 from ..redaction import short_url
 from ..results.recovery import Policies
-from ..results.states import Status
+from ..results.row_version import version_of
+from ..results.states import TERMINAL, Status
 from ..results.swap import Swap
 from .pictures_of import INPUTS, MEDIA_TYPES, can_be_fetched, has_thumbnail
 from .rendering import address
@@ -57,6 +58,11 @@ class RowView:
     def column(self) -> Mapping[str, object]:
         """Return the values of columns; ``None`` for one that there is not."""
         return defaultdict(lambda: None, self.swap.to_row())
+
+    @property
+    def version(self) -> str:
+        """Return what an action on it sends along, so that it is done to what the person saw."""
+        return version_of(self.swap)
 
     @property
     def reason(self) -> str:
@@ -123,7 +129,7 @@ def _input(swap: Swap, of: str) -> Picture:
 def _result(swap: Swap) -> Picture:
     name = "Result"
     if not swap.result_uri:
-        return Picture("result", name, text="no picture" if swap.finished_at else "not yet")
+        return Picture("result", name, text="no picture" if swap.status in TERMINAL else "not yet")
     query = {"dag_id": swap.dag_id, "swap_id": swap.swap_id}
     version = {"v": (swap.result_sha256 or "")[:12]}
     full = address("picture", **query)

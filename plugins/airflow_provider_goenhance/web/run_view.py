@@ -6,7 +6,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -49,13 +49,28 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class Todo:
+    """
+    What a person has to do about some rows.
+
+    :param text: a sentence
+    :param query: the filter that shows these rows
+    """
+
+    text: str
+    query: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class RunView:
     """
     A run as the page shows it.
 
     :param state: of the run in Airflow; ``None`` if Airflow does not have it any more
     :param going_on: whether rows may still change
-    :param tone: ``good``, ``bad``, ``busy`` or ``quiet``
+    :param tone: ``good``, ``warn``, ``bad``, ``busy`` or ``quiet``
+    :param verdict: how it stands, in one sentence; empty if what is to be done says it all
+    :param todo: what a person has to do, the most urgent first
     :param caps: its budget, if it has one that is known
     """
 
@@ -66,6 +81,7 @@ class RunView:
     going_on: bool
     tone: str
     verdict: str
+    todo: tuple[Todo, ...]
     pace: str
     caps: Caps | None = None
 
@@ -127,7 +143,8 @@ def view_of(
     unfinished = figures.rows - figures.done
     # A run that Airflow has no more, or has ended, does nothing; a cleared one is queued again.
     going_on = state in _GOING_ON
-    tone, verdict = _verdict(figures, unfinished, going_on=going_on)
+    todo = tuple(_todo(figures))
+    tone, verdict = _verdict(figures, unfinished, todo, going_on=going_on)
     return RunView(
         key=key,
         planned_at=planned_at,
@@ -136,29 +153,30 @@ def view_of(
         going_on=going_on,
         tone=tone,
         verdict=verdict,
+        todo=todo,
         pace=_pace(figures, tally.rate()) if going_on and unfinished else "",
         caps=caps,
     )
 
 
-def _verdict(figures: Figures, unfinished: int, *, going_on: bool) -> tuple[str, str]:
-    """Return how a run stands, and what a person has to do, in one sentence."""
+def _verdict(figures: Figures, unfinished: int, todo: Sequence[Todo], *, going_on: bool) -> tuple[str, str]:
+    """Return how a run stands, as the tone of its colour and one sentence."""
     if not figures.rows:
         return "quiet", "No rows are counted yet."
-    count = figures.counts.get
-    todo = _todo(figures)
     if going_on and unfinished:
-        share = f"{100 * figures.done // figures.rows} % finished"
-        return "busy", f"Running, {share}." + (f" {todo}" if todo else "")
+        return "busy", f"Running, {100 * figures.done // figures.rows} % finished."
     if unfinished:
         left = f"{pluralize(unfinished, 'pair')} {'was' if unfinished == 1 else 'were'} not finished"
-        return "bad", f"The run has ended, and {left}: clear its tasks. {todo}"
-    if todo:
-        return "bad", todo
-    reused = count(Status.REUSED, 0)
+        return (
+            "bad",
+            f"The run has ended, and {left}: clear {'its task' if unfinished == 1 else 'their tasks'}.",
+        )
+    if any("quality" not in each.query for each in todo):
+        return "bad", ""
+    reused = figures.counts.get(Status.REUSED, 0)
     gone = _gone(figures)
     but = f", but for {gone:,} whose content was erased or deleted" if gone else ""
-    return "good", f"Every pair has its picture{but}" + (
+    return "warn" if todo else "good", f"Every pair has its picture{but}" + (
         f"; {reused:,} {'is' if reused == 1 else 'are'} reused." if reused else "."
     )
 
@@ -168,23 +186,38 @@ def _gone(figures: Figures) -> int:
     return sum(figures.reasons.get((Status.HELD, code), 0) for code in GONE_BY_CHOICE)
 
 
-def _todo(figures: Figures) -> str:
-    """Return what a person has to do, the most urgent first; empty if nothing."""
+#: What ends a hold, by its reason; any other reason is a submit that may have been paid for.
+_HELD = {
+    ErrorCode.IN_FLIGHT: "because another run has a job of the pair: clear {their_tasks} once that has ended",
+    ErrorCode.PICTURE_REJECTED: "because a reviewer rejected the picture: undo that, or swap the pair again",
+    ErrorCode.BUDGET_REACHED: "by a budget: a later run sends {them}",
+}
+_HELD_BY_SUBMIT = "by an earlier submit: settle that, and clear {their_tasks}"
+
+
+def _todo(figures: Figures) -> Iterator[Todo]:
+    """Yield what a person has to do, the most urgent first."""
     count = figures.counts.get
-    over_budget = figures.reasons.get((Status.HELD, ErrorCode.BUDGET_REACHED), 0)
-    held = count(Status.HELD, 0) - over_budget - _gone(figures)
-    parts = [
-        _sentence(count(Status.UNKNOWN, 0), "unknown: settle {them}"),
-        _sentence(count(Status.FAILED, 0), "failed: see the reasons"),
-        _sentence(held, "held: settle the earlier submits"),
-        _sentence(over_budget, "held by a budget: a later run sends {them}"),
-        _sentence(count(Status.REJECTED, 0), "rejected: correct the manifest"),
-    ]
-    return " ".join(filter(None, parts))
+    yield from _sentence(count(Status.UNKNOWN, 0), "unknown: settle {them}", status=Status.UNKNOWN)
+    yield from _sentence(count(Status.FAILED, 0), "failed: see the reasons", status=Status.FAILED)
+    held = {code: rows for (status, code), rows in figures.reasons.items() if status is Status.HELD}
+    others = count(Status.HELD, 0) - _gone(figures) - sum(held.get(code, 0) for code in _HELD)
+    one_code = [code for code in held if code not in _HELD and code not in GONE_BY_CHOICE]
+    reason = {"reason": one_code[0]} if len(one_code) == 1 else {}
+    yield from _sentence(others, f"held {_HELD_BY_SUBMIT}", status=Status.HELD, **reason)
+    for code, words in _HELD.items():
+        yield from _sentence(held.get(code, 0), f"held {words}", status=Status.HELD, reason=code)
+    yield from _sentence(count(Status.REJECTED, 0), "rejected: correct the manifest", status=Status.REJECTED)
+    for quality, rows in sorted(figures.suspicious.items()):
+        found = quality.replace("_", " ")
+        yield from _sentence(rows, f"suspicious ({found}): look at the picture{{s}}", quality=quality)
 
 
-def _sentence(rows: int, words: str) -> str:
-    return f"{rows:,} {words.format(them='it' if rows == 1 else 'them')}." if rows else ""
+def _sentence(rows: int, words: str, **query: str) -> Iterator[Todo]:
+    if rows:
+        one = {"them": "it", "their_tasks": "its task", "s": ""}
+        many = {"them": "them", "their_tasks": "their tasks", "s": "s"}
+        yield Todo(f"{rows:,} {words.format(**(one if rows == 1 else many))}.", query)
 
 
 def _pace(figures: Figures, rate: float | None) -> str:

@@ -28,7 +28,25 @@ child = subprocess.Popen(
 time.sleep(600)
 """
 
-Launch = Callable[[str], Component]
+# Ends a second after the first SIGTERM, and at once after a second one.
+SLOW = """
+import signal, sys, time
+asked = []
+
+def stop(*_):
+    print("asked", flush=True)
+    if asked:
+        sys.exit(1)
+    asked.append(True)
+    time.sleep(1)
+    sys.exit(0)
+
+signal.signal(signal.SIGTERM, stop)
+print("up", flush=True)
+time.sleep(600)
+"""
+
+Launch = Callable[..., Component]
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:
@@ -43,9 +61,9 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
     """Start a Python program as a component; whatever of it is left is stopped with the test."""
     started: list[Component] = []
 
-    def start(program: str) -> Component:
+    def start(program: str, name: str = "program") -> Component:
         component = processes.start(
-            "program",
+            name,
             [sys.executable, "-c", program],
             environment=os.environ,
             cwd=tmp_path,
@@ -75,6 +93,15 @@ def test_a_program_that_ends_on_request_is_not_killed(launch: Launch) -> None:
     wait_for(lambda: "up" in processes.log_tail(component))
     assert processes.stop([component], grace=60.0) == []
     assert not processes.members(component)
+
+
+def test_a_triggerer_has_the_time_that_airflow_takes_to_end_it_and_others_have_not(launch: Launch) -> None:
+    programs = [launch(SLOW, name=name) for name in ("triggerer", "program")]
+    wait_for(lambda: all("up" in processes.log_tail(program) for program in programs))
+
+    assert processes.stop(programs, grace=0.2) == []
+
+    assert [processes.log_tail(program).count("asked") for program in programs] == [1, 2]
 
 
 def test_a_grandchild_in_a_group_of_its_own_that_ignores_sigterm_is_killed(launch: Launch) -> None:

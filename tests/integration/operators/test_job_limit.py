@@ -143,7 +143,7 @@ def test_a_task_that_does_not_wait_says_what_had_no_room_and_a_retry_sends_it(
 
     assert isinstance(ending.error, JobLimitReachedError)
     assert ending.error.retryable
-    assert "may have 2 jobs under way (max_jobs), and 1 pair did not fit" in ending.message
+    assert "may have 2 jobs in progress (max_jobs), and 1 pair did not fit" in ending.message
     assert "A retry submits 1 pair and waits for 2 jobs." in ending.message
     assert statuses(batch) == {"submitted": 2, "planned": 1}
     assert counted(batch) == [2]

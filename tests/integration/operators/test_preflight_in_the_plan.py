@@ -90,7 +90,7 @@ def test_rejecting_names_the_picture_and_what_to_do_and_pays_nothing(
     assert found["p1"].status is Status.PLANNED
     assert (found["p2"].status, found["p2"].error_code) == (Status.REJECTED, ErrorCode.INPUT_UNREACHABLE)
     assert found["p2"].error_message == (
-        "Row 3: source_img 127.0.0.1/…/gone.jpg: its server answers HTTP 404. Correct its address, or make it "
+        "source_img 127.0.0.1/…/gone.jpg: its server answers HTTP 404. Correct its address, or make it "
         "readable. Never sent."
     )
     assert warnings(found["p2"]) == [("source", "input_unreachable")]
@@ -147,6 +147,28 @@ def test_a_plan_that_is_repeated_takes_back_what_is_no_longer_wrong(
     plan("gone.jpg scene.jpg")
 
     assert warnings(rows()["p1"]) == []
+
+
+def test_a_rejected_row_is_planned_by_the_next_plan_of_its_run_once_its_picture_is_there(
+    plan: Callable[..., list[dict[str, Any]]], files: FileServer
+) -> None:
+    pairs = ("gone.jpg scene.jpg", "coffee.jpg scene.jpg", "face.jpg nowhere/")
+    plan(*pairs, preflight="reject", face_check="True")
+    plan(*pairs, preflight="reject", face_check="True")
+    assert [rows()[name].status for name in ("p1", "p2", "p3")] == [Status.REJECTED] * 3
+    files.add("/gone.jpg", sample("collins_warm.jpg"))
+
+    plan(*pairs, preflight="reject", face_check="True")
+
+    found = rows()
+    assert (found["p1"].status, found["p1"].error_code, found["p1"].finished_at) == (
+        Status.PLANNED,
+        None,
+        None,
+    )
+    assert (found["p2"].status, found["p2"].error_code) == (Status.REJECTED, ErrorCode.NO_FACE)
+    assert found["p3"].status is Status.REJECTED
+    assert {row.attempts for row in found.values()} == {0}
 
 
 def test_a_row_that_may_have_been_paid_for_is_never_rejected(

@@ -225,9 +225,7 @@ def test_a_missing_picture_is_a_rejected_row_that_names_it_and_stops_no_other(
     assert swap.attempt().error is None
     row = swap.row(2)
     assert (row["status"], row["error_code"], row["attempts"]) == ("rejected", "input_not_found", 0)
-    assert row["error_message"].startswith(
-        f"Row 2: s3://{bucket.name}/2.jpg is not there (S3 through connection"
-    )
+    assert row["error_message"].startswith(f"s3://{bucket.name}/2.jpg is not there (S3 through connection")
     assert swap.row(1)["status"] == "succeeded"
     assert swap.accepted() == 1
 

@@ -306,6 +306,7 @@ def settle(request: pytest.FixtureRequest, nights: Nights, cli: Callable[..., st
 
     def by_command(pair_id: str, resolution: str, img_uuid: str | None = None) -> None:
         words = ["--dag-id", "light", "--run-id", nights.run_id, "--pair-id", pair_id, "--as", resolution]
+        words += ["--sent-before", "2999-01-01"]
         job = ["--img-uuid", img_uuid] if img_uuid else []
         cli("resolve", *words, *job, "--by", "anna", "--note", "ticket 7")
 
@@ -442,6 +443,11 @@ def test_the_command_lists_unknown_submits_and_settles_one_by_its_id(
         (["--as", "not_billed"], "No row is selected"),
         (["no-such-row", "--as", "not_billed"], "has no row no-such-row"),
         (["some-row", "--run-id", "run-1", "--as", "not_billed"], "not by both"),
+        (
+            ["-d", "light", "-r", "run-1", "--as", "not_billed", "--sent-before", "2020-01-01"],
+            "not before 2020-01-01T00:00:00+00:00. Nothing was changed",
+        ),
+        (["-d", "light", "-r", "run-1", "--as", "not_billed", "--sent-before", "noon"], "got 'noon'"),
         (["-d", "light", "-r", "run-1", "-p", "p2", "--as", "not_billed"], "is succeeded: only a submit"),
         (["-d", "light", "-r", "run-1", "-p", "p1", "--as", "billed"], "needs the img_uuid of its job"),
         (

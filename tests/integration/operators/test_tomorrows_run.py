@@ -341,7 +341,7 @@ def test_while_the_jobs_of_the_run_before_do_not_end_such_a_run_is_held_and_a_re
 
     assert ending.error is not None
     assert not is_final(ending.error)
-    assert "looks again" in ending.message
+    assert "checks again" in ending.message
     assert {(row["status"], row["error_code"]) for row in swap.rows().values()} == {("held", "in_flight")}
     assert swap.accepted() == accepted
 

@@ -15,7 +15,7 @@ import time_machine
 from airflow_provider_goenhance.results.budgets import open_budgets, used_so_far
 from airflow_provider_goenhance.results.ledger import Ledger, RunKey
 from airflow_provider_goenhance.results.prices import learned_price, store_price
-from airflow_provider_goenhance.results.resolution import NotBilled
+from airflow_provider_goenhance.results.resolution import NotBilled, WrittenOff
 from airflow_provider_goenhance.results.settlement import settle
 from airflow_provider_goenhance.results.spending import (
     Amount,
@@ -262,6 +262,26 @@ def test_a_submit_that_a_person_says_was_not_billed_gives_its_reservation_back_o
 
     assert used(database) == (1, 4)
     assert statuses(ledger)[:2] == ["planned", "submitting"]
+
+
+@pytest.mark.parametrize("cost", [None, 7])
+@pytest.mark.parametrize("resolution", [NotBilled, WrittenOff])
+def test_a_job_whose_answer_comes_after_its_submit_was_settled_counts_in_the_budgets_again(
+    database: TestDatabase, ledger: Ledger, resolution: type[NotBilled | WrittenOff], cost: int | None
+) -> None:
+    who = owner(per_run=Caps(max_cost=20), per_day=Caps(max_pairs=5), price=5)
+    database.take(who, claims(ledger, 0))
+    database.take(who, [OutcomeUnknown(swap_id(0), "connection_lost", "lost")])
+    (row,) = (row for row in ledger.of_run(KEY) if row.swap_id == swap_id(0))
+    settled = resolution(
+        row.swap_id, 1, row.claimed_at, "anna", dt.datetime.now(dt.UTC), "Not in the console."
+    )
+    database.run(lambda connection: settle(connection, database.swaps, [settled]))
+    for _ in range(2):
+        # Sent twice, as by a writer that lost the connection during its commit.
+        database.take(who, [Accepted(swap_id(0), "uuid-0", cost)])
+        assert used(database) == Amount(1, cost or 5)
+        assert used_in(database, day_scope("account", today()).budget_id) == Amount(1, cost or 5)
 
 
 def test_a_budget_that_is_set_late_counts_what_was_spent_before(

@@ -26,7 +26,7 @@ KEPT = {"status": Status.SUCCEEDED, "attempts": 1, "img_uuid": "job", "result_ur
 
 
 def statements(start: str) -> list[str]:
-    section = PAGE.read_text().split("\n## Many rows\n")[1].split("\n## ")[0]
+    section = PAGE.read_text().split("\n## Large tables\n")[1].split("\n## ")[0]
     blocks = re.findall(r"```sql\n(.*?)```", section, re.DOTALL)
     return [one for block in blocks for one in block.strip().split(";\n") if one.startswith(start)]
 

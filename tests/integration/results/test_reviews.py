@@ -12,6 +12,7 @@ import pytest
 from airflow_provider_goenhance.execution.review import ReviewError, review_pictures
 from airflow_provider_goenhance.results.ledger import Ledger, Outcome, RunKey
 from airflow_provider_goenhance.results.reuse import reusing
+from airflow_provider_goenhance.results.row_version import version_of
 from airflow_provider_goenhance.results.run_rows import RunRows
 from airflow_provider_goenhance.results.run_summary import summarize
 from airflow_provider_goenhance.results.states import Review, Status
@@ -132,6 +133,39 @@ def test_a_picture_that_changed_since_it_was_looked_at_is_not_reviewed(
     with pytest.raises(ReviewError, match="changed at the same moment"):
         review_pictures(ledger, [seen.swap_id], "rejected", by="anna")
     assert row(ledger).review is None
+
+
+def test_of_two_people_who_review_a_picture_at_once_one_is_refused(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [row(ledger, number).swap_id for number in (0, 1)]
+    read = ledger.by_ids
+
+    def then_bert_rejects(wanted: list[str]) -> list[Swap]:
+        found = read(wanted)
+        monkeypatch.setattr(ledger, "by_ids", read)
+        review_pictures(ledger, ids[:1], "rejected", by="bert")
+        return found
+
+    monkeypatch.setattr(ledger, "by_ids", then_bert_rejects)
+    with pytest.raises(ReviewError, match=r"pair 'p0' \(row 1\) of run 'run' changed at the same moment"):
+        review_pictures(ledger, ids, "approved", by="anna")
+    assert [(row(ledger, number).review, row(ledger, number).reviewed_by) for number in (0, 1)] == [
+        ("rejected", "bert"),
+        (None, None),
+    ]
+
+
+def test_a_review_is_of_the_picture_that_was_seen(ledger: Ledger) -> None:
+    seen = {row(ledger).swap_id: version_of(row(ledger))}
+    reject(ledger)
+    with pytest.raises(ReviewError, match="was rejected by anna since you looked at it"):
+        review_pictures(ledger, list(seen), "approved", by="bert", seen=seen)
+    assert row(ledger).reviewed_by == "anna"
+    seen = {row(ledger).swap_id: version_of(row(ledger))}
+    review_pictures(ledger, list(seen), None, by="bert")
+    with pytest.raises(ReviewError, match="had a review when you looked at it, which was undone since"):
+        review_pictures(ledger, list(seen), None, by="anna", seen=seen)
 
 
 def test_a_selection_with_a_row_that_has_no_picture_changes_nothing(ledger: Ledger) -> None:

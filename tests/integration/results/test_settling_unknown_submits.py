@@ -16,6 +16,7 @@ from airflow_provider_goenhance.execution.settle import (
 )
 from airflow_provider_goenhance.results.ledger import Ledger, Outcome, RunKey
 from airflow_provider_goenhance.results.resolution import Resolution
+from airflow_provider_goenhance.results.row_version import version_of
 from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.results.swap import Swap
 from airflow_provider_goenhance.results.transitions import Accepted, Claim, ClaimOwner, OutcomeUnknown
@@ -84,6 +85,28 @@ def test_a_submit_that_is_written_off_has_failed_and_may_have_been_paid_for(ledg
     assert (settled.status, settled.error_code, settled.attempts) == (Status.FAILED, "written_off", 1)
     assert settled.finished_at is not None
     assert ledger.earlier([settled.pair_fingerprint], "account") == []  # a new run sends the pair
+
+
+@pytest.mark.parametrize("resolution", RESOLUTIONS)
+def test_a_submit_that_was_sent_after_somebody_looked_is_not_settled(
+    database: TestDatabase, ledger: Ledger, resolution: str
+) -> None:
+    seen = {row(ledger).swap_id: version_of(row(ledger))}
+    # As many attempts as before: only the time of the claim tells the two submits apart.
+    settle(ledger, "not_billed")
+    database.take(OWNER, [Claim.of(row(ledger))])
+    database.take(OWNER, [OutcomeUnknown(row(ledger).swap_id, "submit_outcome_unknown", "Lost again.")])
+    before = row(ledger)
+    assert (before.status, before.attempts) == (Status.UNKNOWN, 1)
+
+    given = {"img_uuid": "job-0"} if resolution == "billed" else {}
+    with pytest.raises(ResolutionError, match=r"pair 'p0' \(row 1\) was sent again since you looked at it"):
+        resolve_unknown(ledger, pick("p0"), resolution, by="anna", seen=seen, **given)
+    with pytest.raises(ResolutionError, match=r"pair 'p1' \(row 2\) was not shown to you"):
+        resolve_unknown(ledger, pick("p1"), "not_billed", by="anna", seen=seen)
+    assert row(ledger) == before
+    now = {before.swap_id: version_of(before)}
+    assert resolve_unknown(ledger, pick("p0"), resolution, by="anna", seen=now, **given)
 
 
 @pytest.mark.parametrize("resolution", RESOLUTIONS)

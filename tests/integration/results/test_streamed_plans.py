@@ -259,12 +259,26 @@ def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(histories, plans)
+@given(
+    histories,
+    plans,
+    st.sampled_from([0, 3, run_plan.EARLY_ROWS]),
+    st.sampled_from([None, 1, 2, 3]),
+)
 def test_a_streamed_plan_does_what_a_plan_in_lists_does(
     make_database: MakeDatabase,
+    monkeypatch: pytest.MonkeyPatch,
     history: list[tuple[int, str]],
     plans: list[tuple[Manifest, Fate, int, int, int]],
+    early_rows: int,
+    settled: int | None,
 ) -> None:
+    # Where the database can, rows are written while others are planned, with the size of batches that is chosen later
+    # or with another one.
+    monkeypatch.setattr(run_plan, "EARLY_ROWS", early_rows)
+    monkeypatch.setattr(
+        run_plan, "settled_pairs_per_task", lambda work, _slots: settled if work > 1 else None
+    )
     world = World(make_database(), history)
     for manifest, fate, killed_at, pairs_per_task, seed in plans:
         before = world.rows()

@@ -16,7 +16,7 @@ import pytest
 from tests.system.real_airflow import ROOT, RealAirflow, wait_until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Frame, Page
 
 CHROMIUM = shutil.which("chromium")
 BATCH, SINGLE = "goenhance_face_swap_batch", "goenhance_face_swap_single"
@@ -99,13 +99,15 @@ def open_view(page: Page, pair_id: str) -> None:
     )
 
 
-def all_pictures_are_there(page: Page) -> None:
-    """Wait until all pictures in sight are loaded."""
+def all_pictures_are_there(page: Page | Frame) -> None:
+    """Wait until all pictures in sight are loaded and drawn; those of a frame are asked for in the frame."""
     wait_until(
         lambda: bool(
             page.evaluate(
-                "() => [...document.images].every(image => image.complete || image.offsetParent === null"
-                " || image.getBoundingClientRect().top > innerHeight)"
+                "async () => { const seen = [...document.images].filter(image => image.offsetParent !== null"
+                " && image.getBoundingClientRect().top < innerHeight);"
+                " if (!seen.every(image => image.complete)) return false;"
+                " await Promise.all(seen.map(image => image.decode().catch(() => null))); return true; }"
             )
         ),
         seconds=90,

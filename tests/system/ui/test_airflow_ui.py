@@ -146,7 +146,7 @@ def test_the_tabs_of_a_dag_a_run_and_a_task_show_what_is_theirs(ui: Page, airflo
     ui.locator("a[href$='plugin/face-swap-rows']").click(timeout=120_000)
     frame = frame_of(ui)
     assert frame.locator("#rows [data-row]").count() == len(PAIRS)
-    all_pictures_are_there(ui)
+    all_pictures_are_there(ui.frames[-1])
     picture(ui, "page-tab.png")
 
     ui.goto(f"{url}/dags/{BATCH}/runs/first/tasks/swap/mapped/1")

@@ -105,6 +105,34 @@ def test_a_picture_is_rejected_and_that_is_undone_by_keyboard(admin: Page, airfl
     wait_until(lambda: review() is None, seconds=90, what="the undo")
 
 
+def test_a_page_that_is_no_longer_true_does_nothing_and_shows_what_has_changed(
+    browser: Browser, admin: Page, airflow: RealAirflow
+) -> None:
+    def review() -> object:
+        return rows_of(airflow)["collins-on-hopper"]["review"]
+
+    open_rows(admin)
+    open_view(admin, "collins-on-hopper")
+    other = sign_in(browser, airflow, "admin", "goenhance/runs")
+    open_rows(other)
+    open_view(other, "collins-on-hopper")
+    other.keyboard.press("a")
+    wait_until(lambda: review() == "approved", seconds=90, what="the other person's review")
+    other.context.close()
+
+    admin.keyboard.press("x")
+    admin.wait_for_selector("dialog#confirm[open]")
+    assert "was approved by admin since you looked at it" in admin.inner_text("#confirm")
+    assert review() == "approved"
+    admin.click("#confirm [data-no]")
+    admin.wait_for_selector("#viewer [data-action=approve][aria-pressed=true]")
+    # Twice without a pause: the second press is about what the first one has made.
+    admin.keyboard.press("x")
+    admin.keyboard.press("u")
+    wait_until(lambda: review() is None, seconds=90, what="the undo")
+    assert not admin.is_visible("dialog#confirm")
+
+
 def test_a_row_is_offered_only_what_can_be_done_with_it(admin: Page) -> None:
     open_rows(admin)
     open_view(admin, "collins-on-hopper")
@@ -174,6 +202,10 @@ def test_an_unknown_submit_is_settled(admin: Page, airflow: RealAirflow, sandbox
     admin.click("#viewer [data-action=settle]")
     admin.wait_for_selector("dialog#confirm[open]")
     assert "Settle the unknown submit" in admin.inner_text("#confirm")
+    assert "not-answered, sent " in admin.inner_text("#confirm")
+    admin.click("#confirm [data-yes]")
+    assert admin.is_visible("#confirm"), "nothing is settled until somebody says what is known"
+    assert not admin.is_visible("#confirm [name=img_uuid]")
     admin.check("#confirm input[value=written_off]")
     admin.fill("#confirm input[name=note]", "not in the console")
     admin.click("#confirm [data-yes]")
@@ -258,6 +290,9 @@ def test_the_page_has_the_colours_of_airflows_theme(ui: Page, airflow: RealAirfl
     colour = frame.locator("body").evaluate("body => getComputedStyle(body).color")
     parts = [int(number) for number in re.findall(r"\d+", colour)[:3]]
     assert (sum(parts) < 300) == (theme == "light"), "dark letters on a light page, and the reverse"
+    if theme == "dark":
+        all_pictures_are_there(ui.frames[-1])
+        picture(ui, "page-dark.png")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -308,7 +343,7 @@ def test_a_viewer_sees_the_pictures_and_can_do_nothing(browser: Browser, airflow
         """([dag_id, swap_id]) => fetch(`actions/review?dag_id=${dag_id}`, {
             method: "POST",
             headers: {"Content-Type": "application/json"},
-            body: JSON.stringify({swap_ids: [swap_id], review: "rejected"}),
+            body: JSON.stringify({rows: {[swap_id]: "as seen"}, review: "rejected"}),
         }).then(answer => answer.status)""",
         [BATCH, swap_id],
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import textwrap
 from collections.abc import Iterator
@@ -121,6 +122,12 @@ def client_of(server: str, user: str) -> httpx.Client:
     return httpx.Client(base_url=server, timeout=120, trust_env=False, headers=headers)
 
 
+def version_in(page: str) -> str:
+    """Return the version of the only row of a page, which an action on it names."""
+    (version,) = set(re.findall(r'data-version="([^"]+)"', page))
+    return version
+
+
 @pytest.mark.parametrize(("user", "seen", "hidden"), [(ANNA, "mine", "other"), (OTTO, "other", "mine")])
 def test_a_user_sees_the_runs_rows_and_pictures_of_their_dags_alone(
     server: str, user: str, seen: str, hidden: str
@@ -156,7 +163,7 @@ def test_who_may_only_read_a_dag_can_do_nothing_with_it(server: str) -> None:
         answer = anna.post(
             "/goenhance/actions/review",
             params={"dag_id": "mine"},
-            json={"swap_ids": ["id-mine"], "review": "rejected"},
+            json={"rows": {"id-mine": version_in(page)}, "review": "rejected"},
         )
         assert answer.status_code == 403
 
@@ -169,7 +176,7 @@ def test_who_may_edit_a_dag_reviews_its_pictures_and_no_others(server: str) -> N
             answer = edith.post(
                 "/goenhance/actions/review",
                 params={"dag_id": dag},
-                json={"swap_ids": [f"id-{swap}"], "review": "rejected"},
+                json={"rows": {f"id-{swap}": version_in(page)}, "review": "rejected"},
             )
             assert (dag, swap, answer.status_code) == (dag, swap, status), answer.text
 

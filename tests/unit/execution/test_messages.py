@@ -88,7 +88,7 @@ SENDS = "submits the pair and may pay twice (on_unknown_submit='resubmit')"
 ANOTHER = "submits the pair and pays for it again (reuse='never')"
 UNDONE = "holds it until the rejection is undone (reuse='never' pays for a new picture)"
 REFUSED = "holds the pair, because its picture was rejected (reuse='never' pays for a new picture)"
-LOOKS = "looks again, and then adopts the other job or submits the pair"
+LOOKS = "checks again, and then adopts the other job or submits the pair"
 NEVER = "A retry or clear never sends it; correct it and start a new run."
 
 # row, policy ("*": all that are not listed below), retry, clear, sentence

@@ -24,6 +24,30 @@ def test_nothing_is_wrong_with_a_good_picture_or_an_unknown_one() -> None:
     assert codes(GOOD) == codes(None) == {}
 
 
+@pytest.mark.parametrize(
+    ("address", "advice"),
+    [
+        ("https://www.dropbox.com/scl/fi/x/anna.jpg?rlkey=k&dl=0", "dl=1 in place of dl=0."),
+        (
+            "https://drive.google.com/file/d/1aB/view?usp=sharing",
+            "uc?export=download&id=, followed by the id of",
+        ),
+        ("https://drive.google.com/open?id=1aB", "uc?export=download&id=, followed by the id of"),
+        ("https://github.com/o/r/blob/main/anna.jpg", "/raw/ in place of /blob/."),
+        ("https://imgur.com/aBcDeF", "https://i.imgur.com/, followed by the id and .jpg."),
+        ("https://acme.sharepoint.com/:i:/s/team/Eabc", "the parameter download=1 added."),
+        ("https://pictures.example/anna", "Correct its address, or make it readable."),
+    ],
+)
+def test_the_address_of_a_page_that_shows_a_picture_comes_with_that_of_its_file(
+    address: str, advice: str
+) -> None:
+    page = LookError(ErrorCode.INPUT_NOT_AN_IMAGE, "it is a web page", lasting=True)
+    (found,) = findings_of(address, "source", page, Rules())
+    assert advice in found.message
+    assert "rlkey" not in found.message
+
+
 def test_a_picture_that_is_too_large_rejects_unless_it_is_shrunk() -> None:
     large = Look("jpeg", 5_000_001, 4000, 3000)
     staged = Rules(stages=True)

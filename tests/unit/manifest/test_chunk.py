@@ -7,7 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_goenhance.manifest.chunk import batch_label, choose_pairs_per_task
+from airflow_provider_goenhance.manifest.chunk import (
+    batch_label,
+    choose_pairs_per_task,
+    settled_pairs_per_task,
+)
 from airflow_provider_goenhance.manifest.model import Pair
 
 
@@ -21,8 +25,10 @@ from airflow_provider_goenhance.manifest.model import Pair
         (10_000, 10_000),
         (10_001, 5_001),  # two tasks of the same size, not one of 10,000 and one of 1
         (40_000, 10_000),
-        (256_000, 16_000),  # one task for each of 16 slots
+        (176_000, 11_000),  # one task for each of 16 slots
+        (256_000, 20_000),
         (1_000_000, 20_000),
+        (330_000, 20_000),  # settled before the end is known: the last of 17 tasks has what is left
     ],
 )
 def test_a_few_pairs_map_one_to_one_and_many_form_few_large_tasks(pairs, size):
@@ -41,6 +47,13 @@ def test_fewer_slots_mean_larger_tasks(slots, size):
 )
 def test_an_asked_size_is_kept_unless_it_would_map_too_many_tasks(pairs, asked, size):
     assert choose_pairs_per_task(pairs, asked) == size
+
+
+@given(st.integers(0, 500_000), st.integers(0, 5_000_000), st.integers(1, 20))
+def test_a_settled_size_stays_the_same_however_many_pairs_follow(pairs, more, slots):
+    settled = settled_pairs_per_task(pairs, slots)
+    assert settled == (20_000 if pairs >= min(20_000 * slots, 200_000) else None)
+    assert settled in {None, choose_pairs_per_task(pairs + more, slots=slots)}
 
 
 def test_fewer_tasks_may_be_allowed():

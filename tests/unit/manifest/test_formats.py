@@ -93,6 +93,17 @@ def test_excels_line_that_names_the_delimiter_is_a_row_of_its_own(manifest_file)
     assert [(r.row_number, r.code) for r in manifest.rejected] == [(4, "too_many_values")]
 
 
+@pytest.mark.parametrize("blank", ["\n", ";;\r\n", ",,,\n  \n", "\n" * 9])
+@pytest.mark.parametrize("sep", ["", "sep=;\n"])
+@pytest.mark.parametrize("note", ["plain", '"a; b"'])
+def test_blank_rows_above_the_header_are_counted_and_left_out(manifest_file, blank, sep, note):
+    content = f"{blank}{sep}source_img;reference_img;note\n\n{FACE};{SCENE};{note}\n;{SCENE};y\n"
+    manifest = read_manifest(manifest_file(content, "pairs.csv"))
+    first = blank.count("\n") + bool(sep) + 3
+    assert [pair.row_number for pair in manifest.pairs] == [first]
+    assert [row.row_number for row in manifest.rejected] == [first + 1]
+
+
 @pytest.mark.parametrize("delimiter", [";", "\t", "|"])
 def test_a_damaged_quote_is_found_whatever_the_delimiter(manifest_file, delimiter):
     rows = [f'{FACE},{SCENE},x,"unfinished', f"{FACE},{SCENE}?2,y,ok", f'{FACE},{SCENE}?3,z,"fine"']
@@ -300,6 +311,23 @@ def test_the_sheet_with_the_columns_is_read_and_no_hidden_one(manifest_file):
         hidden="old",
     )
     assert len(read_manifest(manifest_file(content, "pairs.xlsx")).pairs) == 1
+
+
+def test_a_further_sheet_with_the_columns_is_named_as_not_read(manifest_file, caplog):
+    columns: list[object] = ["source_img", "reference_img"]
+    pairs: list[object] = ["https://a.example/1.jpg", "https://a.example/2.jpg"]
+    content = workbook(
+        ("notes", [["for the team"]]),
+        ("monday", [columns, pairs]),
+        ("tuesday", [["Title"], columns, pairs]),
+        ("old", [columns, pairs]),
+        hidden="old",
+    )
+    read_manifest(str(manifest_file(content, "m.xlsx")))
+    (said,) = caplog.messages
+    assert (
+        "only the sheet 'monday' is read. Its other sheets with the same columns are not: 'tuesday'." in said
+    )
 
 
 def test_numbers_and_dates_of_a_workbook_become_the_text_that_is_shown(manifest_file):

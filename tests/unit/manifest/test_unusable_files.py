@@ -86,8 +86,9 @@ def test_an_empty_file(manifest_file, content):
     assert refusal_of(manifest_file, content) == " is empty: it needs a header row and at least one pair"
 
 
-def test_a_blank_first_row(manifest_file):
-    assert refusal_of(manifest_file, f"\n{GOOD}") == ", row 1 is blank: the column names must be in row 1"
+def test_many_blank_rows_above_the_header(manifest_file):
+    said = ", row 10 is blank: the column names must be in it"
+    assert refusal_of(manifest_file, "\n" * 10 + GOOD) == said
 
 
 @pytest.mark.parametrize("rest", ["", "\n\n", ",,\n", "  \n"])

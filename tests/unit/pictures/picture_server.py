@@ -70,7 +70,8 @@ class PictureServer:
 
     async def _picture(self, request: web.Request) -> web.Response:
         self.asked.append(request.path)
-        return web.Response(body=self.picture, content_type="image/jpeg")
+        status = 203 if request.match_info["name"] == "through-a-proxy.jpg" else 200
+        return web.Response(body=self.picture, content_type="image/jpeg", status=status)
 
     async def _html(self, request: web.Request) -> web.Response:
         return web.Response(text="<!DOCTYPE html><title>Sorry</title>", content_type="text/html")

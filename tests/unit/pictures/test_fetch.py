@@ -35,6 +35,13 @@ async def test_a_picture_is_fetched_byte_for_byte(
     assert fetched == server.picture
 
 
+async def test_a_picture_that_a_proxy_has_passed_on_is_fetched(
+    server: PictureServer, session: aiohttp.ClientSession
+) -> None:
+    fetched = await fetch_picture(session, server.link("/user/through-a-proxy.jpg"))
+    assert fetched == server.picture
+
+
 async def test_a_few_redirects_are_followed(server: PictureServer, session: aiohttp.ClientSession) -> None:
     fetched = await fetch_picture(session, server.link("/moved/5"))
     assert fetched == server.picture

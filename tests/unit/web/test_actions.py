@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import io
 import json
 import logging
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +21,19 @@ from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from airflow_provider_goenhance.execution.settle import Selection, resolve_unknown
 from airflow_provider_goenhance.execution.what_follows import TaskInstance
 from airflow_provider_goenhance.hooks.goenhance import GoEnhanceHook
 from airflow_provider_goenhance.hooks.results import open_results
 from airflow_provider_goenhance.plugin import GoEnhancePlugin
-from airflow_provider_goenhance.results.ledger import Ledger, RunKey
+from airflow_provider_goenhance.results.ledger import Ledger, Outcome, RunKey
 from airflow_provider_goenhance.results.prices import store_price
 from airflow_provider_goenhance.results.recovery import Policies
+from airflow_provider_goenhance.results.row_version import version_of
 from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.results.swap import Swap
+from airflow_provider_goenhance.results.transition_sql import apply
+from airflow_provider_goenhance.results.transitions import Accepted, Claim, ClaimOwner, OutcomeUnknown
 from airflow_provider_goenhance.web import rows
 from airflow_provider_goenhance.web.actions import again, policies
 from tests.airflow_versions import no_teams, revoke_nothing, use_auth_manager
@@ -105,19 +111,24 @@ def ids(*numbers: int) -> dict[str, Any]:
     return {"swap_ids": [planned(number).swap_id for number in numbers]}
 
 
+def seen(*numbers: int) -> dict[str, Any]:
+    """Rows as they are now, as a page sends them that has just been loaded."""
+    return {"rows": {row(number).swap_id: version_of(row(number)) for number in numbers}}
+
+
 def review(client: TestClient, verdict: str | None, *numbers: int, **more: Any) -> Any:
     return client.post(
-        "/goenhance/actions/review", params=MINE, json={**ids(*numbers), "review": verdict, **more}
+        "/goenhance/actions/review", params=MINE, json={**seen(*numbers), "review": verdict, **more}
     )
 
 
 def settle(client: TestClient, resolution: str, *numbers: int, **more: Any) -> Any:
-    body = {**ids(*numbers), "resolution": resolution, **more}
+    body = {**seen(*numbers), "resolution": resolution, **more}
     return client.post("/goenhance/actions/settle", params=MINE, json=body)
 
 
-def clear(client: TestClient, *numbers: int) -> Any:
-    return client.post("/goenhance/actions/clear", params=RUN, json=ids(*numbers))
+def clear(client: TestClient, *numbers: int, **more: Any) -> Any:
+    return client.post("/goenhance/actions/clear", params=RUN, json={**seen(*numbers), **more})
 
 
 def rerun(client: TestClient, **query: str) -> Any:
@@ -181,17 +192,29 @@ def test_a_request_that_another_site_sends_along_with_the_session_is_refused(
 @pytest.mark.parametrize("path", ["review", "settle", "clear", "pictures.zip"])
 def test_a_row_of_another_dag_than_the_one_named_does_not_exist(client: TestClient, path: str) -> None:
     more = {"review": {"review": "rejected"}, "settle": {"resolution": "not_billed"}}.get(path, {})
-    body = {"swap_ids": ["foreign"], **more}
-    given: dict[str, Any] = {"data": body} if path == "pictures.zip" else {"json": body}
+    body = {"rows": {"foreign": version_of(Ledger(open_results()).by_ids(["foreign"])[0])}, **more}
+    given: dict[str, Any] = {"data": {"swap_ids": ["foreign"]}} if path == "pictures.zip" else {"json": body}
     answer = client.post(f"/goenhance/actions/{path}", params=RUN, **given)
     assert answer.status_code == 404
     assert "does not have all of the selected rows" in answer.json()["detail"]
     assert Ledger(open_results()).by_ids(["foreign"])[0].review is None
 
 
-@pytest.mark.parametrize("swap_ids", [[], ["x" * 37], ["../x"], ["a"] * 1001, "a", [7]])
-def test_a_selection_that_cannot_be_meant_is_refused(client: TestClient, swap_ids: Any) -> None:
-    body = {"swap_ids": swap_ids, "review": "approved"}
+@pytest.mark.parametrize(
+    "rows",
+    [
+        {},
+        {"x" * 37: "seen"},
+        {"../x": "seen"},
+        dict.fromkeys(map(str, range(1001)), "seen"),
+        {"a": "s" * 101},
+        {"a": 7},
+        ["a"],
+        "a",
+    ],
+)
+def test_a_selection_that_cannot_be_meant_is_refused(client: TestClient, rows: Any) -> None:
+    body = {"rows": rows, "review": "approved"}
     assert client.post("/goenhance/actions/review", params=MINE, json=body).status_code == 422
 
 
@@ -272,6 +295,87 @@ def test_a_billed_submit_is_recorded_once_goenhance_confirms_its_job(
     assert "was sent for another account" in answer.json()["detail"]
     assert settle(client, "billed", 1, img_uuid="job-1", check=False).status_code == 200
     assert (row(1).status, row(1).img_uuid) == (Status.SUBMITTED, "job-1")
+
+
+# -- a page that is no longer true ------------------------------------------------------------------------------------
+
+
+def send_again(number: int, *, lost: bool = True) -> None:
+    """Another attempt of the row, not billed before, whose outcome is unknown again, or a job of its own."""
+    ledger = Ledger(open_results())
+    if row(number).status is Status.UNKNOWN:
+        resolve_unknown(ledger, Selection(swap_ids=[row(number).swap_id]), "not_billed", by="bert")
+    owner = ClaimOwner("swap[0] try 2", "account", 2)
+    sent = row(number).swap_id
+    answer = OutcomeUnknown(sent, "submit_outcome_unknown", "Lost.") if lost else Accepted(sent, "job-new")
+    for step in (Claim.of(row(number)), answer):
+        take = partial(apply, swaps=ledger.swaps, owner=owner, steps=[step])
+        assert ledger.database.run(take) == [True]
+
+
+@pytest.mark.parametrize("resolution", ["not_billed", "written_off", "billed"])
+def test_a_page_that_was_loaded_before_the_row_was_sent_again_settles_nothing(
+    client: TestClient, resolution: str
+) -> None:
+    old = seen(1)
+    send_again(1)
+    assert row(1).status is Status.UNKNOWN
+    before = row(1)
+
+    job = {"img_uuid": "job-1", "check": False} if resolution == "billed" else {}
+    answer = settle(client, resolution, 1, **old, **job)
+    assert answer.status_code == 409
+    assert "pair 'p1' (row 2) was sent again since you looked at it" in answer.json()["detail"]
+    assert row(1) == before
+    assert settle(client, resolution, 1, **job).status_code == 200  # by a page that shows the newer submit
+
+
+def test_an_old_page_reviews_no_picture_that_was_made_since(client: TestClient) -> None:
+    old = seen(0)
+    send_again(0, lost=False)
+    Ledger(open_results()).record_outcomes(
+        [Outcome(row(0).swap_id, "job-new", Status.SUCCEEDED, result_uri="file:///new.png")]
+    )
+    before = row(0)
+    answer = review(client, "approved", 0, **old)
+    assert answer.status_code == 409
+    assert "was sent again since you looked at it" in answer.json()["detail"]
+    assert row(0) == before
+
+
+def test_the_second_of_two_reviewers_learns_what_the_first_one_said(client: TestClient) -> None:
+    both = seen(0)
+    review(client, "rejected", 0, **both)
+    client.cookies.set("_token", token("user", "bert"))
+
+    answer = review(client, "approved", 0, **both)
+    assert answer.status_code == 409
+    assert "pair 'p0' (row 1) was rejected by anna since you looked at it" in answer.json()["detail"]
+    assert (row(0).review, row(0).reviewed_by) == ("rejected", "anna")
+    (shown,) = review(client, "approved", 0).json()  # now that they know it
+    assert (row(0).review, row(0).reviewed_by) == ("approved", "bert")
+    assert shown["version"] == version_of(row(0))
+
+
+def test_an_old_page_clears_no_task_whose_row_was_sent_again(client: TestClient) -> None:
+    old = seen(1)
+    send_again(1)
+    answer = clear(client, 1, **old)
+    assert answer.status_code == 409
+    assert "was sent again since you looked at it" in answer.json()["detail"]
+
+
+def test_the_page_names_the_version_of_each_row_that_it_shows(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "states_of", lambda keys: {})
+    monkeypatch.setattr(rows, "caps_of_runs", lambda tasks: {})
+    for view in ("table", "grid"):
+        html = client.get("/goenhance/swaps", params={**RUN, "view": view}).text
+        for number in range(6):
+            assert f'data-version="{version_of(row(number))}"' in html
+    detail = client.get("/goenhance/swap", params={**MINE, "swap_id": row(1).swap_id, "fragment": "true"})
+    assert f'data-version="{version_of(row(1))}"' in detail.text
 
 
 # -- clear -------------------------------------------------------------------------------------------------------------
@@ -373,6 +477,32 @@ def test_rejected_pictures_are_swapped_again_by_name_and_paid_for(client: TestCl
     assert (preview["rows"], preview["credits"]) == (1, 4)
 
 
+def test_who_swaps_a_rejected_picture_again_learns_that_somebody_already_has(client: TestClient) -> None:
+    review(client, "rejected", 0)
+    assert not any(
+        "sent again since" in said
+        for said in rerun(client, statuses="rejected_by_reviewer").json()["sentences"]
+    )
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=1)
+    again = planned(
+        0,
+        run_id="again",
+        swap_id="again",
+        status=Status.SUBMITTED,
+        img_uuid="job-again",
+        account="account",
+        attempts=1,
+        claimed_at=later,
+    )
+    Ledger(open_results()).plan(RunKey("dag", "again"), [again])
+
+    sentences = rerun(client, statuses="rejected_by_reviewer").json()["sentences"]
+    assert (
+        "1 of these pairs was sent again since the rejected picture was made, and is paid for once more: look for the "
+        "new picture first." in sentences
+    )
+
+
 @pytest.mark.parametrize(
     ("statuses", "code", "said"),
     [("held", 409, "has no row that is held"), ("lost", 422, "statuses must be some of")],
@@ -433,6 +563,8 @@ def test_rows_without_pictures_make_no_zip_file(client: TestClient) -> None:
 def test_a_results_table_that_cannot_be_used_is_named(
     client: TestClient, action: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    loaded = {number: row(number) for number in range(6)}
+    monkeypatch.setattr(f"{__name__}.row", loaded.__getitem__)
     monkeypatch.setenv(
         "AIRFLOW_CONN_GOENHANCE_RESULTS", json.dumps({"conn_type": "sqlite", "host": "/no/such/x"})
     )

@@ -13,6 +13,9 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 
+from airflow_provider_goenhance.hooks.results import open_results
+from airflow_provider_goenhance.results.ledger import Ledger
+from airflow_provider_goenhance.results.row_version import version_of
 from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.web.actions import policies
 from airflow_provider_goenhance.web.app import create_app
@@ -58,6 +61,11 @@ def pages(server: TestClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestC
         yield client
 
 
+def _versions(ids: list[str]) -> dict[str, str]:
+    """The rows as they are now, as a page sends them that has just been loaded."""
+    return {row.swap_id: version_of(row) for row in Ledger(open_results()).by_ids(ids)}
+
+
 def test_every_route_is_asked() -> None:
     paths = create_app().openapi()["paths"]
     assert {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods} == set(
@@ -87,9 +95,9 @@ def test_no_request_is_an_error_of_the_server(pages: TestClient, operation: str)
         body = case.body if isinstance(case.body, dict) else None  # type: ignore[attr-defined]
         for known in ({}, {"dag_id": "mine", "run_id": "run", "swap_id": "id-1"}):
             asked = query | {name: value for name, value in known.items() if name in query}
-            sent = (
-                body | {"swap_ids": [f"id-{number}" for number in (1, 2, 3, 4)]} if body and known else body
-            )
+            ids = [f"id-{number}" for number in (1, 2, 3, 4)]
+            chosen = {"swap_ids": ids} if path.endswith(".zip") else {"rows": _versions(ids)}
+            sent = body | chosen if body and known else body
             answer = pages.request(
                 method,
                 f"/goenhance{case.formatted_path}",  # type: ignore[attr-defined]

@@ -3,18 +3,23 @@
 
 from __future__ import annotations
 
-import html as markup
+import datetime as dt
+import json
 import re
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 import pytest
+import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
+from airflow_provider_goenhance.hooks.results import open_results
+from airflow_provider_goenhance.results import search_indexes
 from airflow_provider_goenhance.results.plan import RunKey
+from airflow_provider_goenhance.results.search_indexes import SearchIndexes
 from airflow_provider_goenhance.results.states import Status
 from airflow_provider_goenhance.results.swap import Swap
-from airflow_provider_goenhance.web import budget_view, row_query, rows, runs
+from airflow_provider_goenhance.web import budget_view, row_query, row_reading, rows, runs
 from tests.unit.web.serving import Tags, row, token, write
 
 RUN = {"dag_id": "mine", "run_id": "run"}
@@ -227,6 +232,55 @@ def test_pair_ids_and_addresses_are_found_by_their_beginning(
     assert ids(get(server, q=text)) == found
 
 
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({"q": "AUTUMN"}, ["1", "2", "3", "4"]),
+        ({"q": "tumn-0"}, ["1", "2", "3", "4"]),
+        ({"q": "host.example/s3"}, ["3"]),
+        ({"q": "tumn-0", "status": "failed"}, ["2", "4"]),
+        ({"q": "tumn-0", "task_id": "swap", "map_index": "1"}, ["2", "3"]),
+        ({"q": "tumn-0", "task_id": "another"}, []),
+        ({"q": "tumn-0", "label": "campaign=a"}, ["1", "2"]),
+        ({"q": "tumn-0", "after": "id-2"}, ["3", "4"]),
+        ({"q": "100%"}, []),
+    ],
+)
+def test_any_part_of_a_pair_id_or_address_is_found_where_the_table_has_trigram_indexes(
+    server: TestClient, monkeypatch: pytest.MonkeyPatch, query: dict[str, str], found: list[str]
+) -> None:
+    # The search is the same without them, only slow: SQLite has none.
+    indexes = SearchIndexes(by_pair=True, by_parts=("pair_id", "source_img", "reference_img"))
+    monkeypatch.setattr(row_reading, "indexes_of", lambda database: indexes)
+    write(
+        *(
+            row(
+                number,
+                pair_id=f"autumn-0{number}",
+                source_img=f"http://host.example/s{number}.jpg",
+                batch=number // 2,
+                status=Status.SUCCEEDED if number % 2 else Status.FAILED,
+                labels=json.dumps({"campaign": "a" if number < 3 else "b"}),
+            )
+            for number in (1, 2, 3, 4)
+        ),
+        row(5, pair_id="winter-05"),
+    )
+    html = get(server, **query)
+    assert ids(html) == found
+    assert "Part of a pair id or address" in html
+
+
+def test_a_part_that_very_many_rows_have_is_searched_from_the_beginning(
+    server: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indexes = SearchIndexes(by_pair=True, by_parts=("pair_id",))
+    monkeypatch.setattr(row_reading, "indexes_of", lambda database: indexes)
+    monkeypatch.setattr(search_indexes, "MOST_FOUND", 2)
+    write(*(row(number, pair_id=f"night-{number}") for number in range(3)), row(4, pair_id="a-night"))
+    assert ids(get(server, q="night")) == ["0", "1", "2"]
+
+
 def test_a_search_and_a_filter_go_together(server: TestClient) -> None:
     write(
         row(1, pair_id="anna"),
@@ -310,7 +364,29 @@ def test_a_row_says_what_happened_what_was_paid_and_what_comes_next(server: Test
         ([row(1), row(2, status=Status.REUSED)], "Every pair has its picture; 1 is reused."),
         ([row(1, status=Status.UNKNOWN), row(2)], "1 unknown: settle it."),
         ([row(1, status=Status.REJECTED), row(2)], "1 rejected: correct the manifest."),
-        ([row(1, status=Status.PLANNED), row(2)], "The run has ended, and 1 pair was not finished"),
+        (
+            [row(1, status=Status.PLANNED), row(2)],
+            "The run has ended, and 1 pair was not finished: clear its task.",
+        ),
+        (
+            [row(1, status=Status.HELD, error_code="unknown_submit")],
+            "1 held by an earlier submit: settle that",
+        ),
+        (
+            [row(1, status=Status.HELD, error_code="in_flight")],
+            "1 held because another run has a job of the pair",
+        ),
+        (
+            [row(1, status=Status.HELD, error_code="picture_rejected")],
+            "1 held because a reviewer rejected the",
+        ),
+        (
+            [row(1, status=Status.HELD, error_code="budget_reached")],
+            "1 held by a budget: a later run sends it.",
+        ),
+        ([row(1, status=Status.HELD, error_code="erased")], "but for 1 whose content was erased or deleted"),
+        ([row(1, quality="other_picture")], "1 suspicious (other picture): look at the picture."),
+        ([row(1, quality="blank", review="approved")], "Every pair has its picture."),
     ],
 )
 def test_a_run_says_how_it_stands_and_what_a_person_has_to_do(
@@ -408,24 +484,63 @@ def test_failures_and_rejected_pictures_are_offered_with_their_number(server: Te
 
     html = get(server, user="admin")
 
-    assert "Run the 2 failures again" in html
+    assert "Run 2 pairs without a picture again" in html
     assert "Swap the rejected picture again" in html
     assert "failures.csv" in html
 
 
-@pytest.mark.parametrize("run_id", ["manual__2026-11-28T01:02:03+00:00", "a/b", "a b&c=d#e?f%2B"])
-def test_every_run_id_has_an_address(server: TestClient, run_id: str) -> None:
-    write(row(run_id=run_id))
+#: What an address gives a meaning, and what it cannot hold.
+RUN_IDS = [
+    "manual__2026-11-28T01:02:03+00:00",
+    "a/b/../c",
+    "a b&c=d#e?f%2B%%",
+    "..",
+    "nächtlich 夜 😀",
+    "\\'\"<b>{{ x }}",
+]
 
-    runs = server.get("/goenhance/runs", headers=token("viewer")).text
-    link = Tags(runs).link(markup.escape(run_id), runs)
-    assert link is not None
-    rows = server.get(f"/goenhance/{link}", headers=token("viewer")).text
 
-    assert ids(rows) == ["1"]
-    links = [urlsplit(address) for address in Tags(rows).all("a", "href") if address.startswith("swaps?")]
-    assert links
-    assert {parse_qs(link.query)["run_id"][0] for link in links} == {run_id}
+@pytest.mark.parametrize("run_id", RUN_IDS)
+def test_every_link_on_every_page_of_a_run_leads_to_that_run(server: TestClient, run_id: str) -> None:
+    earlier = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    write(row(100, run_id=f"{run_id} before", status=Status.SUCCEEDED, pair_fingerprint="f1", pair_id="p001"))
+    database = open_results()
+    database.run(lambda connection: connection.execute(sa.update(database.swaps).values(planned_at=earlier)))
+    write(
+        *(row(number, run_id=run_id, status=Status.FAILED, error_code="job_failed") for number in range(60))
+    )
+    write(row(61, run_id=run_id, review="rejected", result_uri="file:///p.png"))
+
+    def read(address: str) -> str:
+        answer = server.get(f"/goenhance/{address}", headers=token("admin"))
+        assert answer.status_code == 200, address
+        return answer.text
+
+    def is_of(address: str, run_id: str) -> bool:
+        return parse_qs(urlsplit(address).query).get("run_id") == [run_id]
+
+    listed = read("runs?dag_id=mine")
+    first = next(link for link in Tags(listed).all("a", "href") if is_of(link, run_id))
+    seen, todo = {first}, [first]
+    while todo:
+        at = todo.pop()
+        for address in Tags(read(at)).addresses():
+            query = parse_qs(urlsplit(address).query)
+            if is_of(address, run_id):
+                kind = (urlsplit(address).path, *sorted(set(query) - {"run_id", "dag_id"}))
+                if kind not in seen:
+                    seen.add(kind)
+                    todo.append(address)
+            else:
+                assert not query.get("run_id") or query["run_id"] == [f"{run_id} before"], address
+    paths = {kind[0] for kind in seen if isinstance(kind, tuple)}
+    assert {"swaps", "changes", "actions/rows.csv", "actions/failures.csv"} <= paths
+    assert len(ids(read(first))) == row_query.TABLE_ROWS
+    assert Tags(read(first)).all("div", "data-run") == [run_id]
+    in_airflow = [link for link in Tags(read(first)).all("a", "href") if "/dags/" in link]
+    assert {unquote(link.rpartition("/")[2]) for link in in_airflow} <= {run_id}
+    again = json.loads(read(f"actions/again?{urlencode({'dag_id': 'mine', 'run_id': run_id})}"))
+    assert again["request"]["conf"]["manifest"] == f"run:mine/{run_id}"
 
 
 @pytest.mark.parametrize(

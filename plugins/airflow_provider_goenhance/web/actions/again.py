@@ -16,6 +16,7 @@ from ...execution.past_runs import REJECTED_BY_REVIEWER, RowChoice, read_statuse
 from ...execution.what_follows import ClearPreview, NewRunPreview, preview_clear, preview_new_run, tasks_of
 from ...results.ledger import Ledger, RunKey
 from ...results.recovery import Policies
+from ...results.row_version import changes_since
 from ..permissions import may_clear, may_see, same_origin
 from .chosen_rows import Chosen, rows_of_dag, with_ledger
 from .policies import policies_of_run
@@ -37,6 +38,8 @@ def clear(dag_id: str, run_id: str, chosen: Chosen) -> dict[str, Any]:
 
     def work(ledger: Ledger) -> tuple[int, ClearPreview]:
         rows = rows_of_dag(ledger, dag_id, chosen.swap_ids, run_id=run_id)
+        if changed := changes_since(rows, chosen.rows):
+            raise HTTPException(409, changed)
         tasks = tasks_of(rows)
         if not tasks:
             raise HTTPException(

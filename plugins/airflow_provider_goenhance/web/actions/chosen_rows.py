@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ...exceptions import ResultsTableError
 from ...hooks.results import open_ledger
 from ...results.ledger import Ledger
+from ...results.row_version import MAX_VERSION
 from ...results.swap import Swap
 
 #: Rows of one request.
@@ -20,19 +21,26 @@ MOST_ROWS = 1000
 T = TypeVar("T")
 
 SwapId = Annotated[str, Field(min_length=1, max_length=36, pattern=r"^[\w-]+$")]
+Version = Annotated[str, Field(max_length=MAX_VERSION)]
 SwapIds = Annotated[list[SwapId], Field(min_length=1, max_length=MOST_ROWS)]
 
 
 class Chosen(BaseModel):
     """
-    Some rows.
+    Some rows, as a person saw them.
 
-    :param swap_ids: their primary keys
+    :param rows: primary key -> version of the row (:func:`~...results.row_version.version_of`) as the page showed it: a
+        page may be old, and what was decided about one submit or picture must not be done to the next one
     """
 
     model_config = ConfigDict(extra="forbid")
 
-    swap_ids: SwapIds
+    rows: Annotated[dict[SwapId, Version], Field(min_length=1, max_length=MOST_ROWS)]
+
+    @property
+    def swap_ids(self) -> list[str]:
+        """Return the primary keys."""
+        return list(self.rows)
 
 
 def with_ledger(work: Callable[[Ledger], T]) -> T:

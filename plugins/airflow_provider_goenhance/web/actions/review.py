@@ -12,6 +12,7 @@ from ...execution.messages import next_steps
 from ...execution.review import MAX_NOTE, ReviewError, review_pictures
 from ...results.ledger import Ledger
 from ...results.recovery import Policies
+from ...results.row_version import version_of
 from ...results.states import Review
 from ...results.swap import Swap
 from ..figures import forget
@@ -38,7 +39,9 @@ def review(dag_id: str, verdict: Verdict, viewer: ViewerDep) -> list[dict[str, A
 
     def work(ledger: Ledger) -> list[Swap]:
         rows_of_dag(ledger, dag_id, verdict.swap_ids)
-        return review_pictures(ledger, verdict.swap_ids, verdict.review, by=viewer.name, note=verdict.note)
+        return review_pictures(
+            ledger, verdict.swap_ids, verdict.review, by=viewer.name, note=verdict.note, seen=verdict.rows
+        )
 
     try:
         rows = with_ledger(work)
@@ -51,6 +54,7 @@ def review(dag_id: str, verdict: Verdict, viewer: ViewerDep) -> list[dict[str, A
 def _shown(row: Swap) -> dict[str, Any]:
     return {
         "swap_id": row.swap_id,
+        "version": version_of(row),
         "review": row.review,
         "reviewed_by": row.reviewed_by,
         "reviewed_at": row.reviewed_at.isoformat() if row.reviewed_at else None,

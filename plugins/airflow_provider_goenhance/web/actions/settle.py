@@ -15,6 +15,7 @@ from ...hooks.goenhance import GoEnhanceHook
 from ...results.ledger import Ledger
 from ...results.recovery import Policies
 from ...results.resolution import Resolution
+from ...results.row_version import changes_since, version_of
 from ...results.swap import Swap
 from ..figures import forget
 from ..permissions import ViewerDep, may_edit, same_origin
@@ -45,6 +46,8 @@ def settle(dag_id: str, said: Settlement, viewer: ViewerDep) -> list[dict[str, A
 
     def work(ledger: Ledger) -> list[Swap]:
         rows = rows_of_dag(ledger, dag_id, said.swap_ids)
+        if changed := changes_since(rows, said.rows):
+            raise ResolutionError(changed)
         if said.resolution is Resolution.BILLED and said.img_uuid and said.check:
             _confirm(rows, said.img_uuid.strip())
         return resolve_unknown(
@@ -54,6 +57,7 @@ def settle(dag_id: str, said: Settlement, viewer: ViewerDep) -> list[dict[str, A
             by=viewer.name,
             img_uuid=said.img_uuid,
             note=said.note,
+            seen=said.rows,
         )
 
     try:
@@ -83,6 +87,7 @@ def _confirm(rows: list[Swap], img_uuid: str) -> None:
 def _shown(row: Swap) -> dict[str, Any]:
     return {
         "swap_id": row.swap_id,
+        "version": version_of(row),
         "status": str(row.status),
         "img_uuid": row.img_uuid,
         "resolution": row.resolution,

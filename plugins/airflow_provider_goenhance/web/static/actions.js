@@ -46,6 +46,7 @@
     const yes = $("[data-yes]", dialog);
     yes.textContent = label || "";
     yes.hidden = !work;
+    $("[data-no]", dialog).textContent = work ? "Cancel" : "Close";
     yes.disabled = false;
     confirmed = work;
     if (!dialog.open) dialog.showModal();
@@ -61,7 +62,7 @@
     try {
       const work = confirmed;
       const done = await work();
-      if (done) page.announce(done);
+      if (done) page.say(done);
       if (confirmed === work) dialog.close();
       const shown = page.shown;
       await page.refresh();
@@ -70,6 +71,8 @@
     } catch (error) {
       $("[data-error]", dialog).textContent = error.message;
       yes.disabled = false;
+      // What was refused was about something that the page does not show yet.
+      page.refresh();
     }
   });
   $("[data-no]", dialog).addEventListener("click", () => dialog.close());
@@ -84,7 +87,31 @@
 
   // -- what fits the rows --------------------------------------------------------------------------------------------
 
-  const rowOf = (id) => $(`#rows [data-row="${CSS.escape(id)}"]`);
+  // What the person looks at: the row in the larger view, which may be newer than the one in the list.
+  const inViewer = () => ($("#viewer")?.open ? $("#viewer .detail") : null);
+  const inList = (id) => $(`#rows [data-row="${CSS.escape(id)}"]`);
+  const rowOf = (id) => (inViewer()?.dataset.row === id ? inViewer() : inList(id));
+  // The rows of a request, each with its version as it was seen.
+  const versions = (ids) => Object.fromEntries(ids.map((id) => [id, versionOf(id)]));
+  const versionOf = (id) => {
+    if (inViewer()?.dataset.row === id) return inViewer().dataset.version;
+    return page.chosen.get(id) ?? inList(id)?.dataset.version ?? "";
+  };
+  // What the reviews that are being recorded have made of the versions that the person saw.
+  const made = new Map();
+  function learn(rows, seen) {
+    for (const { swap_id, version } of rows) {
+      made.set(`${swap_id} ${seen[swap_id]}`, version);
+      made.delete(`${swap_id} ${version}`); // an undone review leads back to where it began
+      if (page.chosen.get(swap_id) === seen[swap_id]) page.chosen.set(swap_id, version);
+      for (const row of $$(`[data-row="${CSS.escape(swap_id)}"]`)) row.dataset.version = version;
+    }
+  }
+  function afterOwnActions(id, version) {
+    const later = made.get(`${id} ${version}`);
+    return later ? afterOwnActions(id, later) : version;
+  }
+
   const FITS = {
     picture: (row) => row.dataset.hasPicture === "yes",
     reviewed: (row) => Boolean(row.dataset.review),
@@ -101,11 +128,11 @@
 
   document.addEventListener("goenhance:chosen", (event) => offer(bar, event.detail));
   document.addEventListener("goenhance:shown", (event) => {
-    if (!event.detail) return;
     const actions = $("[data-actions]");
-    offer(actions, [event.detail.id]);
+    offer(actions, event.detail ? [event.detail.dataset.row] : []);
+    if (!event.detail) return;
     for (const button of $$("[data-verdict]", actions)) {
-      button.setAttribute("aria-pressed", button.dataset.verdict === event.detail.row.dataset.review);
+      button.setAttribute("aria-pressed", button.dataset.verdict === event.detail.dataset.review);
     }
   });
 
@@ -114,21 +141,37 @@
   const REVIEWED = { approve: "picture", reject: "picture", undo: "reviewed" };
   const VERDICTS = { approve: "approved", reject: "rejected", undo: null };
 
-  async function review(ids, action) {
-    if (!ids.length) return page.announce("There is no picture to review");
-    await guarded("The review was not recorded", async () => {
-      const rows = await call(ours("review"), "POST", { swap_ids: ids, review: VERDICTS[action] });
-      for (const { swap_id, review } of rows) {
-        const row = rowOf(swap_id);
-        if (row && review) row.dataset.review = review;
-        else if (row) delete row.dataset.review;
-      }
-      const count = rows.length === 1 ? "Picture" : `${rows.length} pictures`;
-      page.announce(action === "undo" ? `${count}: review undone` : `${count} ${VERDICTS[action]}`);
+  // One after the other: the second key press on a picture is about the review that the first one has made.
+  let reviews = Promise.resolve();
+  let pending = 0;
+  function review(ids, action) {
+    const seen = versions(ids);
+    pending += 1;
+    reviews = reviews.then(() => guarded("The review was not recorded", () => recordReview(ids, seen, action)));
+    return reviews.then(async () => {
+      pending -= 1;
+      if (!pending) made.clear();
+      // After a refusal too: it was about something that the page does not show yet.
       const shown = page.shown;
       await page.refresh();
-      if (shown && ids.includes(shown)) page.show(shown);
+      if (shown && ids.includes(shown) && page.shown === shown) page.show(shown);
     });
+  }
+
+  async function recordReview(chosen, seen, action) {
+    const ids = fitting(chosen, REVIEWED[action]);
+    if (!ids.length) return page.say("There is no picture to review");
+    const asSeen = Object.fromEntries(ids.map((id) => [id, afterOwnActions(id, seen[id])]));
+    const rows = await call(ours("review"), "POST", { rows: asSeen, review: VERDICTS[action] });
+    learn(rows, asSeen);
+    for (const { swap_id, review } of rows) {
+      for (const row of $$(`[data-row="${CSS.escape(swap_id)}"]`)) {
+        if (review) row.dataset.review = review;
+        else delete row.dataset.review;
+      }
+    }
+    const count = rows.length === 1 ? "Picture" : `${rows.length} pictures`;
+    page.say(action === "undo" ? `${count}: review undone` : `${count} ${VERDICTS[action]}`);
   }
 
   function nextUnreviewed() {
@@ -137,17 +180,17 @@
     const order = [...all.slice(here + 1), ...all.slice(0, here + 1)];
     const next = order.find((row) => ["succeeded", "reused"].includes(row.dataset.status) && !row.dataset.review);
     if (next) page.show(next.dataset.row);
-    else page.announce("All pictures on this page are reviewed");
+    else page.say("All pictures on this page are reviewed");
   }
 
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || dialog.open) return;
     if (/^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName)) return;
     const focused = event.target.closest?.("#rows [data-row]");
-    const id = page.shown || focused?.dataset.row;
+    const id = inViewer()?.dataset.row || focused?.dataset.row;
     const action = { a: "approve", x: "reject", u: "undo" }[event.key];
     if (event.key === "n") nextUnreviewed();
-    else if (action && id && may.has("review")) review(fitting([id], REVIEWED[action]), action);
+    else if (action && id && may.has("review")) review([id], action);
     else return;
     event.preventDefault();
   });
@@ -166,15 +209,25 @@
     return list;
   }
 
+  const CHANGED = "This has changed since it was shown. Close, and look again.";
+
   async function clear(ids) {
+    const seen = versions(ids);
+    const address = airflow(`dags/${encodeURIComponent(dag)}/clearTaskInstances`);
+    async function preview() {
+      const planned = await call(ours("clear", { run_id: run }), "POST", { rows: seen });
+      const dry = await call(address, "POST", planned.request);
+      const tasks = dry.task_instances.map(({ task_id, map_index, rendered_map_index, state, try_number }) => ({
+        task_id, map_index, rendered_map_index, state, try_number,
+      }));
+      return { ...planned, tasks };
+    }
     await guarded("Nothing was cleared", async () => {
-      const preview = await call(ours("clear", { run_id: run }), "POST", { swap_ids: ids });
-      const address = airflow(`dags/${encodeURIComponent(dag)}/clearTaskInstances`);
-      const dry = await call(address, "POST", preview.request);
-      const tasks = dry.task_instances;
-      const intro = paragraphs([...preview.sentences, "Airflow's dry run: these task instances are cleared."]);
-      ask("Clear the tasks of the chosen rows", [...intro, listed(tasks)], `Clear ${tasks.length}`, async () => {
-        const done = await call(address, "POST", { ...preview.request, dry_run: false });
+      const shown = await preview();
+      const intro = paragraphs([...shown.sentences, "Airflow's dry run: these task instances are cleared."]);
+      ask("Clear the tasks of the chosen rows", [...intro, listed(shown.tasks)], `Clear ${shown.tasks.length}`, async () => {
+        if (JSON.stringify(await preview()) !== JSON.stringify(shown)) throw new Error(CHANGED);
+        const done = await call(address, "POST", { ...shown.request, dry_run: false });
         return `${done.task_instances.length} task instances cleared`;
       });
     });
@@ -187,7 +240,9 @@
       const found = await call(airflow(`dags/${encodeURIComponent(id)}/details`), "GET").catch(() => null);
       if (found?.params && "manifest" in found.params && "statuses" in found.params) return id;
     }
-    throw new Error(`None of the Dags ${dags.join(", ")} has the parameters manifest and statuses, and may be seen.`);
+    throw new Error(
+      `No Dag can read the rows of this run: ${dags.join(" and ")} cannot be seen by you, or lacks the parameters manifest and statuses.`,
+    );
   }
 
   async function again(statuses) {
@@ -197,6 +252,8 @@
       const id = await dagThatReadsRuns(preview.dags);
       const lines = [`A new run of ${id} reads ${preview.rows} rows of this run.`, ...preview.sentences];
       ask("Run them again", paragraphs(lines), "Start the run", async () => {
+        const now = await call(ours("again", query), "GET");
+        if (JSON.stringify(now) !== JSON.stringify(preview)) throw new Error(CHANGED);
         const started = await call(airflow(`dags/${encodeURIComponent(id)}/dagRuns`), "POST", preview.request);
         const link = document.createElement("a");
         link.href = `swaps?${new URLSearchParams({ dag_id: id, run_id: started.dag_run_id })}`;
@@ -210,14 +267,24 @@
   // -- settle --------------------------------------------------------------------------------------------------------------
 
   function settle(ids) {
+    // As they are now on the screen, not as they may be when the form is sent.
+    const seen = versions(ids);
     const form = $("#settle-fields").content.cloneNode(true);
     const title = ids.length === 1 ? "Settle the unknown submit" : `Settle ${ids.length} unknown submits`;
+    const submits = ids.slice(0, 20).map((id) => {
+      const { pair, sent } = rowOf(id)?.dataset || {};
+      const time = sent ? new Date(sent).toLocaleString([], { dateStyle: "medium", timeStyle: "medium" }) : "at an unknown time";
+      return Object.assign(document.createElement("li"), { textContent: pair ? `${pair}, sent ${time}` : id });
+    });
+    if (ids.length > 20) submits.push(...paragraphs([`and ${ids.length - 20} more`]));
+    $("[data-submits]", form).replaceChildren(...submits);
     ask(title, [...form.children], "Settle", async () => {
       const given = new FormData($("form", dialog));
-      const body = { swap_ids: ids, resolution: given.get("resolution"), note: given.get("note") || null };
+      const body = { rows: seen, resolution: given.get("resolution"), note: given.get("note") || null };
       if (body.resolution === "billed") body.img_uuid = given.get("img_uuid");
       if (given.get("unchecked")) body.check = false;
       const rows = await call(ours("settle"), "POST", body);
+      learn(rows, seen);
       return `${rows.length} settled`;
     });
   }
@@ -233,14 +300,15 @@
     form.remove();
   }
 
-  const ACTIONS = { clear, settle, zip, approve: review, reject: review, undo: review };
+  const ACTIONS = { clear, settle, zip };
 
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-action]");
     if (!button) return;
     const name = button.dataset.action;
-    const ids = button.closest("#viewer") ? [page.shown] : [...page.chosen];
+    const ids = button.closest("#viewer") ? [inViewer()?.dataset.row].filter(Boolean) : [...page.chosen.keys()];
     if (name === "again") again(button.dataset.statuses);
-    else ACTIONS[name](fitting(ids, button.dataset.for), name);
+    else if (name in REVIEWED) review(ids, name);
+    else ACTIONS[name](fitting(ids, button.dataset.for));
   });
 })();

@@ -11,8 +11,18 @@
   };
   document.documentElement.classList.add("js");
 
-  // What other scripts of the page may use: see "goenhance:chosen" and "goenhance:shown" below.
-  const page = (window.goenhance = { chosen: new Set(), shown: null, announce, refresh: () => Promise.all([refresh("rows"), refresh("figures")]) });
+  // Shows the result of an action for a while, and announces it.
+  let said = null;
+  function say(text) {
+    announce(text);
+    for (const place of $$("[data-said]")) place.textContent = text;
+    clearTimeout(said);
+    said = setTimeout(() => $$("[data-said]").forEach((place) => (place.textContent = "")), 6000);
+  }
+
+  // What other scripts of the page may use: see "goenhance:chosen" and "goenhance:shown" below. `chosen` has the version
+  // of each row as it was when it was chosen: an action is refused for a row that has changed since.
+  const page = (window.goenhance = { chosen: new Map(), shown: null, say, refresh: () => Promise.all([refresh("rows"), refresh("figures")]) });
 
   // -- links out of the frame ---------------------------------------------------------------------------------
 
@@ -111,9 +121,10 @@
     const now = document.getElementById(id);
     if (focused) $$("a, button, input", now).find((one) => sameControl(one, focused))?.focus();
     localTimes(now);
+    dropChanged();
     markChosen();
     const verdict = $("[data-announce]", now);
-    if (verdict) announce(verdict.textContent);
+    if (verdict) announce(verdict.textContent.replace(/\s+/g, " ").trim());
     // One last look after the end: the last rows may have been written since they were counted.
     schedule(id, wasLive && !now.dataset.refresh ? 5000 : undefined);
   }
@@ -143,6 +154,17 @@
 
   // -- choosing rows -----------------------------------------------------------------------------------------------------
 
+  // A row that has changed is no longer the one that was chosen.
+  function dropChanged() {
+    const changed = $$("#rows [data-row]").filter(
+      ({ dataset }) => page.chosen.has(dataset.row) && page.chosen.get(dataset.row) !== dataset.version,
+    );
+    for (const row of changed) page.chosen.delete(row.dataset.row);
+    if (!changed.length) return;
+    say(`${changed.length === 1 ? "A chosen row has" : `${changed.length} chosen rows have`} changed: look again and choose`);
+    document.dispatchEvent(new CustomEvent("goenhance:chosen", { detail: [...page.chosen.keys()] }));
+  }
+
   function markChosen() {
     for (const box of $$("[data-choose]")) {
       box.checked = page.chosen.has(box.value);
@@ -156,20 +178,22 @@
     if (all) all.checked = $$("[data-choose]").length > 0 && $$("[data-choose]").every((box) => box.checked);
   }
 
-  function choose(ids, chosen) {
-    for (const id of ids) chosen ? page.chosen.add(id) : page.chosen.delete(id);
+  function choose(rows, chosen) {
+    for (const { dataset } of rows) chosen ? page.chosen.set(dataset.row, dataset.version) : page.chosen.delete(dataset.row);
     markChosen();
-    document.dispatchEvent(new CustomEvent("goenhance:chosen", { detail: [...page.chosen] }));
+    document.dispatchEvent(new CustomEvent("goenhance:chosen", { detail: [...page.chosen.keys()] }));
   }
 
   document.addEventListener("change", (event) => {
     const box = event.target;
-    if (box.matches("[data-choose]")) choose([box.value], box.checked);
-    if (box.matches("[data-choose-all]")) choose($$("[data-choose]").map((one) => one.value), box.checked);
+    if (box.matches("[data-choose]")) choose([box.closest("[data-row]")], box.checked);
+    if (box.matches("[data-choose-all]")) choose(rows(), box.checked);
     if (box.matches("[data-submit]")) box.form.requestSubmit();
   });
   document.addEventListener("click", (event) => {
-    if (event.target.closest("[data-choose-none]")) choose([...page.chosen], false);
+    if (!event.target.closest("[data-choose-none]")) return;
+    page.chosen.clear();
+    choose([], false);
   });
 
   // -- the larger view ---------------------------------------------------------------------------------------------------
@@ -202,12 +226,18 @@
     $("[data-place]", viewer).textContent = `${place + 1} of ${rows().length} on this page`;
     $("[data-previous]", viewer).disabled = place <= 0;
     $("[data-next]", viewer).disabled = place >= rows().length - 1;
-    flip(of || flipped);
+    const wanted = of || flipped;
+    flip(wanted);
+    // A row without a result shows what it has; the next one shows its result again.
+    if (wanted === "result" && !$("[data-picture=result] img", detail)) {
+      flip("source");
+      flipped = wanted;
+    }
     if (!viewer.open) viewer.showModal();
     // Not a button, which the space bar would press.
     detail.focus();
     announce(title);
-    document.dispatchEvent(new CustomEvent("goenhance:shown", { detail: { id: page.shown, row } }));
+    document.dispatchEvent(new CustomEvent("goenhance:shown", { detail: $(".detail", detail) }));
   }
 
   function step(by) {

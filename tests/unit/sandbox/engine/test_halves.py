@@ -35,8 +35,9 @@ def laid(engine: FaceSwapEngine, change: partial[np.ndarray] | None = None) -> L
     texture = FaceTexture.cut(rgb, giver, grey=False)
     _, receiver = look(engine, "hopper_closeup.jpg")
     height, width = receiver.small.shape[:2]
+    nothing = np.zeros((height, width), np.float32)
     tables = remap_tables(texture.points, with_rings(receiver.points), width, height)
-    return lay_halves(texture, tables, np.zeros((height, width), np.float32), 160.0)
+    return lay_halves(texture, tables, nothing, nothing, 160.0)
 
 
 def shares(result: Laid) -> tuple[float, float]:
