@@ -11,6 +11,7 @@ import numpy as np
 
 from . import colour, mask
 from .edge import edge_correction
+from .frames import take_off_glasses
 from .halves import lay, lay_halves
 from .shape import lend_shape
 from .warp import remap_tables, with_rings
@@ -101,7 +102,7 @@ class _Paint:
 
 def replace_face(photo: Photo, look: Look, texture: FaceTexture) -> bool:
     """
-    Replace one face of the photo in place; pixels outside the face are not written.
+    Replace one face of the photo in place; outside the face only the ends of its glasses are painted over.
 
     :param photo: the scene
     :param look: the face to replace
@@ -112,6 +113,8 @@ def replace_face(photo: Photo, look: Look, texture: FaceTexture) -> bool:
     face = look.face
     if place is None:
         return False
+    if look.glasses and not texture.glasses:
+        take_off_glasses(photo, look)
     here = photo.flat(place.part)
     small = texture.scaled_to(place.size).as_sharp_as(look.sharpness)
     target = lend_shape(small.points, place.points)

@@ -37,6 +37,7 @@ class FaceTexture:
     :param over: what lies over the face, over the same area in fewer pixels, float32 0 to 1
     :param sharpness: fine detail in proportion to coarse detail
     :param bearded: chin and jaw are under a beard
+    :param glasses: the person wears glasses
     """
 
     rgb: np.ndarray
@@ -46,6 +47,7 @@ class FaceTexture:
     over: np.ndarray
     sharpness: float
     bearded: bool
+    glasses: bool
 
     @classmethod
     def cut(cls, rgb: np.ndarray, look: Look, *, grey: bool) -> FaceTexture:
@@ -63,7 +65,14 @@ class FaceTexture:
         fit = (max(2, round(across * scale)), max(2, round(down * scale)))
         over = look.foreign_in(low[0], low[1], (fit[0] / across, fit[1] / down), fit)
         return cls(
-            part, moved, grey or _colourless(part), face.size, over, look.sharpness, look.foreign.bearded
+            part,
+            moved,
+            grey or _colourless(part),
+            face.size,
+            over,
+            look.sharpness,
+            look.foreign.bearded,
+            look.glasses,
         )
 
     def scaled_to(self, size: float) -> FaceTexture:

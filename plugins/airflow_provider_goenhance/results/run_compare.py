@@ -97,10 +97,14 @@ def _changes_in(
     swaps = database.swaps
     c, old = swaps.c, swaps.alias("old")
     number = sa.func.coalesce(c.row_number, LAST)
+    run: tuple[sa.ColumnElement[Any], ...] = old.c.dag_id, old.c.run_id
+    if database.url.get_backend_name() == "sqlite":
+        # Not by the index of runs: SQLite would read the whole earlier run for each row.
+        run = run[0].concat(""), run[1].concat("")
     same_pair = sa.and_(
         old.c.pair_fingerprint == c.pair_fingerprint,
-        old.c.dag_id == before.dag_id,
-        old.c.run_id == before.run_id,
+        run[0] == before.dag_id,
+        run[1] == before.run_id,
         old.c.pair_id == c.pair_id,
         old.c.superseded_at.is_(None),
     )

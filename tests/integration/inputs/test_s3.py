@@ -179,6 +179,7 @@ def test_what_s3_refuses_is_told_from_what_it_refuses_for_now(
     from botocore.client import BaseClient
     from botocore.exceptions import ClientError
 
+    client.put_object(Bucket="pictures", Key="face.jpg", Body=b"a face")
     store = signers_s3.S3Pictures("pictures")
     send = BaseClient._make_api_call
 
