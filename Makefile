@@ -17,8 +17,8 @@ unexport PYTHONDONTWRITEBYTECODE
 # Tests must not use the Airflow or the connections of the calling shell.
 pytest := unset $${!AIRFLOW_@}; export AIRFLOW_HOME=$(CURDIR)/.local/test-airflow; $(venv)/python -m pytest
 # Four workers if pytest-xdist is installed, because many tests wait. A worker runs whole files, because their fixtures
-# start servers.
-workers := $$($(venv)/python -c 'import xdist' 2>/dev/null && echo --numprocesses=4 --dist=loadfile)
+# start servers; in the order of the folders, because the slow ones come first.
+workers := $$($(venv)/python -c 'import xdist' 2>/dev/null && echo --numprocesses=4 --dist=loadfile --no-loadscope-reorder)
 
 .PHONY: help
 help: ## list the targets

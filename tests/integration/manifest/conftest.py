@@ -3,6 +3,6 @@
 
 from __future__ import annotations
 
-from tests.integration.results.conftest import postgres_server, postgres_url, sqlite_url
+from tests.integration.results.conftest import postgres_admin, postgres_server, postgres_url, sqlite_url
 
-__all__ = ["postgres_server", "postgres_url", "sqlite_url"]
+__all__ = ["postgres_admin", "postgres_server", "postgres_url", "sqlite_url"]
