@@ -82,7 +82,7 @@ fab: setup ## install the FAB auth manager into .local/fab, for the tests of rig
 docs-pictures: setup ## make the pictures of the UI for the documentation again, in docs/pictures
 	@$(PYTHON) -m include.local.debian
 	@$(install) requirements-browser.txt
-	@GOENHANCE_DOCS_PICTURES=docs/pictures $(pytest) tests/system/ui/test_results_page.py tests/system/ui/test_airflow_ui.py
+	@export GOENHANCE_DOCS_PICTURES=docs/pictures; $(pytest) tests/system/ui/test_results_page.py tests/system/ui/test_airflow_ui.py
 
 .PHONY: test-system
 test-system: setup ## run the slow tests: restarts, kills, browser, MariaDB, long property tests
