@@ -146,7 +146,7 @@ lock: setup ## compile requirements*.txt from pyproject.toml; UPGRADE=1 takes th
 		$$compile pyproject.toml --group dev --group stores --extra s3 --extra gcs --extra azure --extra sandbox -o requirements-stores.txt
 
 .PHONY: audit
-audit: setup ## look for known vulnerabilities in the pinned requirements; needs pypi.org; fails for a package it cannot look up
+audit: setup ## look for known vulnerabilities in the pinned requirements; needs the public index; fails for a package it cannot look up
 	@uv=$$(ls .venv/uv-*/bin/uv | tail -1); for file in requirements.txt requirements-dev.txt; do \
 		$$uv tool run --quiet --from 'pip-audit==2.*' pip-audit --strict --no-deps --disable-pip --requirement $$file; done
 

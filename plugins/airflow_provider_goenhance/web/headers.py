@@ -9,12 +9,12 @@ manifest go through the server (:mod:`.media`).
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from fastapi import HTTPException, Request, Response
 from fastapi.exception_handlers import http_exception_handler, request_validation_exception_handler
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
 from starlette._utils import get_route_path
 from starlette.datastructures import MutableHeaders
 
@@ -32,11 +32,16 @@ _POLICY = (
 #: Set on every response that does not set them itself.
 HEADERS = {
     "Content-Security-Policy": _POLICY,
-    "Referrer-Policy": "no-referrer",
+    # Not "no-referrer": over plain HTTP, a browser would then send no origin with the form of a download.
+    "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "private, no-store",
 }
+
+
+#: Parameters that say whose rows are shown: what was authorized must be exactly what is read.
+_IDS = frozenset({"dag_id", "run_id", "task_id"})
 
 
 class SecureHeaders:
@@ -59,7 +64,17 @@ class SecureHeaders:
                     headers.setdefault(name, value)
             await send(message)
 
+        if scope["type"] == "http" and _names_nothing(scope):
+            answer = PlainTextResponse("No Dag, run or task has such an id.", 404)
+            await answer(scope, receive, with_headers)
+            return
         await self._app(scope, receive, with_headers)
+
+
+def _names_nothing(scope: Scope) -> bool:
+    """Return whether an id holds a NUL, which no database stores, and which is dropped where rows are read."""
+    query = scope["query_string"].decode("latin-1")
+    return any("\0" in value for name, value in parse_qsl(query) if name in _IDS)
 
 
 def install(app: FastAPI) -> None:

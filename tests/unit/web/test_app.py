@@ -70,9 +70,21 @@ def test_nothing_on_the_page_may_run_or_be_cached_by_others(client: TestClient) 
     headers = client.get("/goenhance/swaps", params=SWAPS, headers=token("viewer")).headers
 
     assert headers["Content-Security-Policy"].startswith("default-src 'none';")
-    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Referrer-Policy"] == "same-origin"
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert "no-store" in headers["Cache-Control"]
+
+
+@pytest.mark.parametrize("name", ["dag_id", "run_id", "task_id"])
+@pytest.mark.parametrize("page", ["swaps", "changes", "failures.csv"])
+def test_an_id_that_is_not_exactly_what_was_authorized_is_not_found(
+    client: TestClient, page: str, name: str
+) -> None:
+    params = {**SWAPS, name: f"{SWAPS.get(name, 'swap')}\0"}
+    answer = client.get(f"/goenhance/{page}", params=params, headers=token("viewer"))
+
+    assert (answer.status_code, answer.text) == (404, "No Dag, run or task has such an id.")
+    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none';")
 
 
 def test_a_viewer_gets_the_kept_picture(client: TestClient) -> None:
