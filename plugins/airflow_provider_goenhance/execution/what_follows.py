@@ -140,7 +140,7 @@ class NewRunPreview:
         return [
             *each,
             *([since] if self.sent_since else []),
-            _money(self.paid, self.price, unsure=any(does.startswith("looks") for does in self.does)),
+            _money(self.paid, self.price, unsure=any(does.startswith("checks again") for does in self.does)),
         ]
 
 

@@ -19,7 +19,7 @@ from ...results.recovery import Policies
 from ...results.row_version import changes_since
 from ..permissions import may_clear, may_see, same_origin
 from .chosen_rows import Chosen, rows_of_dag, with_ledger
-from .policies import policies_of_run
+from .policies import forgotten_policies, policies_of_run
 
 router = APIRouter()
 
@@ -53,6 +53,12 @@ def clear(dag_id: str, run_id: str, chosen: Chosen) -> dict[str, Any]:
 
     left_out, preview = with_ledger(work)
     sentences = [preview.sentence]
+    if forgotten := forgotten_policies(key, preview.tasks):
+        sentences.append(
+            f"Airflow no longer has the arguments of {forgotten:,} of these tasks, so this assumes "
+            "the default policies. A task with on_clear='resubmit', on_unknown_submit='resubmit' or "
+            "failed_job_resubmits pays for more."
+        )
     if left_out:
         sentences.append(
             f"{pluralize(left_out, 'selected row is', 'selected rows are')} in no task: rejected rows need a corrected "

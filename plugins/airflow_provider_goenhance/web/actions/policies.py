@@ -23,6 +23,15 @@ def policies_of_run(key: RunKey, tasks: Sequence[TaskInstance]) -> Callable[[Tas
     return lambda task: found.get(task, Policies())
 
 
+def forgotten_policies(key: RunKey, tasks: Sequence[TaskInstance]) -> int:
+    """Return of how many task instances Airflow has kept no rendered fields, so that their policies are not known."""
+    known = {
+        TaskInstance(task_id, map_index)
+        for task_id, map_index, _ in rendered_fields(key, sorted({task.task_id for task in tasks}))
+    }
+    return len(set(tasks) - known)
+
+
 def policies_from(fields: object) -> Policies:
     """Return the policies in the rendered fields of a swap task; the defaults for what cannot be read."""
     read = fields if isinstance(fields, dict) else {}
