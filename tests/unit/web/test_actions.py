@@ -399,6 +399,7 @@ def test_what_a_clear_does_with_every_row_of_those_tasks_is_said_and_priced(clie
     assert preview["credits"] == 8
     assert preview["sentences"] == [
         "Clearing 2 tasks submits 2 pairs and waits for 1 job. 2 submits will be paid for: about 8 credits.",
+        "Tasks downstream of them are cleared too, as listed. What swap tasks among those pay is not included.",
         FORGOTTEN.format(2),
     ]
 

@@ -52,7 +52,10 @@ def clear(dag_id: str, run_id: str, chosen: Chosen) -> dict[str, Any]:
         )
 
     left_out, preview = with_ledger(work)
-    sentences = [preview.sentence]
+    sentences = [
+        preview.sentence,
+        "Tasks downstream of them are cleared too, as listed. What swap tasks among those pay is not included.",
+    ]
     if forgotten := forgotten_policies(key, preview.tasks):
         sentences.append(
             f"Airflow no longer has the arguments of {forgotten:,} of these tasks, so this assumes "
